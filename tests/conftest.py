@@ -1,0 +1,20 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of samples and official schemas beside the project; tests that need it skip without it, and fail in CI."""
+    if not SHARED.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail("the shared samples are absent, and CI must not skip")
+        pytest.skip("NEEDS ../shared: samples and official schemas are not beside this checkout")
+    return SHARED

@@ -1,0 +1,1 @@
+"""What an IHE actor does, in model terms."""

@@ -1,0 +1,5 @@
+"""The `xds` command."""
+
+
+def main() -> None:
+    """Entry point."""

@@ -1,0 +1,1 @@
+"""The affinity domain's vocabulary as plain frozen dataclasses; standard library only."""

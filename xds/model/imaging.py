@@ -1,0 +1,112 @@
+"""DICOM studies as the imaging source knows them, and the manifest that announces them.
+
+Spec: DICOM PS3.3 A.35.4 (Key Object Selection), RAD TF-2 4.68 (XDS-I.b metadata).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from xds.model.metadata import Code
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One stored SOP instance. `blob` is the key of its Part 10 file, `frames` the number of frames."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    size: int
+    blob: str
+    instance_number: int | None = None
+    frames: int = 1
+    rows: int | None = None
+    columns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series and its instances."""
+
+    series_instance_uid: str
+    modality: str
+    instances: tuple[Instance, ...]
+    number: int | None = None
+    description: str = ""
+    body_part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyPatient:
+    """The patient as the images name her. `issuer_oid` and `issuer_namespace` come from the image, or from the source's configuration."""
+
+    patient_id: str
+    issuer_oid: str | None = None
+    issuer_namespace: str | None = None
+    name: str = ""
+    birth_date: str = ""
+    sex: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One study with everything that its manifest states.
+
+    `study_date` is `YYYYMMDD`, `study_time` is `HHMMSS[.ffffff]`, as in the images (local time of the modality).
+    `source` is the AE title, folder or peer it came from; `received` the time of the last instance.
+    """
+
+    study_instance_uid: str
+    patient: StudyPatient
+    series: tuple[Series, ...]
+    accession_number: str = ""
+    accession_issuer_oid: str | None = None
+    study_id: str = ""
+    study_date: str = ""
+    study_time: str = ""
+    description: str = ""
+    referring_physician: str = ""
+    institution: str = ""
+    procedure_code: Code | None = None
+    source: str = ""
+    received: datetime | None = None
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Distinct modalities in the order of the series."""
+        return tuple(dict.fromkeys(series.modality for series in self.series if series.modality))
+
+    @property
+    def instance_count(self) -> int:
+        """Number of instances of all series."""
+        return sum(len(series.instances) for series in self.series)
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencedInstance:
+    """One image that a manifest points to, and where to get it.
+
+    `retrieve_location_uid` is the repositoryUniqueId of the Imaging Document Source (0040,E011).
+    """
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    retrieve_ae_title: str | None = None
+    retrieve_location_uid: str | None = None
+    retrieve_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a Key Object Selection document says: title, patient and the references."""
+
+    sop_instance_uid: str
+    title: Code
+    patient: StudyPatient
+    study_instance_uid: str
+    accession_number: str
+    references: tuple[ReferencedInstance, ...]

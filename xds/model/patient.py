@@ -1,0 +1,119 @@
+"""Patients as identity feeds describe them, and the answers of a cross-reference.
+
+Spec: ITI TF-2 3.8 (feed), 3.9 (query).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier
+
+
+@dataclass(frozen=True, slots=True)
+class PersonName:
+    """HL7 XPN. `use` is XPN.7 (L legal or birth, D display or used, M maiden)."""
+
+    family: str = ""
+    given: str = ""
+    further_given: str = ""
+    suffix: str = ""
+    prefix: str = ""
+    use: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """HL7 XAD."""
+
+    street: str = ""
+    other: str = ""
+    city: str = ""
+    state: str = ""
+    postal_code: str = ""
+    country: str = ""
+    use: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Demographics:
+    """Traits of one identity as its source stated them. `birth_date` is a DTM, `sex` is HL7 table 0001."""
+
+    names: tuple[PersonName, ...] = ()
+    birth_date: str | None = None
+    sex: str | None = None
+    addresses: tuple[Address, ...] = ()
+    telephones: tuple[str, ...] = ()
+    mother_maiden_name: str | None = None
+    account_number: PatientIdentifier | None = None
+    multiple_birth: bool | None = None
+    birth_order: int | None = None
+    death_time: str | None = None
+    deceased: bool | None = None
+
+
+class FeedKind(StrEnum):
+    """What a feed message does to an identity."""
+
+    ADD = "add"
+    REVISE = "revise"
+    MERGE = "merge"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityFeed:
+    """One feed message in any wire form: ITI-8, ITI-44, ITI-104.
+
+    `identifiers` are those of the (surviving) patient, `subsumed` those of a merge's prior patient.
+    `source` is `MSH-4|MSH-3` or the sending device of v3; `message_id` makes a resent message harmless.
+    """
+
+    kind: FeedKind
+    source: str
+    message_id: str
+    identifiers: tuple[PatientIdentifier, ...]
+    demographics: Demographics = field(default_factory=Demographics)
+    subsumed: tuple[PatientIdentifier, ...] = ()
+    account_number: str | None = None
+
+
+class IdentityProblemKind(StrEnum):
+    """Why a feed or an identity query was refused."""
+
+    REQUIRED_MISSING = "required"
+    UNKNOWN_IDENTIFIER = "unknown identifier"
+    UNKNOWN_DOMAIN = "unknown domain"
+    NOT_ISSUER = "not the issuer"
+    INVALID = "invalid"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityProblem:
+    """One refusal. `repetition` counts from 1 and tells which of several identifiers or domains is meant.
+
+    `component` is where in a CX the fault lies: 1 the id, 4 the assigning authority. `field` names the argument.
+    """
+
+    kind: IdentityProblemKind
+    field: str
+    text: str
+    repetition: int = 1
+    component: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CrossReference:
+    """Answer to a PIX query: the corresponding identifiers grouped by domain, or the problems."""
+
+    identifiers: tuple[PatientIdentifier, ...] = ()
+    problems: tuple[IdentityProblem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityDomain:
+    """A patient identification domain of the configuration; `sources` empty means that anybody may issue."""
+
+    authority: AssigningAuthority
+    sources: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""Pages for physicians, identity desk and operators."""

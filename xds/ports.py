@@ -1,0 +1,71 @@
+"""The few seams that have, or will have, two or more real implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from xds.model.caller import Action, Caller, Resource
+from xds.model.errors import RegistryResponse
+from xds.model.metadata import Submission
+
+#: The current time, aware and in UTC. Passed in, so that tests decide what time it is.
+Clock = Callable[[], datetime]
+
+
+class Staging(Protocol):
+    """A blob while it arrives: not yet visible, hashed on the way, gone unless committed."""
+
+    @property
+    def size(self) -> int:
+        """Octets written so far."""
+
+    @property
+    def sha1(self) -> str:
+        """SHA-1 of the octets so far, lower-case hex: the `hash` attribute of XDS metadata."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append. Errors: OSError when the disk is full."""
+
+    def open(self) -> Iterator[bytes]:
+        """The octets written so far, in chunks of at most 1 MiB."""
+
+    def commit(self) -> str:
+        """Make the blob durable (file and directory fsynced) under its content hash and return its key. Idempotent."""
+
+    def discard(self) -> None:
+        """Forget it, unless it was committed. Idempotent."""
+
+
+class BlobStore(Protocol):
+    """Immutable octets, addressed by their content."""
+
+    def stage(self) -> Staging:
+        """Begin a blob."""
+
+    def open(self, key: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """The octets in chunks of at most 1 MiB, opened before this returns. Errors: KeyError when there is no such blob."""
+
+    def size(self, key: str) -> int:
+        """Errors: KeyError when there is no such blob."""
+
+    def delete(self, key: str) -> None:
+        """Remove it; nothing happens when it is not there."""
+
+    def keys(self) -> Iterator[str]:
+        """Every committed blob, in no particular order."""
+
+
+class RegisterDocuments(Protocol):
+    """How a repository registers: the registry in this process, or another one by ITI-42."""
+
+    def register(self, submission: Submission, caller: Caller) -> RegistryResponse:
+        """Validate and store; all or nothing, durable when it succeeded."""
+
+
+class AccessRule(Protocol):
+    """Asked on every read path. The decision is made for each resource alone."""
+
+    def permits(self, caller: Caller, action: Action, resources: Sequence[Resource]) -> Sequence[bool]:
+        """One verdict for each resource, in their order."""

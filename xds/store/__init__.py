@@ -1,0 +1,1 @@
+"""SQLAlchemy Core and blobs; returns model objects, never rows."""

@@ -1,0 +1,1 @@
+"""Blob stores behind `xds.ports.BlobStore`."""
