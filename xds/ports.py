@@ -50,8 +50,8 @@ class BlobStore(Protocol):
     def size(self, key: str) -> int:
         """Errors: KeyError when there is no such blob."""
 
-    def delete(self, key: str) -> None:
-        """Remove it; nothing happens when it is not there."""
+    def delete(self, key: str, *, unless_committed_since: datetime | None = None) -> bool:
+        """Remove it, unless it was committed (perhaps once more) at that time or later; tells whether this removed it."""
 
     def keys(self) -> Iterator[str]:
         """Every committed blob, in no particular order."""

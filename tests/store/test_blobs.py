@@ -1,0 +1,263 @@
+"""The contract of `xds.ports.BlobStore` and `Staging`, for every implementation; then what is particular to local files."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from xds.ports import BlobStore
+from xds.store.blobs.local import LocalBlobStore
+
+LARGE = bytes(range(256)) * 12_345  # 3.16 MB: several chunks and an odd rest
+
+STORES: dict[str, Callable[[Path], BlobStore]] = {"local": lambda directory: LocalBlobStore(directory / "blobs")}
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    return STORES[request.param](tmp_path)
+
+
+def put(store: BlobStore, data: bytes) -> str:
+    staging = store.stage()
+    staging.write(data)
+    return staging.commit()
+
+
+def everything(store: BlobStore, key: str) -> bytes:
+    return b"".join(store.open(key))
+
+
+@pytest.mark.parametrize("data", [b"", b"x", LARGE], ids=["empty", "one octet", "several chunks"])
+def test_what_was_committed_is_read_back(store: BlobStore, data: bytes) -> None:
+    key = put(store, data)
+    assert everything(store, key) == data
+    assert store.size(key) == len(data)
+    assert list(store.keys()) == [key]
+
+
+def test_hashes_and_size_grow_with_the_octets(store: BlobStore) -> None:
+    staging = store.stage()
+    assert (staging.size, staging.sha1) == (0, "da39a3ee5e6b4b0d3255bfef95601890afd80709")
+    for piece in (b"abc", bytearray(b"def"), memoryview(b"ghi")):
+        staging.write(piece)
+    assert (staging.size, staging.sha1) == (9, hashlib.sha1(b"abcdefghi").hexdigest())
+    assert staging.commit() == hashlib.sha256(b"abcdefghi").hexdigest()
+    assert (staging.size, staging.sha1) == (9, hashlib.sha1(b"abcdefghi").hexdigest())
+
+
+def test_staged_octets_are_readable_before_and_after_the_commit(store: BlobStore) -> None:
+    staging = store.stage()
+    staging.write(LARGE)
+    assert b"".join(staging.open()) == LARGE
+    staging.commit()
+    assert b"".join(staging.open()) == LARGE
+
+
+def test_chunks_are_at_most_one_mebibyte(store: BlobStore) -> None:
+    assert max(len(chunk) for chunk in store.open(put(store, LARGE))) <= 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"), [(0, 10), (5, 1), (300_000, 1_500_000), (len(LARGE) - 3, 10), (len(LARGE), None), (7, 0)]
+)
+def test_a_range_is_read(store: BlobStore, offset: int, length: int | None) -> None:
+    key = put(store, LARGE)
+    end = None if length is None else offset + length
+    assert b"".join(store.open(key, offset, length)) == LARGE[offset:end]
+
+
+def test_commit_is_idempotent_and_discard_does_not_undo_it(store: BlobStore) -> None:
+    staging = store.stage()
+    staging.write(b"kept")
+    key = staging.commit()
+    assert staging.commit() == key
+    staging.discard()
+    assert everything(store, key) == b"kept"
+
+
+def test_a_discarded_blob_leaves_nothing(store: BlobStore) -> None:
+    staging = store.stage()
+    staging.write(b"gone")
+    staging.discard()
+    staging.discard()
+    assert list(store.keys()) == []
+    with pytest.raises(KeyError):
+        staging.open()
+    with pytest.raises(ValueError, match="closed"):
+        staging.commit()
+
+
+def test_nothing_is_visible_before_the_commit(store: BlobStore) -> None:
+    staging = store.stage()
+    staging.write(b"arriving")
+    assert list(store.keys()) == []
+    with pytest.raises(KeyError):
+        store.open(hashlib.sha256(b"arriving").hexdigest())
+    staging.discard()
+
+
+def test_identical_content_is_one_blob(store: BlobStore) -> None:
+    assert put(store, b"twice") == put(store, b"twice")
+    assert len(list(store.keys())) == 1
+
+
+def test_identical_content_committed_at_the_same_time_is_one_blob(store: BlobStore) -> None:
+    stagings = [store.stage() for _ in range(8)]
+    for staging in stagings:
+        staging.write(LARGE)
+    barrier = threading.Barrier(len(stagings))
+    keys: list[str] = []
+
+    def commit(position: int) -> None:
+        barrier.wait()
+        keys.append(stagings[position].commit())
+
+    threads = [threading.Thread(target=commit, args=(position,)) for position in range(len(stagings))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(keys) == {hashlib.sha256(LARGE).hexdigest()}
+    assert len(keys) == 8
+    assert everything(store, keys[0]) == LARGE
+
+
+@pytest.mark.parametrize("key", ["", "0" * 64, "../../etc/passwd", "F" * 64, "0" * 63])
+def test_an_unknown_key_is_a_key_error(store: BlobStore, key: str) -> None:
+    with pytest.raises(KeyError):
+        store.open(key)
+    with pytest.raises(KeyError):
+        store.size(key)
+    assert store.delete(key) is False
+
+
+def test_delete_removes_once(store: BlobStore) -> None:
+    key = put(store, b"short-lived")
+    assert store.delete(key) is True
+    assert store.delete(key) is False
+    assert list(store.keys()) == []
+    with pytest.raises(KeyError):
+        store.open(key)
+
+
+def test_a_reader_keeps_its_blob_when_it_is_deleted(store: BlobStore) -> None:
+    key = put(store, LARGE)
+    chunks = store.open(key)
+    first = next(chunks)
+    store.delete(key)
+    assert first + b"".join(chunks) == LARGE
+
+
+def test_a_blob_committed_since_is_not_deleted(store: BlobStore) -> None:
+    key = put(store, b"young")
+    assert store.delete(key, unless_committed_since=datetime.now(UTC) - timedelta(hours=1)) is False
+    assert store.delete(key, unless_committed_since=datetime.now(UTC) + timedelta(hours=1)) is True
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> LocalBlobStore:
+    return LocalBlobStore(tmp_path / "blobs")
+
+
+def only_file(directory: Path) -> Path:
+    (path,) = (path for path in (directory / "objects").rglob("*") if path.is_file())
+    return path
+
+
+def test_the_second_commit_of_a_content_makes_it_young_again(local: LocalBlobStore, tmp_path: Path) -> None:
+    key = put(local, b"again")
+    os.utime(only_file(tmp_path / "blobs"), (1_000_000, 1_000_000))
+    put(local, b"again")
+    assert local.delete(key, unless_committed_since=datetime(2020, 1, 1, tzinfo=UTC)) is False
+
+
+def test_a_damaged_file_is_repaired_by_the_next_commit_of_its_content(local: LocalBlobStore, tmp_path: Path) -> None:
+    key = put(local, b"undamaged")
+    only_file(tmp_path / "blobs").write_bytes(b"undam")
+    assert put(local, b"undamaged") == key
+    assert everything(local, key) == b"undamaged"
+    assert list((tmp_path / "blobs" / "staging").iterdir()) == []
+
+
+def test_files_are_closed_after_the_last_chunk_on_close_and_when_forgotten(local: LocalBlobStore) -> None:
+    key = put(local, LARGE)
+    before = len(os.listdir("/proc/self/fd"))
+    list(local.open(key))
+    closed = local.open(key)
+    next(closed)
+    closed.close()  # type: ignore[attr-defined]
+    assert list(closed) == []
+    local.open(key)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_stale_uploads_are_swept_at_start_and_live_ones_are_not(tmp_path: Path) -> None:
+    directory = tmp_path / "blobs"
+    live = LocalBlobStore(directory).stage()
+    live.write(b"still ")
+    (directory / "staging" / "stale").write_bytes(b"left by a process that died")
+    again = LocalBlobStore(directory)
+    assert len(list((directory / "staging").iterdir())) == 1
+    live.write(b"arriving")
+    assert everything(again, live.commit()) == b"still arriving"
+
+
+def test_a_disk_that_refuses_leaves_nothing(tmp_path: Path) -> None:
+    program = """
+import errno, resource, signal, sys
+from pathlib import Path
+from xds.store.blobs.local import LocalBlobStore
+store = LocalBlobStore(Path(sys.argv[1]))
+staging = store.stage()
+staging.write(b"a" * 1000)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+try:
+    staging.write(b"b" * 1000)
+except OSError as problem:
+    assert problem.errno == errno.EFBIG, problem
+else:
+    sys.exit("the write went through")
+try:
+    staging.commit()
+except ValueError:
+    pass
+else:
+    sys.exit("half a blob was committed")
+staging.discard()
+small = store.stage()
+small.write(b"c" * 1500)
+print(small.commit())
+"""
+    directory = tmp_path / "blobs"
+    done = subprocess.run([sys.executable, "-c", program, str(directory)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list((directory / "staging").iterdir()) == []
+    assert list(LocalBlobStore(directory).keys()) == [done.stdout.strip()]
+
+
+def test_a_blob_is_not_swept_while_it_is_committed_once_more(local: LocalBlobStore, tmp_path: Path) -> None:
+    key = put(local, b"contended")
+    path = only_file(tmp_path / "blobs")
+    os.utime(path, (1_000_000, 1_000_000))
+    directory = os.open(path.parent, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_SH)
+    deleted: list[bool] = []
+    since = datetime(2020, 1, 1, tzinfo=UTC)
+    sweeper = threading.Thread(target=lambda: deleted.append(local.delete(key, unless_committed_since=since)))
+    sweeper.start()
+    put(local, b"contended")
+    os.close(directory)
+    sweeper.join()
+    assert deleted == [False]
+    assert everything(local, key) == b"contended"

@@ -1,0 +1,267 @@
+"""Blobs as files of one directory: `objects/ab/cd/<sha256>` for what is committed, `staging/` for what is still arriving.
+
+What is durable when: a staged file is fsynced before it gets its name below `objects`, and the directories that hold the name
+are fsynced before `commit` returns. So a name never stands for half a blob, and a returned key survives a power cut.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+#: Octets of one chunk that is read. Larger ones cost a page fault for every page, smaller ones more system calls.
+CHUNK = 256 * 1024
+
+_KEY = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class LocalBlobStore:
+    """A `xds.ports.BlobStore` on a local disk. Several processes may share the directory."""
+
+    def __init__(self, directory: Path) -> None:
+        """Create the directory when it is not there, and remove what broken uploads of dead processes left in `staging`."""
+        self._objects = directory / "objects"
+        self._staging = directory / "staging"
+        self._durable = bytearray(0x10000)
+        for path in (self._objects, self._staging):
+            path.mkdir(parents=True, exist_ok=True)
+        _sync_directory(directory.parent)
+        _sync_directory(directory)
+        self._sweep_staging()
+
+    def stage(self) -> LocalStaging:
+        """Begin a blob. Errors: OSError when the disk is full or has no file left."""
+        return LocalStaging(self, self._staging)
+
+    def open(self, key: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """The octets in chunks of at most 1 MiB, the file opened before this returns and closed after the last chunk.
+
+        Errors: KeyError when there is no such blob.
+        """
+        try:
+            file = io.FileIO(self._path(key), "rb")
+        except FileNotFoundError:
+            raise KeyError(key) from None
+        return Chunks(file, offset, length)
+
+    def size(self, key: str) -> int:
+        """Octets of the blob. Errors: KeyError when there is no such blob."""
+        try:
+            return self._path(key).stat().st_size
+        except FileNotFoundError:
+            raise KeyError(key) from None
+
+    def delete(self, key: str, *, unless_committed_since: datetime | None = None) -> bool:
+        """Remove the blob and tell whether this removed it.
+
+        With `unless_committed_since` a blob stays that was committed (also: committed once more) at that time or later.
+        """
+        try:
+            path = self._path(key)
+        except KeyError:
+            return False
+        try:
+            with _locked_directory(path.parent, fcntl.LOCK_EX) as directory:
+                if unless_committed_since is not None and path.stat().st_mtime >= unless_committed_since.timestamp():
+                    return False
+                path.unlink()
+                os.fsync(directory)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def keys(self) -> Iterator[str]:
+        """Every committed blob, in no particular order."""
+        for first in os.scandir(self._objects):
+            for second in os.scandir(first.path):
+                for entry in os.scandir(second.path):
+                    yield entry.name
+
+    def publish(self, staged: Path, key: str, size: int) -> None:
+        """Give a staged file, already fsynced, its name below `objects`, and make the name durable.
+
+        The directory is locked against `delete` meanwhile, so that a blob that is committed once more is not swept away.
+        """
+        path = self._path(key)
+        self._make_directories(key)
+        with _locked_directory(path.parent, fcntl.LOCK_SH) as directory:
+            try:
+                os.link(staged, path)
+            except FileExistsError:
+                if path.stat().st_size == size:
+                    os.utime(path)
+                else:
+                    # The hash in the name proves that the file on disk is damaged and that this one is right.
+                    os.replace(staged, path)
+            os.fsync(directory)
+        staged.unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        if not _KEY.match(key):
+            raise KeyError(key)
+        return self._objects / key[:2] / key[2:4] / key
+
+    def _make_directories(self, key: str) -> None:
+        # A name is only as durable as the directories above it. Whoever finds a directory cannot know whether the one that
+        # made it has synced it yet, so each process syncs the way to a directory once, before it first relies on it.
+        number = int(key[:4], 16)
+        if self._durable[number]:
+            return
+        first = self._objects / key[:2]
+        second = first / key[2:4]
+        first.mkdir(exist_ok=True)
+        second.mkdir(exist_ok=True)
+        _sync_directory(self._objects)
+        _sync_directory(first)
+        self._durable[number] = True
+
+    def _sweep_staging(self) -> None:
+        for entry in os.scandir(self._staging):
+            try:
+                file = io.FileIO(entry.path, "rb")
+            except FileNotFoundError:
+                continue
+            with file:
+                if _lock_now(file.fileno()):
+                    Path(entry.path).unlink(missing_ok=True)
+
+
+class LocalStaging:
+    """A `xds.ports.Staging`: a file that is locked while it is being written, so that a sweep can tell it from a stale one."""
+
+    def __init__(self, store: LocalBlobStore, directory: Path) -> None:
+        self._store = store
+        self._sha1 = hashlib.sha1(usedforsecurity=False)
+        self._sha256 = hashlib.sha256()
+        self._size = 0
+        self._key: str | None = None
+        while True:
+            self._path = directory / uuid.uuid4().hex
+            self._file = io.FileIO(self._path, "xb")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            if os.fstat(self._file.fileno()).st_nlink:
+                break
+            # A process that started at this moment swept it between its creation and its lock.
+            self._file.close()
+
+    @property
+    def size(self) -> int:
+        """Octets written so far."""
+        return self._size
+
+    @property
+    def sha1(self) -> str:
+        """SHA-1 of the octets so far, lower-case hex."""
+        return self._sha1.hexdigest()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append. Errors: OSError when the disk is full; ValueError after `commit` or `discard`."""
+        with memoryview(data) as octets:
+            done = 0
+            try:
+                while done < len(octets):
+                    done += self._file.write(octets[done:])
+            except OSError:
+                # What reached the file is no longer what was hashed.
+                self.discard()
+                raise
+            self._sha1.update(octets)
+            self._sha256.update(octets)
+            self._size += done
+
+    def open(self) -> Iterator[bytes]:
+        """The octets written so far, in chunks of at most 1 MiB. Errors: KeyError when the blob was discarded."""
+        if self._key is not None:
+            return self._store.open(self._key)
+        try:
+            return Chunks(io.FileIO(self._path, "rb"), 0, self._size)
+        except FileNotFoundError:
+            raise KeyError(self._path.name) from None
+
+    def commit(self) -> str:
+        """Make the blob durable under its content hash and return its key. Idempotent.
+
+        Errors: OSError when the disk refuses; ValueError after `discard`.
+        """
+        if self._key is None:
+            try:
+                os.fsync(self._file.fileno())
+            except OSError:
+                # The kernel reports a lost page once: a second attempt would succeed without the data.
+                self.discard()
+                raise
+            key = self._sha256.hexdigest()
+            self._store.publish(self._path, key, self._size)
+            self._key = key
+            self._file.close()
+        return self._key
+
+    def discard(self) -> None:
+        """Forget it, unless it was committed. Idempotent."""
+        if not self._file.closed:
+            self._path.unlink(missing_ok=True)
+            self._file.close()
+
+
+class Chunks(Iterator[bytes]):
+    """Chunks of an open file, which is closed after the last one, by `close`, or with the last reference to this."""
+
+    def __init__(self, file: io.FileIO, offset: int, length: int | None) -> None:
+        self._file = file
+        self._offset = offset
+        self._left = length
+
+    def __next__(self) -> bytes:
+        if self._file.closed:
+            raise StopIteration
+        wanted = CHUNK if self._left is None else min(CHUNK, self._left)
+        data = os.pread(self._file.fileno(), wanted, self._offset) if wanted else b""
+        if not data:
+            self.close()
+            raise StopIteration
+        self._offset += len(data)
+        if self._left is not None:
+            self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        """Release the file. Idempotent."""
+        self._file.close()
+
+    def __del__(self) -> None:
+        self._file.close()
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked_directory(path: Path, kind: int) -> Iterator[int]:
+    # Each caller opens the directory itself: a lock belongs to the open file, so it also works between threads.
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, kind)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock_now(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
