@@ -1,0 +1,206 @@
+"""Every setting with its default and its meaning, as data. `xds.config` reads them from where they are given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from xds.model.identifiers import is_oid
+
+ENVIRONMENT_PREFIX = "XDS__"
+
+
+def _oid_or_empty(text: str) -> str:
+    if text and not is_oid(text):
+        raise ValueError("must be an OID of digits and dots, at most 64 characters")
+    return text
+
+
+def _required_oid(text: str) -> str:
+    if not is_oid(text):
+        raise ValueError("must be an OID of digits and dots, at most 64 characters")
+    return text
+
+
+def _without_trailing_slash(text: str) -> str:
+    return text.rstrip("/")
+
+
+Oid = Annotated[str, AfterValidator(_oid_or_empty)]
+RequiredOid = Annotated[str, AfterValidator(_required_oid)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]+$")]
+Url = Annotated[str, AfterValidator(_without_trailing_slash)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DomainSettings(_Section):
+    """Who this affinity domain is. Left empty, each OID is generated at the first start and kept in the database."""
+
+    assigning_authority: Oid = Field(default="", description="OID of the affinity domain's patient identifiers.")
+    home_community_id: Oid = Field(default="", description="OID of this community, written `urn:oid:` on the wire.")
+    repository_unique_id: Oid = Field(default="", description="OID of the document repository.")
+    imaging_source_unique_id: Oid = Field(default="", description="OID of the own image archive: its Retrieve Location UID.")
+
+
+class ServerSettings(_Section):
+    """Where the server listens and where it keeps its files."""
+
+    host: str = Field(
+        default="127.0.0.1", description="Address of all listeners; anything but loopback opens them to the network."
+    )
+    http_port: Port = Field(default=8080, description="HTTP port; 0 picks a free one.")
+    mllp_port: Port = Field(default=2575, description="MLLP port (HL7 v2); 0 picks a free one.")
+    dicom_port: Port = Field(default=11112, description="DICOM port; 0 picks a free one.")
+    ae_title: AeTitle = Field(default="XDS", description="DICOM application entity title.")
+    public_url: Url = Field(
+        default="", description="Base of every absolute URL that goes out; empty: the HTTP listener's address."
+    )
+    data: Path = Field(default=Path(".data"), description="Data directory: database and documents of the embedded default.")
+    demo: bool = Field(default=False, description="Load the demo region at start, unless the data directory has it.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severity that is logged.")
+
+
+class DatabaseSettings(_Section):
+    """Where metadata, identities and audit records are kept."""
+
+    url: str = Field(
+        default="",
+        description="Empty: SQLite in the data directory. `postgresql+psycopg://user:password@host/name` otherwise.",
+        json_schema_extra={"secret": True},
+    )
+
+
+class StorageSettings(_Section):
+    """Where documents and images are kept."""
+
+    url: str = Field(
+        default="",
+        description="Empty: files in the data directory. `s3://bucket/prefix?endpoint=…` otherwise.",
+        json_schema_extra={"secret": True},
+    )
+
+
+class RegistrySettings(_Section):
+    """What the Document Registry accepts and answers."""
+
+    require_known_patient: bool = Field(default=True, description="Refuse patients that no feed announced (XDSUnknownPatientId).")
+    codes: str = Field(default="", description="Path of the affinity domain's codes: a `codes.xml` as the NIST toolkit uses it.")
+    check_codes: Literal["off", "warn", "strict"] = Field(default="off", description="What happens to a code that is not there.")
+    max_results: int = Field(default=5000, ge=1, description="Most objects that one stored query returns with LeafClass.")
+
+
+class IdentityDomainSettings(_Section):
+    """One patient identification domain: an establishment that issues patient identifiers."""
+
+    name: str = Field(min_length=1, description="Namespace of the assigning authority (CX.4.1).")
+    oid: RequiredOid = Field(description="OID of the assigning authority (CX.4.2).")
+    sources: tuple[str, ...] = Field(default=(), description="`MSH-4|MSH-3` that may issue its identifiers; empty: any.")
+
+
+class IdentitySettings(_Section):
+    """The patient identification domains of the PIX Manager."""
+
+    unknown_domains: Literal["create", "refuse"] = Field(
+        default="create",
+        description="What a feed of an unlisted assigning authority does: `create` the domain, or `refuse`. "
+        "It is `refuse` as soon as any domain is listed, unless it is set.",
+    )
+    domains: tuple[IdentityDomainSettings, ...] = Field(default=(), description="The domains, as `[[identity.domains]]` tables.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_beside_a_list(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("domains") and "unknown_domains" not in given:
+            return {**given, "unknown_domains": "refuse"}
+        return given
+
+
+class ImagingSettings(_Section):
+    """How images become manifests."""
+
+    settle_seconds: float = Field(default=10.0, ge=0, description="A study is published this many seconds after its last image.")
+
+
+class PacsSettings(_Section):
+    """One PACS whose images are reachable through this server."""
+
+    name: str = Field(min_length=1, description="Name of the PACS in logs and pages.")
+    ae_title: AeTitle = Field(description="Its DICOM application entity title.")
+    host: str = Field(min_length=1, description="Its address.")
+    port: Port = Field(description="Its DICOM port.")
+    dicomweb: Url = Field(default="", description="Base URL of its WADO-RS service; empty: DICOM only.")
+    repository_unique_id: Oid = Field(default="", description="Retrieve Location UID of its images in manifests.")
+    assigning_authority: Oid = Field(default="", description="OID that issued the Patient IDs in its images.")
+
+
+class TlsSettings(_Section):
+    """TLS on every listener (ITI-19). With a certificate, HTTPS, MLLP over TLS and DICOM TLS take the place of the plain ones."""
+
+    certificate: str = Field(default="", description="Path of the server's certificate chain (PEM).")
+    key: str = Field(default="", description="Path of its private key (PEM).")
+    trusted: str = Field(default="", description="Path of the bundle of partners' certificate authorities (PEM).")
+    client_certificate: Literal["required", "optional", "none"] = Field(
+        default="required", description="Must partners show a certificate?"
+    )
+
+
+class IssuerSettings(_Section):
+    """One issuer of assertions that is believed."""
+
+    name: str = Field(min_length=1, description="Issuer of the assertion.")
+    certificate: str = Field(min_length=1, description="Path of the certificate that it signs with (PEM).")
+
+
+class SecuritySettings(_Section):
+    """User assertions (XUA)."""
+
+    require_assertion: bool = Field(default=False, description="Refuse a SOAP request without a valid SAML assertion.")
+    issuers: tuple[IssuerSettings, ...] = Field(default=(), description="Who may issue assertions: `[[security.issuers]]`.")
+
+
+class AuditSettings(_Section):
+    """The audit trail (ATNA)."""
+
+    repository: str = Field(
+        default="",
+        description="Audit Record Repository: `syslog+tls://host:6514`, `syslog+udp://host:514`; empty: none.",
+    )
+
+
+class Settings(BaseSettings):
+    """Every setting. Build it with `load`."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", case_sensitive=False
+    )
+
+    domain: DomainSettings = DomainSettings()
+    server: ServerSettings = ServerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    storage: StorageSettings = StorageSettings()
+    registry: RegistrySettings = RegistrySettings()
+    identity: IdentitySettings = IdentitySettings()
+    imaging: ImagingSettings = ImagingSettings()
+    pacs: tuple[PacsSettings, ...] = Field(default=(), description="The PACSs, as `[[pacs]]` tables.")
+    tls: TlsSettings = TlsSettings()
+    security: SecuritySettings = SecuritySettings()
+    audit: AuditSettings = AuditSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` merged: it reads the sources itself, to know where each value came from."""
+        return (init_settings,)
