@@ -1,0 +1,139 @@
+"""The embedded database: durability of what was answered, isolation of failures, snapshots, order."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from xds.store.database import Database, DatabaseClosedError
+from xds.store.schema.operations import setting
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "xds.sqlite"
+
+
+@pytest.fixture
+def database(path: Path):
+    opened = Database(f"sqlite:///{path}")
+    opened.create_schema()
+    yield opened
+    opened.close()
+
+
+def put(name: str, value: str = "x"):
+    def work(connection: Connection) -> str:
+        connection.execute(insert(setting).values(name=name, value=value))
+        return name
+
+    return work
+
+
+def names(database: Database) -> list[str]:
+    with database.read() as connection:
+        return list(connection.execute(select(setting.c.name).order_by(setting.c.name)).scalars())
+
+
+def test_a_write_returns_its_result_and_is_there_for_another_process(database: Database, path: Path) -> None:
+    assert database.write(put("a")) == "a"
+    other = sqlite3.connect(path)
+    try:
+        assert other.execute("SELECT name FROM setting").fetchall() == [("a",)]
+    finally:
+        other.close()
+
+
+def test_a_failing_piece_of_work_leaves_nothing_and_harms_no_other(database: Database) -> None:
+    def spoil(connection: Connection) -> None:
+        put("lost")(connection)
+        raise LookupError("mine")
+
+    started = threading.Barrier(9)
+
+    def ask(number: int) -> str:
+        started.wait()
+        if number % 2:
+            with pytest.raises(LookupError, match="mine"):
+                database.write(spoil)
+            return "refused"
+        return database.write(put(f"kept{number}"))
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(ask, number) for number in range(8)]
+        started.wait()
+        assert sorted(answer.result() for answer in answers) == ["kept0", "kept2", "kept4", "kept6", *["refused"] * 4]
+    assert names(database) == ["kept0", "kept2", "kept4", "kept6"]
+
+
+def test_errors_of_the_database_reach_the_caller(database: Database) -> None:
+    database.write(put("a"))
+    with pytest.raises(IntegrityError):
+        database.write(put("a"))
+    assert database.write(put("b")) == "b"
+
+
+def test_a_reader_sees_one_snapshot(database: Database) -> None:
+    database.write(put("a"))
+    with database.read() as connection:
+        before = connection.execute(select(setting.c.name)).scalars().all()
+        database.write(put("b"))
+        assert connection.execute(select(setting.c.name)).scalars().all() == before == ["a"]
+    assert names(database) == ["a", "b"]
+
+
+def test_reads_may_be_nested_and_stay_usable_after_an_error(database: Database) -> None:
+    def fail_inside_a_read() -> None:
+        with database.read(), database.read():
+            raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        fail_inside_a_read()
+    assert names(database) == []
+
+
+def test_many_writers_share_commits_and_all_answers_hold(database: Database, path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        answered = list(pool.map(lambda number: database.write(put(f"{number:03d}")), range(200)))
+    assert names(database) == answered
+
+
+def test_what_was_written_later_is_there_after_close(database: Database, path: Path) -> None:
+    for number in range(50):
+        database.write_later(put(f"{number:02d}"))
+    database.close()
+    again = Database(f"sqlite:///{path}")
+    try:
+        assert len(names(again)) == 50
+    finally:
+        again.close()
+
+
+def test_nothing_is_accepted_after_close(database: Database) -> None:
+    database.close()
+    database.close()
+    with pytest.raises(DatabaseClosedError):
+        database.write(put("a"))
+    with pytest.raises(DatabaseClosedError):
+        database.write_later(put("a"))
+    with pytest.raises(DatabaseClosedError), database.read():
+        pass
+
+
+def test_the_file_is_set_up_for_power_loss(database: Database) -> None:
+    with database.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+        assert connection.exec_driver_sql("PRAGMA page_size").scalar_one() == 8192
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "postgresql://localhost/xds"])
+def test_other_databases_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="SQLite file"):
+        Database(url)

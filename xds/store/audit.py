@@ -1,0 +1,84 @@
+"""The audit trail: events as rows, written in the transaction whose effect they record.
+
+Spec: ITI TF-2 3.20.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from xds.model.audit import AuditEvent, AuditObject, AuditParticipant, EventAction, EventOutcome
+from xds.model.metadata import Code
+from xds.store.schema.operations import audit_event
+
+#: ParticipantObjectTypeCode and ParticipantObjectTypeCodeRole of a patient. Spec: DICOM PS3.15 A.5.2.
+PATIENT = ("1", "1")
+
+
+def append(connection: Connection, event: AuditEvent) -> None:
+    """Add an event to the trail."""
+    patient = next((item.id for item in event.objects if (item.type_code, item.role) == PATIENT), None)
+    values = {
+        "occurred": int(event.occurred.timestamp() * 1000),
+        "event_type": event.event_type.code,
+        "patient": patient,
+        "body": json.dumps(_body(event), ensure_ascii=False, separators=(",", ":")),
+    }
+    connection.execute(insert(audit_event), values)
+
+
+def find(
+    connection: Connection, *, patient: str | None = None, before: int | None = None, limit: int = 100
+) -> tuple[tuple[int, AuditEvent], ...]:
+    """The newest events with their sequence numbers, newest first; of one patient (CX) if given; `before` pages on."""
+    statement = select(audit_event.c.sequence, audit_event.c.occurred, audit_event.c.body)
+    if patient is not None:
+        statement = statement.where(audit_event.c.patient == patient)
+    if before is not None:
+        statement = statement.where(audit_event.c.sequence < before)
+    rows = connection.execute(statement.order_by(audit_event.c.sequence.desc()).limit(limit))
+    return tuple((row.sequence, _event(row.occurred, json.loads(row.body))) for row in rows)
+
+
+def _code(code: Code | None) -> list[str] | None:
+    return [code.code, code.scheme, code.display] if code else None
+
+
+def _body(event: AuditEvent) -> dict[str, Any]:
+    return {
+        "event_id": _code(event.event_id),
+        "action": event.action,
+        "outcome": event.outcome,
+        "event_type": _code(event.event_type),
+        "description": event.outcome_description,
+        "participants": [
+            [item.user_id, _code(item.role), item.is_requestor, item.network_access_point, item.alternative_user_id]
+            for item in event.participants
+        ],
+        "objects": [
+            [item.id, item.type_code, item.role, _code(item.id_type), item.query, item.details] for item in event.objects
+        ],
+    }
+
+
+def _event(occurred: int, body: dict[str, Any]) -> AuditEvent:
+    return AuditEvent(
+        event_id=Code(*body["event_id"]),
+        action=EventAction(body["action"]),
+        outcome=EventOutcome(body["outcome"]),
+        event_type=Code(*body["event_type"]),
+        occurred=datetime.fromtimestamp(occurred / 1000, UTC),
+        participants=tuple(
+            AuditParticipant(user, Code(*role) if role else None, requestor, address, alternative)
+            for user, role, requestor, address, alternative in body["participants"]
+        ),
+        objects=tuple(
+            AuditObject(id_, type_code, role, Code(*id_type), query, tuple((name, value) for name, value in details))
+            for id_, type_code, role, id_type, query, details in body["objects"]
+        ),
+        outcome_description=body["description"],
+    )

@@ -1,0 +1,75 @@
+"""Work that a transaction leaves for the worker: rows written together with the data they follow from.
+
+A job that is claimed is leased: when its worker dies, it becomes due again. Each job must therefore bear being done twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from xds.store.schema.operations import job
+
+#: How long a worker may take before its job is given to another.
+LEASE = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed job. `attempts` counts this one; `lease` tells this claim from a later request for the same work."""
+
+    job_id: int
+    kind: str
+    key: str
+    payload: Mapping[str, Any]
+    attempts: int
+    lease: int
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.astimezone(UTC).timestamp() * 1000)
+
+
+def add(connection: Connection, kind: str, key: str, payload: Mapping[str, Any], run_at: datetime) -> None:
+    """Ask for work. An open job of that kind and key is replaced: it gets the new payload and time, and starts afresh."""
+    values = {
+        "kind": kind,
+        "key": key,
+        "payload": json.dumps(payload, ensure_ascii=False),
+        "run_at": _milliseconds(run_at),
+        "attempts": 0,
+        "error": None,
+    }
+    statement = insert(job).values(values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["kind", "key"], set_=values))
+
+
+def claim(connection: Connection, now: datetime, limit: int) -> tuple[Job, ...]:
+    """Lease the jobs that are due, the longest waiting first. Call it inside a write."""
+    due = select(job).where(job.c.run_at <= _milliseconds(now)).order_by(job.c.run_at, job.c.job_id).limit(limit)
+    lease = _milliseconds(now + LEASE)
+    claimed = tuple(
+        Job(row.job_id, row.kind, row.key, json.loads(row.payload), row.attempts + 1, lease) for row in connection.execute(due)
+    )
+    if claimed:
+        keys = [item.job_id for item in claimed]
+        connection.execute(update(job).where(job.c.job_id.in_(keys)).values(run_at=lease, attempts=job.c.attempts + 1))
+    return claimed
+
+
+def finish(connection: Connection, done: Job) -> None:
+    """The work is done. A request for the same work that arrived meanwhile stays."""
+    connection.execute(delete(job).where(job.c.job_id == done.job_id, job.c.run_at == done.lease))
+
+
+def fail(connection: Connection, failed: Job, run_again_at: datetime | None, error: str) -> None:
+    """The work failed. None as time gives it up: the row stays for an operator to see. `error` holds nothing about patients."""
+    again = _milliseconds(run_again_at) if run_again_at else None
+    statement = update(job).where(job.c.job_id == failed.job_id, job.c.run_at == failed.lease)
+    connection.execute(statement.values(run_at=again, error=error))

@@ -1,0 +1,13 @@
+"""The tables of the affinity domain, on one `MetaData`. Importing a submodule defines its tables.
+
+Every table that holds data of patients begins its primary key with `patient_key`, so that a query stays inside one partition.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Integer, MetaData
+
+metadata = MetaData()
+
+#: Keys have 64 bits everywhere; SQLite numbers rows by itself only in a column that is called INTEGER.
+Key = BigInteger().with_variant(Integer(), "sqlite")

@@ -1,0 +1,167 @@
+"""Tables of the Document Registry.
+
+A registry object is found by its entryUUID in `registry_object` or by its uniqueId in `unique_identifier`; both lead to
+(`patient_key`, `object_key`), under which its own table keeps what queries filter by, and its rendered fragment.
+Codes are interned; attributes with several values stand in two narrow side tables. Patients that were merged keep
+their rows: the subsumed patient points to the surviving one.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, SmallInteger, String, Table, UniqueConstraint
+
+from xds.store.schema import Key, metadata
+
+
+class CodeKind(IntEnum):
+    """Which attribute a row of `object_code` is a value of. The numbers are stored."""
+
+    EVENT = 1
+    CONFIDENTIALITY = 2
+    FOLDER = 3
+
+
+class TextKind(IntEnum):
+    """Which attribute a row of `object_text` is a value of. The numbers are stored."""
+
+    DOCUMENT_AUTHOR_PERSON = 1
+    REFERENCE_ID = 2
+    SUBMISSION_SET_AUTHOR_PERSON = 3
+
+
+patient = Table(
+    "patient",
+    metadata,
+    Column("patient_key", Key, primary_key=True),
+    Column("authority", String, nullable=False),
+    Column("value", String, nullable=False),
+    Column("surviving_key", BigInteger),
+    UniqueConstraint("authority", "value"),
+    Index("patient_surviving", "surviving_key"),
+)
+
+code = Table(
+    "code",
+    metadata,
+    Column("code_id", Key, primary_key=True),
+    Column("code", String, nullable=False),
+    Column("scheme", String, nullable=False),
+    UniqueConstraint("code", "scheme"),
+)
+
+registry_object = Table(
+    "registry_object",
+    metadata,
+    Column("object_key", Key, primary_key=True),
+    Column("entry_uuid", LargeBinary(16), nullable=False, unique=True),
+    Column("kind", SmallInteger, nullable=False),
+    Column("patient_key", BigInteger, nullable=False),
+    Column("logical_id", LargeBinary(16), nullable=False, index=True),
+)
+
+unique_identifier = Table(
+    "unique_identifier",
+    metadata,
+    Column("unique_id", String, primary_key=True),
+    Column("object_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("patient_key", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+document_entry = Table(
+    "document_entry",
+    metadata,
+    Column("patient_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("object_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry_uuid", LargeBinary(16), nullable=False),
+    Column("deprecated", Boolean, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("on_demand", Boolean, nullable=False),
+    Column("class_code", Integer, nullable=False),
+    Column("type_code", Integer, nullable=False),
+    Column("practice_setting_code", Integer, nullable=False),
+    Column("facility_type_code", Integer, nullable=False),
+    Column("format_code", Integer, nullable=False),
+    Column("creation_time", BigInteger),
+    Column("service_start_time", BigInteger),
+    Column("service_stop_time", BigInteger),
+    Column("hash", String),
+    Column("size", BigInteger),
+    Column("repository_unique_id", String, nullable=False),
+    Column("mime_type", String, nullable=False),
+    Column("unique_id", String, nullable=False),
+    Column("confidentiality", String, nullable=False),
+    Column("home", String),
+    Column("fragment", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+submission_set = Table(
+    "submission_set",
+    metadata,
+    Column("patient_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("object_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry_uuid", LargeBinary(16), nullable=False),
+    Column("content_type_code", Integer, nullable=False),
+    Column("source_id", String, nullable=False),
+    Column("submission_time", BigInteger, nullable=False),
+    Column("unique_id", String, nullable=False),
+    Column("home", String),
+    Column("fragment", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+folder = Table(
+    "folder",
+    metadata,
+    Column("patient_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("object_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry_uuid", LargeBinary(16), nullable=False),
+    Column("deprecated", Boolean, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("last_update_time", BigInteger, nullable=False),
+    Column("unique_id", String, nullable=False),
+    Column("home", String),
+    Column("fragment", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+association = Table(
+    "association",
+    metadata,
+    Column("patient_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("object_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry_uuid", LargeBinary(16), nullable=False),
+    Column("type", String, nullable=False),
+    Column("source_key", BigInteger, nullable=False),
+    Column("target_key", BigInteger, nullable=False),
+    Column("deprecated", Boolean, nullable=False),
+    Column("home", String),
+    Column("fragment", LargeBinary, nullable=False),
+    Index("association_source", "source_key"),
+    Index("association_target", "target_key"),
+    sqlite_with_rowid=False,
+)
+
+object_code = Table(
+    "object_code",
+    metadata,
+    Column("patient_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    Column("code_id", Integer, primary_key=True, autoincrement=False),
+    Column("object_key", BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+object_text = Table(
+    "object_text",
+    metadata,
+    Column("patient_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    Column("value", String, primary_key=True),
+    Column("object_key", BigInteger, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
