@@ -1,0 +1,275 @@
+"""XML that came from outside: one hardened parser, and validation against the schemas of this project.
+
+Spec: ITI TF-2 Appendix V.3 (SOAP 1.2 forbids document type declarations); WS-I Basic Profile 2.0 section 3.1.
+
+Tolerated on the way in: white space before the document, a byte order mark, a declaration that says UTF-16 above text
+in UTF-8, and the single-byte encodings of `_SINGLE_BYTE` besides UTF-8 and UTF-16.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+import threading
+from collections.abc import Iterator
+
+from lxml import etree
+
+from xds.resources import schema_path
+
+RIM = "urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0"
+RS = "urn:oasis:names:tc:ebxml-regrep:xsd:rs:3.0"
+LCM = "urn:oasis:names:tc:ebxml-regrep:xsd:lcm:3.0"
+QUERY = "urn:oasis:names:tc:ebxml-regrep:xsd:query:3.0"
+XDSB = "urn:ihe:iti:xds-b:2007"
+IHERAD = "urn:ihe:rad:xdsi-b:2009"
+RMD = "urn:ihe:iti:rmd:2017"
+SOAP12 = "http://www.w3.org/2003/05/soap-envelope"
+WSA = "http://www.w3.org/2005/08/addressing"
+XOP = "http://www.w3.org/2004/08/xop/include"
+XML = "http://www.w3.org/XML/1998/namespace"
+
+#: Prefixes by which messages name elements, whatever prefixes the sender chose.
+PREFIXES = {
+    RIM: "rim",
+    RS: "rs",
+    LCM: "lcm",
+    QUERY: "query",
+    XDSB: "xds",
+    IHERAD: "iherad",
+    RMD: "rmd",
+    SOAP12: "soap12",
+    WSA: "wsa",
+    XOP: "xop",
+    XML: "xml",
+}
+
+#: Attributes and namespace declarations that one start tag may have.
+MAX_ATTRIBUTES = 256
+
+#: Errors of one message that are reported one by one.
+MAX_REPORTED_ERRORS = 100
+
+#: Characters of one reported error.
+MAX_ERROR_LENGTH = 200
+
+# Above this number of elements the tree is validated as a stream: libxml2 computes the path of the element for every
+# error of a tree, which takes time in the square of the number of faulty siblings (40 000 of them half a minute).
+_MAX_TREE_ELEMENTS = 2000
+
+_SINGLE_BYTE = frozenset({"iso8859-1", "iso8859-15", "cp1252"})
+
+_DECLARED_ENCODING = re.compile(rb"""<\?xml[^>]{0,200}?\sencoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""")
+_DOCTYPE_IN_PROLOG = re.compile(rb"(?:\s++|<\?(?s:.*?)\?>|<!--(?s:.*?)-->)*+<!DOCTYPE")
+# The shortest start tag that can hold too many attributes is longer than this; nothing else is looked at.
+_LONG_TAG = re.compile(rb"<[^<!?/][^<]{%d}" % (4 * MAX_ATTRIBUTES))
+_START_TAG = re.compile(rb"""<(?:[^"'<>]++|"[^"<]*+"|'[^'<]*+')*+""")
+_QUOTED = re.compile(rb""""[^"]*"|'[^']*'""")
+
+_RULES = {
+    etree.ErrorTypes.ERR_DOCUMENT_EMPTY: "it does not begin with an element",
+    etree.ErrorTypes.ERR_DOCUMENT_END: "something follows the last end tag",
+    etree.ErrorTypes.ERR_INVALID_CHAR: "a character that XML does not allow",
+    etree.ErrorTypes.ERR_INVALID_ENCODING: "octets that are not in the encoding of the document",
+    etree.ErrorTypes.ERR_UNDECLARED_ENTITY: "an entity that is not one of the five of XML",
+    etree.ErrorTypes.ERR_ATTRIBUTE_REDEFINED: "an attribute stands twice in one start tag",
+    etree.ErrorTypes.ERR_GT_REQUIRED: "a start tag is not closed",
+    etree.ErrorTypes.ERR_TAG_NAME_MISMATCH: "an end tag does not match its start tag",
+    etree.ErrorTypes.ERR_TAG_NOT_FINISHED: "the document ends before its last end tag",
+    etree.ErrorTypes.ERR_NAME_TOO_LONG: "a name is too long",
+    etree.ErrorTypes.NS_ERR_UNDEFINED_NAMESPACE: "a namespace prefix is not declared",
+    etree.ErrorTypes.ERR_RESOURCE_LIMIT: (
+        "elements are nested deeper than 256 levels, or a text is longer than 10 million characters"
+        " (a large document travels as its own MTOM part)"
+    ),
+}
+
+
+class XmlError(ValueError):
+    """The octets are not XML that this software reads. The message says which rule is broken and where, and quotes nothing."""
+
+
+class _OfThisThread(threading.local):
+    """What a thread keeps for itself: a parser and a schema hold the errors of their last use, so threads cannot share them."""
+
+    def __init__(self) -> None:
+        self.parser = etree.XMLParser(
+            encoding="utf-8",
+            resolve_entities=False,
+            load_dtd=False,
+            no_network=True,
+            huge_tree=False,
+            remove_comments=True,
+            remove_pis=True,
+            collect_ids=False,
+        )
+        self.schemas: dict[str, etree.XMLSchema] = {}
+        self.is_large = etree.XPath(f"boolean((.//*)[{_MAX_TREE_ELEMENTS}])")
+
+    def schema(self, name: str) -> etree.XMLSchema:
+        compiled = self.schemas.get(name)
+        if compiled is None:
+            compiled = self.schemas[name] = etree.XMLSchema(etree.parse(str(schema_path(name))))
+        return compiled
+
+
+_mine = _OfThisThread()
+
+
+def parse(data: bytes) -> etree._Element:
+    """The root element of a document that came from outside, without comments and processing instructions.
+
+    A document type declaration is refused whatever it says, so there are no entities to expand and nothing to fetch.
+
+    Errors: XmlError.
+    """
+    text = _as_utf8(data)
+    if b"<!DOCTYPE" in text and _DOCTYPE_IN_PROLOG.match(text):
+        raise XmlError("a document type declaration (DOCTYPE) is not allowed")
+    _refuse_attribute_flood(text)
+    try:
+        return etree.fromstring(text, _mine.parser)
+    except etree.XMLSyntaxError as error:
+        line, column = error.position
+        rule = _RULES.get(error.code, "a rule of XML is broken")
+        raise XmlError(f"not well-formed XML at line {line}, column {column}: {rule}") from None
+
+
+def _as_utf8(data: bytes) -> bytes:
+    """The document in UTF-8, without byte order mark. The parser is told to read UTF-8 whatever the declaration says."""
+    if data.startswith(codecs.BOM_UTF8):
+        data = data[3:]
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return _recoded(data, "utf-16")
+    if data.startswith(b"<\0"):
+        return _recoded(data, "utf-16-le")
+    if data.startswith(b"\0<"):
+        return _recoded(data, "utf-16-be")
+    data = data.lstrip(b" \t\r\n")
+    declared = _DECLARED_ENCODING.match(data)
+    if declared is None:
+        return data
+    try:
+        encoding = codecs.lookup(declared[1].decode("ascii")).name
+    except LookupError:
+        encoding = "unknown"
+    if encoding in ("utf-8", "ascii", "utf-16"):
+        return data
+    if encoding in _SINGLE_BYTE:
+        return _recoded(data, encoding)
+    raise XmlError("the declared encoding is not one of UTF-8, UTF-16, ISO-8859-1, ISO-8859-15, windows-1252")
+
+
+def _recoded(data: bytes, encoding: str) -> bytes:
+    try:
+        return data.decode(encoding).encode("utf-8")
+    except UnicodeError:
+        raise XmlError("not well-formed XML: octets that are not in the encoding of the document") from None
+
+
+def _refuse_attribute_flood(text: bytes) -> None:
+    """Many attributes in one start tag cost time in their square wherever they are read (50 000 of them ten seconds)."""
+    if _LONG_TAG.search(text) is None:
+        return
+    for piece in _LONG_TAG.finditer(text):
+        tag = _START_TAG.match(text, piece.start())
+        if tag is not None and _QUOTED.sub(b"", tag[0]).count(b"=") > MAX_ATTRIBUTES:
+            raise XmlError(f"a start tag has more than {MAX_ATTRIBUTES} attributes")
+
+
+def schema_errors(element: etree._Element, schema: str) -> list[str]:
+    """What is wrong with an element by a schema of this project, in words; empty when it is valid.
+
+    `schema` is the name of a file in `schemas/`, for instance `xdsb.xsd`. Take `xop:Include` elements out first: base64
+    text stands in their place in the schema. Each message names the element, the nearest object with an id, the rule and
+    what was received, in at most 200 characters; after 100 messages one says how many more there are.
+
+    Errors: ValueError or FileNotFoundError when there is no such schema.
+    """
+    compiled = _mine.schema(schema)
+    if _mine.is_large(element):
+        entries = _stream_errors(element, compiled)
+    elif compiled.validate(element):
+        return []
+    else:
+        entries = compiled.error_log
+    if not entries:
+        return []
+    messages = list(dict.fromkeys(_in_words(element, entry) for entry in entries[:MAX_REPORTED_ERRORS]))
+    if len(entries) > MAX_REPORTED_ERRORS:
+        messages.append(f"and {len(entries) - MAX_REPORTED_ERRORS} more errors of this kind")
+    return messages
+
+
+def _stream_errors(element: etree._Element, schema: etree.XMLSchema) -> etree._ListErrorLog:
+    """Validate while parsing again: linear in the number of errors, but without their places."""
+    events = etree.iterparse(io.BytesIO(etree.tostring(element, with_tail=False)), events=(), schema=schema)
+    try:
+        for _ in events:
+            pass
+    except etree.XMLSyntaxError:
+        # Raised for the first error of the schema; the log holds it and all others.
+        return events.error_log
+    return events.error_log
+
+
+_EXPANDED_NAME = re.compile(r"\{([^{}]*)\}")
+_CHATTER = re.compile(r"^Element '([^']*)'(?:, attribute '([^']*)')?: (.*)$", re.DOTALL)
+_STEP = re.compile(r"(?:\*|([^\[\]/]+))(?:\[(\d+)\])?")
+
+
+def _in_words(root: etree._Element, entry: etree._LogEntry) -> str:
+    """One error of libxml2 as `element@attribute (of object id, line n): rule and what was received`."""
+    text = _EXPANDED_NAME.sub(_prefix, entry.message)
+    parts = _CHATTER.match(text)
+    if parts is None:
+        return _shortened(text)
+    name, attribute, rule = parts[1], parts[2], parts[3]
+    place = f"{name}@{attribute}" if attribute else name
+    context = [] if entry.path is None else [f"line {entry.line}"]
+    owner = _nearest_id(root, entry.path)
+    if owner is not None:
+        context.insert(0, f"of {owner[:64]}")
+    if context:
+        place += f" ({', '.join(context)})"
+    return _shortened(f"{place}: {rule.strip()}")
+
+
+def _prefix(match: re.Match[str]) -> str:
+    prefix = PREFIXES.get(match[1])
+    return f"{prefix}:" if prefix else match[0]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_ERROR_LENGTH else text[: MAX_ERROR_LENGTH - 1] + "…"
+
+
+def _nearest_id(root: etree._Element, path: str | None) -> str | None:
+    """The `id` of the innermost element with one on the way from `root` to the element at `path`."""
+    if path is None:
+        return None
+    found = root.get("id")
+    for element in _along(root, path):
+        found = element.get("id", found)
+    return found
+
+
+def _along(root: etree._Element, path: str) -> Iterator[etree._Element]:
+    """The elements below `root` that libxml2's path (`/a:b/*[2]/c[1]`) goes through; its first step is the root itself."""
+    here = root
+    for step in path.split("/")[2:]:
+        parts = _STEP.fullmatch(step)
+        if parts is None:
+            return
+        children: Iterator[etree._Element] = (child for child in here if parts[1] is None or _prefixed_name(child) == parts[1])
+        target = next((child for number, child in enumerate(children, 1) if number == int(parts[2] or 1)), None)
+        if target is None:
+            return
+        here = target
+        yield here
+
+
+def _prefixed_name(element: etree._Element) -> str:
+    local = element.tag.rpartition("}")[2]
+    return f"{element.prefix}:{local}" if element.prefix else local
