@@ -1,0 +1,103 @@
+"""The documents of the repository: what was stored under which uniqueId. The octets themselves are blobs.
+
+Spec: ITI TF-2 3.41.4.1.3 (a repeated uniqueId), 3.43.4.2.2 (what a retrieve answers).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Row, insert, select
+
+from xds.store.schema.documents import repository_document
+
+#: Values of one IN list: far below what the databases allow, and enough to make the number of statements irrelevant.
+_VALUES_PER_STATEMENT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """One document. `blob` is the key of its octets, `sha1` lower-case hex, `patient_id` a CX of the affinity domain,
+    `class_code` and `confidentiality` have the form `code^^scheme`."""
+
+    unique_id: str
+    blob: str
+    size: int
+    sha1: str
+    mime_type: str
+    patient_id: str
+    stored: datetime
+    class_code: str | None = None
+    confidentiality: tuple[str, ...] = ()
+
+
+def find(connection: Connection, unique_ids: Sequence[str]) -> Mapping[str, StoredDocument]:
+    """The documents of these uniqueIds; those that are not there are absent."""
+    found: dict[str, StoredDocument] = {}
+    for some in _portions(unique_ids):
+        rows = connection.execute(select(repository_document).where(repository_document.c.unique_id.in_(some)))
+        found.update((row.unique_id, _document(row)) for row in rows)
+    return found
+
+
+def add(connection: Connection, documents: Sequence[StoredDocument]) -> tuple[StoredDocument, ...]:
+    """Store documents and return those that were there before under the same uniqueId with another content.
+
+    Nothing changes where the content is identical. When anything is returned, the caller must abandon the transaction.
+    """
+    if not documents:
+        return ()
+    there = find(connection, [document.unique_id for document in documents])
+    fresh = [_values(document) for document in documents if document.unique_id not in there]
+    if fresh:
+        connection.execute(insert(repository_document), fresh)
+    return tuple(
+        there[document.unique_id]
+        for document in documents
+        if document.unique_id in there and there[document.unique_id].sha1 != document.sha1
+    )
+
+
+def referenced(connection: Connection, blobs: Sequence[str]) -> frozenset[str]:
+    """Those of these blobs that some document needs."""
+    needed: set[str] = set()
+    for some in _portions(blobs):
+        statement = select(repository_document.c.blob).where(repository_document.c.blob.in_(some)).distinct()
+        needed.update(connection.execute(statement).scalars())
+    return frozenset(needed)
+
+
+def _portions(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(values), _VALUES_PER_STATEMENT):
+        yield values[start : start + _VALUES_PER_STATEMENT]
+
+
+def _values(document: StoredDocument) -> dict[str, object]:
+    return {
+        "unique_id": document.unique_id,
+        "blob": document.blob,
+        "size": document.size,
+        "sha1": document.sha1,
+        "mime_type": document.mime_type,
+        "patient_id": document.patient_id,
+        "class_code": document.class_code,
+        "confidentiality": json.dumps(document.confidentiality, ensure_ascii=False),
+        "stored": int(document.stored.timestamp() * 1000),
+    }
+
+
+def _document(row: Row[tuple[object, ...]]) -> StoredDocument:
+    return StoredDocument(
+        unique_id=row.unique_id,
+        blob=row.blob,
+        size=row.size,
+        sha1=row.sha1,
+        mime_type=row.mime_type,
+        patient_id=row.patient_id,
+        stored=datetime.fromtimestamp(row.stored / 1000, UTC),
+        class_code=row.class_code,
+        confidentiality=tuple(json.loads(row.confidentiality)),
+    )
