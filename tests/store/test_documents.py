@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from xds.store import documents
 from xds.store.database import Database
 from xds.store.documents import StoredDocument
 
