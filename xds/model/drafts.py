@@ -100,7 +100,7 @@ def document_entry(facts: DocumentFacts) -> DocumentEntry:
 
 def submission_set(
     *,
-    id: str,
+    symbolic_id: str,
     unique_id: str,
     source_id: str,
     patient_id: str,
@@ -112,36 +112,36 @@ def submission_set(
     """The SubmissionSet of a submission. `source_id` is the OID of the Document Source."""
     scheme = SubmissionSetScheme
     return SubmissionSet(
-        id=id,
+        id=symbolic_id,
         object_type=ObjectType.REGISTRY_PACKAGE,
         slots=_slots((SlotName.SUBMISSION_TIME, submission_time)),
         name=_text(title),
         classifications=(
-            Classification(f"{id}-label", id, node=SUBMISSION_SET_NODE),
-            *_authors(id, scheme.AUTHOR, author),
-            _coded(id, scheme.CONTENT_TYPE_CODE, content_type, 0),
+            Classification(f"{symbolic_id}-label", symbolic_id, node=SUBMISSION_SET_NODE),
+            *_authors(symbolic_id, scheme.AUTHOR, author),
+            _coded(symbolic_id, scheme.CONTENT_TYPE_CODE, content_type, 0),
         ),
         external_identifiers=(
-            _identifier(id, scheme.SOURCE_ID, source_id),
-            _identifier(id, scheme.UNIQUE_ID, unique_id),
-            _identifier(id, scheme.PATIENT_ID, patient_id),
+            _identifier(symbolic_id, scheme.SOURCE_ID, source_id),
+            _identifier(symbolic_id, scheme.UNIQUE_ID, unique_id),
+            _identifier(symbolic_id, scheme.PATIENT_ID, patient_id),
         ),
     )
 
 
-def folder(*, id: str, unique_id: str, patient_id: str, title: str, codes: tuple[Code, ...]) -> Folder:
+def folder(*, symbolic_id: str, unique_id: str, patient_id: str, title: str, codes: tuple[Code, ...]) -> Folder:
     """A Folder; its lastUpdateTime is the Registry's to set."""
     return Folder(
-        id=id,
+        id=symbolic_id,
         object_type=ObjectType.REGISTRY_PACKAGE,
         name=_text(title),
         classifications=(
-            Classification(f"{id}-label", id, node=FOLDER_NODE),
-            *(_coded(id, FolderScheme.CODE, code, number) for number, code in enumerate(codes)),
+            Classification(f"{symbolic_id}-label", symbolic_id, node=FOLDER_NODE),
+            *(_coded(symbolic_id, FolderScheme.CODE, code, number) for number, code in enumerate(codes)),
         ),
         external_identifiers=(
-            _identifier(id, FolderScheme.UNIQUE_ID, unique_id),
-            _identifier(id, FolderScheme.PATIENT_ID, patient_id),
+            _identifier(symbolic_id, FolderScheme.UNIQUE_ID, unique_id),
+            _identifier(symbolic_id, FolderScheme.PATIENT_ID, patient_id),
         ),
     )
 
