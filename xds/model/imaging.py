@@ -28,7 +28,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One series and its instances."""
+    """One series and its instances. `body_part` is Body Part Examined, `region` the first Anatomic Region code."""
 
     series_instance_uid: str
     modality: str
@@ -36,6 +36,7 @@ class Series:
     number: int | None = None
     description: str = ""
     body_part: str = ""
+    region: Code | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class StudyPatient:
 class Study:
     """One study with everything that its manifest states.
 
-    `study_date` is `YYYYMMDD`, `study_time` is `HHMMSS[.ffffff]`, as in the images (local time of the modality).
+    `study_date` is `YYYYMMDD`, `study_time` is `HHMMSS[.ffffff]`, as in the images (local time of the modality);
+    `timezone_offset` is `±HHMM` when the images state it.
     `source` is the AE title, folder or peer it came from; `received` the time of the last instance.
     """
 
@@ -66,6 +68,7 @@ class Study:
     study_id: str = ""
     study_date: str = ""
     study_time: str = ""
+    timezone_offset: str = ""
     description: str = ""
     referring_physician: str = ""
     institution: str = ""
