@@ -1,0 +1,228 @@
+"""Understanding a stored query: which query it is, and what its parameters say.
+
+Tolerated deviations: blanks around ids, values and commas; numbers and times in quotes; a list of one value for a parameter
+that takes one value; the namespace of response statuses in status parameters, as the standard's own samples write them.
+
+Spec: ITI TF-2 3.18.4.1.2.3 (coding of values), 3.18.4.1.2.3.7 (parameters), 3.18.4.1.3 (errors).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from xds.model.errors import ErrorCode, RegistryError
+from xds.model.identifiers import dtm_number, is_dtm, is_oid, read_cx
+from xds.model.metadata import Code
+from xds.model.stored_queries import (
+    Parameter,
+    ParameterKind,
+    QueryDefinition,
+    RawQuery,
+    ReturnType,
+    StoredQuery,
+    Value,
+)
+from xds.model.vocabulary import AvailabilityStatus
+from xds.rules.stored_query_table import STORED_QUERIES
+
+#: One literal: a quoted string in which a quote is doubled, or a bare word.
+_LITERAL = re.compile(r"\s*(?:'((?:[^']|'')*)'|([^\s',()]+))\s*")
+_UUID = re.compile(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
+_STATUSES = {
+    **{status.value: status.value for status in AvailabilityStatus},
+    **{status.value.replace(":StatusType:", ":ResponseStatusType:"): status.value for status in AvailabilityStatus},
+}
+#: The kinds whose values may stand without quotes.
+_BARE = (ParameterKind.TIME, ParameterKind.NUMBER)
+
+
+class _Malformed(Exception):
+    """A value is not written as its kind demands; the text says how it should be."""
+
+
+def understand(raw: RawQuery, queries: Mapping[str, QueryDefinition] = STORED_QUERIES) -> StoredQuery | list[RegistryError]:
+    """The query with its parameters understood, or everything that is wrong with it.
+
+    `queries` are those that the caller answers, by id. Unknown parameters are ignored.
+    Errors: XDSUnknownStoredQuery, XDSStoredQueryMissingParam, XDSStoredQueryParamNumber, XDSRegistryError (malformed value,
+    unknown returnType).
+    """
+    errors = []
+    return_type = next((item for item in ReturnType if item.value == raw.return_type), None)
+    if return_type is None:
+        errors.append(
+            RegistryError(
+                ErrorCode.REGISTRY_ERROR, f"returnType must be LeafClass or ObjectRef, received '{_shown(raw.return_type)}'"
+            )
+        )
+    definition = queries.get(raw.id.strip())
+    if definition is None:
+        errors.append(RegistryError(ErrorCode.UNKNOWN_STORED_QUERY, f"no stored query has the id '{_shown(raw.id)}'"))
+        return errors
+    values: dict[str, tuple[tuple[Value, ...], ...]] = {}
+    for parameter in definition.parameters:
+        slots = [texts for name, texts in raw.slots if name == parameter.name]
+        groups, found = _read_parameter(parameter, slots)
+        errors.extend(found)
+        if groups:
+            values[parameter.name] = groups
+    given = {name for name, texts in raw.slots if texts}
+    errors.extend(_missing_or_conflicting(definition, values, given))
+    if errors or return_type is None:
+        return errors
+    return StoredQuery(definition, return_type, values, raw.home)
+
+
+def _missing_or_conflicting(definition: QueryDefinition, values: Mapping[str, object], given: set[str]) -> list[RegistryError]:
+    errors = []
+    for parameter in definition.parameters:
+        # A status list of which nothing remained counts as missing; other parameters that are given but malformed were reported.
+        absent = parameter.name not in (values if parameter.kind is ParameterKind.STATUS else given)
+        if parameter.required and absent:
+            errors.append(
+                RegistryError(ErrorCode.STORED_QUERY_MISSING_PARAM, f"{definition.name} requires the parameter ${parameter.name}")
+            )
+    for group in definition.one_of:
+        alternatives = " or ".join(f"${name}" for name in group)
+        present = [name for name in group if name in given]
+        if not present:
+            errors.append(
+                RegistryError(ErrorCode.STORED_QUERY_MISSING_PARAM, f"{definition.name} requires one of {alternatives}")
+            )
+        elif len(present) > 1:
+            errors.append(
+                RegistryError(ErrorCode.STORED_QUERY_PARAM_NUMBER, f"{definition.name} takes only one of {alternatives}")
+            )
+    if definition.at_least_one and not any(name in given for name in definition.at_least_one):
+        alternatives = ", ".join(f"${name}" for name in definition.at_least_one)
+        errors.append(
+            RegistryError(ErrorCode.STORED_QUERY_MISSING_PARAM, f"{definition.name} requires at least one of {alternatives}")
+        )
+    return errors
+
+
+def _read_parameter(
+    parameter: Parameter, slots: Sequence[tuple[str, ...]]
+) -> tuple[tuple[tuple[Value, ...], ...], list[RegistryError]]:
+    groups: list[tuple[Value, ...]] = []
+    errors: list[RegistryError] = []
+    for texts in slots:
+        values: list[Value] = []
+        for text in texts:
+            try:
+                values.extend(_read_values(parameter, text))
+            except _Malformed as problem:
+                errors.append(RegistryError(ErrorCode.REGISTRY_ERROR, f"${parameter.name}: {problem}, received: {_shown(text)}"))
+        if values:
+            groups.append(tuple(values))
+    if not parameter.multiple and sum(len(group) for group in groups) > 1:
+        errors.append(RegistryError(ErrorCode.STORED_QUERY_PARAM_NUMBER, f"${parameter.name} takes one value"))
+    elif parameter.multiple and not parameter.conjunctive and len(slots) > 1:
+        errors.append(
+            RegistryError(
+                ErrorCode.STORED_QUERY_PARAM_NUMBER,
+                f"the slot ${parameter.name} may stand only once; its values belong into one list",
+            )
+        )
+    return tuple(groups), errors
+
+
+def _read_values(parameter: Parameter, text: str) -> list[Value]:
+    text = text.strip()
+    bare = parameter.kind in _BARE
+    if text.startswith("(") and text.endswith(")"):
+        literals = _literals(text[1:-1], bare)
+    elif parameter.multiple and not bare:
+        raise _Malformed("a list of values stands in parentheses, such as ('a','b')")
+    else:
+        literals = _literals(text, bare)
+        if len(literals) > 1:
+            raise _Malformed("several values stand in parentheses, such as ('a','b')")
+    read = _READERS[parameter.kind]
+    values = [read(literal) for literal in literals]
+    return [value for value in values if value is not None]
+
+
+def _literals(text: str, bare: bool) -> list[str]:
+    """Split `'a', 'b'` at its commas; a comma or parenthesis inside quotes belongs to the value."""
+    found = []
+    position = 0
+    while True:
+        match = _LITERAL.match(text, position)
+        if match is None or (match[1] is None and not bare):
+            raise _Malformed("a text stands in single quotes, and a quote inside it is doubled")
+        found.append(match[2] if match[1] is None else match[1].replace("''", "'"))
+        position = match.end()
+        if position == len(text):
+            return found
+        if text[position] != ",":
+            raise _Malformed("values of a list are separated by commas, and a quote inside a text is doubled")
+        position += 1
+
+
+def _text(literal: str) -> Value:
+    if not literal.strip():
+        raise _Malformed("the value is empty")
+    return literal
+
+
+def _trimmed(literal: str) -> Value:
+    return str(_text(literal)).strip()
+
+
+def _patient_id(literal: str) -> Value:
+    identifier = read_cx(literal)
+    if identifier is None or not identifier.authority.oid or not is_oid(identifier.authority.oid):
+        raise _Malformed("a patient id has the form id^^^&OID&ISO")
+    return identifier.to_cx()
+
+
+def _code(literal: str) -> Value:
+    parts = literal.strip().split("^")
+    if len(parts) != 3 or not parts[0] or not parts[2]:
+        raise _Malformed("a code has the form code^^scheme")
+    return Code(parts[0], parts[2])
+
+
+def _time(literal: str) -> Value:
+    text = literal.strip()
+    if not is_dtm(text):
+        raise _Malformed("a time has the form YYYY[MM[DD[hh[mm[ss]]]]]")
+    return dtm_number(text)
+
+
+def _number(literal: str) -> Value:
+    text = literal.strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise _Malformed("a number has digits only")
+    return int(text)
+
+
+def _status(literal: str) -> Value | None:
+    return _STATUSES.get(literal.strip())
+
+
+def _uuid(literal: str) -> Value:
+    text = literal.strip().lower()
+    if not _UUID.match(text):
+        raise _Malformed("an entryUUID has the form urn:uuid:xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")
+    return text
+
+
+_READERS: dict[ParameterKind, Callable[[str], Value | None]] = {
+    ParameterKind.STRING: _trimmed,
+    ParameterKind.PATIENT_ID: _patient_id,
+    ParameterKind.CODE: _code,
+    ParameterKind.TIME: _time,
+    ParameterKind.LIKE: _text,
+    ParameterKind.STATUS: _status,
+    ParameterKind.UUID: _uuid,
+    ParameterKind.URN: _trimmed,
+    ParameterKind.NUMBER: _number,
+}
+
+
+def _shown(text: str) -> str:
+    """What was received, short enough for an error's context."""
+    return text if len(text) <= 100 else text[:100] + "…"
