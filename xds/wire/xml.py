@@ -132,7 +132,7 @@ def parse(data: bytes) -> etree._Element:
         return etree.fromstring(text, _mine.parser)
     except etree.XMLSyntaxError as error:
         line, column = error.position
-        rule = _RULES.get(error.code, "a rule of XML is broken")
+        rule = _RULES.get(error.code, "a rule of XML is broken")  # type: ignore[attr-defined]
         raise XmlError(f"not well-formed XML at line {line}, column {column}: {rule}") from None
 
 
