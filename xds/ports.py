@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from xds.model.caller import Action, Caller, Resource
 from xds.model.errors import RegistryResponse
@@ -62,6 +62,15 @@ class RegisterDocuments(Protocol):
 
     def register(self, submission: Submission, caller: Caller) -> RegistryResponse:
         """Validate and store; all or nothing, durable when it succeeded."""
+
+
+class RegisterDocumentsAlong(RegisterDocuments, Protocol):
+    """A registry on the database of its repository: documents and metadata become durable in one transaction."""
+
+    def register(
+        self, submission: Submission, caller: Caller, *, along: Callable[[Any], object] | None = None
+    ) -> RegistryResponse:
+        """As above. `along` runs last in the same transaction, with its connection; what it raises undoes everything."""
 
 
 class AccessRule(Protocol):

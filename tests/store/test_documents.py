@@ -11,7 +11,7 @@ import pytest
 
 from xds.store import documents
 from xds.store.database import Database
-from xds.store.documents import StoredDocument
+from xds.store.documents import OtherContentError, StoredDocument
 
 MOMENT = datetime(2024, 5, 6, 7, 8, 9, 123000, tzinfo=UTC)
 DOCUMENT = StoredDocument(
@@ -37,13 +37,13 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 def test_what_was_added_is_found_whole(database: Database) -> None:
     bare = replace(DOCUMENT, unique_id="1.2.4", class_code=None, confidentiality=())
-    assert database.write(lambda connection: documents.add(connection, [DOCUMENT, bare])) == ()
+    database.write(lambda connection: documents.add(connection, [DOCUMENT, bare]))
     with database.read() as connection:
         assert documents.find(connection, ["1.2.3", "1.2.4", "1.2.5"]) == {"1.2.3": DOCUMENT, "1.2.4": bare}
 
 
 def test_adding_nothing_is_allowed(database: Database) -> None:
-    assert database.write(lambda connection: documents.add(connection, [])) == ()
+    database.write(lambda connection: documents.add(connection, []))
     with database.read() as connection:
         assert documents.find(connection, []) == {}
         assert documents.referenced(connection, []) == frozenset()
@@ -52,15 +52,20 @@ def test_adding_nothing_is_allowed(database: Database) -> None:
 def test_identical_content_again_changes_nothing(database: Database) -> None:
     database.write(lambda connection: documents.add(connection, [DOCUMENT]))
     again = replace(DOCUMENT, mime_type="text/plain", stored=datetime(2025, 1, 1, tzinfo=UTC))
-    assert database.write(lambda connection: documents.add(connection, [again])) == ()
+    database.write(lambda connection: documents.add(connection, [again]))
     with database.read() as connection:
         assert documents.find(connection, ["1.2.3"]) == {"1.2.3": DOCUMENT}
 
 
-def test_other_content_under_a_known_unique_id_is_told(database: Database) -> None:
+def test_other_content_under_a_known_unique_id_undoes_everything(database: Database) -> None:
     database.write(lambda connection: documents.add(connection, [DOCUMENT]))
     other = replace(DOCUMENT, sha1="ef" * 20, blob="ef" * 32)
-    assert database.write(lambda connection: documents.add(connection, [other])) == (DOCUMENT,)
+    fresh = replace(DOCUMENT, unique_id="1.2.9")
+    with pytest.raises(OtherContentError) as raised:
+        database.write(lambda connection: documents.add(connection, [fresh, other]))
+    assert raised.value.taken == (DOCUMENT,)
+    with database.read() as connection:
+        assert documents.find(connection, ["1.2.3", "1.2.9"]) == {"1.2.3": DOCUMENT}
 
 
 def test_referenced_blobs_beyond_one_statement(database: Database) -> None:

@@ -43,22 +43,26 @@ def find(connection: Connection, unique_ids: Sequence[str]) -> Mapping[str, Stor
     return found
 
 
-def add(connection: Connection, documents: Sequence[StoredDocument]) -> tuple[StoredDocument, ...]:
-    """Store documents and return those that were there before under the same uniqueId with another content.
+class OtherContentError(Exception):
+    """A uniqueId is taken by another content. `taken` are the documents that were there before."""
 
-    Nothing changes where the content is identical. When anything is returned, the caller must abandon the transaction.
+    def __init__(self, taken: Sequence[StoredDocument]) -> None:
+        super().__init__(f"{len(taken)} uniqueIds are taken by another content")
+        self.taken = tuple(taken)
+
+
+def add(connection: Connection, documents: Sequence[StoredDocument]) -> None:
+    """Store documents. Nothing changes where identical content stands under the same uniqueId.
+
+    Errors: OtherContentError, which is raised so that the whole transaction is undone.
     """
-    if not documents:
-        return ()
     there = find(connection, [document.unique_id for document in documents])
+    taken = [there[item.unique_id] for item in documents if item.unique_id in there and there[item.unique_id].sha1 != item.sha1]
+    if taken:
+        raise OtherContentError(taken)
     fresh = [_values(document) for document in documents if document.unique_id not in there]
     if fresh:
         connection.execute(insert(repository_document), fresh)
-    return tuple(
-        there[document.unique_id]
-        for document in documents
-        if document.unique_id in there and there[document.unique_id].sha1 != document.sha1
-    )
 
 
 def referenced(connection: Connection, blobs: Sequence[str]) -> frozenset[str]:
