@@ -1,0 +1,435 @@
+"""The Document Repository: takes documents in, has them registered, and gives them out again.
+
+Spec: ITI TF-1 10.1.1.4; ITI TF-2 3.41 (Provide and Register Document Set-b), 3.43 (Retrieve Document Set).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from inspect import signature
+from itertools import islice
+from typing import Any, Protocol, TypeGuard
+
+import structlog
+
+from xds.actors.domain import DomainIdentity
+from xds.model.audit import EXPORT, IMPORT, AuditEvent, AuditObject, AuditParticipant, EventAction, EventOutcome
+from xds.model.caller import Action, Caller, Resource
+from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status, response_to
+from xds.model.identifiers import read_cx
+from xds.model.metadata import Code, DocumentEntry, Slot, Submission
+from xds.model.retrieval import DocumentRequest, RetrieveAnswer, RetrievedDocument
+from xds.model.vocabulary import DICOM_UIDS, KEY_OBJECT_SELECTION, SUBMISSION_SET_NODE, SlotName
+from xds.ports import AccessRule, BlobStore, Clock, RegisterDocuments, RegisterDocumentsAlong, Staging
+from xds.rules import submission as rules
+from xds.store import audit, documents
+from xds.store.database import Database
+from xds.store.documents import OtherContentError, StoredDocument
+
+#: A Repository reports what it finds wrong in metadata under its own name. Spec: ITI TF-3 Table 4.2.4.1-2.
+_REPOSITORY_CODES = {
+    ErrorCode.REGISTRY_METADATA_ERROR: ErrorCode.REPOSITORY_METADATA_ERROR,
+    ErrorCode.REGISTRY_DUPLICATE_UNIQUE_ID_IN_MESSAGE: ErrorCode.REPOSITORY_DUPLICATE_UNIQUE_ID_IN_MESSAGE,
+    ErrorCode.REGISTRY_ERROR: ErrorCode.REPOSITORY_ERROR,
+}
+_DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_KEYS_PER_SWEEP = 500
+
+_SOURCE = Code("110153", "DCM", "Source Role ID")
+_DESTINATION = Code("110152", "DCM", "Destination Role ID")
+_PATIENT_NUMBER = Code("2", "RFC-3881", "Patient Number")
+_REPORT_NUMBER = Code("9", "RFC-3881", "Report Number")
+_SUBMISSION_SET = Code(SUBMISSION_SET_NODE, "IHE XDS Metadata", "submission set classificationNode")
+_ITI_41 = Code("ITI-41", "IHE Transactions", "Provide and Register Document Set-b")
+_ITI_43 = Code("ITI-43", "IHE Transactions", "Retrieve Document Set")
+_RAD_68 = Code("RAD-68", "IHE Transactions", "Provide and Register Imaging Document Set - MTOM/XOP")
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ProvidedDocument:
+    """One document as it arrived. `content_type` is its MIME part's; what the metadata says in mimeType prevails."""
+
+    staging: Staging
+    content_type: str | None = None
+
+
+class DocumentFacts(Protocol):
+    """What an access decision about a document needs; codes have the form `code^^scheme`."""
+
+    @property
+    def patient_id(self) -> str: ...
+    @property
+    def confidentiality(self) -> tuple[str, ...]: ...
+    @property
+    def class_code(self) -> str | None: ...
+
+
+class RegistryFacts(Protocol):
+    """A registry in this process, which knows today's metadata of the documents it has registered."""
+
+    def documents(self, unique_ids: Sequence[str], repository_unique_id: str) -> Mapping[str, DocumentFacts]:
+        """Facts of the documents of that repository; those it does not know are absent."""
+
+
+class DocumentRepository:
+    """The actor. One object serves all threads."""
+
+    def __init__(
+        self,
+        blobs: BlobStore,
+        database: Database,
+        register: RegisterDocuments,
+        registry_facts: RegistryFacts | None,
+        identity: DomainIdentity,
+        access: AccessRule,
+        clock: Clock,
+    ) -> None:
+        """`registry_facts` is None when the registry is elsewhere: access is then decided by the metadata as submitted."""
+        self._blobs = blobs
+        self._database = database
+        self._register = register
+        self._register_along = register if _in_one_transaction(register) else None
+        self._registry_facts = registry_facts
+        self._identity = identity
+        self._access = access
+        self._clock = clock
+
+    def stage(self) -> Staging:
+        """Begin a document that did not arrive as a MIME part. The caller discards it in the end."""
+        return self._blobs.stage()
+
+    def provide(self, submission: Submission, provided: Mapping[str, ProvidedDocument], caller: Caller) -> RegistryResponse:
+        """Store documents and register their metadata: both, durably, or nothing.
+
+        `provided` maps the id of a DocumentEntry to its document. Warnings and errors of the Registry are part of the answer.
+
+        Spec: ITI TF-2 3.41.4.1.3.
+        Errors: returned, every one that was found: XDSMissingDocument, XDSMissingDocumentMetadata, XDSRepositoryMetadataError,
+        XDSRepositoryDuplicateUniqueIdInMessage, XDSNonIdenticalHash, XDSNonIdenticalSize, XDSRepositoryOutOfResources,
+        XDSRegistryNotAvailable, and those of the Registry.
+        """
+        findings = self._findings(submission, provided)
+        response = response_to(findings)
+        if response.succeeded:
+            response = self._store(submission, provided, caller)
+            response = replace(response, errors=(*findings, *response.errors))
+        if not response.succeeded:
+            event = self._import_event(submission, caller, EventOutcome.SERIOUS_FAILURE)
+            self._database.write_later(lambda connection: audit.append(connection, event))
+        return response
+
+    def retrieve(self, requests: Sequence[DocumentRequest], caller: Caller) -> RetrieveAnswer:
+        """The requested documents, each in the order asked, or an error whose location is its uniqueId.
+
+        A document that the caller may not see is answered like one that does not exist.
+
+        Spec: ITI TF-2 3.43.4.2.2.
+        Errors: returned: XDSUnknownRepositoryId, XDSDocumentUniqueIdError, XDSRepositoryError.
+        """
+        stored = self._visible(requests, caller)
+        answered: list[tuple[RetrievedDocument, StoredDocument]] = []
+        failed: list[DocumentRequest] = []
+        errors: list[RegistryError] = []
+        for request in requests:
+            document = self._found(request, stored)
+            if isinstance(document, RegistryError):
+                errors.append(document)
+                failed.append(request)
+            else:
+                answered.append((self._retrieved(request, document), document))
+        status = Status.SUCCESS if not errors else Status.PARTIAL_SUCCESS if answered else Status.FAILURE
+        return RetrieveAnswer(
+            RegistryResponse(status, tuple(errors)),
+            tuple(document for document, _ in answered),
+            lambda complete: self._audit_retrieve(answered, failed, complete, caller),
+        )
+
+    def referenced(self, keys: Sequence[str]) -> frozenset[str]:
+        """Those of these blobs that are documents of this repository."""
+        with self._database.read() as connection:
+            return documents.referenced(connection, keys)
+
+    # ---- provide
+
+    def _findings(self, submission: Submission, provided: Mapping[str, ProvidedDocument]) -> list[RegistryError]:
+        entries = submission.document_entries
+        findings = [
+            error.with_code(_REPOSITORY_CODES.get(error.code, error.code)) for error in rules.check(submission, registering=False)
+        ]
+        findings += (
+            RegistryError(ErrorCode.MISSING_DOCUMENT, f"DocumentEntry {entry.id}: the message has no document for it")
+            for entry in entries
+            if entry.id not in provided
+        )
+        described = {entry.id for entry in entries}
+        findings += (
+            RegistryError(ErrorCode.MISSING_DOCUMENT_METADATA, f"document {name}: the message has no DocumentEntry with this id")
+            for name in provided
+            if name not in described
+        )
+        for entry in entries:
+            if entry.id in provided:
+                findings += _differences(entry, provided[entry.id].staging)
+        with self._database.read() as connection:
+            there = documents.find(connection, [entry.unique_id for entry in entries if entry.unique_id])
+        for entry in entries:
+            document = there.get(entry.unique_id or "")
+            if document is not None and entry.id in provided:
+                findings += _not_identical(document, provided[entry.id].staging.sha1, provided[entry.id].staging.size)
+        return findings
+
+    def _store(self, submission: Submission, provided: Mapping[str, ProvidedDocument], caller: Caller) -> RegistryResponse:
+        try:
+            keys = {entry.id: provided[entry.id].staging.commit() for entry in submission.document_entries}
+        except OSError as problem:
+            if problem.errno not in _DISK_IS_FULL:
+                raise
+            _log.error("document_repository.disk_full", error=os.strerror(problem.errno or 0))
+            return _failure(ErrorCode.REPOSITORY_OUT_OF_RESOURCES, "the repository has no space left for the documents")
+        completed = self._completed(submission, provided)
+        rows = [self._row(entry, keys[entry.id], provided[entry.id].staging) for entry in completed.document_entries]
+        event = self._import_event(submission, caller, EventOutcome.SUCCESS)
+
+        def work(connection: Any) -> None:
+            documents.add(connection, rows)
+            audit.append(connection, event)
+
+        try:
+            if self._register_along is not None:
+                return self._register_along.register(completed, caller, along=work)
+            response = self._register.register(completed, caller)
+            if response.succeeded:
+                self._database.write(work)
+        except OtherContentError as conflict:
+            taken = {document.unique_id: document for document in conflict.taken}
+            return response_to(
+                error
+                for row in rows
+                if row.unique_id in taken
+                for error in _not_identical(taken[row.unique_id], row.sha1, row.size)
+            )
+        except (ConnectionError, TimeoutError) as problem:
+            _log.error("document_repository.registry_unreachable", error=type(problem).__name__)
+            return _failure(ErrorCode.REGISTRY_NOT_AVAILABLE, "the Document Registry did not answer; nothing was stored")
+        return response
+
+    def _completed(self, submission: Submission, provided: Mapping[str, ProvidedDocument]) -> Submission:
+        """The submission with the three attributes that only the Repository knows for certain."""
+        return replace(
+            submission,
+            document_entries=tuple(
+                _with_slots(
+                    entry,
+                    {
+                        SlotName.SIZE: str(provided[entry.id].staging.size),
+                        SlotName.HASH: provided[entry.id].staging.sha1,
+                        SlotName.REPOSITORY_UNIQUE_ID: self._identity.repository_unique_id,
+                    },
+                )
+                for entry in submission.document_entries
+            ),
+        )
+
+    def _row(self, entry: DocumentEntry, key: str, staging: Staging) -> StoredDocument:
+        return StoredDocument(
+            unique_id=entry.unique_id or "",
+            blob=key,
+            size=staging.size,
+            sha1=staging.sha1,
+            mime_type=entry.mime_type or "",
+            patient_id=_canonical_cx(entry.patient_id),
+            stored=self._clock(),
+            class_code=str(entry.class_code) if entry.class_code else None,
+            confidentiality=tuple(str(code) for code in entry.confidentiality_codes),
+        )
+
+    # ---- retrieve
+
+    def _visible(self, requests: Sequence[DocumentRequest], caller: Caller) -> Mapping[str, StoredDocument]:
+        """The requested documents of this repository that the caller may see, by uniqueId."""
+        ours = self._identity.repository_unique_id
+        wanted = list(dict.fromkeys(item.document_unique_id for item in requests if item.repository_unique_id == ours))
+        with self._database.read() as connection:
+            found = documents.find(connection, wanted)
+        facts: Mapping[str, DocumentFacts] = {}
+        if self._registry_facts is not None and found:
+            facts = self._registry_facts.documents(list(found), ours)
+        resources = [_resource(document, facts.get(document.unique_id, document)) for document in found.values()]
+        verdicts = self._access.permits(caller, Action.RETRIEVE, resources)
+        return {document.unique_id: document for document, permitted in zip(found.values(), verdicts, strict=True) if permitted}
+
+    def _found(self, request: DocumentRequest, stored: Mapping[str, StoredDocument]) -> StoredDocument | RegistryError:
+        unique_id = request.document_unique_id
+        ours = self._identity.repository_unique_id
+        if request.repository_unique_id != ours:
+            context = f"RepositoryUniqueId {request.repository_unique_id}: this repository is {ours}"
+            return RegistryError(ErrorCode.UNKNOWN_REPOSITORY_ID, context, location=unique_id)
+        document = stored.get(unique_id)
+        if document is None:
+            context = f"DocumentUniqueId {unique_id}: no such document in this repository"
+            return RegistryError(ErrorCode.DOCUMENT_UNIQUE_ID_ERROR, context, location=unique_id)
+        try:
+            size = self._blobs.size(document.blob)
+        except KeyError:
+            size = None
+        if size != document.size:
+            _log.error("document_repository.damaged", blob=document.blob, size=size, expected=document.size)
+            context = f"DocumentUniqueId {unique_id}: the repository cannot read this document"
+            return RegistryError(ErrorCode.REPOSITORY_ERROR, context, location=unique_id)
+        return document
+
+    def _retrieved(self, request: DocumentRequest, document: StoredDocument) -> RetrievedDocument:
+        return RetrievedDocument(request, document.mime_type, document.size, lambda: self._blobs.open(document.blob))
+
+    # ---- audit
+
+    def _audit_retrieve(
+        self,
+        answered: Sequence[tuple[RetrievedDocument, StoredDocument]],
+        failed: Sequence[DocumentRequest],
+        complete: bool,
+        caller: Caller,
+    ) -> None:
+        """One event for each patient, and one for what failed. Spec: ITI TF-2 3.43.6.1."""
+        by_patient: dict[str, list[DocumentRequest]] = {}
+        for retrieved, document in answered:
+            by_patient.setdefault(document.patient_id, []).append(retrieved.request)
+        outcome = EventOutcome.SUCCESS if complete else EventOutcome.MINOR_FAILURE
+        description = None if complete else "the consumer went away before the last octet"
+        events = [
+            self._export_event(requests, caller, outcome, patient_id, description) for patient_id, requests in by_patient.items()
+        ]
+        if failed:
+            events.append(self._export_event(failed, caller, EventOutcome.SERIOUS_FAILURE, None, "not available"))
+
+        def work(connection: Any) -> None:
+            for event in events:
+                audit.append(connection, event)
+
+        self._database.write_later(work)
+
+    def _export_event(
+        self,
+        requests: Sequence[DocumentRequest],
+        caller: Caller,
+        outcome: EventOutcome,
+        patient_id: str | None,
+        description: str | None,
+    ) -> AuditEvent:
+        participants = (self._participant(_SOURCE, is_requestor=False), *_caller_participants(caller, _DESTINATION))
+        objects = (*_patient_objects(patient_id), *(_document_object(request) for request in requests))
+        return AuditEvent(EXPORT, EventAction.READ, outcome, _ITI_43, self._clock(), participants, objects, description)
+
+    def _import_event(self, submission: Submission, caller: Caller, outcome: EventOutcome) -> AuditEvent:
+        """Spec: ITI TF-2 3.41.5.1.2; RAD TF-2 4.68.5."""
+        is_manifest = any(_is_manifest(entry) for entry in submission.document_entries)
+        participants = (*_caller_participants(caller, _SOURCE), self._participant(_DESTINATION, is_requestor=False))
+        submission_sets = tuple(
+            AuditObject(item.unique_id, "2", "20", _SUBMISSION_SET) for item in submission.submission_sets if item.unique_id
+        )
+        patient_id = next((item.patient_id for item in submission.submission_sets if item.patient_id), None)
+        return AuditEvent(
+            IMPORT,
+            EventAction.CREATE,
+            outcome,
+            _RAD_68 if is_manifest else _ITI_41,
+            self._clock(),
+            participants,
+            (*_patient_objects(patient_id), *submission_sets),
+        )
+
+    def _participant(self, role: Code, *, is_requestor: bool) -> AuditParticipant:
+        """This repository."""
+        return AuditParticipant(
+            f"{self._identity.public_url}/services/repository", role, is_requestor, alternative_user_id=str(os.getpid())
+        )
+
+
+def sweep(
+    blobs: BlobStore, referenced: Sequence[Callable[[Sequence[str]], Collection[str]]], *, committed_before: datetime
+) -> int:
+    """Remove the blobs that nobody needs, left by submissions that failed, and tell how many.
+
+    `referenced` are all users of the store: each says which of some keys it needs. `committed_before` must lie further back than
+    the longest submission takes, because between commit and registration a blob is not referenced yet.
+    """
+    removed = 0
+    keys = blobs.keys()
+    while some := list(islice(keys, _KEYS_PER_SWEEP)):
+        needed = {key for ask in referenced for key in ask(some)}
+        removed += sum(blobs.delete(key, unless_committed_since=committed_before) for key in some if key not in needed)
+    return removed
+
+
+def _in_one_transaction(register: RegisterDocuments) -> TypeGuard[RegisterDocumentsAlong]:
+    return "along" in signature(register.register).parameters
+
+
+def _failure(code: ErrorCode, context: str) -> RegistryResponse:
+    return response_to((RegistryError(code, context),))
+
+
+def _differences(entry: DocumentEntry, staging: Staging) -> Iterator[RegistryError]:
+    """What the metadata says about the octets and is not so. An empty value is left to the rules of metadata."""
+    if entry.hash and entry.hash.lower() != staging.sha1:
+        context = f"DocumentEntry {entry.id}: hash is {entry.hash}, but the document that was received has {staging.sha1}"
+        yield RegistryError(ErrorCode.REPOSITORY_METADATA_ERROR, context)
+    if entry.size and entry.size.lstrip("0") != str(staging.size).lstrip("0"):
+        context = f"DocumentEntry {entry.id}: size is {entry.size}, but {staging.size} octets were received"
+        yield RegistryError(ErrorCode.REPOSITORY_METADATA_ERROR, context)
+
+
+def _not_identical(there: StoredDocument, sha1: str, size: int) -> Iterator[RegistryError]:
+    """Spec: ITI TF-3 Table 4.2.4.1-2: the codeContext is the uniqueId; here with the reason behind it."""
+    if there.sha1 != sha1:
+        context = f"{there.unique_id}: the repository has a document with this uniqueId and another hash than {sha1}"
+        yield RegistryError(ErrorCode.NON_IDENTICAL_HASH, context)
+    if there.size != size:
+        context = f"{there.unique_id}: the repository has a document with this uniqueId and another size than {size}"
+        yield RegistryError(ErrorCode.NON_IDENTICAL_SIZE, context)
+
+
+def _with_slots(entry: DocumentEntry, values: Mapping[SlotName, str]) -> DocumentEntry:
+    """The entry with these slots, each at the place where it was."""
+    left = {str(name): value for name, value in values.items()}
+    slots = [Slot(slot.name, (left.pop(slot.name),)) if slot.name in left else slot for slot in entry.slots]
+    return replace(entry, slots=(*slots, *(Slot(name, (value,)) for name, value in left.items())))
+
+
+def _canonical_cx(text: str | None) -> str:
+    identifier = read_cx(text or "")
+    return identifier.to_cx() if identifier else (text or "")
+
+
+def _resource(document: StoredDocument, facts: DocumentFacts) -> Resource:
+    return Resource(facts.patient_id, document.unique_id, facts.confidentiality, facts.class_code)
+
+
+def _is_manifest(entry: DocumentEntry) -> bool:
+    """Whether the document is a Key Object Selection that announces images. Spec: RAD TF-3 Table 4.68.4.1.2.3-1."""
+    return entry.format_code is not None and (entry.format_code.code, entry.format_code.scheme) == (
+        KEY_OBJECT_SELECTION,
+        DICOM_UIDS,
+    )
+
+
+def _caller_participants(caller: Caller, role: Code) -> tuple[AuditParticipant, ...]:
+    """The partner's system and, when an assertion named one, the human behind it."""
+    system = AuditParticipant(caller.reply_to or caller.node or caller.address, role, True, caller.address)
+    return (system, AuditParticipant(caller.user, None, True)) if caller.user else (system,)
+
+
+def _patient_objects(patient_id: str | None) -> tuple[AuditObject, ...]:
+    return (AuditObject(patient_id, *audit.PATIENT, _PATIENT_NUMBER),) if patient_id else ()
+
+
+def _document_object(request: DocumentRequest) -> AuditObject:
+    details = (("Repository Unique Id", request.repository_unique_id),)
+    home = (("ihe:homeCommunityID", request.home),) if request.home else ()
+    return AuditObject(request.document_unique_id, "2", "3", _REPORT_NUMBER, details=details + home)
