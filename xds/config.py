@@ -22,12 +22,16 @@ from xds.settings import ENVIRONMENT_PREFIX, Settings
 
 DEFAULT_FILE = Path("xds.toml")
 
-#: OIDs of the demo region, so that the commands of the manual work everywhere as printed. Configured values win.
-DEMO_DOMAIN = {
-    "assigning_authority": "2.25.132970158240115316470916349157372109811",
-    "home_community_id": "2.25.271300391824410733086402977205182910732",
-    "repository_unique_id": "2.25.318240759923476650921077345418840012993",
-    "imaging_source_unique_id": "2.25.104417230986612509338827716604492815874",
+#: What the demo region brings: fixed OIDs (below 2.999, the arc for examples), so that the commands of the manual work as
+#: printed, and studies that are published quickly. Configured values win.
+DEMO_VALUES: dict[str, Any] = {
+    "domain": {
+        "assigning_authority": "2.999.1",
+        "home_community_id": "2.999.2",
+        "repository_unique_id": "2.999.3",
+        "imaging_source_unique_id": "2.999.4",
+    },
+    "imaging": {"settle_seconds": 2.0},
 }
 
 #: Settings whose function is still to come.
@@ -107,7 +111,7 @@ def _layers(config_file: Path | None, overrides: Mapping[str, object]) -> list[_
     _refuse_unknown(flags, Settings, "command line")
     layers.append(_Layer("command line", flags))
     if _merge(layers).server.demo:
-        layers.insert(0, _Layer("demo region", {"domain": dict(DEMO_DOMAIN)}))
+        layers.insert(0, _Layer("demo region", DEMO_VALUES))
     return layers
 
 
@@ -245,7 +249,7 @@ def describe() -> str:
     lines = [
         "# Settings",
         "",
-        "An empty file works: every key has a default. Later ones win: defaults, the demo region's OIDs (with `--demo`),",
+        "An empty file works: every key has a default. Later ones win: defaults, the values of the demo region (with `--demo`),",
         "`xds.toml` (in the working directory, or `--config FILE`), environment variables, flags of `xds serve`.",
         "A key `[section] key` is the variable `XDS__SECTION__KEY`; a list is written there as JSON.",
         "`xds config` shows each value in force and where it came from. A key that does not exist is refused.",

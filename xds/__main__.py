@@ -1,0 +1,5 @@
+"""`python -m xds` is the `xds` command."""
+
+from xds.cli import main
+
+main()
