@@ -9,6 +9,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
+from xds.model.metadata import Code
+
+#: EventTypeCode of the audit trail.
+PATIENT_IDENTITY_FEED = Code("ITI-8", "IHE Transactions", "Patient Identity Feed")
+PATIENT_IDENTITY_MANAGEMENT = Code("ITI-30", "IHE Transactions", "Patient Identity Management")
+PIX_QUERY = Code("ITI-9", "IHE Transactions", "PIX Query")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,10 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Demographics:
-    """Traits of one identity as its source stated them. `birth_date` is a DTM, `sex` is HL7 table 0001."""
+    """Traits of one identity as its source stated them. `birth_date` is a DTM, `sex` is HL7 table 0001.
+
+    `national_identifiers` come from fields of their own (PID-19); their authority may be empty.
+    """
 
     names: tuple[PersonName, ...] = ()
     birth_date: str | None = None
@@ -47,6 +56,7 @@ class Demographics:
     telephones: tuple[str, ...] = ()
     mother_maiden_name: str | None = None
     account_number: PatientIdentifier | None = None
+    national_identifiers: tuple[PatientIdentifier, ...] = ()
     multiple_birth: bool | None = None
     birth_order: int | None = None
     death_time: str | None = None
@@ -66,7 +76,9 @@ class IdentityFeed:
     """One feed message in any wire form: ITI-8, ITI-44, ITI-104.
 
     `identifiers` are those of the (surviving) patient, `subsumed` those of a merge's prior patient.
-    `source` is `MSH-4|MSH-3` or the sending device of v3; `message_id` makes a resent message harmless.
+    `source` is `MSH-4|MSH-3` or the sending device of v3, `destination` whom it addressed; `message_id` makes a resent message
+    harmless. `deleted` names the fields of `demographics` whose stored value the source deletes; those that are absent (None,
+    empty) without being named there stay as they are. `event_type` names the transaction in the audit trail.
     """
 
     kind: FeedKind
@@ -76,6 +88,21 @@ class IdentityFeed:
     demographics: Demographics = field(default_factory=Demographics)
     subsumed: tuple[PatientIdentifier, ...] = ()
     account_number: str | None = None
+    destination: str = ""
+    deleted: tuple[str, ...] = ()
+    event_type: Code = PATIENT_IDENTITY_FEED
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityQuery:
+    """What the audit trail keeps of an identity query: who asked whom, under which ids, and the message as text."""
+
+    source: str
+    destination: str
+    message_id: str
+    tag: str
+    text: str
+    event_type: Code = PIX_QUERY
 
 
 class IdentityProblemKind(StrEnum):
@@ -117,3 +144,24 @@ class IdentityDomain:
 
     authority: AssigningAuthority
     sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StatedDemographics:
+    """What one source says about a person."""
+
+    source: str
+    demographics: Demographics
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A person as the PIX Manager sees her: every active identifier, and what each source states.
+
+    `key` orders persons by the time they became known. `affinity_identifier` is her identifier in the affinity domain.
+    """
+
+    key: int
+    affinity_identifier: PatientIdentifier | None
+    identifiers: tuple[PatientIdentifier, ...]
+    stated: tuple[StatedDemographics, ...] = ()

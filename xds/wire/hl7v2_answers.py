@@ -1,0 +1,147 @@
+"""Message headers and acknowledgements of HL7 v2.
+
+Spec: HL7 v2.5 chapter 2.14; ITI TF-2 C.2.3 (acknowledgement modes: the original mode is used).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier, to_dtm
+from xds.wire.hl7v2 import (
+    STANDARD,
+    Condition,
+    Fault,
+    Message,
+    Segment,
+    components,
+    escape,
+    segment,
+    translate,
+)
+
+#: The versions that are understood. Spec: HL7 table 0104; ITI-8 is 2.3.1, the other transactions are 2.5.
+OLD_VERSIONS = frozenset({"2.3", "2.3.1", "2.4"})
+VERSIONS = frozenset({"2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.1", "2.8.2"})
+
+_CONDITION_NAMES = {
+    Condition.ACCEPTED: "Message accepted",
+    Condition.SEGMENT_SEQUENCE: "Segment sequence error",
+    Condition.REQUIRED_MISSING: "Required field missing",
+    Condition.DATA_TYPE: "Data type error",
+    Condition.TABLE_VALUE: "Table value not found",
+    Condition.UNSUPPORTED_TYPE: "Unsupported message type",
+    Condition.UNSUPPORTED_EVENT: "Unsupported event code",
+    Condition.UNSUPPORTED_PROCESSING_ID: "Unsupported processing id",
+    Condition.UNSUPPORTED_VERSION: "Unsupported version id",
+    Condition.UNKNOWN_KEY: "Unknown key identifier",
+    Condition.DUPLICATE_KEY: "Duplicate key identifier",
+    Condition.RECORD_LOCKED: "Application record locked",
+    Condition.INTERNAL: "Application internal error",
+}
+
+
+class Acknowledgement(StrEnum):
+    """MSA-1. Spec: HL7 table 0008, original mode."""
+
+    ACCEPT = "AA"
+    ERROR = "AE"
+    REJECT = "AR"
+
+
+def hd(authority: AssigningAuthority) -> str:
+    """An authority as the subcomponents of CX.4."""
+    oid = escape(authority.oid or "")
+    return components(escape(authority.namespace or ""), oid, "ISO" if oid else "", separator=STANDARD.subcomponent)
+
+
+def cx(identifier: PatientIdentifier) -> str:
+    """A patient identifier as CX, with every part that is known. Spec: ITI TF-2 E.1."""
+    return components(escape(identifier.value), "", "", hd(identifier.authority), escape(identifier.type_code or ""))
+
+
+def header(
+    message_type: str,
+    *,
+    sender: tuple[str, str],
+    receiver: tuple[str, str],
+    control_id: str,
+    now: datetime,
+    version: str = "2.5",
+    processing_id: str = "P",
+) -> Segment:
+    """An MSH. `message_type` is MSH-9 in its wire form; sender and receiver are (application, facility)."""
+    fields = {
+        1: STANDARD.field,
+        2: STANDARD.encoding_characters,
+        3: escape(sender[0]),
+        4: escape(sender[1]),
+        5: escape(receiver[0]),
+        6: escape(receiver[1]),
+        7: to_dtm(now) + "+0000",
+        9: message_type,
+        10: escape(control_id),
+        11: processing_id,
+        12: version,
+    }
+    return segment("MSH", fields)
+
+
+def _answer_header(request: Message, message_type: str, now: datetime, control_id: str) -> Segment:
+    """An MSH whose sender and receiver are those of the request, exchanged."""
+
+    def echoed(path: str) -> str:
+        return translate(request.field(path), request.separators).rstrip(STANDARD.component)
+
+    version = request.version if request.version in VERSIONS | OLD_VERSIONS else "2.5"
+    processing_id = request.get("MSH-11").strip()
+    fields = {
+        1: STANDARD.field,
+        2: STANDARD.encoding_characters,
+        3: echoed("MSH-5") or "XDS",
+        4: echoed("MSH-6") or "XDS",
+        5: echoed("MSH-3"),
+        6: echoed("MSH-4"),
+        7: to_dtm(now) + "+0000",
+        9: message_type,
+        10: escape(control_id),
+        11: processing_id if processing_id in ("P", "T", "D") else "P",
+        12: version,
+    }
+    return segment("MSH", fields)
+
+
+def _error_segment(fault: Fault, version: str) -> Segment:
+    location = fault.location
+    name = _CONDITION_NAMES[fault.condition]
+    code = f"{int(fault.condition)}^{name}^HL70357"
+    fields = {2: str(location) if location else "", 3: code, 4: "E", 7: escape(fault.text), 8: escape(fault.text)}
+    if version in OLD_VERSIONS:
+        # Before 2.5 there is only ERR-1; the later fields are sent too, because partners of every age read those.
+        place = (location.segment, str(location.sequence), str(location.field or "")) if location else ("", "", "")
+        coded = components(str(int(fault.condition)), name, "HL70357", separator=STANDARD.subcomponent)
+        fields[1] = components(*place, coded)
+    return segment("ERR", fields)
+
+
+def answer_segments(
+    request: Message, message_type: str, code: Acknowledgement, faults: Sequence[Fault], *, now: datetime, control_id: str
+) -> tuple[Segment, ...]:
+    """MSH, MSA and one ERR for each fault: what every answer begins with."""
+    head = _answer_header(request, message_type, now, control_id)
+    version = head.field(12)
+    msa = segment("MSA", {1: code.value, 2: translate(request.field("MSH-10"), request.separators)})
+    return (head, msa, *(_error_segment(fault, version) for fault in faults))
+
+
+def write_ack(
+    request: Message, code: Acknowledgement, faults: Sequence[Fault] = (), *, now: datetime, control_id: str
+) -> Message:
+    """The general acknowledgement of a request."""
+    event = escape(request.event)
+    structure = "" if request.version == "2.3" or not event else "ACK"
+    message_type = components("ACK", event, structure)
+    segments = answer_segments(request, message_type, code, faults, now=now, control_id=control_id)
+    return Message(segments, codec=request.codec)
