@@ -16,14 +16,15 @@ from typing import Any, Protocol, TypeGuard
 
 import structlog
 
+from xds.actors.document_repository_audit import export_events, import_event
 from xds.actors.domain import DomainIdentity
-from xds.model.audit import EXPORT, IMPORT, AuditEvent, AuditObject, AuditParticipant, EventAction, EventOutcome
+from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import Action, Caller, Resource
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status, response_to
 from xds.model.identifiers import read_cx
-from xds.model.metadata import Code, DocumentEntry, Slot, Submission
+from xds.model.metadata import DocumentEntry, Slot, Submission
 from xds.model.retrieval import DocumentRequest, RetrieveAnswer, RetrievedDocument
-from xds.model.vocabulary import DICOM_UIDS, KEY_OBJECT_SELECTION, SUBMISSION_SET_NODE, SlotName
+from xds.model.vocabulary import SlotName
 from xds.ports import AccessRule, BlobStore, Clock, RegisterDocuments, RegisterDocumentsAlong, Staging
 from xds.rules import submission as rules
 from xds.store import audit, documents
@@ -38,15 +39,6 @@ _REPOSITORY_CODES = {
 }
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _KEYS_PER_SWEEP = 500
-
-_SOURCE = Code("110153", "DCM", "Source Role ID")
-_DESTINATION = Code("110152", "DCM", "Destination Role ID")
-_PATIENT_NUMBER = Code("2", "RFC-3881", "Patient Number")
-_REPORT_NUMBER = Code("9", "RFC-3881", "Report Number")
-_SUBMISSION_SET = Code(SUBMISSION_SET_NODE, "IHE XDS Metadata", "submission set classificationNode")
-_ITI_41 = Code("ITI-41", "IHE Transactions", "Provide and Register Document Set-b")
-_ITI_43 = Code("ITI-43", "IHE Transactions", "Retrieve Document Set")
-_RAD_68 = Code("RAD-68", "IHE Transactions", "Provide and Register Imaging Document Set - MTOM/XOP")
 
 _log = structlog.get_logger()
 
@@ -104,17 +96,24 @@ class DocumentRepository:
         """Begin a document that did not arrive as a MIME part. The caller discards it in the end."""
         return self._blobs.stage()
 
-    def provide(self, submission: Submission, provided: Mapping[str, ProvidedDocument], caller: Caller) -> RegistryResponse:
+    def provide(
+        self,
+        submission: Submission,
+        provided: Mapping[str, ProvidedDocument],
+        caller: Caller,
+        problems: Sequence[RegistryError] = (),
+    ) -> RegistryResponse:
         """Store documents and register their metadata: both, durably, or nothing.
 
-        `provided` maps the id of a DocumentEntry to its document. Warnings and errors of the Registry are part of the answer.
+        `provided` maps the id of a DocumentEntry to its document, `problems` are errors found while the message was read, which
+        forbid to store it. Warnings and errors of the Registry are part of the answer.
 
         Spec: ITI TF-2 3.41.4.1.3.
         Errors: returned, every one that was found: XDSMissingDocument, XDSMissingDocumentMetadata, XDSRepositoryMetadataError,
         XDSRepositoryDuplicateUniqueIdInMessage, XDSNonIdenticalHash, XDSNonIdenticalSize, XDSRepositoryOutOfResources,
         XDSRegistryNotAvailable, and those of the Registry.
         """
-        findings = self._findings(submission, provided)
+        findings = (*problems, *self._findings(submission, provided))
         response = response_to(findings)
         if response.succeeded:
             response = self._store(submission, provided, caller)
@@ -287,8 +286,6 @@ class DocumentRepository:
     def _retrieved(self, request: DocumentRequest, document: StoredDocument) -> RetrievedDocument:
         return RetrievedDocument(request, document.mime_type, document.size, lambda: self._blobs.open(document.blob))
 
-    # ---- audit
-
     def _audit_retrieve(
         self,
         answered: Sequence[tuple[RetrievedDocument, StoredDocument]],
@@ -296,17 +293,11 @@ class DocumentRepository:
         complete: bool,
         caller: Caller,
     ) -> None:
-        """One event for each patient, and one for what failed. Spec: ITI TF-2 3.43.6.1."""
         by_patient: dict[str, list[DocumentRequest]] = {}
         for retrieved, document in answered:
             by_patient.setdefault(document.patient_id, []).append(retrieved.request)
-        outcome = EventOutcome.SUCCESS if complete else EventOutcome.MINOR_FAILURE
-        description = None if complete else "the consumer went away before the last octet"
-        events = [
-            self._export_event(requests, caller, outcome, patient_id, description) for patient_id, requests in by_patient.items()
-        ]
-        if failed:
-            events.append(self._export_event(failed, caller, EventOutcome.SERIOUS_FAILURE, None, "not available"))
+        now = self._clock()
+        events = export_events(by_patient, failed, complete, caller, self._identity, now)
 
         def work(connection: Any) -> None:
             for event in events:
@@ -314,41 +305,8 @@ class DocumentRepository:
 
         self._database.write_later(work)
 
-    def _export_event(
-        self,
-        requests: Sequence[DocumentRequest],
-        caller: Caller,
-        outcome: EventOutcome,
-        patient_id: str | None,
-        description: str | None,
-    ) -> AuditEvent:
-        participants = (self._participant(_SOURCE, is_requestor=False), *_caller_participants(caller, _DESTINATION))
-        objects = (*_patient_objects(patient_id), *(_document_object(request) for request in requests))
-        return AuditEvent(EXPORT, EventAction.READ, outcome, _ITI_43, self._clock(), participants, objects, description)
-
     def _import_event(self, submission: Submission, caller: Caller, outcome: EventOutcome) -> AuditEvent:
-        """Spec: ITI TF-2 3.41.5.1.2; RAD TF-2 4.68.5."""
-        is_manifest = any(_is_manifest(entry) for entry in submission.document_entries)
-        participants = (*_caller_participants(caller, _SOURCE), self._participant(_DESTINATION, is_requestor=False))
-        submission_sets = tuple(
-            AuditObject(item.unique_id, "2", "20", _SUBMISSION_SET) for item in submission.submission_sets if item.unique_id
-        )
-        patient_id = next((item.patient_id for item in submission.submission_sets if item.patient_id), None)
-        return AuditEvent(
-            IMPORT,
-            EventAction.CREATE,
-            outcome,
-            _RAD_68 if is_manifest else _ITI_41,
-            self._clock(),
-            participants,
-            (*_patient_objects(patient_id), *submission_sets),
-        )
-
-    def _participant(self, role: Code, *, is_requestor: bool) -> AuditParticipant:
-        """This repository."""
-        return AuditParticipant(
-            f"{self._identity.public_url}/services/repository", role, is_requestor, alternative_user_id=str(os.getpid())
-        )
+        return import_event(submission, outcome, caller, self._identity, self._clock())
 
 
 def sweep(
@@ -409,27 +367,3 @@ def _canonical_cx(text: str | None) -> str:
 
 def _resource(document: StoredDocument, facts: DocumentFacts) -> Resource:
     return Resource(facts.patient_id, document.unique_id, facts.confidentiality, facts.class_code)
-
-
-def _is_manifest(entry: DocumentEntry) -> bool:
-    """Whether the document is a Key Object Selection that announces images. Spec: RAD TF-3 Table 4.68.4.1.2.3-1."""
-    return entry.format_code is not None and (entry.format_code.code, entry.format_code.scheme) == (
-        KEY_OBJECT_SELECTION,
-        DICOM_UIDS,
-    )
-
-
-def _caller_participants(caller: Caller, role: Code) -> tuple[AuditParticipant, ...]:
-    """The partner's system and, when an assertion named one, the human behind it."""
-    system = AuditParticipant(caller.reply_to or caller.node or caller.address, role, True, caller.address)
-    return (system, AuditParticipant(caller.user, None, True)) if caller.user else (system,)
-
-
-def _patient_objects(patient_id: str | None) -> tuple[AuditObject, ...]:
-    return (AuditObject(patient_id, *audit.PATIENT, _PATIENT_NUMBER),) if patient_id else ()
-
-
-def _document_object(request: DocumentRequest) -> AuditObject:
-    details = (("Repository Unique Id", request.repository_unique_id),)
-    home = (("ihe:homeCommunityID", request.home),) if request.home else ()
-    return AuditObject(request.document_unique_id, "2", "3", _REPORT_NUMBER, details=details + home)
