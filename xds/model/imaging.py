@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, StrEnum
 
 from xds.model.metadata import Code
 
@@ -41,7 +42,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class StudyPatient:
-    """The patient as the images name her. `issuer_oid` and `issuer_namespace` come from the image, or from the source's configuration."""
+    """The patient as the images name her; `issuer_oid` and `issuer_namespace` as far as the images state them."""
 
     patient_id: str
     issuer_oid: str | None = None
@@ -113,3 +114,57 @@ class Manifest:
     study_instance_uid: str
     accession_number: str
     references: tuple[ReferencedInstance, ...]
+
+
+class Addition(Enum):
+    """What became of an instance that arrived. CONFLICT: it names another patient than its study does, and was refused."""
+
+    NEW = "new"
+    IDENTICAL = "identical"
+    REPLACED = "replaced"
+    CONFLICT = "another patient"
+
+
+class StudyState(StrEnum):
+    """Where a study stands on its way into the affinity domain.
+
+    RECEIVED: instances arrived since the last publication, or it is the first. SETTLED: none arrived for a while, its manifest is
+    on its way. UNRESOLVED: it could not be published, the reason says why. PUBLISHED: its manifest tells what it holds.
+    """
+
+    RECEIVED = "received"
+    SETTLED = "settled"
+    UNRESOLVED = "unresolved"
+    PUBLISHED = "published"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedManifest:
+    """One manifest of a study: prepared before it is submitted, so that a submission can be repeated exactly.
+
+    `blob` is the key of its Part 10 file, `revision` the one of the study that it describes, `patient_id` the CX it goes under.
+    """
+
+    revision: int
+    unique_id: str
+    entry_uuid: str
+    submission_unique_id: str
+    blob: str
+    created: datetime
+    patient_id: str
+    is_published: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStudy:
+    """A study as the archive holds it.
+
+    `revision` counts its changes; `published` is the manifest in force, `prepared` one that is on its way.
+    """
+
+    study: Study
+    state: StudyState
+    revision: int
+    reason: str | None = None
+    published: PublishedManifest | None = None
+    prepared: PublishedManifest | None = None

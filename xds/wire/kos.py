@@ -62,7 +62,7 @@ def write_manifest(
 ) -> bytes:
     """The manifest of a study as a Part 10 file: every instance as evidence and again in the content tree.
 
-    `when` is its creation time; `zone` is the local time of images that state no offset. All times in one object share one offset,
+    `when` is its creation time; `zone` the local time of images that state no offset. All times of one object share one offset,
     so the creation time is written in that of the study.
 
     Spec: TID 2010; the series is a new one, Modality KO, in the study of the images.

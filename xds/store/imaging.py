@@ -1,0 +1,332 @@
+"""The image archive's index: which studies, series and instances are held, in which blobs, and what was published of them.
+
+Spec: RAD TF-2 4.68 (what is published), 4.69 and 4.107 (what is asked for: study, series and instance together).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from xds.model.imaging import Addition, Instance, PublishedManifest, Series, StoredStudy, Study, StudyPatient, StudyState
+from xds.model.metadata import Code
+from xds.store.schema.imaging import imaging_instance, imaging_manifest, imaging_rejection, imaging_series, imaging_study
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def add_instance(connection: Connection, study: Study, received: datetime) -> Addition:
+    """Take in the one instance of `study`, whose blob is durable, and what it says of its series and study.
+
+    An instance that is there with the same blob changes nothing. Another content under the same SOP Instance UID takes its place.
+    Whatever changes the study gives it the next revision and the state RECEIVED. An instance that names another patient than its
+    study does is refused: CONFLICT, nothing is stored.
+    """
+    series = study.series[0]
+    instance = series.instances[0]
+    row = connection.execute(select(imaging_study).where(imaging_study.c.study_instance_uid == study.study_instance_uid)).first()
+    if row is None:
+        values = _study_values(study) | {"received": _milliseconds(received), "revision": 1, "state": StudyState.RECEIVED.value}
+        key = connection.execute(insert(imaging_study).values(values).returning(imaging_study.c.study_key)).scalar_one()
+    elif _other_patient(row, study.patient):
+        return Addition.CONFLICT
+    else:
+        key = row.study_key
+    table = imaging_instance
+    place = (
+        (table.c.study_key == key)
+        & (table.c.series_instance_uid == series.series_instance_uid)
+        & (table.c.sop_instance_uid == instance.sop_instance_uid)
+    )
+    there = connection.execute(select(table.c.blob).where(place)).scalar_one_or_none()
+    if there == instance.blob:
+        return Addition.IDENTICAL
+    if row is not None:
+        changed = {name: value for name, value in _study_values(study).items() if value not in (None, "")}
+        changed |= {"received": _milliseconds(received), "revision": row.revision + 1}
+        changed |= {"state": StudyState.RECEIVED.value, "reason": None}
+        connection.execute(update(imaging_study).where(imaging_study.c.study_key == key).values(changed))
+    _put(connection, imaging_series, ("study_key", "series_instance_uid"), {"study_key": key, **_series_values(series)})
+    values = {"study_key": key, "series_instance_uid": series.series_instance_uid, "stored": _milliseconds(received)}
+    _put(
+        connection,
+        imaging_instance,
+        ("study_key", "series_instance_uid", "sop_instance_uid"),
+        values | _instance_values(instance),
+    )
+    return Addition.NEW if there is None else Addition.REPLACED
+
+
+def reject(connection: Connection, study_instance_uid: str, sop_instance_uids: Iterable[str], title: str) -> None:
+    """Withhold these instances of a study that is there: they are neither published nor returned from now on."""
+    key = _key(connection, study_instance_uid)
+    for uid in sop_instance_uids:
+        _put(
+            connection,
+            imaging_rejection,
+            ("study_key", "sop_instance_uid"),
+            {"study_key": key, "sop_instance_uid": uid, "title": title},
+        )
+
+
+def find(
+    connection: Connection, study_instance_uid: str, series_instance_uid: str | None = None, sop_instance_uid: str | None = None
+) -> StoredStudy | None:
+    """The study with its series and instances, ordered by their numbers, without rejected ones; None when there is none.
+
+    With `series_instance_uid` and `sop_instance_uid` it holds only what fits; then it may hold nothing.
+    """
+    row = connection.execute(select(imaging_study).where(imaging_study.c.study_instance_uid == study_instance_uid)).first()
+    return _stored_study(connection, row, series_instance_uid, sop_instance_uid) if row else None
+
+
+def newest(connection: Connection, limit: int, *, state: StudyState | None = None) -> tuple[StoredStudy, ...]:
+    """The studies that changed last, the newest first; only those in one state when it is given."""
+    statement = select(imaging_study).order_by(imaging_study.c.received.desc(), imaging_study.c.study_key.desc()).limit(limit)
+    if state is not None:
+        statement = statement.where(imaging_study.c.state == state.value)
+    return tuple(_stored_study(connection, row) for row in connection.execute(statement).all())
+
+
+def of_patient(connection: Connection, patient_id: str, issuer_oid: str | None) -> tuple[StoredStudy, ...]:
+    """The studies whose images name this patient under this issuer."""
+    columns = imaging_study.c
+    statement = select(imaging_study).where(columns.patient_id == patient_id, columns.issuer_oid == issuer_oid)
+    rows = connection.execute(statement.order_by(columns.study_date, columns.study_time, columns.study_key)).all()
+    return tuple(_stored_study(connection, row) for row in rows)
+
+
+def set_state(
+    connection: Connection, study_instance_uid: str, revision: int, state: StudyState, reason: str | None = None
+) -> None:
+    """Note where a study stands, unless it changed since that revision."""
+    columns = imaging_study.c
+    condition = (columns.study_instance_uid == study_instance_uid) & (columns.revision == revision)
+    connection.execute(update(imaging_study).where(condition).values(state=state.value, reason=reason))
+
+
+def prepare_manifest(connection: Connection, study_instance_uid: str, manifest: PublishedManifest) -> None:
+    """Remember a manifest before it is submitted."""
+    values = {
+        "study_key": _key(connection, study_instance_uid),
+        "revision": manifest.revision,
+        "unique_id": manifest.unique_id,
+        "entry_uuid": manifest.entry_uuid,
+        "submission_unique_id": manifest.submission_unique_id,
+        "blob": manifest.blob,
+        "created": _milliseconds(manifest.created),
+        "patient_id": manifest.patient_id,
+        "published": False,
+    }
+    connection.execute(insert(imaging_manifest).values(values))
+
+
+def publish_manifest(connection: Connection, study_instance_uid: str, revision: int) -> None:
+    """The manifest of that revision was accepted; the study is published unless it changed meanwhile."""
+    table = imaging_manifest
+    place = (table.c.study_key == _key(connection, study_instance_uid)) & (table.c.revision == revision)
+    connection.execute(update(table).where(place).values(published=True))
+    set_state(connection, study_instance_uid, revision, StudyState.PUBLISHED)
+
+
+def drop_manifest(connection: Connection, study_instance_uid: str, revision: int) -> None:
+    """The manifest of that revision was refused: nothing of it exists outside."""
+    table = imaging_manifest
+    place = (table.c.study_key == _key(connection, study_instance_uid)) & (table.c.revision == revision)
+    connection.execute(delete(table).where(place, table.c.published.is_(False)))
+
+
+def referenced(connection: Connection, blobs: Sequence[str]) -> frozenset[str]:
+    """Those of these blobs that an instance or a manifest needs."""
+    needed: set[str] = set()
+    for start in range(0, len(blobs), 500):
+        some = blobs[start : start + 500]
+        for table in (imaging_instance, imaging_manifest):
+            needed.update(connection.execute(select(table.c.blob).where(table.c.blob.in_(some)).distinct()).scalars())
+    return frozenset(needed)
+
+
+def _key(connection: Connection, study_instance_uid: str) -> int:
+    statement = select(imaging_study.c.study_key).where(imaging_study.c.study_instance_uid == study_instance_uid)
+    return int(connection.execute(statement).scalar_one())
+
+
+def _put(connection: Connection, table: Any, key: tuple[str, ...], values: dict[str, Any]) -> None:
+    statement = upsert(table).values(values)
+    changed = {name: value for name, value in values.items() if name not in key}
+    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
+
+
+def _other_patient(row: Row[Any], patient: StudyPatient) -> bool:
+    differs = bool(row.patient_id and patient.patient_id and row.patient_id != patient.patient_id)
+    return differs or bool(row.issuer_oid and patient.issuer_oid and row.issuer_oid != patient.issuer_oid)
+
+
+def _study_values(study: Study) -> dict[str, Any]:
+    procedure = study.procedure_code
+    return {
+        "study_instance_uid": study.study_instance_uid,
+        "patient_id": study.patient.patient_id,
+        "issuer_oid": study.patient.issuer_oid,
+        "issuer_namespace": study.patient.issuer_namespace,
+        "patient_name": study.patient.name,
+        "birth_date": study.patient.birth_date,
+        "sex": study.patient.sex,
+        "accession_number": study.accession_number,
+        "accession_issuer_oid": study.accession_issuer_oid,
+        "study_id": study.study_id,
+        "study_date": study.study_date,
+        "study_time": study.study_time,
+        "timezone_offset": study.timezone_offset,
+        "description": study.description,
+        "referring_physician": study.referring_physician,
+        "institution": study.institution,
+        "procedure_code": procedure.code if procedure else None,
+        "procedure_scheme": procedure.scheme if procedure else None,
+        "procedure_display": procedure.display if procedure else None,
+        "source": study.source,
+    }
+
+
+def _series_values(series: Series) -> dict[str, Any]:
+    return {
+        "series_instance_uid": series.series_instance_uid,
+        "modality": series.modality,
+        "number": series.number,
+        "description": series.description,
+        "body_part": series.body_part,
+        "region_code": series.region.code if series.region else None,
+        "region_scheme": series.region.scheme if series.region else None,
+        "region_display": series.region.display if series.region else None,
+    }
+
+
+def _instance_values(instance: Instance) -> dict[str, Any]:
+    return {
+        "sop_instance_uid": instance.sop_instance_uid,
+        "sop_class_uid": instance.sop_class_uid,
+        "transfer_syntax_uid": instance.transfer_syntax_uid,
+        "size": instance.size,
+        "blob": instance.blob,
+        "instance_number": instance.instance_number,
+        "frames": instance.frames,
+        "rows": instance.rows,
+        "columns": instance.columns,
+    }
+
+
+def _stored_study(
+    connection: Connection, row: Row[Any], series_instance_uid: str | None = None, sop_instance_uid: str | None = None
+) -> StoredStudy:
+    manifests = connection.execute(
+        select(imaging_manifest).where(imaging_manifest.c.study_key == row.study_key).order_by(imaging_manifest.c.revision.desc())
+    ).all()
+    found = [_manifest(item) for item in manifests]
+    return StoredStudy(
+        study=_study(row, _series(connection, row.study_key, series_instance_uid, sop_instance_uid)),
+        state=StudyState(row.state),
+        revision=row.revision,
+        reason=row.reason,
+        published=next((item for item in found if item.is_published), None),
+        prepared=next((item for item in found if not item.is_published), None),
+    )
+
+
+def _series(connection: Connection, study_key: int, series_uid: str | None, sop_uid: str | None) -> tuple[Series, ...]:
+    table, rejected = imaging_instance, imaging_rejection
+    withheld = select(rejected.c.sop_instance_uid).where(rejected.c.study_key == study_key)
+    statement = select(table).where(table.c.study_key == study_key, table.c.sop_instance_uid.not_in(withheld))
+    if series_uid is not None:
+        statement = statement.where(table.c.series_instance_uid == series_uid)
+    if sop_uid is not None:
+        statement = statement.where(table.c.sop_instance_uid == sop_uid)
+    rows = connection.execute(statement.order_by(table.c.instance_number, table.c.sop_instance_uid))
+    instances: dict[str, list[Instance]] = {}
+    for row in rows:
+        instances.setdefault(row.series_instance_uid, []).append(_instance(row))
+    series = connection.execute(
+        select(imaging_series)
+        .where(imaging_series.c.study_key == study_key)
+        .order_by(imaging_series.c.number, imaging_series.c.series_instance_uid)
+    )
+    return tuple(
+        Series(
+            series_instance_uid=row.series_instance_uid,
+            modality=row.modality,
+            instances=tuple(instances[row.series_instance_uid]),
+            number=row.number,
+            description=row.description,
+            body_part=row.body_part,
+            region=_code(row.region_code, row.region_scheme, row.region_display),
+        )
+        for row in series
+        if row.series_instance_uid in instances
+    )
+
+
+def _instance(row: Row[Any]) -> Instance:
+    return Instance(
+        sop_instance_uid=row.sop_instance_uid,
+        sop_class_uid=row.sop_class_uid,
+        transfer_syntax_uid=row.transfer_syntax_uid,
+        size=row.size,
+        blob=row.blob,
+        instance_number=row.instance_number,
+        frames=row.frames,
+        rows=row.rows,
+        columns=row.columns,
+    )
+
+
+def _code(code: str | None, scheme: str | None, display: str | None) -> Code | None:
+    return Code(code, scheme or "", display or "") if code else None
+
+
+def _study(row: Row[Any], series: tuple[Series, ...]) -> Study:
+    return Study(
+        study_instance_uid=row.study_instance_uid,
+        patient=StudyPatient(
+            patient_id=row.patient_id,
+            issuer_oid=row.issuer_oid,
+            issuer_namespace=row.issuer_namespace,
+            name=row.patient_name,
+            birth_date=row.birth_date,
+            sex=row.sex,
+        ),
+        series=series,
+        accession_number=row.accession_number,
+        accession_issuer_oid=row.accession_issuer_oid,
+        study_id=row.study_id,
+        study_date=row.study_date,
+        study_time=row.study_time,
+        timezone_offset=row.timezone_offset,
+        description=row.description,
+        referring_physician=row.referring_physician,
+        institution=row.institution,
+        procedure_code=_code(row.procedure_code, row.procedure_scheme, row.procedure_display),
+        source=row.source,
+        received=_moment(row.received),
+    )
+
+
+def _manifest(row: Row[Any]) -> PublishedManifest:
+    return PublishedManifest(
+        revision=row.revision,
+        unique_id=row.unique_id,
+        entry_uuid=row.entry_uuid,
+        submission_unique_id=row.submission_unique_id,
+        blob=row.blob,
+        created=_moment(row.created),
+        patient_id=row.patient_id,
+        is_published=row.published,
+    )
