@@ -1,1 +1,5 @@
-"""Pages for physicians, identity desk and operators."""
+"""Pages for physicians, identity desk and operators, in French and English."""
+
+from xds.portal.pages import create_portal
+
+__all__ = ["create_portal"]

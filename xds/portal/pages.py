@@ -1,0 +1,96 @@
+"""The portal as a WSGI application: today its root page, which tells a newcomer what is here and what to try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from flask import Flask, Response, render_template, request
+
+import xds
+from xds.actors.domain import DomainIdentity
+from xds.portal.language import LANGUAGES, Texts, texts
+from xds.transactions.transaction import Transaction, Wire
+
+#: Nothing but this server's own style sheet and pictures is loaded, and no other site may frame a page.
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table of transactions: the place where they are answered, and which they are."""
+
+    responder: str
+    place: str
+    link: str | None
+    wsdl: str | None
+    transactions: tuple[Transaction, ...]
+
+
+def create_portal(
+    transactions: Sequence[Transaction],
+    endpoints: Callable[[], Mapping[str, object]],
+    identity: DomainIdentity,
+    counts: Callable[[], Mapping[str, int]],
+) -> Flask:
+    """The portal.
+
+    `endpoints` gives the addresses of the ready line (`http`, `mllp`, `dicom`), `counts` how many `patients`, `documents` and
+    `studies` there are; both are asked for every page.
+    """
+    app = Flask(__name__)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+
+    @app.get("/")
+    def root() -> str:
+        places = {name: str(value) for name, value in endpoints().items()}
+        return render_template(
+            "root.html",
+            t=_texts(),
+            languages=LANGUAGES,
+            version=xds.__version__,
+            endpoints=places,
+            base=places.get("http", request.host_url).rstrip("/"),
+            identity=identity,
+            counts=counts(),
+            rows=list(_rows(transactions, places)),
+        )
+
+    @app.errorhandler(404)
+    def not_found(_error: Exception) -> tuple[str, int]:
+        return render_template("not_found.html", t=_texts(), languages=LANGUAGES, version=xds.__version__), 404
+
+    app.after_request(_with_headers)
+    return app
+
+
+def _texts() -> Texts:
+    asked = request.args.get("lang", "")
+    return texts(asked if asked in LANGUAGES else request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0])
+
+
+def _with_headers(response: Response) -> Response:
+    response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    if response.mimetype == "text/html":
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["Vary"] = "Accept-Language"
+    return response
+
+
+def _rows(transactions: Sequence[Transaction], places: Mapping[str, str]) -> Iterator[Row]:
+    def place_of(item: Transaction) -> tuple[str, str]:
+        if item.wire is Wire.HL7V2:
+            return item.responder, f"mllp://{places.get('mllp', '')}"
+        if item.wire is Wire.DIMSE:
+            return item.responder, f"dicom://{places.get('dicom', '')}"
+        return item.responder, item.path or ""
+
+    for (responder, place), group in groupby(sorted(transactions, key=place_of), key=place_of):
+        members = tuple(group)
+        soap = members[0].wire is Wire.SOAP
+        yield Row(responder, place, place if soap else None, f"{place}?wsdl" if soap else None, members)
