@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -45,7 +46,7 @@ def client() -> Client:
 def page(client: Client, path: str = "/", **headers: str) -> str:
     answer: TestResponse = client.get(path, headers=headers)
     assert answer.status_code == 200
-    return answer.text
+    return html.unescape(answer.text)
 
 
 def test_every_endpoint_transaction_and_identifier_is_there(client: Client) -> None:
@@ -72,6 +73,8 @@ def test_operators_find_their_addresses(client: Client, link: str) -> None:
         ("/", "fr-FR,fr;q=0.9,en;q=0.5", "fr"),
         ("/", "en-GB,fr;q=0.5", "en"),
         ("/", "de", "en"),
+        ("/", "de,fr-CH;q=0.8", "fr"),
+        ("/", "fr;q=0", "en"),
         ("/?lang=fr", "en", "fr"),
         ("/?lang=xx", "fr", "fr"),
     ],
@@ -99,9 +102,9 @@ def test_nothing_comes_from_elsewhere(client: Client) -> None:
     answer = client.get("/")
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    style = client.get("/static/portal.css")
-    assert style.status_code == 200
-    assert "http" not in style.text
+    with client.get("/static/portal.css") as style:
+        assert style.status_code == 200
+        assert "http" not in style.text
 
 
 def test_unknown_page_is_a_plain_404(client: Client) -> None:
@@ -128,7 +131,7 @@ class _Tags(HTMLParser):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_markup_is_balanced(client: Client, language: str) -> None:
     tags = _Tags()
-    tags.feed(page(client, f"/?lang={language}"))
+    tags.feed(client.get(f"/?lang={language}").text)
     assert tags.open == []
 
 

@@ -68,8 +68,10 @@ def create_portal(
 
 
 def _texts() -> Texts:
-    asked = request.args.get("lang", "")
-    return texts(asked if asked in LANGUAGES else request.accept_languages.best_match(LANGUAGES) or LANGUAGES[0])
+    """The words in the language that `?lang=` asks for, or that the browser prefers (whatever the region: fr-CH is fr)."""
+    preferred = (tag.partition("-")[0].lower() for tag, quality in request.accept_languages if quality > 0)
+    asked = (request.args.get("lang", ""), *preferred)
+    return texts(next((language for language in asked if language in LANGUAGES), LANGUAGES[0]))
 
 
 def _with_headers(response: Response) -> Response:
