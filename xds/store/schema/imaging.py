@@ -1,7 +1,9 @@
 """Tables of the Imaging Document Source: studies, series, instances, and the manifests that announce them.
 
 Whose study it is in the affinity domain is not known before the cross-reference has resolved it, and may change with a later
-feed; therefore these tables are keyed by the study, the one thing that every request names. Times are milliseconds since 1970, UTC.
+feed; therefore these tables are keyed by the study, the one thing that every request names.
+
+Times are milliseconds since 1970, UTC.
 """
 
 from __future__ import annotations

@@ -1,0 +1,271 @@
+"""From a study to the metadata that announces it: what RAD-68 says of a manifest.
+
+Spec: RAD TF-2 Table 4.68.4.1.2.3-1 (DocumentEntry), DICOM PS3.16 CID 29 (acquisition modalities), CID 4 (anatomic regions).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from typing import Final
+
+from xds.model.drafts import DocumentFacts, association, document_entry, submission_set
+from xds.model.identifiers import PatientIdentifier, escape_hl7, is_oid, to_dtm
+from xds.model.imaging import PublishedManifest, Series, Study
+from xds.model.metadata import Author, Code, Submission
+from xds.model.vocabulary import (
+    CONFIDENTIALITY,
+    DCM,
+    DICOM_UIDS,
+    KEY_OBJECT_SELECTION,
+    LOINC,
+    SNOMED_CT,
+    AssociationType,
+    ReferenceIdType,
+)
+from xds.wire.dicom import read_dtm
+
+FORMAT_CODE: Final = Code(KEY_OBJECT_SELECTION, DICOM_UIDS, "Key Object Selection Document")
+MIME_TYPE: Final = "application/dicom"
+
+#: CID 29: the modalities that acquire images; what else a study holds (KO, PR, SR …) is no event of it.
+MODALITIES: Final = {
+    "AR": "Autorefraction",
+    "BDUS": "Ultrasound Bone Densitometry",
+    "BI": "Biomagnetic Imaging",
+    "BMD": "Bone Mineral Densitometry",
+    "CFM": "Confocal Microscopy",
+    "CR": "Computed Radiography",
+    "CT": "Computed Tomography",
+    "DG": "Diaphanography",
+    "DMS": "Dermoscopy",
+    "DX": "Digital Radiography",
+    "ECG": "Electrocardiography",
+    "EEG": "Electroencephalography",
+    "EMG": "Electromyography",
+    "EOG": "Electrooculography",
+    "EPS": "Cardiac Electrophysiology",
+    "ES": "Endoscopy",
+    "GM": "General Microscopy",
+    "HD": "Hemodynamic Waveform",
+    "IO": "Intra-oral Radiography",
+    "IVOCT": "Intravascular Optical Coherence Tomography",
+    "IVUS": "Intravascular Ultrasound",
+    "KER": "Keratometry",
+    "LEN": "Lensometry",
+    "LS": "Laser Scan",
+    "MG": "Mammography",
+    "MR": "Magnetic Resonance",
+    "NM": "Nuclear Medicine",
+    "OAM": "Ophthalmic Axial Measurements",
+    "OCT": "Optical Coherence Tomography",
+    "OP": "Ophthalmic Photography",
+    "OPM": "Ophthalmic Mapping",
+    "OPT": "Ophthalmic Tomography",
+    "OPTBSV": "Ophthalmic Tomography B-scan Volume Analysis",
+    "OPTENF": "Ophthalmic Tomography En Face",
+    "OPV": "Ophthalmic Visual Field",
+    "OSS": "Optical Surface Scanner",
+    "PA": "Photoacoustic",
+    "POS": "Position Sensor",
+    "PT": "Positron emission tomography",
+    "PX": "Panoramic X-Ray",
+    "RESP": "Respiratory Waveform",
+    "RF": "Radiofluoroscopy",
+    "RG": "Radiographic imaging",
+    "RTIMAGE": "RT Image",
+    "SM": "Slide Microscopy",
+    "SRF": "Subjective Refraction",
+    "TG": "Thermography",
+    "US": "Ultrasound",
+    "VA": "Visual Acuity",
+    "XA": "X-Ray Angiography",
+    "XC": "External-camera Photography",
+}
+
+#: Body Part Examined (0018,0015) -> SNOMED CT. Spec: PS3.16 Annex L; the part of it that general radiology uses.
+BODY_PARTS: Final = {
+    "ABDOMEN": ("818981001", "Abdomen"),
+    "ABDOMENPELVIS": ("818982008", "Abdomen and Pelvis"),
+    "AORTA": ("15825003", "Aorta"),
+    "ARM": ("40983000", "Upper arm"),
+    "BLADDER": ("89837001", "Bladder"),
+    "BRAIN": ("12738006", "Brain"),
+    "BREAST": ("76752008", "Breast"),
+    "CHEST": ("816094009", "Chest"),
+    "CHESTABDOMEN": ("416550000", "Chest and Abdomen"),
+    "CHESTABDPELVIS": ("416775004", "Chest, Abdomen and Pelvis"),
+    "CLAVICLE": ("51299004", "Clavicle"),
+    "COCCYX": ("64688005", "Coccyx"),
+    "CORONARYARTERY": ("41801008", "Coronary artery"),
+    "CSPINE": ("122494005", "Cervical spine"),
+    "EAR": ("117590005", "Ear"),
+    "EXTREMITY": ("66019005", "Extremity"),
+    "EYE": ("81745001", "Eye"),
+    "FACE": ("89545001", "Face"),
+    "FINGER": ("7569003", "Finger"),
+    "FOOT": ("56459004", "Foot"),
+    "FOREARM": ("14975008", "Forearm"),
+    "HAND": ("85562004", "Hand"),
+    "HEAD": ("69536005", "Head"),
+    "HEADNECK": ("774007", "Head and Neck"),
+    "HEART": ("80891009", "Heart"),
+    "HIP": ("29836001", "Hip"),
+    "KIDNEY": ("64033007", "Kidney"),
+    "KNEE": ("72696002", "Knee"),
+    "LEG": ("30021000", "Lower leg"),
+    "LIVER": ("10200004", "Liver"),
+    "LSPINE": ("122496007", "Lumbar spine"),
+    "MAXILLA": ("70925003", "Maxilla"),
+    "NECK": ("45048000", "Neck"),
+    "NOSE": ("45206002", "Nose"),
+    "PELVIS": ("816092008", "Pelvis"),
+    "PROSTATE": ("41216001", "Prostate"),
+    "RIB": ("113197003", "Rib"),
+    "SACRUM": ("54735007", "Sacrum"),
+    "SHOULDER": ("16982005", "Shoulder"),
+    "SKULL": ("89546000", "Skull"),
+    "SPINE": ("421060004", "Spine"),
+    "SSPINE": ("54735007", "Sacrum"),
+    "STERNUM": ("56873002", "Sternum"),
+    "THIGH": ("68367000", "Thigh"),
+    "THUMB": ("76505004", "Thumb"),
+    "TOE": ("29707007", "Toe"),
+    "TSPINE": ("122495006", "Thoracic spine"),
+    "UTERUS": ("35039007", "Uterus"),
+    "WHOLEBODY": ("38266002", "Entire body"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicationDefaults:
+    """What a publication says that no image knows.
+
+    `type_code` is used where the images carry no procedure code in a scheme with an OID, or `type_from_procedure` is off.
+    """
+
+    class_code: Code = Code("IMAGES", "1.3.6.1.4.1.19376.1.2.6.1", "Images")
+    type_code: Code = Code("18748-4", LOINC, "Diagnostic imaging study")
+    type_from_procedure: bool = True
+    practice_setting: Code = Code("394914008", SNOMED_CT, "Radiology")
+    facility_type: Code = Code("22232009", SNOMED_CT, "Hospital")
+    confidentiality: tuple[Code, ...] = (Code("N", CONFIDENTIALITY, "Normal"),)
+    content_type: Code = Code("18748-4", LOINC, "Diagnostic imaging study")
+    language: str = "en-US"
+    title: str = "Imaging study"
+    author_institution: str = "Imaging department"
+
+
+def event_codes(study: Study) -> tuple[Code, ...]:
+    """eventCodeList: each acquisition modality, then each anatomic region that is known."""
+    modalities = (Code(name, DCM, MODALITIES[name]) for name in study.modalities if name in MODALITIES)
+    regions = (region for series in study.series if (region := _region(series)) is not None)
+    return tuple({str(code): code for code in (*modalities, *regions)}.values())
+
+
+def _region(series: Series) -> Code | None:
+    if series.region is not None and is_oid(series.region.scheme):
+        return series.region
+    found = BODY_PARTS.get(series.body_part.upper().replace(" ", "").replace("_", ""))
+    return Code(found[0], SNOMED_CT, found[1]) if found else None
+
+
+def reference_ids(study: Study, authority_oid: str | None) -> tuple[str, ...]:
+    """referenceIdList: the accession number under its issuer (`authority_oid` where the images state none), and the study.
+
+    Spec: ITI TF-3 Table 4.2.3.1.7-2 (CXi).
+    """
+    found: list[str] = []
+    if study.accession_number:
+        oid = study.accession_issuer_oid or authority_oid
+        issuer = f"&{oid}&ISO" if oid else ""
+        found.append(f"{escape_hl7(study.accession_number)}^^^{issuer}^{ReferenceIdType.ACCESSION.value}")
+    found.append(f"{study.study_instance_uid}^^^^{ReferenceIdType.STUDY_INSTANCE_UID.value}")
+    return tuple(found)
+
+
+def source_patient_info(study: Study, source_patient: PatientIdentifier) -> tuple[str, ...]:
+    """sourcePatientInfo: PID-3, and of PID-5, PID-7 and PID-8 what the images know."""
+    patient = study.patient
+    lines = [f"PID-3|{source_patient.to_cx()}"]
+    name = xpn(patient.name)
+    if name:
+        lines.append(f"PID-5|{name}")
+    if patient.birth_date.isdigit():
+        lines.append(f"PID-7|{patient.birth_date}")
+    if patient.sex:
+        lines.append(f"PID-8|{patient.sex}")
+    return tuple(lines)
+
+
+def xpn(person_name: str) -> str:
+    """A DICOM person name as HL7 XPN: its first component group that says something; prefix and suffix change places."""
+    group = next((part for part in person_name.split("=") if part.strip("^ ")), "")
+    parts = [escape_hl7(part.strip()) for part in (*group.split("^"), "", "", "", "")][:5]
+    family, given, middle, prefix, suffix = parts
+    return "^".join((family, given, middle, suffix, prefix)).rstrip("^")
+
+
+def submission_of(
+    study: Study,
+    manifest: PublishedManifest,
+    replaces: str | None,
+    *,
+    source_patient: PatientIdentifier,
+    source_id: str,
+    defaults: PublicationDefaults,
+    zone: tzinfo,
+) -> Submission:
+    """The submission that publishes a manifest; `replaces` is the entryUUID of the one it takes the place of.
+
+    `source_id` is the OID of the Imaging Document Source, `zone` the local time of images that state no offset.
+    """
+    author = Author(None, (escape_hl7(study.institution or defaults.author_institution),), (), (), ())
+    facts = DocumentFacts(
+        id=manifest.entry_uuid,
+        unique_id=manifest.unique_id,
+        patient_id=manifest.patient_id,
+        source_patient_id=source_patient.to_cx(),
+        mime_type=MIME_TYPE,
+        title=_title(study, defaults),
+        creation_time=to_dtm(manifest.created.astimezone(UTC)),
+        class_code=defaults.class_code,
+        type_code=_type_code(study, defaults),
+        format_code=FORMAT_CODE,
+        facility_type=defaults.facility_type,
+        practice_setting=defaults.practice_setting,
+        confidentiality=defaults.confidentiality,
+        language=defaults.language,
+        author=author,
+        event_codes=event_codes(study),
+        service_start_time=read_dtm(study.study_date, study.study_time, study.timezone_offset, zone),
+        source_patient_info=source_patient_info(study, source_patient),
+        reference_ids=reference_ids(study, source_patient.authority.oid),
+    )
+    entry = document_entry(facts)
+    package = submission_set(
+        symbolic_id="SubmissionSet",
+        unique_id=manifest.submission_unique_id,
+        source_id=source_id,
+        patient_id=manifest.patient_id,
+        submission_time=to_dtm(manifest.created.astimezone(UTC)),
+        content_type=defaults.content_type,
+        author=author,
+        title=facts.title,
+    )
+    links = [association(AssociationType.HAS_MEMBER, package.id, entry.id, original=True)]
+    if replaces is not None:
+        links.append(association(AssociationType.RPLC, entry.id, replaces))
+    return Submission.of(package, entry, *links)
+
+
+def _title(study: Study, defaults: PublicationDefaults) -> str:
+    procedure = study.procedure_code.display if study.procedure_code else ""
+    return procedure or study.description or defaults.title
+
+
+def _type_code(study: Study, defaults: PublicationDefaults) -> Code:
+    code = study.procedure_code
+    if defaults.type_from_procedure and code is not None and is_oid(code.scheme):
+        return code
+    return defaults.type_code
