@@ -1,0 +1,167 @@
+"""`make bench`: what the server does in a second, how long callers wait, and where a stored query spends its time.
+
+    python -m bench                     everything
+    python -m bench --documents 10000 1000000 --seconds 10 --only iti18
+
+The server is a process of its own; the load comes from this one. Both share the machine, so the figures are lower bounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import generator, load, messages, profile
+from tests.running import RunningServer
+
+AUTHORITY = "1.2.250.1.71.4.9.4"
+REPOSITORY = "1.2.250.1.71.4.9.1"
+REGISTRY_PATH = "/services/registry"
+REPOSITORY_PATH = "/services/repository"
+CLIENTS = (1, 8)
+SETTINGS = {
+    "DOMAIN__ASSIGNING_AUTHORITY": AUTHORITY,
+    "DOMAIN__REPOSITORY_UNIQUE_ID": REPOSITORY,
+    "REGISTRY__REQUIRE_KNOWN_PATIENT": "false",
+    "SERVER__LOG_LEVEL": "warning",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A running server under load."""
+
+    host: str
+    port: int
+    seconds: float
+
+    def run(self, title: str, source: load.Source, clients: tuple[int, ...] = CLIENTS) -> list[load.Result]:
+        """Measure with each number of clients and print a line for each."""
+        results = []
+        for number in clients:
+            result = load.run(self.host, self.port, number, self.seconds, source)
+            print(f"  {title:34} {result}", flush=True)
+            results.append(result)
+        return results
+
+
+def target(server: RunningServer, seconds: float) -> Target:
+    """The server's HTTP address."""
+    host, _, port = server.http.removeprefix("http://").rpartition(":")
+    return Target(host, int(port), seconds)
+
+
+def registrations() -> load.Source:
+    """ITI-42 with one document, spread over a thousand patients."""
+    template = messages.registration(AUTHORITY)
+    patients = itertools.cycle(f"BENCH{number:04d}" for number in range(1000))
+    return lambda: messages.http_post(REGISTRY_PATH, messages.SOAP, messages.unique(template, next(patients)))
+
+
+def provisions(size: int, sent: list[str]) -> load.Source:
+    """ITI-41 with one document of `size` octets, each different; the uniqueIds are noted in `sent`."""
+    template = messages.provision(AUTHORITY)
+    patients = itertools.cycle(f"BENCH{number:04d}" for number in range(1000))
+    content = random.Random(7).randbytes(size)
+
+    def source() -> bytes:
+        root = messages.unique(template, next(patients))
+        at = root.index(b'value="2.25.77') + len(b'value="')
+        sent.append(root[at : root.index(b'"', at)].decode())
+        return messages.mtom(REPOSITORY_PATH, root, sent[-1].encode() + content[len(sent[-1]) :])
+
+    return source
+
+
+def queries(documents: int, return_type: str = "LeafClass") -> load.Source:
+    """ITI-18 FindDocuments for patients drawn at random, 25 entries each."""
+    draw = random.Random(documents)
+
+    def source() -> bytes:
+        patient = generator.patient_id(draw.randrange(documents // generator.DOCUMENTS_PER_PATIENT))
+        return messages.http_post(REGISTRY_PATH, messages.SOAP, messages.find_documents(patient, AUTHORITY, return_type))
+
+    return source
+
+
+def retrievals(sent: list[str]) -> load.Source:
+    """ITI-43 of the documents that were provided before."""
+    draw = random.Random(1)
+    return lambda: messages.mtom(REPOSITORY_PATH, messages.retrieve(REPOSITORY, draw.choice(sent)))
+
+
+def filled(directory: Path, documents: int) -> Path:
+    """A data directory whose registry holds that many documents."""
+    data = directory / f"registry-{documents}"
+    begin = time.perf_counter()
+    generator.fill(data, documents, AUTHORITY, REPOSITORY)
+    print(f"  {documents} documents generated in {time.perf_counter() - begin:.0f} s", flush=True)
+    return data
+
+
+def measure_writes(directory: Path, seconds: float) -> None:
+    """ITI-42, ITI-41 and ITI-43 on an empty server."""
+    with RunningServer(directory / "writes", **SETTINGS) as server:
+        aim = target(server, seconds)
+        aim.run("ITI-42, 1 document", registrations())
+        sent: list[str] = []
+        aim.run("ITI-41, 1 document of 100 kB", provisions(100_000, sent))
+        aim.run("ITI-43, 1 document of 100 kB", retrievals(sent))
+
+
+def measure_queries(directory: Path, sizes: list[int], seconds: float) -> None:
+    """ITI-18 on registries of several sizes; the ratio of their median times is what counts."""
+    medians = {}
+    for documents in sizes:
+        with RunningServer(filled(directory, documents), **SETTINGS) as server:
+            aim = target(server, seconds)
+            leaf = aim.run(f"ITI-18, 25 entries, {documents} documents", queries(documents))
+            aim.run(f"ITI-18, 25 references, {documents}", queries(documents, "ObjectRef"))
+            medians[documents] = leaf[0].p50
+    if len(medians) > 1:
+        small, large = min(medians), max(medians)
+        print(f"  ITI-18 median with {large} documents / with {small}: {medians[large] / medians[small]:.2f}")
+
+
+def main() -> int:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10, help="duration of each measurement (default 10)")
+    parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 1_000_000], help="sizes of the registry for ITI-18")
+    parser.add_argument("--only", choices=["writes", "iti18", "profile"], help="one part alone")
+    parser.add_argument("--directory", type=Path, help="where to work (default: a temporary directory that is removed)")
+    arguments = parser.parse_args()
+    parts: dict[str, Callable[[Path], None]] = {
+        "writes": lambda directory: measure_writes(directory, arguments.seconds),
+        "iti18": lambda directory: measure_queries(directory, arguments.documents, arguments.seconds),
+        "profile": lambda directory: profile.stored_query(directory, AUTHORITY, REPOSITORY),
+    }
+    with working_directory(arguments.directory) as directory:
+        for name, part in parts.items():
+            if arguments.only in (None, name):
+                print(f"{name}:", flush=True)
+                part(directory)
+    return 0
+
+
+@contextmanager
+def working_directory(given: Path | None) -> Iterator[Path]:
+    """The given directory, or a temporary one that is removed at the end."""
+    if given:
+        given.mkdir(parents=True, exist_ok=True)
+        yield given
+    else:
+        with tempfile.TemporaryDirectory(prefix="xds-bench-", ignore_cleanup_errors=True) as made:
+            yield Path(made)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
