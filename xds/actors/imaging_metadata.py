@@ -137,6 +137,13 @@ BODY_PARTS: Final = {
 }
 
 
+_IMAGES: Final = Code("IMAGES", "1.3.6.1.4.1.19376.1.2.6.1", "Images")
+_IMAGING_STUDY: Final = Code("18748-4", LOINC, "Diagnostic imaging study")
+_RADIOLOGY: Final = Code("394914008", SNOMED_CT, "Radiology")
+_HOSPITAL: Final = Code("22232009", SNOMED_CT, "Hospital")
+_NORMAL: Final = Code("N", CONFIDENTIALITY, "Normal")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicationDefaults:
     """What a publication says that no image knows.
@@ -144,13 +151,13 @@ class PublicationDefaults:
     `type_code` is used where the images carry no procedure code in a scheme with an OID, or `type_from_procedure` is off.
     """
 
-    class_code: Code = Code("IMAGES", "1.3.6.1.4.1.19376.1.2.6.1", "Images")
-    type_code: Code = Code("18748-4", LOINC, "Diagnostic imaging study")
+    class_code: Code = _IMAGES
+    type_code: Code = _IMAGING_STUDY
     type_from_procedure: bool = True
-    practice_setting: Code = Code("394914008", SNOMED_CT, "Radiology")
-    facility_type: Code = Code("22232009", SNOMED_CT, "Hospital")
-    confidentiality: tuple[Code, ...] = (Code("N", CONFIDENTIALITY, "Normal"),)
-    content_type: Code = Code("18748-4", LOINC, "Diagnostic imaging study")
+    practice_setting: Code = _RADIOLOGY
+    facility_type: Code = _HOSPITAL
+    confidentiality: tuple[Code, ...] = (_NORMAL,)
+    content_type: Code = _IMAGING_STUDY
     language: str = "en-US"
     title: str = "Imaging study"
     author_institution: str = "Imaging department"

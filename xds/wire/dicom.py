@@ -322,7 +322,7 @@ def read_header(chunks: Iterable[bytes], *, until: int = 0x7FE00008, limit: int 
         raise DicomError("Transfer Syntax UID (0002,0010) is absent")
     data_set = position
     if transfer_syntax == DEFLATED_LITTLE:
-        source = _Buffer(_inflate(source.rest(position), limit), limit)
+        source = _Buffer(inflate(source.rest(position), 2 * limit), limit)
         position = 0
     encoding = _encoding_found(source, position, encoding_of(transfer_syntax))
     elements = Elements(encoding)
@@ -372,8 +372,11 @@ def _read(source: _Buffer, position: int, encoding: Encoding) -> Element:
             source.more()
 
 
-def _inflate(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    """Inflate a deflated data set in small steps, so that a bomb is noticed before it fills the memory."""
+def inflate(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    """Inflate a deflated data set in small steps, so that a bomb is noticed before it fills the memory.
+
+    Errors: DicomError when it is broken, incomplete, or inflates to more than `limit` octets.
+    """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     produced = 0
     try:
@@ -383,12 +386,14 @@ def _inflate(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
                 piece = inflater.decompress(waiting, 64 * 1024)
                 waiting = inflater.unconsumed_tail
                 produced += len(piece)
-                if produced > 2 * limit:
-                    raise DicomError(f"inflates to more than {2 * limit} octets before the pixels")
+                if produced > limit:
+                    raise DicomError(f"the deflated data set inflates to more than {limit} octets")
                 if piece:
                     yield piece
     except zlib.error:
         raise DicomError("the deflated data set is broken") from None
+    if not inflater.eof:
+        raise DicomError("the deflated data set is incomplete")
 
 
 # Writing
@@ -415,8 +420,11 @@ def write_element(tag: int, vr: str, value: Value = b"") -> bytes:
     return head + struct.pack("<H", len(octets)) + octets
 
 
-def write_file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str, source_ae_title: str = "") -> bytes:
-    """Preamble, prefix and File Meta Information of a Part 10 file. Spec: PS3.10 7.1."""
+def write_file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> bytes:
+    """Preamble, prefix and File Meta Information of a Part 10 file.
+
+    It names nobody who sent the object, so that the same object from two senders is the same file. Spec: PS3.10 7.1.
+    """
     body = (
         write_element(0x00020001, "OB", b"\0\1")
         + write_element(0x00020002, "UI", sop_class_uid)
@@ -424,7 +432,6 @@ def write_file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax: 
         + write_element(0x00020010, "UI", transfer_syntax)
         + write_element(0x00020012, "UI", IMPLEMENTATION_CLASS_UID)
         + write_element(0x00020013, "SH", IMPLEMENTATION_VERSION)
-        + (write_element(0x00020016, "AE", source_ae_title) if source_ae_title else b"")
     )
     return b"\0" * 128 + b"DICM" + write_element(0x00020000, "UL", len(body)) + body
 
