@@ -1,0 +1,78 @@
+# `make` alone lists the targets. Steps that nothing changed are not done again.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= .data
+ARGS ?=
+
+# Debian packages of the real peers that tests talk to.
+PEERS := dcmtk
+
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Installs Debian packages when that is possible without asking, and tells by its exit code whether it did.
+define apt_install
+install_packages() { \
+  command -v apt-get >/dev/null || return 1; \
+  local as=(); \
+  if [ "$$(id -u)" != 0 ]; then sudo -n true 2>/dev/null || return 1; as=(sudo -n); fi; \
+  echo "installing the Debian packages: $$*"; \
+  "$${as[@]}" apt-get update -qq && "$${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$$@" >/dev/null; \
+}
+endef
+
+.PHONY: help run test lint bench conformance peers clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed ## Start the affinity domain with the demo region; DATA=DIR keeps it elsewhere, ARGS='--http-port 0' adds flags
+	@exec $(BIN)/xds serve --demo --data $(DATA) --guide $(ARGS)
+
+test: $(VENV)/.installed-test peers ## Run the test suite; ARGS='-k iti18' chooses
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-test ## Style, types and the direction of imports
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-test ## Measure on this machine; the results go to results/
+	@$(BIN)/python -m bench $(ARGS)
+
+conformance: $(VENV)/.installed-test peers ## Black-box stories against a running server
+	@$(BIN)/python -m pytest tests/flows $(ARGS)
+
+peers:
+	@$(apt_install); \
+	missing=(); for name in $(PEERS); do \
+	  dpkg-query -W -f='$${Status}' "$$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$$name"); done; \
+	if [ "$${#missing[@]}" -gt 0 ] && ! install_packages "$${missing[@]}"; then \
+	  echo "NOT INSTALLED: $${missing[*]} (needs root, or sudo without a password, on Debian or Ubuntu)."; \
+	  echo "Tests that talk to these programs are left out; pytest lists them at its end with the reason."; \
+	fi
+
+clean: ## Remove the environment and what was built; the data directory stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(VENV)/bin/python:
+	@[ -n "$(PYTHON)" ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: PYTHON=/path/to/python3 make …" >&2; exit 2; }
+	@$(apt_install); \
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || install_packages python3-venv || { \
+	  echo "This Python cannot make a virtual environment: as root, apt-get install python3-venv" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo "installing the package into $(VENV)"
+	@$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-test: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo "installing the package and what its tests need into $(VENV)"
+	@$(INSTALL) -e '.[test]'
+	@touch $(VENV)/.installed $@
