@@ -190,32 +190,34 @@ def schema_errors(element: etree._Element, schema: str) -> list[str]:
     compiled = _mine.schema(schema)
     if _mine.is_large(element):
         entries = _stream_errors(element, compiled)
-    elif compiled.validate(element):
-        return []
     else:
-        entries = compiled.error_log
-    if not entries:
-        return []
+        entries = [] if compiled.validate(element) else list(compiled.error_log)
     messages = list(dict.fromkeys(_in_words(element, entry) for entry in entries[:MAX_REPORTED_ERRORS]))
     if len(entries) > MAX_REPORTED_ERRORS:
-        messages.append(f"and {len(entries) - MAX_REPORTED_ERRORS} more errors of this kind")
+        messages.append(f"and {len(entries) - MAX_REPORTED_ERRORS} more errors")
     return messages
 
 
-def _stream_errors(element: etree._Element, schema: etree.XMLSchema) -> etree._ListErrorLog:
+def _stream_errors(element: etree._Element, schema: etree.XMLSchema) -> list[etree._LogEntry]:
     """Validate while parsing again: linear in the number of errors, but without their places."""
     events = etree.iterparse(io.BytesIO(etree.tostring(element, with_tail=False)), events=(), schema=schema)
     try:
         for _ in events:
             pass
     except etree.XMLSyntaxError:
-        # Raised for the first error of the schema; the log holds it and all others.
-        return events.error_log
-    return events.error_log
+        # Raised for the first error; the log has them all, and warnings about namespaces among them.
+        found = [entry for entry in events.error_log if entry.domain == etree.ErrorDomains.SCHEMASV]
+        if not found:
+            raise
+        return found
+    return []
 
 
 _EXPANDED_NAME = re.compile(r"\{([^{}]*)\}")
 _CHATTER = re.compile(r"^Element '([^']*)'(?:, attribute '([^']*)')?: (.*)$", re.DOTALL)
+_TOO_LONG = re.compile(
+    r"^\[facet 'maxLength'\] The value has a length of '(\d+)'; this exceeds the allowed maximum length of '(\d+)'\.$"
+)
 _STEP = re.compile(r"(?:\*|([^\[\]/]+))(?:\[(\d+)\])?")
 
 
@@ -225,15 +227,22 @@ def _in_words(root: etree._Element, entry: etree._LogEntry) -> str:
     parts = _CHATTER.match(text)
     if parts is None:
         return _shortened(text)
-    name, attribute, rule = parts[1], parts[2], parts[3]
-    place = f"{name}@{attribute}" if attribute else name
+    name, attribute, rule = parts[1], parts[2], parts[3].strip()
+    way = [root] if entry.path is None else list(_along(root, entry.path))
     context = [] if entry.path is None else [f"line {entry.line}"]
-    owner = _nearest_id(root, entry.path)
-    if owner is not None:
+    owner = next((element.get("id") for element in reversed(way) if element.get("id")), None)
+    if owner and entry.path is not None:
         context.insert(0, f"of {owner[:64]}")
+    too_long = _TOO_LONG.match(rule)
+    if too_long is not None:
+        rule = f"{too_long[1]} characters, at most {too_long[2]} are allowed"
+        received = way[-1].get(attribute) if attribute else way[-1].text
+        if received and entry.path is not None:
+            rule += f"; it begins with '{received[:32]}'"
+    place = f"{name}@{attribute}" if attribute else name
     if context:
         place += f" ({', '.join(context)})"
-    return _shortened(f"{place}: {rule.strip()}")
+    return _shortened(f"{place}: {rule}")
 
 
 def _prefix(match: re.Match[str]) -> str:
@@ -245,19 +254,10 @@ def _shortened(text: str) -> str:
     return text if len(text) <= MAX_ERROR_LENGTH else text[: MAX_ERROR_LENGTH - 1] + "…"
 
 
-def _nearest_id(root: etree._Element, path: str | None) -> str | None:
-    """The `id` of the innermost element with one on the way from `root` to the element at `path`."""
-    if path is None:
-        return None
-    found = root.get("id")
-    for element in _along(root, path):
-        found = element.get("id", found)
-    return found
-
-
 def _along(root: etree._Element, path: str) -> Iterator[etree._Element]:
-    """The elements below `root` that libxml2's path (`/a:b/*[2]/c[1]`) goes through; its first step is the root itself."""
+    """The elements that libxml2's path (`/a:b/*[2]/c[1]`) goes through; its first step is `root` itself."""
     here = root
+    yield here
     for step in path.split("/")[2:]:
         parts = _STEP.fullmatch(step)
         if parts is None:
