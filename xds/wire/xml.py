@@ -191,7 +191,7 @@ def schema_errors(element: etree._Element, schema: str) -> list[str]:
     if _mine.is_large(element):
         entries = _stream_errors(element, compiled)
     else:
-        entries = [] if compiled.validate(element) else list(compiled.error_log)
+        entries = [] if compiled.validate(element) else list(compiled.error_log)  # type: ignore[call-overload]
     messages = list(dict.fromkeys(_in_words(element, entry) for entry in entries[:MAX_REPORTED_ERRORS]))
     if len(entries) > MAX_REPORTED_ERRORS:
         messages.append(f"and {len(entries) - MAX_REPORTED_ERRORS} more errors")
