@@ -1,0 +1,309 @@
+"""The attributes of each registry object: where they stand, how often, and of which data type. The tables are the rules.
+
+Spec: ITI TF-3 Tables 4.2.3.2-1 (DocumentEntry), 4.2.3.3-1 (SubmissionSet), 4.2.3.4-1 (Folder), 4.2.3.1.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from xds.model.identifiers import is_uuid_urn
+from xds.model.metadata import Classification, DocumentEntry, Folder, RegistryObject, Slot, SubmissionSet
+from xds.model.vocabulary import (
+    ASSOCIATION_DOCUMENTATION,
+    FOLDER_NODE,
+    SUBMISSION_SET_NODE,
+    DocumentEntryScheme,
+    FolderScheme,
+    SlotName,
+    SubmissionSetScheme,
+)
+from xds.rules.submission import datatypes
+from xds.rules.submission.datatypes import LONGEST_VALUE, DataType
+from xds.rules.submission.findings import Findings
+
+#: Highest count of an attribute that may repeat without limit.
+_ANY: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRule:
+    """A Slot: the data type of its values, and whether it may have several."""
+
+    type: DataType
+    several: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClassificationRule:
+    """A classificationScheme: the attribute's name, how often it occurs, and whether it holds an author instead of a code."""
+
+    attribute: str
+    least: int = 0
+    most: int = _ANY
+    author: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifierRule:
+    """An identificationScheme, which occurs exactly once: the attribute's name and data type."""
+
+    attribute: str
+    type: DataType
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRules:
+    """Everything that the standard says about the attributes of one kind of object."""
+
+    slots: Mapping[str, SlotRule]
+    classifications: Mapping[str, ClassificationRule]
+    identifiers: Mapping[str, IdentifierRule] = field(default_factory=dict)
+    longest_title: int = LONGEST_VALUE
+    label: str | None = None
+
+
+_STATUSES: Final = datatypes.one_of("Original", "Reference")
+_AVAILABILITIES: Final = datatypes.one_of(
+    "urn:ihe:iti:2010:DocumentAvailability:Online", "urn:ihe:iti:2010:DocumentAvailability:Offline"
+)
+
+DOCUMENT_ENTRY: Final = ObjectRules(
+    slots={
+        SlotName.CREATION_TIME: SlotRule(datatypes.DTM),
+        SlotName.HASH: SlotRule(datatypes.HASH),
+        SlotName.LANGUAGE_CODE: SlotRule(datatypes.LANGUAGE),
+        SlotName.LEGAL_AUTHENTICATOR: SlotRule(datatypes.XCN),
+        SlotName.REFERENCE_ID_LIST: SlotRule(datatypes.CXI, several=True),
+        SlotName.REPOSITORY_UNIQUE_ID: SlotRule(datatypes.OID),
+        SlotName.SERVICE_START_TIME: SlotRule(datatypes.DTM),
+        SlotName.SERVICE_STOP_TIME: SlotRule(datatypes.DTM),
+        SlotName.SIZE: SlotRule(datatypes.INTEGER),
+        SlotName.SOURCE_PATIENT_ID: SlotRule(datatypes.CX),
+        SlotName.SOURCE_PATIENT_INFO: SlotRule(datatypes.PATIENT_FIELD, several=True),
+        SlotName.URI: SlotRule(datatypes.URI, several=True),
+        SlotName.DOCUMENT_AVAILABILITY: SlotRule(_AVAILABILITIES),
+    },
+    classifications={
+        DocumentEntryScheme.AUTHOR: ClassificationRule("author", author=True),
+        DocumentEntryScheme.CLASS_CODE: ClassificationRule("classCode", 1, 1),
+        DocumentEntryScheme.CONFIDENTIALITY_CODE: ClassificationRule("confidentialityCode", 1),
+        DocumentEntryScheme.EVENT_CODE: ClassificationRule("eventCodeList"),
+        DocumentEntryScheme.FORMAT_CODE: ClassificationRule("formatCode", 1, 1),
+        DocumentEntryScheme.HEALTHCARE_FACILITY_TYPE_CODE: ClassificationRule("healthcareFacilityTypeCode", 1, 1),
+        DocumentEntryScheme.PRACTICE_SETTING_CODE: ClassificationRule("practiceSettingCode", 1, 1),
+        DocumentEntryScheme.TYPE_CODE: ClassificationRule("typeCode", 1, 1),
+    },
+    identifiers={
+        DocumentEntryScheme.PATIENT_ID: IdentifierRule("patientId", datatypes.CX),
+        DocumentEntryScheme.UNIQUE_ID: IdentifierRule("uniqueId", datatypes.IDENTIFIER),
+    },
+    longest_title=128,
+)
+
+SUBMISSION_SET: Final = ObjectRules(
+    slots={
+        SlotName.SUBMISSION_TIME: SlotRule(datatypes.DTM),
+        SlotName.INTENDED_RECIPIENT: SlotRule(datatypes.RECIPIENT, several=True),
+    },
+    classifications={
+        SubmissionSetScheme.AUTHOR: ClassificationRule("author", author=True),
+        SubmissionSetScheme.CONTENT_TYPE_CODE: ClassificationRule("contentTypeCode", 1, 1),
+    },
+    identifiers={
+        SubmissionSetScheme.PATIENT_ID: IdentifierRule("patientId", datatypes.CX),
+        SubmissionSetScheme.SOURCE_ID: IdentifierRule("sourceId", datatypes.OID),
+        SubmissionSetScheme.UNIQUE_ID: IdentifierRule("uniqueId", datatypes.OID),
+    },
+    label=SUBMISSION_SET_NODE,
+)
+
+FOLDER: Final = ObjectRules(
+    slots={SlotName.LAST_UPDATE_TIME: SlotRule(datatypes.DTM)},
+    classifications={FolderScheme.CODE: ClassificationRule("codeList", 1)},
+    identifiers={
+        FolderScheme.PATIENT_ID: IdentifierRule("patientId", datatypes.CX),
+        FolderScheme.UNIQUE_ID: IdentifierRule("uniqueId", datatypes.OID),
+    },
+    label=FOLDER_NODE,
+)
+
+ASSOCIATION: Final = ObjectRules(
+    slots={SlotName.SUBMISSION_SET_STATUS: SlotRule(_STATUSES)},
+    classifications={ASSOCIATION_DOCUMENTATION: ClassificationRule("associationDocumentation", 0, 1)},
+)
+
+_AUTHOR_SLOTS: Final[Mapping[str, SlotRule]] = {
+    SlotName.AUTHOR_PERSON: SlotRule(datatypes.XCN),
+    SlotName.AUTHOR_INSTITUTION: SlotRule(datatypes.XON, several=True),
+    SlotName.AUTHOR_ROLE: SlotRule(datatypes.TEXT, several=True),
+    SlotName.AUTHOR_SPECIALTY: SlotRule(datatypes.TEXT, several=True),
+    SlotName.AUTHOR_TELECOMMUNICATION: SlotRule(datatypes.XTN, several=True),
+}
+_AUTHOR_MINIMUM: Final = frozenset({SlotName.AUTHOR_PERSON, SlotName.AUTHOR_INSTITUTION, SlotName.AUTHOR_TELECOMMUNICATION})
+
+_CONTENT_OF_STABLE: Final = frozenset({SlotName.CREATION_TIME, SlotName.HASH, SlotName.SIZE})
+_REQUIRED: Final = frozenset({SlotName.LANGUAGE_CODE, SlotName.SOURCE_PATIENT_ID})
+
+
+def required_slots(*, registering: bool, on_demand: bool) -> frozenset[str]:
+    """Slots that a DocumentEntry must have: in a registration, in what a Repository receives, in an on-demand registration."""
+    if on_demand:
+        return _REQUIRED | {SlotName.REPOSITORY_UNIQUE_ID}
+    if registering:
+        return _REQUIRED | _CONTENT_OF_STABLE | {SlotName.REPOSITORY_UNIQUE_ID}
+    return _REQUIRED | {SlotName.CREATION_TIME}
+
+
+def check_document_entry(entry: DocumentEntry, required: frozenset[str], findings: Findings) -> None:
+    """Spec: ITI TF-3 4.2.3.2."""
+    check_attributes(entry, DOCUMENT_ENTRY, required, findings)
+    if entry.mime_type is None or not datatypes.MIME_TYPE.accepts(entry.mime_type):
+        findings.add(entry, "mimeType", datatypes.MIME_TYPE.rule, entry.mime_type)
+    start, stop = entry.service_start_time, entry.service_stop_time
+    if start and stop and stop[: len(start)] < start[: len(stop)]:
+        findings.add(entry, "serviceStopTime", f"must not be before serviceStartTime '{start[:14]}'", stop)
+    fields = Counter(value.partition("|")[0] for value in entry.slot(SlotName.SOURCE_PATIENT_INFO))
+    for name in ("PID-7", "PID-8"):
+        if fields[name] > 1:
+            findings.add(entry, SlotName.SOURCE_PATIENT_INFO, f"must hold {name} at most once", f"{name} {fields[name]} times")
+
+
+def check_submission_set(package: SubmissionSet, findings: Findings) -> None:
+    """Spec: ITI TF-3 4.2.3.3."""
+    check_attributes(package, SUBMISSION_SET, frozenset({SlotName.SUBMISSION_TIME}), findings)
+
+
+def check_folder(folder: Folder, findings: Findings) -> None:
+    """Spec: ITI TF-3 4.2.3.4."""
+    check_attributes(folder, FOLDER, frozenset(), findings)
+
+
+def check_attributes(obj: RegistryObject, rules: ObjectRules, required: frozenset[str], findings: Findings) -> None:
+    """Everything that the tables say about one object."""
+    _check_ids(obj, findings)
+    _check_slots(obj, obj.slots, rules.slots, findings)
+    for name in required.difference([slot.name for slot in obj.slots]):
+        findings.add(obj, name, "must be present", None)
+    _check_classifications(obj, rules, findings)
+    if rules.identifiers:
+        _check_identifiers(obj, rules.identifiers, findings)
+    if obj.name and len(obj.name[0].value) > rules.longest_title:
+        findings.add(obj, "title", f"must have at most {rules.longest_title} characters", obj.name[0].value)
+    if obj.home is not None and not datatypes.OID_URN.accepts(obj.home):
+        findings.add(obj, "homeCommunityId", datatypes.OID_URN.rule, obj.home)
+
+
+def _check_ids(obj: RegistryObject, findings: Findings) -> None:
+    for attribute, value in (("id", obj.id), ("lid", obj.lid)):
+        if value is not None and value.startswith("urn:uuid:") and not is_uuid_urn(value):
+            findings.add(obj, attribute, "must be urn:uuid: followed by a UUID in lower case, or a symbolic name", value)
+
+
+def _check_slots(
+    obj: RegistryObject, slots: tuple[Slot, ...], rules: Mapping[str, SlotRule], findings: Findings, prefix: str = ""
+) -> None:
+    seen = set()
+    for slot in slots:
+        name, values = slot.name, slot.values
+        if name in seen:
+            findings.add(obj, prefix + name, "a slot name must occur once in an object", name)
+        seen.add(name)
+        rule = rules.get(name)
+        if rule is None:
+            _check_extra_slot(obj, slot, findings, prefix)
+            continue
+        if not values:
+            findings.add(obj, prefix + name, "must have a value", None)
+        elif len(values) > 1 and not rule.several:
+            findings.add(obj, prefix + name, "must have exactly one value", f"{len(values)} values")
+        accepts = rule.type.accepts
+        for value in values:
+            if len(value) > LONGEST_VALUE:
+                findings.add(obj, prefix + name, f"a Value must have at most {LONGEST_VALUE} characters", value)
+            elif not accepts(value):
+                findings.add(obj, prefix + name, rule.type.rule, value)
+
+
+def _check_extra_slot(obj: RegistryObject, slot: Slot, findings: Findings, prefix: str) -> None:
+    """Extra metadata. Spec: ITI TF-3 4.2.3.1.6."""
+    name = slot.name
+    if not name.startswith("urn:") or name.startswith("urn:ihe:") or name.count(":") < 2:
+        findings.add(obj, f"{prefix}Slot", "must be a slot of the standard, or have a URN outside urn:ihe: as its name", name)
+    for value in slot.values:
+        if len(value) > LONGEST_VALUE:
+            findings.add(obj, prefix + name, f"a Value must have at most {LONGEST_VALUE} characters", value)
+
+
+def _check_classifications(obj: RegistryObject, rules: ObjectRules, findings: Findings) -> None:
+    counts: dict[str, int] = {}
+    for item in obj.classifications:
+        if item.classified_object != obj.id:
+            rule_text = f"must name the object that the Classification {item.id[:64]} stands in"
+            findings.add(obj, "classifiedObject", rule_text, item.classified_object)
+        if item.scheme is None:
+            if item.node is None or item.node != rules.label:
+                findings.add(obj, "classificationNode", "must be the label of this kind of object", item.node)
+            continue
+        rule = rules.classifications.get(item.scheme)
+        if rule is None:
+            findings.add(obj, "classificationScheme", "must be one of the standard's for this kind of object", item.scheme)
+            continue
+        counts[item.scheme] = counts.get(item.scheme, 0) + 1
+        if rule.author:
+            _check_author(obj, item, findings)
+        else:
+            _check_code(obj, rule.attribute, item, findings)
+    for scheme, rule in rules.classifications.items():
+        count = counts.get(scheme, 0)
+        if count < rule.least:
+            findings.add(obj, rule.attribute, "must be present", None)
+        elif count > rule.most:
+            findings.add(obj, rule.attribute, f"must occur at most {rule.most} time", f"{count} times")
+
+
+def _check_code(obj: RegistryObject, attribute: str, item: Classification, findings: Findings) -> None:
+    """Spec: ITI TF-3 4.2.3.1.2."""
+    if not item.node_representation.strip():
+        findings.add(obj, attribute, "its code (nodeRepresentation) must not be empty", item.node_representation)
+    schemes = [slot.values for slot in item.slots if slot.name == SlotName.CODING_SCHEME]
+    if len(schemes) != 1 or len(schemes[0]) != 1 or not schemes[0][0]:
+        received = ", ".join(value for values in schemes for value in values)
+        findings.add(obj, attribute, "must have one Slot codingScheme with exactly one value", received or None)
+    elif len(schemes[0][0]) > LONGEST_VALUE:
+        findings.add(obj, attribute, f"its codingScheme must have at most {LONGEST_VALUE} characters", schemes[0][0])
+    if not any(text.value.strip() for text in item.name):
+        findings.add(obj, attribute, "must have a display name", item.node_representation)
+
+
+def _check_author(obj: RegistryObject, item: Classification, findings: Findings) -> None:
+    """Spec: ITI TF-3 4.2.3.1.4."""
+    _check_slots(obj, item.slots, _AUTHOR_SLOTS, findings, prefix="author.")
+    if not any(slot.name in _AUTHOR_MINIMUM and any(slot.values) for slot in item.slots):
+        findings.add(obj, "author", "must have authorPerson, authorInstitution or authorTelecommunication", None)
+
+
+def _check_identifiers(obj: RegistryObject, rules: Mapping[str, IdentifierRule], findings: Findings) -> None:
+    counts: dict[str, int] = {}
+    for item in obj.external_identifiers:
+        if item.registry_object != obj.id:
+            rule_text = f"must name the object that the ExternalIdentifier {item.id[:64]} stands in"
+            findings.add(obj, "registryObject", rule_text, item.registry_object)
+        rule = rules.get(item.scheme)
+        if rule is None:
+            findings.add(obj, "identificationScheme", "must be one of the standard's for this kind of object", item.scheme)
+            continue
+        counts[item.scheme] = counts.get(item.scheme, 0) + 1
+        if not rule.type.accepts(item.value):
+            findings.add(obj, rule.attribute, rule.type.rule, item.value)
+        if not item.name:
+            findings.add(obj, rule.attribute, "its ExternalIdentifier must have a Name", None)
+    for scheme, rule in rules.items():
+        count = counts.get(scheme, 0)
+        if count == 0:
+            findings.add(obj, rule.attribute, "must be present", None)
+        elif count > 1:
+            findings.add(obj, rule.attribute, "must occur once", f"{count} times")

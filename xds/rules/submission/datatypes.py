@@ -1,0 +1,135 @@
+"""The data types of metadata attributes: what a value must look like, as a rule in words and as a test.
+
+Spec: ITI TF-3 Table 4.2.3.1.7-2.
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+#: Longest Value of a Slot in characters (ebRIM LongName).
+LONGEST_VALUE: Final = 256
+
+_OID = r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+"
+_HD = rf"&{_OID}&ISO"
+
+
+@dataclass(frozen=True, slots=True)
+class DataType:
+    """A data type: its rule in words, for whoever has to repair a message, and the test itself."""
+
+    rule: str
+    accepts: Callable[[str], bool]
+
+
+def _matching(pattern: str, longest: int = LONGEST_VALUE) -> Callable[[str], bool]:
+    match = re.compile(pattern).fullmatch
+    return lambda value: len(value) <= longest and match(value) is not None
+
+
+_oid = _matching(_OID, 64)
+_dtm = re.compile(
+    r"(?!0000)[0-9]{4}(?:(?:0[1-9]|1[0-2])(?:(?:0[1-9]|[12][0-9]|3[01])(?:(?:[01][0-9]|2[0-3])(?:[0-5][0-9](?:[0-5][0-9])?)?)?)?)?"
+).fullmatch
+_cx_authority = re.compile(rf"&({_OID})&ISO").fullmatch
+
+
+def is_dtm(text: str) -> bool:
+    """True for `YYYY[MM[DD[hh[mm[ss]]]]]` that is a real date and time."""
+    if _dtm(text) is None:
+        return False
+    return len(text) < 8 or text[6:8] < "29" or int(text[6:8]) <= monthrange(int(text[:4]), int(text[4:6]))[1]
+
+
+def _is_authority(text: str) -> bool:
+    """`&OID&ISO` with an OID of at most 64 characters."""
+    found = _cx_authority(text)
+    return found is not None and len(found[1]) <= 64
+
+
+def _is_cx(text: str) -> bool:
+    parts = text.split("^")
+    if len(parts) != 4 or not parts[0].strip() or parts[1] or parts[2]:
+        return False
+    return "&" not in parts[0] and "~" not in parts[0] and "|" not in parts[0] and _is_authority(parts[3])
+
+
+def _is_cxi(text: str) -> bool:
+    parts = text.split("^")
+    if len(parts) != 5 or not parts[0].strip() or parts[1] or parts[2] or not parts[4]:
+        return False
+    authority = parts[3]
+    return "&" not in authority or _is_authority(authority)
+
+
+def _is_xcn(text: str) -> bool:
+    parts = text.split("^")
+    if not parts[0].strip() and (len(parts) < 2 or not parts[1].strip()):
+        return False
+    authority = parts[8] if len(parts) > 8 else ""
+    return "&" not in authority or re.fullmatch(rf"[^&]*{_HD}", authority) is not None
+
+
+def _is_xon(text: str) -> bool:
+    parts = text.split("^")
+    if not parts[0].strip():
+        return False
+    identifier = parts[9] if len(parts) > 9 else ""
+    if not identifier or _oid(identifier):
+        return True
+    return re.fullmatch(rf"[^&]*{_HD}", parts[5]) is not None
+
+
+def _is_xtn(text: str) -> bool:
+    parts = [*text.split("^"), *[""] * 12]
+    if parts[2] == "Internet":
+        return bool(parts[3]) and parts[1] in ("", "NET")
+    return bool(parts[2]) and bool(parts[6] or parts[11])
+
+
+def _is_recipient(text: str) -> bool:
+    parts = text.split("|")
+    if len(parts) > 3 or not any(parts):
+        return False
+    checks = (_is_xon, _is_xcn, _is_xtn)
+    return all(not part or accepts(part) for part, accepts in zip(parts, checks, strict=False))
+
+
+def _is_uri(text: str) -> bool:
+    return bool(text) and not any(character.isspace() for character in text)
+
+
+def _is_patient_field(text: str) -> bool:
+    found = re.match(r"PID-([1-9][0-9]?)\|", text)
+    return found is not None and found[1] not in ("2", "4", "12", "19")
+
+
+CX: Final = DataType("must be HL7 CX of the form id^^^&OID&ISO and nothing else", _is_cx)
+CXI: Final = DataType("must be HL7 CX of the form id^^^[&OID&ISO]^typecode", _is_cxi)
+DTM: Final = DataType("must be a real date and time YYYY[MM[DD[hh[mm[ss]]]]]", is_dtm)
+HASH: Final = DataType("must be a SHA-1 in 40 hexadecimal digits", _matching("[0-9A-Fa-f]{40}"))
+IDENTIFIER: Final = DataType(
+    "must be a unique identifier of at most 128 characters without blanks", lambda text: len(text) <= 128 and _is_uri(text)
+)
+INTEGER: Final = DataType("must be a number of octets in decimal digits", _matching(r"\+?[0-9]+"))
+LANGUAGE: Final = DataType("must be a language tag of RFC 5646", _matching("[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*"))
+MIME_TYPE: Final = DataType("must be a MIME type of the form type/subtype", _matching(r"[^\s/;]+/[^\s/;]+(?:\s*;.*)?"))
+OID: Final = DataType("must be an OID of at most 64 digits and dots, without leading zeros", _oid)
+OID_URN: Final = DataType("must be urn:oid: followed by an OID, 64 characters in all", _matching(rf"urn:oid:{_OID}", 64))
+PATIENT_FIELD: Final = DataType("must be PID-n|value with n other than 2, 4, 12 and 19", _is_patient_field)
+RECIPIENT: Final = DataType("must be XON|XCN|XTN with at least one of them", _is_recipient)
+TEXT: Final = DataType("must not be empty", lambda text: bool(text.strip()))
+URI: Final = DataType("must be a URI of at most 256 characters", _is_uri)
+XCN: Final = DataType("must be HL7 XCN with an id or a family name, and an assigning authority &OID&ISO when it has one", _is_xcn)
+XON: Final = DataType("must be HL7 XON with a name, and &OID&ISO in component 6 when component 10 is not an OID", _is_xon)
+XTN: Final = DataType("must be HL7 XTN: ^^Internet^address, or equipment type in component 3 and number in 7", _is_xtn)
+
+
+def one_of(*values: str) -> DataType:
+    """The data type of an attribute with a fixed list of values."""
+    allowed = frozenset(str(value) for value in values)
+    return DataType(f"must be one of {', '.join(sorted(allowed))}", allowed.__contains__)

@@ -1,0 +1,39 @@
+"""Collecting every breach of a rule in one wording: object, attribute, rule, what was received."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from xds.model.errors import ErrorCode, RegistryError
+from xds.model.metadata import Association, DocumentEntry, Folder, RegistryObject, SubmissionSet, UnlabelledPackage
+
+_KINDS: Final[dict[type[RegistryObject], str]] = {
+    DocumentEntry: "DocumentEntry",
+    SubmissionSet: "SubmissionSet",
+    Folder: "Folder",
+    Association: "Association",
+    UnlabelledPackage: "RegistryPackage",
+}
+
+#: Characters of a received value that an error repeats.
+_LONGEST_VALUE: Final = 100
+
+
+class Findings:
+    """Errors in the order in which they are found."""
+
+    def __init__(self) -> None:
+        self.errors: list[RegistryError] = []
+
+    def add(
+        self,
+        obj: RegistryObject,
+        attribute: str,
+        rule: str,
+        received: str | None,
+        code: ErrorCode = ErrorCode.REGISTRY_METADATA_ERROR,
+    ) -> None:
+        """One breach; `received` None says that there was nothing."""
+        value = "nothing" if received is None else f"'{received[:_LONGEST_VALUE]}'"
+        name = f"{_KINDS[type(obj)]} {obj.id[:_LONGEST_VALUE]}"
+        self.errors.append(RegistryError(code, f"{name}: {attribute}: {rule}; received {value}"))

@@ -1,0 +1,80 @@
+"""Replacing the symbolic ids of a submission by UUIDs.
+
+Spec: ITI TF-3 4.2.3.1.5; ITI TF-2 3.42.4.1.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from xds.model.metadata import Association, Classification, ExternalIdentifier, RegistryObject, Submission
+
+_Object = TypeVar("_Object", bound=RegistryObject)
+
+
+def assign_identifiers(submission: Submission, new_uuid: Callable[[], str]) -> Submission:
+    """The submission with a UUID wherever a symbolic id stood: in objects, what is inside them, and what refers to them.
+
+    Each distinct symbolic id of an object becomes one UUID; ids that are `urn:uuid:` already stay. Classifications and external
+    identifiers, which nothing refers to, get a UUID each, even when a sender has used one symbolic id for several. An object
+    whose logical id is absent or symbolic is a first version, and gets its own id as logical id.
+    """
+    return _Assignment(new_uuid).of(submission)
+
+
+class _Assignment:
+    """One symbol table."""
+
+    def __init__(self, new_uuid: Callable[[], str]) -> None:
+        self._new_uuid = new_uuid
+        self._assigned: dict[str, str] = {}
+
+    def of(self, submission: Submission) -> Submission:
+        return Submission(
+            tuple(self._object(item) for item in submission.submission_sets),
+            tuple(self._object(item) for item in submission.document_entries),
+            tuple(self._object(item) for item in submission.folders),
+            tuple(self._association(item) for item in submission.associations),
+            tuple(self._object(item) for item in submission.unlabelled),
+        )
+
+    def _id(self, identifier: str) -> str:
+        if identifier.startswith("urn:uuid:"):
+            return identifier
+        assigned = self._assigned.get(identifier)
+        if assigned is None:
+            assigned = self._assigned[identifier] = self._new_uuid()
+        return assigned
+
+    def _part_id(self, identifier: str) -> str:
+        return identifier if identifier.startswith("urn:uuid:") else self._new_uuid()
+
+    def _object(self, item: _Object) -> _Object:
+        identifier = self._id(item.id)
+        return replace(
+            item,
+            id=identifier,
+            lid=item.lid if item.lid and item.lid.startswith("urn:uuid:") else identifier,
+            classifications=tuple([self._classification(part) for part in item.classifications]),
+            external_identifiers=tuple([self._identifier(part) for part in item.external_identifiers]),
+        )
+
+    def _association(self, item: Association) -> Association:
+        return replace(self._object(item), source=self._id(item.source), target=self._id(item.target))
+
+    def _classification(self, item: Classification) -> Classification:
+        return Classification(
+            self._part_id(item.id),
+            self._id(item.classified_object),
+            item.scheme,
+            item.node,
+            item.node_representation,
+            item.slots,
+            item.name,
+            item.description,
+        )
+
+    def _identifier(self, item: ExternalIdentifier) -> ExternalIdentifier:
+        return ExternalIdentifier(self._part_id(item.id), self._id(item.registry_object), item.scheme, item.value, item.name)
