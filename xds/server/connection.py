@@ -1,0 +1,368 @@
+"""HTTP/1.1 connections for cheroot: strict framing, deadlines, and bodies of any size in little memory.
+
+cheroot's own classes hold a whole chunk of a chunked body in memory (the client says how large it is), read what is left of a
+refused body into memory, keep a connection whose chunked body was not read to its end, wait for a client without limit as
+long as an octet arrives now and then, and do the TLS handshake in the one thread that accepts connections.
+
+Spec: RFC 9112 sections 5, 6, 7.1, 9.6.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from cheroot.server import HTTPConnection, HTTPRequest
+from cheroot.ssl.builtin import BuiltinSSLAdapter
+from cheroot.wsgi import Gateway_10
+
+from xds.server.limits import Limits
+
+_BUFFER = 64 << 10
+_DRAIN = 64 << 10
+_LINGER_SECONDS = 2.0
+_MAX_HEADERS = 100
+_MAX_LINE = 4 << 10
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
+_FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD_VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
+#: Fields that decide where a message ends or what it is: repeated, they are an attack on someone in front of us.
+_SINGLE = frozenset({b"Content-Length", b"Transfer-Encoding", b"Host", b"Content-Type", b"Content-Encoding", b"Expect"})
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Pace:
+    """How long a peer may take: until a deadline, or at a minimum rate after some seconds of grace."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._deadline: float | None = None
+        self._since = 0.0
+        self._octets = 0
+
+    def expect_header(self) -> None:
+        """From now on a whole request header is awaited."""
+        self._deadline = time.monotonic() + self._limits.header_seconds
+
+    def expect_flow(self) -> None:
+        """From now on octets are counted."""
+        self._deadline = None
+        self._since = time.monotonic()
+        self._octets = 0
+
+    def moved(self, octets: int) -> None:
+        """Some octets went over the wire. Errors: TimeoutError when it is too slow."""
+        now = time.monotonic()
+        if self._deadline is not None:
+            if now > self._deadline:
+                # cheroot recognises this very text as a time-out of the client.
+                raise TimeoutError("timed out")
+            return
+        self._octets += octets
+        elapsed = now - self._since
+        if elapsed > self._limits.rate_grace_seconds and self._octets < elapsed * self._limits.minimum_rate:
+            raise TimeoutError("timed out")
+
+
+class SocketReader:
+    """What a client sends, buffered. Reading waits for one octet at most; several octets come when they are there."""
+
+    def __init__(self, sock: Any, pace: Pace) -> None:
+        self._socket = sock
+        self._buffer = b""
+        self._position = 0
+        self.pace = pace
+        self.bytes_read = 0
+        self.closed = False
+
+    def has_data(self) -> bool:
+        """Whether something can be read without waiting for the network."""
+        pending = getattr(self._socket, "pending", None)
+        return self._position < len(self._buffer) or bool(pending is not None and pending())
+
+    def _receive(self, size: int) -> bytes:
+        data: bytes = self._socket.recv(size)
+        self.bytes_read += len(data)
+        self.pace.moved(len(data))
+        return data
+
+    def read_some(self, size: int) -> bytes:
+        """At most `size` octets, none at the end. Errors: OSError, TimeoutError among them."""
+        if self._position < len(self._buffer):
+            data = self._buffer[self._position : self._position + size]
+            self._position += len(data)
+            return data
+        return self._receive(size)
+
+    def readline(self, size: int = _MAX_LINE) -> bytes:
+        """Up to a line feed, the end, or `size` octets."""
+        parts = []
+        left = size
+        while left > 0:
+            if self._position >= len(self._buffer):
+                self._buffer, self._position = self._receive(_BUFFER), 0
+                if not self._buffer:
+                    break
+            found = self._buffer.find(b"\n", self._position, self._position + left)
+            end = found + 1 if found >= 0 else min(len(self._buffer), self._position + left)
+            parts.append(self._buffer[self._position : end])
+            left -= end - self._position
+            self._position = end
+            if found >= 0:
+                break
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """The socket is closed by its connection."""
+        self.closed = True
+
+
+class SocketWriter:
+    """What goes to a client, unbuffered. A reader slower than the minimum rate is left."""
+
+    def __init__(self, sock: Any, pace: Pace) -> None:
+        self._socket = sock
+        self._pace = pace
+        self.bytes_written = 0
+
+    def write(self, data: bytes) -> None:
+        """Send everything. Errors: OSError, TimeoutError among them."""
+        with memoryview(data) as octets:
+            done = 0
+            while done < len(octets):
+                sent = self._socket.send(octets[done:])
+                done += sent
+                self._pace.moved(sent)
+        self.bytes_written += len(data)
+
+
+class Body:
+    """A request body of known length, or chunked when `length` is None. Sends `100 Continue` when it is first read."""
+
+    def __init__(self, reader: SocketReader, writer: SocketWriter, length: int | None, *, is_awaited: bool) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._is_chunked = length is None
+        self._left = length or 0
+        self._is_awaited = is_awaited
+        self._in_chunks = False
+        self.is_finished = length == 0
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` octets, none at the end; everything when negative.
+
+        Errors: ValueError for broken framing, EOFError when the client goes away, OSError of the socket.
+        """
+        if size < 0:
+            return b"".join(iter(lambda: self.read(_BUFFER), b""))
+        if self.is_finished or size == 0:
+            return b""
+        if self._is_awaited:
+            self._is_awaited = False
+            self._writer.write(_CONTINUE)
+        if self._is_chunked and not self._left and not self._next_chunk():
+            return b""
+        data = self._reader.read_some(min(size, self._left))
+        if not data:
+            raise ConnectionResetError("the client closed the connection within the body")
+        self._left -= len(data)
+        if not self._left and not self._is_chunked:
+            self.is_finished = True
+        return data
+
+    def _next_chunk(self) -> bool:
+        """Read the line before a chunk. Spec: RFC 9112 7.1."""
+        if self._in_chunks and self._reader.readline(2) != b"\r\n":
+            raise ValueError("a chunk is not followed by a line break")
+        self._in_chunks = True
+        line = _CHUNK_SIZE.fullmatch(self._reader.readline(_MAX_LINE))
+        if line is None:
+            raise ValueError("a chunk has no readable size")
+        self._left = int(line[1], 16)
+        if self._left:
+            return True
+        for _ in range(_MAX_HEADERS):
+            trailer = self._reader.readline(_MAX_LINE)
+            if trailer == b"\r\n":
+                self.is_finished = True
+                return False
+            if not trailer.endswith(b"\r\n"):
+                break
+        raise ValueError("the trailer of a chunked body is malformed")
+
+    def drain(self) -> bool:
+        """Read what little is left, so that the connection can be kept. False: there is too much, or it is broken."""
+        if self._is_awaited:
+            return False
+        allowance = _DRAIN
+        try:
+            while not self.is_finished and allowance > 0:
+                if not self._is_chunked and self._left > allowance:
+                    return False
+                allowance -= len(self.read(allowance))
+        except (OSError, ValueError):
+            return False
+        return self.is_finished
+
+
+class StrictHeaders:
+    """Reads header fields as RFC 9112 section 5 has them, without the leniency that smuggling lives on."""
+
+    def __call__(self, rfile: Any, fields: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        """Errors: ValueError with a text for the client."""
+        for _ in range(_MAX_HEADERS):
+            line = rfile.readline()
+            if line == b"\r\n":
+                return fields
+            if not line.endswith(b"\r\n"):
+                raise ValueError("a header line does not end with CRLF")
+            name, colon, value = line[:-2].partition(b":")
+            value = value.strip(b" \t")
+            if not colon or not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
+                raise ValueError("a header line is malformed")
+            if b"_" in name:
+                # In the environment it could not be told from the same name with a hyphen.
+                continue
+            key = name.title()
+            if key in fields:
+                if key in _SINGLE:
+                    raise ValueError(f"the header field {key.decode()} stands twice")
+                value = fields[key] + b", " + value
+            fields[key] = value
+        raise ValueError("there are too many header fields")
+
+
+class Request(HTTPRequest):
+    """One request on a connection."""
+
+    header_reader = StrictHeaders()
+
+    def parse_request(self) -> None:
+        """Read the request line and the header, within the time for headers."""
+        self.conn.rfile.pace.expect_header()
+        super().parse_request()
+        self.conn.is_unread = not self.ready
+
+    def read_request_headers(self) -> bool:
+        """Read the header and decide how the body is framed. Spec: RFC 9112 6.3."""
+        try:
+            self.header_reader(self.rfile, self.inheaders)
+            self._frame()
+        except ValueError as error:
+            self.close_connection = True
+            self.simple_response("400 Bad Request", str(error))
+            return False
+        tokens = {token.strip().lower() for token in self.inheaders.get(b"Connection", b"").split(b",")}
+        is_persistent = self.response_protocol == "HTTP/1.1"
+        self.close_connection = b"close" in tokens or not (is_persistent or b"keep-alive" in tokens)
+        return True
+
+    def _frame(self) -> None:
+        length = self.inheaders.get(b"Content-Length")
+        encoding = self.inheaders.get(b"Transfer-Encoding")
+        if self.response_protocol == "HTTP/1.1" and b"Host" not in self.inheaders:
+            raise ValueError("the header field Host is missing")
+        if length is not None and (encoding is not None or not length.isdigit() or len(length) > 18):
+            raise ValueError("Content-Length is not a number, or stands beside Transfer-Encoding")
+        if encoding is not None and (encoding.lower() != b"chunked" or self.response_protocol != "HTTP/1.1"):
+            raise ValueError("Transfer-Encoding must be chunked, in HTTP/1.1")
+        self.chunked_read = encoding is not None
+
+    def respond(self) -> None:
+        """Run the application and send its answer."""
+        length = None if self.chunked_read else int(self.inheaders.get(b"Content-Length", b"0"))
+        is_awaited = self.inheaders.get(b"Expect", b"").lower() == b"100-continue"
+        self.rfile = Body(self.conn.rfile, self.conn.wfile, length, is_awaited=is_awaited)
+        self.conn.rfile.pace.expect_flow()
+        self.server.gateway(self).respond()
+        if self.chunked_write:
+            self.conn.wfile.write(b"0\r\n\r\n")
+        self.conn.is_unread = not self.rfile.is_finished
+
+    def send_headers(self) -> None:
+        """Send the header of the answer; a connection whose request was not read to its end is not kept."""
+        if not self.rfile.is_finished and not self.rfile.drain():
+            self.close_connection = True
+        self.conn.rfile.pace.expect_flow()
+        super().send_headers()
+
+
+class Gateway(Gateway_10):
+    """WSGI. In contrast to cheroot's, `close` of the answer is called whatever happens."""
+
+    def respond(self) -> None:
+        """Run the application and send its chunks."""
+        answer = self.req.server.wsgi_app(self.env, self.start_response)
+        try:
+            for chunk in answer:
+                if chunk:
+                    self.write(chunk)
+            self.req.ensure_headers_sent()
+        finally:
+            close = getattr(answer, "close", None)
+            if close is not None:
+                close()
+
+
+class Connection(HTTPConnection):
+    """One connection. It waits in the selector, not in a thread, until its first octets arrive."""
+
+    RequestHandlerClass = Request
+
+    def __init__(self, server: Any, sock: Any, makefile: Callable[..., Any]) -> None:
+        pace = Pace(server.limits)
+        super().__init__(server, sock, lambda s, mode, size: SocketReader(s, pace) if "r" in mode else SocketWriter(s, pace))
+        self.is_new = True
+        self.is_unread = False
+
+    def communicate(self) -> bool:
+        """Serve one request. True: the connection can be kept."""
+        if self.server.ssl_adapter is not None and not self.ssl_env and not self._shake_hands():
+            return False
+        return bool(super().communicate())  # type: ignore[no-untyped-call]
+
+    def _shake_hands(self) -> bool:
+        try:
+            self.socket.do_handshake()
+        except ssl.SSLError as error:
+            if "HTTP_REQUEST" in (error.reason or ""):
+                self._explain_tls()
+            self.server.error_log(f"TLS handshake failed: {error.reason}")
+            return False
+        except OSError:
+            return False
+        self.ssl_env = self.server.ssl_adapter.get_environ(self.socket)
+        return True
+
+    def _explain_tls(self) -> None:
+        text = b"This port speaks HTTPS only.\n"
+        head = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        with suppress(OSError), socket.socket(fileno=socket.dup(self.socket.fileno())) as plain:
+            plain.send(head % len(text) + text)
+
+    def close(self) -> None:
+        """Close. When the request was not read to its end, wait for the client to take the answer first (RFC 9112 9.6)."""
+        if self.is_unread:
+            with suppress(OSError):
+                self._linger()
+        super().close()
+
+    def _linger(self) -> None:
+        until = time.monotonic() + _LINGER_SECONDS
+        self.socket.shutdown(socket.SHUT_WR)
+        self.socket.settimeout(_LINGER_SECONDS / 4)
+        while time.monotonic() < until and self.socket.recv(_BUFFER):
+            continue
+
+
+class LateHandshake(BuiltinSSLAdapter):
+    """TLS whose handshake is done by the thread that serves the connection."""
+
+    def wrap(self, sock: Any) -> tuple[Any, dict[str, Any]]:
+        """A TLS socket before its handshake, and nothing to say about it yet."""
+        return self.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False), {}

@@ -1,0 +1,46 @@
+"""Counters for operators, in Prometheus text format. No label holds anything of a patient."""
+
+from __future__ import annotations
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+#: Upper bounds of the duration histogram, in seconds.
+_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """The metrics of one server process. `registry` takes further collectors."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "xds_requests", "Requests answered, by transaction and outcome", ("transaction", "outcome"), registry=self.registry
+        )
+        self._seconds = Histogram(
+            "xds_request_seconds",
+            "From the header to the last octet of the answer",
+            ("transaction",),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._received = Counter("xds_received_bytes", "Octets of request bodies", ("transaction",), registry=self.registry)
+        self._sent = Counter("xds_sent_bytes", "Octets of answer bodies", ("transaction",), registry=self.registry)
+        self._in_flight = Gauge("xds_requests_in_flight", "Requests being answered now", registry=self.registry)
+
+    def began(self) -> None:
+        """A request arrived."""
+        self._in_flight.inc()
+
+    def ended(self, transaction: str, outcome: str, seconds: float, received: int, sent: int) -> None:
+        """A request was answered, or its client went away (outcome `aborted`)."""
+        self._in_flight.dec()
+        self._requests.labels(transaction, outcome).inc()
+        self._seconds.labels(transaction).observe(seconds)
+        self._received.labels(transaction).inc(received)
+        self._sent.labels(transaction).inc(sent)
+
+    def render(self) -> bytes:
+        """Everything, as `/metrics` shows it."""
+        return generate_latest(self.registry)

@@ -1,0 +1,418 @@
+"""SOAP 1.2 on spyne: the only module that imports it.
+
+spyne keeps the table of services and carries the call. Everything that the standards of IHE say beyond it is decided by the
+protocol class here: parsing, envelope, WS-Addressing, mustUnderstand, faults and their HTTP status, dispatch by path and
+wsa:Action. MTOM stands before and after it: spyne sees the envelope alone.
+
+Spec: ITI TF-2 Appendix V; SOAP 1.2 part 2 section 7; WS-Addressing 1.0 SOAP binding.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import uuid
+import warnings
+from binascii import b2a_base64
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from lxml import etree
+
+from xds.actors.domain import Domain
+from xds.model.caller import Caller
+from xds.ports import Staging
+from xds.server import failures
+from xds.server.limits import BodyError, Limits, RequestBody
+from xds.transactions.transaction import Transaction
+from xds.wire import mtom
+from xds.wire.soap import (
+    Addressing,
+    ReceivedPart,
+    SentPart,
+    SoapFault,
+    SoapReply,
+    SoapRequest,
+    action_not_supported,
+    message_id_of,
+    read_envelope,
+    require_anonymous,
+    write_envelope,
+    write_fault,
+)
+from xds.wire.xml import XOP, XmlError, parse
+
+with warnings.catch_warnings():
+    # spyne 2.14.0 carries a copy of six and imports cgi: both warn when they are imported, and never again.
+    warnings.simplefilter("ignore", ImportWarning)
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import spyne.const
+    from spyne import AnyXml, Application, Fault, ServiceBase, rpc
+    from spyne.protocol.soap import Soap12
+    from spyne.server.wsgi import WsgiApplication
+
+# spyne collects garbage of the whole process every second, and logs whole messages that it could not read.
+spyne.const.MIN_GC_INTERVAL = float("inf")
+logging.getLogger("spyne").setLevel(logging.CRITICAL + 1)
+
+SIMPLE = "application/soap+xml; charset=UTF-8"
+_EXCHANGE = "xds.exchange"
+_NAMESPACE = "urn:xds:services"
+_INCLUDE = f"{{{XOP}}}Include"
+_WRITTEN_INCLUDE = re.compile(
+    rb"""<(?:[A-Za-z_][\w.-]*:)?Include\b[^<>]*?\bhref=["']cid:([^"'<>]+)["'][^<>]*?(?:/>|></(?:[A-Za-z_][\w.-]*:)?Include>)"""
+)
+
+
+class SoapTransaction(Protocol):
+    """A transaction module that answers SOAP."""
+
+    @property
+    def TRANSACTION(self) -> Transaction:  # noqa: N802
+        """Its record."""
+
+    @property
+    def respond(self) -> Callable[[SoapRequest, Domain, Caller], SoapReply]:
+        """Its answer."""
+
+
+@dataclass(slots=True)
+class SoapAnswer:
+    """An answer ready to send. `finished` must be called once, also when `chunks` was not exhausted."""
+
+    status: int
+    content_type: str
+    length: int
+    chunks: Iterator[bytes]
+    finished: Callable[[bool], None]
+    transaction: Transaction | None
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    name: str
+    module: SoapTransaction
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """One request and its answer, carried through spyne in the WSGI environment."""
+
+    operations: Mapping[str, _Operation]
+    domain: Domain
+    caller: Caller
+    inline_limit: int
+    root: bytes = b""
+    parts: Mapping[str, ReceivedPart] = field(default_factory=dict)
+    is_mtom: bool = False
+    refusal: SoapFault | None = None
+    message_id: str | None = None
+    addressing: Addressing | None = None
+    operation: _Operation | None = None
+    reply: SoapReply | None = None
+    fault: SoapFault | None = None
+
+    def call(self, body: etree._Element) -> SoapReply:
+        """Let the transaction answer. Errors: SoapFault, also for a failure of our own."""
+        assert self.operation is not None
+        assert self.addressing is not None
+        module = self.operation.module
+        request = SoapRequest(body, self.addressing, self.parts)
+        try:
+            reply = module.respond(request, self.domain, replace(self.caller, reply_to=self.addressing.reply_to))
+        except SoapFault:
+            raise
+        except Exception as error:
+            raise _own_failure(error, module.TRANSACTION.id) from None
+        if not self.is_mtom and sum(part.size for part in reply.parts) > self.inline_limit:
+            if reply.finished is not None:
+                reply.finished(False)
+            raise SoapFault("Sender", f"the documents are larger than {self.inline_limit} octets: ask for them with MTOM")
+        self.reply = reply
+        return reply
+
+    def discard(self) -> None:
+        """Forget the parts that no actor committed."""
+        for part in self.parts.values():
+            part.staging.discard()
+
+
+def _own_failure(error: BaseException, transaction: str | None) -> SoapFault:
+    reference = failures.report("soap.failure", error, transaction=transaction)
+    return SoapFault("Receiver", f"the request could not be processed; the operator finds the cause under reference {reference}")
+
+
+class _SpyneFault(Fault):  # type: ignore[misc]
+    """A fault on its way through spyne."""
+
+    def __init__(self, fault: SoapFault) -> None:
+        super().__init__("Client" if fault.code == "Sender" else "Server", fault.reason)
+        self.soap_fault = fault
+
+
+class _IheSoap12(Soap12):  # type: ignore[misc]
+    """The protocol as IHE wants it. Method names and their order of calls are spyne's."""
+
+    def create_in_document(self, ctx: Any, charset: str | None = None) -> None:
+        exchange: _Exchange = ctx.transport.req_env[_EXCHANGE]
+        if exchange.refusal is not None:
+            raise _SpyneFault(exchange.refusal)
+        try:
+            ctx.in_document = parse(exchange.root)
+        except XmlError as error:
+            raise _SpyneFault(SoapFault("Sender", f"the envelope cannot be read: {error}")) from None
+        exchange.root = b""
+
+    def decompose_incoming_envelope(self, ctx: Any, message: Any = None) -> None:
+        exchange: _Exchange = ctx.transport.req_env[_EXCHANGE]
+        exchange.message_id = message_id_of(ctx.in_document)
+        try:
+            addressing, body, headers = read_envelope(ctx.in_document)
+            require_anonymous(addressing)
+            exchange.addressing = addressing
+            exchange.operation = operation = exchange.operations.get(addressing.action)
+            if operation is None:
+                raise action_not_supported(addressing.action)
+            _check_body(body, operation.module.TRANSACTION)
+            _check_includes(body, exchange.parts)
+        except SoapFault as fault:
+            raise _SpyneFault(fault) from None
+        ctx.in_header_doc = list(headers)
+        ctx.in_body_doc = body
+        ctx.method_request_string = f"{{{_NAMESPACE}}}{operation.name}"
+
+    def deserialize(self, ctx: Any, message: Any) -> None:
+        ctx.in_object = ctx.in_body_doc
+
+    def serialize(self, ctx: Any, message: Any) -> None:
+        if ctx.out_error is None:
+            ctx.out_document = ctx.out_object[0]
+
+    def create_out_string(self, ctx: Any, charset: str | None = None) -> None:
+        exchange: _Exchange = ctx.transport.req_env[_EXCHANGE]
+        if ctx.out_error is not None:
+            exchange.fault = fault = _fault_of(ctx.out_error)
+            ctx.out_string = [write_fault(fault, message_id=_new_message_id(), relates_to=exchange.message_id)]
+            return
+        assert exchange.operation is not None
+        assert exchange.reply is not None
+        addressing = Addressing(
+            action=exchange.operation.module.TRANSACTION.reply_action or "",
+            message_id=_new_message_id(),
+            relates_to=exchange.message_id,
+        )
+        ctx.out_string = write_envelope(exchange.reply.body, addressing)
+
+    def fault_to_http_response_code(self, fault: Any) -> str:
+        return str(_fault_of(fault).http_status)
+
+
+def _fault_of(error: Any) -> SoapFault:
+    if isinstance(error, _SpyneFault):
+        return error.soap_fault
+    # spyne's own faults stand for a service table that is wrong, and may quote what they were given.
+    return SoapFault("Receiver", "the request could not be processed")
+
+
+def _new_message_id() -> str:
+    return uuid.uuid4().urn
+
+
+def _check_body(body: etree._Element, transaction: Transaction) -> None:
+    if transaction.body is not None and body.tag != transaction.body:
+        raise SoapFault(
+            "Sender",
+            f"the Body of {transaction.action} must hold {etree.QName(transaction.body).localname} "
+            f"of {etree.QName(transaction.body).namespace}, not {etree.QName(body).localname[:64]}",
+        )
+
+
+def _check_includes(body: etree._Element, parts: Mapping[str, ReceivedPart]) -> None:
+    for include in body.iter(_INCLUDE):
+        content_id = mtom.content_id_of(include.get("href", ""))
+        if content_id is None or content_id not in parts:
+            raise SoapFault("Sender", "a xop:Include refers to a part that the message does not have")
+
+
+def _service(path: str, operations: Iterable[_Operation]) -> type:
+    def method(name: str) -> Any:
+        def call(ctx: Any, body: Any) -> Any:
+            try:
+                return ctx.transport.req_env[_EXCHANGE].call(body)
+            except SoapFault as fault:
+                raise _SpyneFault(fault) from None
+
+        # spyne tells methods apart by the name of the function.
+        call.__name__ = call.__qualname__ = name
+        return rpc(AnyXml, _returns=AnyXml, _body_style="bare", _operation_name=name)(call)
+
+    members = {operation.name: method(operation.name) for operation in operations}
+    service: type = type(ServiceBase)(_name_of(path), (ServiceBase,), members)
+    return service
+
+
+def _name_of(path: str) -> str:
+    return re.sub(r"\W+", "_", path).strip("_") or "root"
+
+
+class SoapServices:
+    """All SOAP services of the affinity domain, by path."""
+
+    def __init__(
+        self,
+        domain: Domain,
+        transactions: Iterable[SoapTransaction],
+        *,
+        stage: Callable[[], Staging],
+        limits: Limits,
+    ) -> None:
+        """Errors: ValueError when two transactions of one path have the same wsa:Action."""
+        self._domain = domain
+        self._stage = stage
+        self._limits = limits
+        self._operations: dict[str, dict[str, _Operation]] = {}
+        for module in transactions:
+            transaction = module.TRANSACTION
+            if transaction.path is None or transaction.action is None or transaction.reply_action is None:
+                raise ValueError(f"{transaction.id} lacks path, action or reply_action")
+            served = self._operations.setdefault(transaction.path, {})
+            if transaction.action in served:
+                raise ValueError(f"{transaction.path} has two transactions with the action {transaction.action}")
+            name = f"{_name_of(transaction.path)}_{transaction.id}"
+            served[transaction.action] = _Operation(name, module)
+        services = [_service(path, served.values()) for path, served in self._operations.items()]
+        self._spyne = WsgiApplication(Application(services, _NAMESPACE, in_protocol=_IheSoap12(), out_protocol=_IheSoap12()))
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """The HTTP paths that are SOAP services."""
+        return frozenset(self._operations)
+
+    def transactions(self, path: str) -> tuple[Transaction, ...]:
+        """What is served at a path."""
+        return tuple(operation.module.TRANSACTION for operation in self._operations[path].values())
+
+    def body_limit(self, content_type: str) -> int:
+        """Octets that a request of this Content-Type may have."""
+        is_package = content_type.lstrip().lower().startswith("multipart/related")
+        return self._limits.package if is_package else self._limits.envelope
+
+    def answer(self, environ: Mapping[str, Any], body: RequestBody, caller: Caller) -> SoapAnswer:
+        """Answer one POST. Whatever goes wrong becomes a fault."""
+        exchange = _Exchange(self._operations[environ["PATH_INFO"]], self._domain, caller, self._limits.inline)
+        try:
+            self._receive(exchange, environ.get("CONTENT_TYPE", ""), environ.get("HTTP_CONTENT_ENCODING", ""), body)
+        except SoapFault as fault:
+            exchange.refusal = fault
+        try:
+            status, pieces = self._through_spyne(environ, exchange)
+            return _packaged(exchange, status, pieces)
+        except BaseException as error:
+            exchange.discard()
+            if exchange.reply is not None and exchange.reply.finished is not None:
+                exchange.reply.finished(False)
+            if not isinstance(error, Exception):
+                raise
+            exchange.reply, exchange.is_mtom = None, False
+            failure = _own_failure(error, exchange.operation.module.TRANSACTION.id if exchange.operation else None)
+            exchange.fault = failure
+            return _packaged(exchange, failure.http_status, [write_fault(failure, relates_to=exchange.message_id)])
+
+    def _receive(self, exchange: _Exchange, content_type: str, content_encoding: str, body: RequestBody) -> None:
+        """Read the message into the exchange. Errors: SoapFault."""
+        kind = mtom.parse_content_type(content_type)
+        if content_encoding.strip().lower() not in ("", "identity"):
+            raise SoapFault("Sender", "a Content-Encoding is not supported", http_status=415)
+        if kind.media_type == "text/xml":
+            raise SoapFault("VersionMismatch", "SOAP 1.2 is required: application/soap+xml or multipart/related")
+        try:
+            if kind.media_type == "application/soap+xml":
+                exchange.root = body.readall()
+            elif kind.media_type == "multipart/related":
+                package = mtom.read_package(body, kind, self._stage, self._limits.mtom)
+                exchange.root, exchange.parts, exchange.is_mtom = package.root, package.parts, True
+                if package.root_type.media_type not in ("application/xop+xml", "application/soap+xml"):
+                    raise SoapFault("Sender", "the root part must be application/xop+xml", http_status=415)
+            else:
+                raise SoapFault("Sender", "the Content-Type must be application/soap+xml or multipart/related", http_status=415)
+        except mtom.MtomError as error:
+            raise SoapFault("Sender", f"the MTOM package cannot be read: {error}") from None
+        except BodyError as error:
+            raise SoapFault("Sender", error.reason, http_status=error.status) from None
+
+    def _through_spyne(self, environ: Mapping[str, Any], exchange: _Exchange) -> tuple[int, list[bytes]]:
+        started: list[str] = []
+
+        def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
+            started.append(status)
+
+        # spyne must find nothing to read: the message is in the exchange.
+        inner = {**environ, "CONTENT_LENGTH": "0", "CONTENT_TYPE": SIMPLE, _EXCHANGE: exchange}
+        pieces = list(self._spyne.handle_rpc(inner, start_response))
+        return int(started[0][:3]), pieces
+
+
+def _packaged(exchange: _Exchange, status: int, pieces: Sequence[bytes]) -> SoapAnswer:
+    """The answer in the packaging of the request. Spec: ITI TF-2 V.3.6."""
+    reply = exchange.reply if exchange.fault is None else None
+    parts = reply.parts if reply is not None else ()
+    if exchange.is_mtom:
+        outgoing = mtom.write_package(pieces, parts)
+    elif parts:
+        outgoing = _inlined(pieces, parts)
+    else:
+        length = sum(map(len, pieces))
+        outgoing = mtom.Outgoing(SIMPLE, length, mtom.together(pieces, length))
+    fault = exchange.fault
+
+    def finished(complete: bool) -> None:
+        try:
+            exchange.discard()
+        finally:
+            if reply is not None and reply.finished is not None:
+                reply.finished(complete)
+
+    return SoapAnswer(
+        status=status,
+        content_type=outgoing.content_type,
+        length=outgoing.length,
+        chunks=outgoing.chunks,
+        finished=finished,
+        transaction=exchange.operation.module.TRANSACTION if exchange.operation is not None else None,
+        outcome="ok" if fault is None else "failure" if fault.code == "Receiver" else "fault",
+    )
+
+
+def _inlined(pieces: Sequence[bytes], parts: Sequence[SentPart]) -> mtom.Outgoing:
+    """The answer to a request without MTOM: base64 in the place of each `xop:Include`."""
+    by_id = {part.content_id: part for part in parts}
+    envelope = b"".join(pieces)
+    sources: list[bytes | SentPart] = []
+    position = length = 0
+    for match in _WRITTEN_INCLUDE.finditer(envelope):
+        part = by_id[mtom.content_id_of("cid:" + match[1].decode("ascii")) or ""]
+        sources += (envelope[position : match.start()], part)
+        length += match.start() - position + -(-part.size // 3) * 4
+        position = match.end()
+    sources.append(envelope[position:])
+    length += len(envelope) - position
+    chunks = (chunk for source in sources for chunk in ([source] if isinstance(source, bytes) else _base64(source)))
+    return mtom.Outgoing(SIMPLE, length, mtom.together(chunks, length))
+
+
+def _base64(part: SentPart) -> Iterator[bytes]:
+    rest = b""
+    for chunk in mtom.exactly(part):
+        data = rest + chunk
+        whole = len(data) - len(data) % 3
+        yield b2a_base64(data[:whole], newline=False)
+        rest = data[whole:]
+    yield b2a_base64(rest, newline=False)
+
+
+def status_line(status: int) -> str:
+    """`400` -> `400 Bad Request`."""
+    return f"{status} {HTTPStatus(status).phrase}"
