@@ -13,6 +13,7 @@ parts that nothing refers to.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
@@ -79,19 +80,22 @@ def respond(request: SoapRequest, domain: Domain, caller: Caller) -> SoapReply:
     return SoapReply([write_registry_response(response)])
 
 
-def send(submission: Submission, documents: Sequence[DocumentToSend], *, endpoint: str, timeout: float = 60) -> RegistryResponse:
+def send(
+    submission: Submission,
+    documents: Sequence[DocumentToSend],
+    *,
+    endpoint: str,
+    timeout: float = 60,
+    ssl_context: ssl.SSLContext | None = None,
+) -> RegistryResponse:
     """Send a submission with its documents to a Document Repository. `timeout` in seconds.
 
-    Errors: SoapFault; ConnectionError, TimeoutError when nobody answers.
+    Errors: SoapFault; ConnectionError when nobody gives a usable answer.
     """
     parts = [SentPart(f"{token_hex(12)}@xds", item.content_type, item.size, item.chunks) for item in documents]
-    answer = post_soap(
-        endpoint,
-        TRANSACTION,
-        write_request(submission, [(item.id, part.content_id) for item, part in zip(documents, parts, strict=True)]),
-        parts,
-        timeout=timeout,
-    )
+    body = write_request(submission, [(item.id, part.content_id) for item, part in zip(documents, parts, strict=True)])
+    answer = post_soap(endpoint, TRANSACTION, body, parts, timeout=timeout, ssl_context=ssl_context)
+    answer.discard()
     return read_registry_response(answer.body)
 
 

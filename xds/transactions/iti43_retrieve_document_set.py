@@ -8,6 +8,7 @@ Errors: XDSUnknownRepositoryId, XDSDocumentUniqueIdError (also for a document th
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from secrets import token_hex
 
@@ -62,10 +63,18 @@ def _part_type(mime_type: str) -> str:
     return mime_type if is_printable else "application/octet-stream"
 
 
-def send(requests: Sequence[DocumentRequest], *, endpoint: str, timeout: float = 60) -> SoapAnswer:
-    """Ask a Document Repository for documents. `timeout` in seconds. `ebrs.read_retrieve_response` reads the answer's body;
-    its content ids name the answer's parts, which the caller discards.
+def send(
+    requests: Sequence[DocumentRequest],
+    *,
+    endpoint: str,
+    timeout: float = 60,
+    ssl_context: ssl.SSLContext | None = None,
+) -> SoapAnswer:
+    """Ask a Document Repository for documents. `timeout` in seconds.
 
-    Errors: SoapFault; ConnectionError, TimeoutError when nobody answers.
+    `ebrs.read_retrieve_response` reads the answer's body; its content ids name the answer's parts, which the caller discards.
+
+    Errors: SoapFault; ConnectionError when nobody gives a usable answer.
     """
-    return post_soap(endpoint, TRANSACTION, write_retrieve_request(requests), timeout=timeout)
+    body = write_retrieve_request(requests)
+    return post_soap(endpoint, TRANSACTION, body, timeout=timeout, ssl_context=ssl_context)
