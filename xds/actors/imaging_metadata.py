@@ -23,7 +23,7 @@ from xds.model.vocabulary import (
     AssociationType,
     ReferenceIdType,
 )
-from xds.wire.dicom import read_dtm
+from xds.wire.dicom_values import read_dtm
 
 FORMAT_CODE: Final = Code(KEY_OBJECT_SELECTION, DICOM_UIDS, "Key Object Selection Document")
 MIME_TYPE: Final = "application/dicom"

@@ -1,11 +1,11 @@
-"""DICOM data sets and Part 10 files: reading elements without pixels, writing elements, dates and character sets.
+"""DICOM data sets and Part 10 files: reading elements without pixels, in every character set.
 
 The walker reads structure only (tag, value representation, length) and keeps raw values; a value is decoded when somebody asks
 for it. So a header costs microseconds, and nothing of an object is ever decoded just to store it.
 
 Tolerated when reading: no group length in the meta information; elements out of order before the pixels; values padded with the
-wrong character; unknown or misspelt character sets (read as UTF-8 where that fits, as Latin-1 otherwise); dates as `YYYY.MM.DD`
-and times as `HH:MM:SS`; elements with or without value representation, whatever the transfer syntax says.
+wrong character; unknown or misspelt character sets (read as UTF-8 where that fits, as Latin-1 otherwise);
+elements with or without value representation, whatever the transfer syntax says.
 
 Spec: DICOM PS3.5 7 (data set), 7.5 (sequences), 6.1 and C.12.1.1.2 of PS3.3 (character sets); PS3.10 7 (file format).
 """
@@ -16,7 +16,6 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Final, NamedTuple
 
 from pydicom import charset
@@ -25,11 +24,6 @@ IMPLICIT_LITTLE: Final = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE: Final = "1.2.840.10008.1.2.1"
 DEFLATED_LITTLE: Final = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BIG: Final = "1.2.840.10008.1.2.2"
-RLE: Final = "1.2.840.10008.1.2.5"
-
-#: Identifies this software in the meta information of files it writes (a UUID-derived UID, never reused for another product).
-IMPLEMENTATION_CLASS_UID: Final = "2.25.190146621957270420468226430325219236513"
-IMPLEMENTATION_VERSION: Final = "XDS_1"
 
 #: Octets that a header may have before its pixels; what is longer is not read.
 MAX_HEADER: Final = 64 * 1024 * 1024
@@ -43,7 +37,7 @@ _SEQUENCE_END: Final = 0xFFFEE0DD
 _PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 #: What pydicom calls the default repertoire, which has no character beyond ASCII: any that stands there is undeclared.
 _UNDECLARED: Final = "iso8859"
-_LONG_FORM: Final = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+LONG_FORM: Final = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 
 
 class DicomError(ValueError):
@@ -103,7 +97,7 @@ def next_element(buffer: bytes, position: int, encoding: Encoding, depth: int = 
         (length,) = struct.unpack_from(order + "I", buffer, position + 4)
     else:
         vr = buffer[position + 4 : position + 6]
-        if vr in _LONG_FORM:
+        if vr in LONG_FORM:
             start = position + 12
             if start > len(buffer):
                 raise _Truncated
@@ -394,83 +388,3 @@ def inflate(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
         raise DicomError("the deflated data set is broken") from None
     if not inflater.eof:
         raise DicomError("the deflated data set is incomplete")
-
-
-# Writing
-
-Value = bytes | str | int | list[bytes]
-
-
-def write_element(tag: int, vr: str, value: Value = b"") -> bytes:
-    """One element in explicit little endian: text in UTF-8, a sequence as the list of its items' octets.
-
-    Spec: PS3.5 7.1.2; every length is explicit.
-    """
-    if isinstance(value, list):
-        octets = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item for item in value)
-    elif isinstance(value, int):
-        octets = struct.pack("<H" if vr == "US" else "<I", value)
-    else:
-        octets = value.encode() if isinstance(value, str) else value
-        if len(octets) % 2:
-            octets += b"\0" if vr in ("UI", "OB", "UN") else b" "
-    head = struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr.encode())
-    if vr.encode() in _LONG_FORM:
-        return head + struct.pack("<HI", 0, len(octets)) + octets
-    return head + struct.pack("<H", len(octets)) + octets
-
-
-def write_file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax: str) -> bytes:
-    """Preamble, prefix and File Meta Information of a Part 10 file.
-
-    It names nobody who sent the object, so that the same object from two senders is the same file. Spec: PS3.10 7.1.
-    """
-    body = (
-        write_element(0x00020001, "OB", b"\0\1")
-        + write_element(0x00020002, "UI", sop_class_uid)
-        + write_element(0x00020003, "UI", sop_instance_uid)
-        + write_element(0x00020010, "UI", transfer_syntax)
-        + write_element(0x00020012, "UI", IMPLEMENTATION_CLASS_UID)
-        + write_element(0x00020013, "SH", IMPLEMENTATION_VERSION)
-    )
-    return b"\0" * 128 + b"DICM" + write_element(0x00020000, "UL", len(body)) + body
-
-
-# Dates and times
-
-
-def read_moment(date: str, time: str, offset: str, default_zone: tzinfo) -> tuple[datetime, int] | None:
-    """A DICOM date and time as (aware moment, number of DTM digits it is precise to); None when the date is unusable.
-
-    `offset` is Timezone Offset From UTC (0008,0201), `±HHMM`; without it the time is one of `default_zone`.
-    Spec: PS3.5 6.2 (DA, TM), PS3.3 C.12.1.1.8.
-    """
-    day = date.replace(".", "").strip()
-    clock = time.replace(":", "").partition(".")[0].strip()
-    precision = 8 + (len(clock) // 2 * 2 if clock.isdigit() else 0)
-    digits = (day + clock)[:precision][:14]
-    try:
-        naive = datetime.strptime(digits + "000000"[: 14 - len(digits)], "%Y%m%d%H%M%S")
-    except ValueError:
-        return None
-    return naive.replace(tzinfo=_zone(offset) or default_zone), len(digits)
-
-
-def read_dtm(date: str, time: str, offset: str, default_zone: tzinfo) -> str | None:
-    """The same as a DTM in UTC. A date without a time stays the date it is. Spec: ITI TF-3 Table 4.2.3.1.7-2."""
-    found = read_moment(date, time, offset, default_zone)
-    if found is None:
-        return None
-    moment, precision = found
-    if precision == 8:
-        return moment.strftime("%Y%m%d")
-    # An offset of half an hour turns a bare hour into minutes.
-    return moment.astimezone(UTC).strftime("%Y%m%d%H%M%S")[: max(precision, 12)]
-
-
-def _zone(offset: str) -> tzinfo | None:
-    sign, hours, minutes = offset[:1], offset[1:3], offset[3:5]
-    if sign not in ("+", "-") or not hours.isdigit() or not minutes.isdigit() or int(hours) > 14 or int(minutes) > 59:
-        return None
-    delta = timedelta(hours=int(hours), minutes=int(minutes))
-    return timezone(delta if sign == "+" else -delta)

@@ -16,17 +16,9 @@ from typing import Final
 from xds.model.imaging import Instance, Manifest, ReferencedInstance, Series, Study
 from xds.model.metadata import Code
 from xds.model.vocabulary import DCM, KEY_OBJECT_SELECTION
-from xds.wire.dicom import (
-    EXPLICIT_LITTLE,
-    DicomError,
-    Elements,
-    Value,
-    read_header,
-    read_moment,
-    write_element,
-    write_file_meta,
-)
+from xds.wire.dicom import EXPLICIT_LITTLE, DicomError, Elements, read_header
 from xds.wire.dicom_study import read_code, read_patient
+from xds.wire.dicom_values import Value, read_moment, write_element, write_file_meta
 
 MANIFEST: Final = Code("113030", DCM, "Manifest")
 #: Instances that a note with one of these titles refers to must be neither shared nor returned. Spec: RAD TF IOCM.
