@@ -43,7 +43,7 @@ TRANSACTION = Transaction(
     reply_action="urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-bResponse",
     body=f"{{{XDSB}}}ProvideAndRegisterDocumentSetRequest",
     mtom=True,
-    wsdl="document_repository.wsdl",
+    wsdl="repository.wsdl",
     operation="DocumentRepository_ProvideAndRegisterDocumentSet-b",
 )
 

@@ -32,7 +32,7 @@ TRANSACTION = Transaction(
     reply_action="urn:ihe:iti:2007:RetrieveDocumentSetResponse",
     body=f"{{{XDSB}}}RetrieveDocumentSetRequest",
     mtom=True,
-    wsdl="document_repository.wsdl",
+    wsdl="repository.wsdl",
     operation="DocumentRepository_RetrieveDocumentSet",
 )
 
