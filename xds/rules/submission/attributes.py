@@ -201,6 +201,8 @@ def _check_ids(obj: RegistryObject, findings: Findings) -> None:
     for attribute, value in (("id", obj.id), ("lid", obj.lid)):
         if value is not None and value.startswith("urn:uuid:") and not is_uuid_urn(value):
             findings.add(obj, attribute, "must be urn:uuid: followed by a UUID in lower case, or a symbolic name", value)
+    if obj.lid is not None and obj.lid.startswith("urn:uuid:") and obj.lid != obj.id:
+        findings.add(obj, "lid", "must be absent or the object's own id: a first version is submitted here", obj.lid)
 
 
 def _check_slots(

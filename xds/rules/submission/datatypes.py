@@ -68,7 +68,7 @@ def _is_cxi(text: str) -> bool:
 
 def _is_xcn(text: str) -> bool:
     parts = text.split("^")
-    if not parts[0].strip() and (len(parts) < 2 or not parts[1].strip()):
+    if not any(part.strip() for part in parts[:3]):
         return False
     authority = parts[8] if len(parts) > 8 else ""
     return "&" not in authority or re.fullmatch(rf"[^&]*{_HD}", authority) is not None
@@ -115,7 +115,7 @@ HASH: Final = DataType("must be a SHA-1 in 40 hexadecimal digits", _matching("[0
 IDENTIFIER: Final = DataType(
     "must be a unique identifier of at most 128 characters without blanks", lambda text: len(text) <= 128 and _is_uri(text)
 )
-INTEGER: Final = DataType("must be a number of octets in decimal digits", _matching(r"\+?[0-9]+"))
+INTEGER: Final = DataType("must be a number of octets in decimal digits", _matching("[0-9]+"))
 LANGUAGE: Final = DataType("must be a language tag of RFC 5646", _matching("[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*"))
 MIME_TYPE: Final = DataType("must be a MIME type of the form type/subtype", _matching(r"[^\s/;]+/[^\s/;]+(?:\s*;.*)?"))
 OID: Final = DataType("must be an OID of at most 64 digits and dots, without leading zeros", _oid)
@@ -124,7 +124,7 @@ PATIENT_FIELD: Final = DataType("must be PID-n|value with n other than 2, 4, 12 
 RECIPIENT: Final = DataType("must be XON|XCN|XTN with at least one of them", _is_recipient)
 TEXT: Final = DataType("must not be empty", lambda text: bool(text.strip()))
 URI: Final = DataType("must be a URI of at most 256 characters", _is_uri)
-XCN: Final = DataType("must be HL7 XCN with an id or a family name, and an assigning authority &OID&ISO when it has one", _is_xcn)
+XCN: Final = DataType("must be HL7 XCN with an id or a name, and &OID&ISO as its assigning authority when it has one", _is_xcn)
 XON: Final = DataType("must be HL7 XON with a name, and &OID&ISO in component 6 when component 10 is not an OID", _is_xon)
 XTN: Final = DataType("must be HL7 XTN: ^^Internet^address, or equipment type in component 3 and number in 7", _is_xtn)
 

@@ -39,8 +39,8 @@ def check(submission: Submission, *, registering: bool, on_demand: bool = False)
     `on_demand` True checks a registration of on-demand entries.
 
     Spec: ITI TF-2 3.41.4.1.3, 3.42.4.1.3, 3.61.4.1.3.
-    Errors: XDSRegistryMetadataError, XDSPatientIdDoesNotMatch, UnresolvedReferenceException, and
-    XDSRegistryDuplicateUniqueIdInMessage (of a Repository: XDSRepositoryDuplicateUniqueIdInMessage).
+    Errors: XDSRegistryMetadataError, XDSPatientIdDoesNotMatch, UnresolvedReferenceException,
+    XDSRegistryDuplicateUniqueIdInMessage.
     """
     findings = Findings()
     _check_composition(submission, findings)
@@ -55,7 +55,7 @@ def check(submission: Submission, *, registering: bool, on_demand: bool = False)
     for folder in submission.folders:
         attributes.check_folder(folder, findings)
     _check_patient(submission, findings)
-    _check_unique_ids(submission, registering, findings)
+    _check_unique_ids(submission, findings)
     _Associations(submission, findings).check()
     return findings.errors
 
@@ -111,7 +111,7 @@ def _check_patient(submission: Submission, findings: Findings) -> None:
             findings.add(obj, "patientId", rule, obj.patient_id, ErrorCode.PATIENT_ID_DOES_NOT_MATCH)
 
 
-def _check_unique_ids(submission: Submission, registering: bool, findings: Findings) -> None:
+def _check_unique_ids(submission: Submission, findings: Findings) -> None:
     code = (
         ErrorCode.REGISTRY_DUPLICATE_UNIQUE_ID_IN_MESSAGE if registering else ErrorCode.REPOSITORY_DUPLICATE_UNIQUE_ID_IN_MESSAGE
     )

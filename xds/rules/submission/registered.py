@@ -91,7 +91,7 @@ class _Comparison:
             elif not entry.is_on_demand:
                 if entry.hash and other.hash and entry.hash.lower() != other.hash.lower():
                     problems.add(ErrorCode.NON_IDENTICAL_HASH)
-                if entry.size and other.size and entry.size.lstrip("+0") != other.size.lstrip("+0"):
+                if entry.size and other.size and entry.size.lstrip("0") != other.size.lstrip("0"):
                     problems.add(ErrorCode.NON_IDENTICAL_SIZE)
         for code, rule in _CONTENT_RULES:
             if code in problems:
