@@ -112,9 +112,7 @@ def _check_patient(submission: Submission, findings: Findings) -> None:
 
 
 def _check_unique_ids(submission: Submission, findings: Findings) -> None:
-    code = (
-        ErrorCode.REGISTRY_DUPLICATE_UNIQUE_ID_IN_MESSAGE if registering else ErrorCode.REPOSITORY_DUPLICATE_UNIQUE_ID_IN_MESSAGE
-    )
+    code = ErrorCode.REGISTRY_DUPLICATE_UNIQUE_ID_IN_MESSAGE
     seen: set[str] = set()
     objects: tuple[SubmissionSet | DocumentEntry | Folder, ...] = (
         *submission.submission_sets,
