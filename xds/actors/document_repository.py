@@ -256,12 +256,17 @@ class DocumentRepository:
         wanted = list(dict.fromkeys(item.document_unique_id for item in requests if item.repository_unique_id == ours))
         with self._database.read() as connection:
             found = documents.find(connection, wanted)
-        facts: Mapping[str, DocumentFacts] = {}
-        if self._registry_facts is not None and found:
-            facts = self._registry_facts.documents(list(found), ours)
-        resources = [_resource(document, facts.get(document.unique_id, document)) for document in found.values()]
+        today = self._today(found)
+        resources = [Resource(item.patient_id, item.unique_id, item.confidentiality, item.class_code) for item in today]
         verdicts = self._access.permits(caller, Action.RETRIEVE, resources)
-        return {document.unique_id: document for document, permitted in zip(found.values(), verdicts, strict=True) if permitted}
+        return {item.unique_id: item for item, permitted in zip(today, verdicts, strict=True) if permitted}
+
+    def _today(self, found: Mapping[str, StoredDocument]) -> list[StoredDocument]:
+        """The documents with what the registry says about them now: a merged patient, another confidentiality."""
+        if self._registry_facts is None or not found:
+            return list(found.values())
+        facts = self._registry_facts.documents(list(found), self._identity.repository_unique_id)
+        return [_as_registered(document, facts.get(document.unique_id)) for document in found.values()]
 
     def _found(self, request: DocumentRequest, stored: Mapping[str, StoredDocument]) -> StoredDocument | RegistryError:
         unique_id = request.document_unique_id
@@ -365,5 +370,7 @@ def _canonical_cx(text: str | None) -> str:
     return identifier.to_cx() if identifier else (text or "")
 
 
-def _resource(document: StoredDocument, facts: DocumentFacts) -> Resource:
-    return Resource(facts.patient_id, document.unique_id, facts.confidentiality, facts.class_code)
+def _as_registered(document: StoredDocument, facts: DocumentFacts | None) -> StoredDocument:
+    if facts is None:
+        return document
+    return replace(document, patient_id=facts.patient_id, confidentiality=facts.confidentiality, class_code=facts.class_code)
