@@ -35,7 +35,7 @@ SAY = Transaction(
     action="urn:example:echo:Say",
     reply_action="urn:example:echo:SayResponse",
     body=f"{{{NAMESPACE}}}Say",
-    wsdl="echo.wsdl",
+    wsdl="registry.wsdl",
 )
 KEEP = Transaction(
     id="ECHO-2",

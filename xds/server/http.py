@@ -18,7 +18,7 @@ import structlog
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.ports import Staging
-from xds.server import failures
+from xds.server import contracts, failures
 from xds.server.limits import BodyError, Limits, RequestBody
 from xds.server.metrics import Metrics
 from xds.server.soap import SoapServices, SoapTransaction, status_line
@@ -45,16 +45,6 @@ class HttpTransaction(Protocol):
     @property
     def respond(self) -> Callable[[HttpRequest, Domain, Caller], HttpReply]:
         """Its answer."""
-
-
-class ContractDocuments(Protocol):
-    """Where WSDLs and schemas come from. Both raise FileNotFoundError or ValueError for an unknown name."""
-
-    def wsdl_document(self, name: str, address: str, /) -> bytes:
-        """A WSDL whose service stands at an address."""
-
-    def schema_document(self, name: str, address: str, /) -> bytes:
-        """A schema, its imports pointing below the same address."""
 
 
 def caller_from_environ(environ: Mapping[str, Any]) -> Caller:
@@ -106,7 +96,6 @@ class HttpApplication:
         stage: Callable[[], Staging],
         limits: Limits | None = None,
         metrics: Metrics | None = None,
-        contracts: ContractDocuments | None = None,
         checks: Mapping[str, Callable[[], bool]] | None = None,
         fallback: WsgiApp | None = None,
     ) -> None:
@@ -118,7 +107,6 @@ class HttpApplication:
         self._domain = domain
         self._limits = limits or Limits()
         self._metrics = metrics or Metrics()
-        self._contracts = contracts
         self._checks = dict(checks or {})
         self._fallback = fallback
         self._uploads = threading.BoundedSemaphore(self._limits.uploads)
@@ -232,14 +220,14 @@ class HttpApplication:
     def _contract(self, environ: Environ, path: str) -> _Answer:
         """`?wsdl` and `?xsd=NAME`. Spec: ITI TF-2 V.2."""
         query = {name.lower(): value for name, value in parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)}
-        if self._contracts is None or not ({"wsdl", "xsd"} & query.keys()):
+        if not ({"wsdl", "xsd"} & query.keys()):
             return _not_allowed(path, "POST")
         address = self._domain.identity.public_url + path
         try:
             if "xsd" in query:
-                return _whole(200, _XML, self._contracts.schema_document(query["xsd"], address), path)
+                return _whole(200, _XML, contracts.schema_document(query["xsd"], address), path)
             name = next(transaction.wsdl for transaction in self._soap.transactions(path) if transaction.wsdl)
-            return _whole(200, _XML, self._contracts.wsdl_document(name, address), path)
+            return _whole(200, _XML, contracts.wsdl_document(name, address), path)
         except (FileNotFoundError, ValueError, StopIteration):
             return _plain(404, "there is no such document", path)
 

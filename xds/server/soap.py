@@ -42,7 +42,7 @@ from xds.wire.soap import (
     write_envelope,
     write_fault,
 )
-from xds.wire.xml import XOP, XmlError, parse
+from xds.wire.xml import XmlError, parse
 
 with warnings.catch_warnings():
     # spyne 2.14.0 carries a copy of six and imports cgi: both warn when they are imported, and never again.
@@ -60,7 +60,6 @@ logging.getLogger("spyne").setLevel(logging.CRITICAL + 1)
 SIMPLE = "application/soap+xml; charset=UTF-8"
 _EXCHANGE = "xds.exchange"
 _NAMESPACE = "urn:xds:services"
-_INCLUDE = f"{{{XOP}}}Include"
 _WRITTEN_INCLUDE = re.compile(
     rb"""<(?:[A-Za-z_][\w.-]*:)?Include\b[^<>]*?\bhref=["']cid:([^"'<>]+)["'][^<>]*?(?:/>|></(?:[A-Za-z_][\w.-]*:)?Include>)"""
 )
@@ -177,7 +176,6 @@ class _IheSoap12(Soap12):  # type: ignore[misc]
             if operation is None:
                 raise action_not_supported(addressing.action)
             _check_body(body, operation.module.TRANSACTION)
-            _check_includes(body, exchange.parts)
         except SoapFault as fault:
             raise _SpyneFault(fault) from None
         ctx.in_header_doc = list(headers)
@@ -230,13 +228,6 @@ def _check_body(body: etree._Element, transaction: Transaction) -> None:
         )
 
 
-def _check_includes(body: etree._Element, parts: Mapping[str, ReceivedPart]) -> None:
-    for include in body.iter(_INCLUDE):
-        content_id = mtom.content_id_of(include.get("href", ""))
-        if content_id is None or content_id not in parts:
-            raise SoapFault("Sender", "a xop:Include refers to a part that the message does not have")
-
-
 def _service(path: str, operations: Iterable[_Operation]) -> type:
     def method(name: str) -> Any:
         def call(ctx: Any, body: Any) -> Any:
@@ -283,7 +274,7 @@ class SoapServices:
                 raise ValueError(f"{transaction.path} has two transactions with the action {transaction.action}")
             name = f"{_name_of(transaction.path)}_{transaction.id}"
             served[transaction.action] = _Operation(name, module)
-        services = [_service(path, served.values()) for path, served in self._operations.items()]
+        services = [_service(path, served.values()) for path, served in self._operations.items()] or [ServiceBase]
         self._spyne = WsgiApplication(Application(services, _NAMESPACE, in_protocol=_IheSoap12(), out_protocol=_IheSoap12()))
 
     @property
