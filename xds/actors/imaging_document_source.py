@@ -208,21 +208,16 @@ class ImagingDocumentSource:
 
         Spec: RAD TF-2 4.69.4.1.3. Errors: returned: XDSUnknownRepositoryId, XDSDocumentUniqueIdError, XDSRepositoryError.
         """
-        wanted = [text.strip() for text in transfer_syntaxes if text.strip()]
         studies = {item.study_instance_uid for item in requests if item.study_instance_uid}
         selections = {uid: selection for uid in studies if (selection := self.select(caller, uid)) is not None}
         indexes = {uid: _index(selection) for uid, selection in selections.items()}
         found: list[tuple[ImagingDocumentRequest, Obtained]] = []
         errors: list[RegistryError] = []
-        if not wanted:
-            errors.append(
-                RegistryError(ErrorCode.REPOSITORY_ERROR, "TransferSyntaxUIDList: at least one TransferSyntaxUID is required")
-            )
         for request in requests:
-            obtained = self._requested(request, wanted, indexes)
+            obtained = self._requested(request, transfer_syntaxes, indexes)
             if isinstance(obtained, RegistryError):
                 errors.append(obtained)
-            elif obtained is not None:
+            else:
                 found.append((request, obtained))
         status = Status.SUCCESS if not errors else Status.PARTIAL_SUCCESS if found else Status.FAILURE
         documents = tuple(RetrievedDocument(item.document, MIME_TYPE, got.size, got.chunks) for item, got in found)
@@ -236,24 +231,13 @@ class ImagingDocumentSource:
 
     def _requested(
         self, request: ImagingDocumentRequest, wanted: Sequence[str], indexes: Mapping[str, Mapping[tuple[str, str], Instance]]
-    ) -> Obtained | RegistryError | None:
+    ) -> Obtained | RegistryError:
         document = request.document
         uid = document.document_unique_id
         ours = self._identity.imaging_source_unique_id
         if document.repository_unique_id != ours:
             context = f"RepositoryUniqueId {document.repository_unique_id}: this Imaging Document Source is {ours}"
             return RegistryError(ErrorCode.UNKNOWN_REPOSITORY_ID, context, location=uid)
-        empty = [
-            name
-            for name, value in (
-                ("studyInstanceUID", request.study_instance_uid),
-                ("seriesInstanceUID", request.series_instance_uid),
-                ("DocumentUniqueId", uid),
-            )
-            if not value
-        ]
-        if empty:
-            return RegistryError(ErrorCode.REPOSITORY_ERROR, f"{', '.join(empty)}: must not be empty", location=uid)
         instance = indexes.get(request.study_instance_uid, {}).get((request.series_instance_uid, uid))
         if instance is None:
             context = (
@@ -261,8 +245,6 @@ class ImagingDocumentSource:
                 f" of study {request.study_instance_uid}"
             )
             return RegistryError(ErrorCode.DOCUMENT_UNIQUE_ID_ERROR, context, location=uid)
-        if not wanted:
-            return None
         try:
             obtained = self.obtain(instance, wanted)
         except KeyError:
