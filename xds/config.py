@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -235,13 +235,13 @@ def _shown(field: FieldInfo, value: object) -> str:
 def mask(url: str) -> str:
     """A URL whose password and secret parameters cannot be read."""
     parts = urlsplit(url)
-    place = parts.netloc
-    if "@" in place:
-        user = place.rpartition("@")[0].partition(":")[0]
-        place = f"{user}:***@{place.rpartition('@')[2]}"
-    shown = [(name, value if name in {"endpoint", "region"} else "***") for name, value in parse_qsl(parts.query)]
-    query = urlencode(shown, safe="*:/")
-    return urlunsplit(parts._replace(netloc=place, query=query))
+    if "@" in parts.netloc:
+        user, _, host = parts.netloc.rpartition("@")
+        url = url.replace(parts.netloc, f"{user.partition(':')[0]}:***@{host}", 1)
+    if parts.query:
+        shown = [(name, value if name in {"endpoint", "region"} else "***") for name, value in parse_qsl(parts.query)]
+        url = url.replace(parts.query, urlencode(shown, safe="*:/"), 1)
+    return url
 
 
 def describe() -> str:
