@@ -23,6 +23,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from xds.store.schema import metadata
 
+__all__ = ["Connection", "Database", "DatabaseClosedError", "Work"]
+
 Result = TypeVar("Result")
 Work = Callable[[Connection], Result]
 

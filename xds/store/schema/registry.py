@@ -10,7 +10,17 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, SmallInteger, String, Table, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    String,
+    Table,
+    UniqueConstraint,
+)
 
 from xds.store.schema import Key, metadata
 
@@ -77,9 +87,9 @@ document_entry = Table(
     Column("patient_key", BigInteger, primary_key=True, autoincrement=False),
     Column("object_key", BigInteger, primary_key=True, autoincrement=False),
     Column("entry_uuid", LargeBinary(16), nullable=False),
-    Column("deprecated", Boolean, nullable=False),
+    Column("deprecated", SmallInteger, nullable=False),
     Column("version", Integer, nullable=False),
-    Column("on_demand", Boolean, nullable=False),
+    Column("on_demand", SmallInteger, nullable=False),
     Column("class_code", Integer, nullable=False),
     Column("type_code", Integer, nullable=False),
     Column("practice_setting_code", Integer, nullable=False),
@@ -89,7 +99,7 @@ document_entry = Table(
     Column("service_start_time", BigInteger),
     Column("service_stop_time", BigInteger),
     Column("hash", String),
-    Column("size", BigInteger),
+    Column("size", String),
     Column("repository_unique_id", String, nullable=False),
     Column("mime_type", String, nullable=False),
     Column("unique_id", String, nullable=False),
@@ -120,7 +130,7 @@ folder = Table(
     Column("patient_key", BigInteger, primary_key=True, autoincrement=False),
     Column("object_key", BigInteger, primary_key=True, autoincrement=False),
     Column("entry_uuid", LargeBinary(16), nullable=False),
-    Column("deprecated", Boolean, nullable=False),
+    Column("deprecated", SmallInteger, nullable=False),
     Column("version", Integer, nullable=False),
     Column("last_update_time", BigInteger, nullable=False),
     Column("unique_id", String, nullable=False),
@@ -138,7 +148,7 @@ association = Table(
     Column("type", String, nullable=False),
     Column("source_key", BigInteger, nullable=False),
     Column("target_key", BigInteger, nullable=False),
-    Column("deprecated", Boolean, nullable=False),
+    Column("deprecated", SmallInteger, nullable=False),
     Column("home", String),
     Column("fragment", LargeBinary, nullable=False),
     Index("association_source", "source_key"),

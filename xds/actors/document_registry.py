@@ -1,0 +1,338 @@
+"""The Document Registry: keeps the metadata of documents and answers stored queries about them.
+
+Spec: ITI TF-1 10.1.1.3; ITI TF-2 3.18, 3.42.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from xds.actors.document_registry_audit import import_event, query_event
+from xds.actors.domain import DomainIdentity
+from xds.model.audit import EventOutcome
+from xds.model.caller import Action, Caller, Resource
+from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Severity, response_to
+from xds.model.fragments import Fragment, ObjectKind
+from xds.model.identifiers import new_uuid_urn, read_cx, to_dtm
+from xds.model.metadata import Association, Submission
+from xds.model.stored_queries import ParameterKind, RawQuery, ReturnType, StoredQuery
+from xds.model.vocabulary import AssociationType, DocumentEntryScheme, FolderScheme, ObjectType, SubmissionSetScheme
+from xds.ports import AccessRule, Clock
+from xds.rules.queries import understand
+from xds.rules.submission import assign_identifiers, check, check_against_registry
+from xds.store import affinity_patients, audit
+from xds.store.affinity_patients import AffinityPatient
+from xds.store.database import Connection, Database
+from xds.store.registry import finding, known, stored_queries, writing
+from xds.store.registry.codes import CodeKey, CodeTable
+from xds.store.registry.known import Located
+from xds.store.registry.objects import StoredObject
+from xds.wire.ebrim import with_last_update_time, with_patient_id, write_object
+
+#: References weigh a fragment of what they refer to, and consumers page by them: so many may stand for one object.
+REFERENCES_PER_OBJECT = 20
+
+_REPLACING = (AssociationType.RPLC, AssociationType.XFRM_RPLC)
+_PATIENT_ID_SCHEMES = {
+    ObjectKind.DOCUMENT_ENTRY: DocumentEntryScheme.PATIENT_ID,
+    ObjectKind.SUBMISSION_SET: SubmissionSetScheme.PATIENT_ID,
+    ObjectKind.FOLDER: FolderScheme.PATIENT_ID,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class QueryAnswer:
+    """Answer to a stored query. `as_refs`: only the ids of the objects are asked for, and their fragments are empty."""
+
+    response: RegistryResponse
+    objects: Sequence[Fragment] = ()
+    as_refs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFacts:
+    """What the registry says today about one document; codes have the form `code^^scheme`, the patient is a CX."""
+
+    patient_id: str
+    confidentiality: tuple[str, ...]
+    class_code: str | None
+    mime_type: str
+    size: str | None
+    hash: str | None
+
+
+class _RefusedError(Exception):
+    """A submission breaks rules beside what is registered: its transaction is undone."""
+
+    def __init__(self, errors: Sequence[RegistryError]) -> None:
+        super().__init__(f"{len(errors)} errors")
+        self.errors = errors
+
+
+class DocumentRegistry:
+    """The actor. One object serves all threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        identity: DomainIdentity,
+        access: AccessRule,
+        clock: Clock,
+        *,
+        require_known_patient: bool = True,
+        max_results: int = 5000,
+    ) -> None:
+        """`max_results`: objects answered in full at most. Without `require_known_patient` submissions announce their patients."""
+        self._database = database
+        self._identity = identity
+        self._access = access
+        self._clock = clock
+        self._require_known_patient = require_known_patient
+        self._max_results = max_results
+        self._codes = CodeTable()
+
+    # --- ITI-42 ------------------------------------------------------------------------------------------------------
+
+    def register(
+        self,
+        submission: Submission,
+        caller: Caller,
+        *,
+        along: Callable[[Any], object] | None = None,
+        found: Sequence[RegistryError] = (),
+    ) -> RegistryResponse:
+        """Store the metadata of a submission: all or nothing, durable when it succeeded.
+
+        `along` runs last in the same transaction, with its connection; what it raises undoes everything. `found` is what was
+        wrong with the form of the message already, to be reported together with all other errors.
+
+        Spec: ITI TF-2 3.42.4.1.3.
+        Errors: those of `xds.rules.submission`.
+        """
+        findings = [*found, *check(submission, registering=True)]
+        if _has_error(findings):
+            with self._database.read() as connection:
+                findings += self._meet(connection, submission)[1]
+            return self._refuse(submission, findings, caller)
+        prepared = _Prepared.of(submission)
+        try:
+            committed, more = self._database.write(lambda connection: self._store(connection, prepared, caller, along))
+        except _RefusedError as refusal:
+            return self._refuse(submission, [*findings, *refusal.errors], caller)
+        self._codes.remember(committed)
+        return response_to([*findings, *more])
+
+    def _meet(self, connection: Connection, submission: Submission) -> tuple[known.Meeting, list[RegistryError]]:
+        meeting = known.meet(connection, submission, assume_patients=not self._require_known_patient)
+        return meeting, check_against_registry(submission, meeting.known)
+
+    def _refuse(self, submission: Submission, findings: Sequence[RegistryError], caller: Caller) -> RegistryResponse:
+        event = import_event(submission, EventOutcome.SERIOUS_FAILURE, caller, self._identity, self._clock())
+        self._database.write_later(lambda connection: audit.append(connection, event))
+        return response_to(findings)
+
+    def _store(
+        self, connection: Connection, prepared: _Prepared, caller: Caller, along: Callable[[Any], object] | None
+    ) -> tuple[Mapping[CodeKey, int], list[RegistryError]]:
+        """What happens inside the one transaction of a submission. Gives back interned codes and warnings."""
+        meeting, findings = self._meet(connection, prepared.received)
+        if _has_error(findings):
+            raise _RefusedError(findings)
+        now = self._clock()
+        replacements = [
+            (item.source, meeting.located[item.target])
+            for item in prepared.assigned.associations
+            if item.association_type in _REPLACING
+        ]
+        replaced = [target for _source, target in replacements]
+        deprecated = [*replaced, *writing.children_of(connection, replaced)]
+        folders = _inherited_folders(connection, prepared.assigned, replacements)
+        complete = prepared.with_associations(_memberships(prepared.assigned, folders))
+        located = {**meeting.located, **{uuid: place for _entry, places in folders for uuid, place in places.items()}}
+        patient_key = self._patient_key(connection, complete.assigned)
+        located |= writing.allocate(connection, complete.assigned.objects(), patient_key)
+        last_update = int(to_dtm(now))
+        codes = writing.insert_objects(connection, self._codes, complete.assigned, complete.fragments, located, last_update)
+        writing.deprecate_entries(connection, deprecated)
+        writing.touch_folders(connection, _folders_that_gain(complete.assigned, located), last_update)
+        audit.append(connection, import_event(prepared.received, EventOutcome.SUCCESS, caller, self._identity, now))
+        if along is not None:
+            along(connection)
+        return codes, findings
+
+    def _patient_key(self, connection: Connection, submission: Submission) -> int:
+        identifier = read_cx(submission.submission_set.patient_id or "")
+        if identifier is None:
+            raise ValueError("the rules let a submission pass whose SubmissionSet names no patient")
+        return affinity_patients.add(connection, identifier).patient_key
+
+    # --- ITI-18 ------------------------------------------------------------------------------------------------------
+
+    def query(self, raw: RawQuery, caller: Caller) -> QueryAnswer:
+        """Answer a stored query. What the access rule does not permit is left out without a word.
+
+        Spec: ITI TF-2 3.18.4.1.3.
+        Errors: those of `xds.rules.queries.understand`, XDSTooManyResults, XDSResultNotSinglePatient.
+        """
+        query = understand(raw)
+        if isinstance(query, list):
+            return self._answered(raw, None, QueryAnswer(response_to(query)), caller)
+        as_refs = query.return_type is ReturnType.OBJECT_REF
+        limit = self._max_results * REFERENCES_PER_OBJECT if as_refs else self._max_results
+        with self._database.read() as connection:
+            found = stored_queries.find(connection, self._codes, query, limit)
+            patients = affinity_patients.surviving(connection, {item.patient_key for item in found})
+            if len(found) <= limit:
+                found = self._permitted(connection, found, patients, caller)
+        problem = _too_many(found, limit) or _several_patients(query, found, patients)
+        if problem:
+            return self._answered(raw, query, QueryAnswer(response_to([problem]), as_refs=as_refs), caller)
+        objects = [item.fragment if as_refs else _as_of_today(item, patients[item.patient_key]) for item in found]
+        return self._answered(raw, query, QueryAnswer(response_to(()), objects, as_refs), caller)
+
+    def _permitted(
+        self, connection: Connection, found: list[StoredObject], patients: Mapping[int, AffinityPatient], caller: Caller
+    ) -> list[StoredObject]:
+        patient_ids = {key: patient.identifier.to_cx() for key, patient in patients.items()}
+        resources = [
+            Resource(
+                patient_ids[item.patient_key],
+                item.unique_id,
+                item.confidentiality,
+                None if item.class_code is None else self._codes.text(connection, item.class_code),
+            )
+            for item in found
+        ]
+        verdicts = self._access.permits(caller, Action.QUERY, resources)
+        return [item for item, permitted in zip(found, verdicts, strict=True) if permitted]
+
+    def _answered(self, raw: RawQuery, query: StoredQuery | None, answer: QueryAnswer, caller: Caller) -> QueryAnswer:
+        outcome = EventOutcome.SUCCESS if answer.response.succeeded else EventOutcome.SERIOUS_FAILURE
+        patient_id = _patient_of(query) if query else None
+        event = query_event(raw, patient_id, outcome, caller, self._identity, self._clock())
+        self._database.write_later(lambda connection: audit.append(connection, event))
+        return answer
+
+    # --- for a repository in the same process ------------------------------------------------------------------------
+
+    def documents(self, unique_ids: Sequence[str], repository_unique_id: str) -> Mapping[str, DocumentFacts]:
+        """What is registered about documents of that repository, by uniqueId; those that are not registered are absent."""
+        with self._database.read() as connection:
+            found = finding.documents(connection, unique_ids, repository_unique_id)
+            patients = affinity_patients.surviving(connection, {item.patient_key for item in found.values()})
+            return {
+                unique_id: DocumentFacts(
+                    patients[item.patient_key].identifier.to_cx(),
+                    item.confidentiality,
+                    None if item.class_code is None else self._codes.text(connection, item.class_code),
+                    item.mime_type,
+                    item.size,
+                    item.hash,
+                )
+                for unique_id, item in found.items()
+            }
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A submission as received, the same with UUIDs, and its objects rendered by id."""
+
+    received: Submission
+    assigned: Submission
+    fragments: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, submission: Submission) -> _Prepared:
+        assigned = assign_identifiers(submission, new_uuid_urn)
+        return cls(submission, assigned, {obj.id: write_object(obj) for obj in assigned.objects()})
+
+    def with_associations(self, more: Sequence[Association]) -> _Prepared:
+        if not more:
+            return self
+        assigned = replace(self.assigned, associations=(*self.assigned.associations, *more))
+        return replace(self, assigned=assigned, fragments={**self.fragments, **{obj.id: write_object(obj) for obj in more}})
+
+
+def _has_error(findings: Iterable[RegistryError]) -> bool:
+    return any(finding.severity is Severity.ERROR for finding in findings)
+
+
+def _inherited_folders(
+    connection: Connection, submission: Submission, replacements: Iterable[tuple[str, Located]]
+) -> list[tuple[str, dict[str, Located]]]:
+    """For each replacing entry the folders of what it replaces, without those that the submission puts it in itself."""
+    members = {(item.source, item.target) for item in submission.associations}
+    inherited = []
+    for entry, target in replacements:
+        places = writing.folders_holding(connection, target)
+        inherited.append((entry, {uuid: place for uuid, place in places.items() if (uuid, entry) not in members}))
+    return inherited
+
+
+def _memberships(submission: Submission, folders: Iterable[tuple[str, dict[str, Located]]]) -> list[Association]:
+    """The HasMembers that put replacing entries into folders, each itself a member of the SubmissionSet.
+
+    Spec: ITI TF-3 4.2.2.2.3.
+    """
+    created = []
+    for entry, places in folders:
+        for folder in places:
+            member = _has_member(folder, entry)
+            created += [member, _has_member(submission.submission_set.id, member.id)]
+    return created
+
+
+def _has_member(source: str, target: str) -> Association:
+    return Association(
+        new_uuid_urn(),
+        ObjectType.ASSOCIATION,
+        association_type=AssociationType.HAS_MEMBER.value,
+        source=source,
+        target=target,
+    )
+
+
+def _folders_that_gain(submission: Submission, located: Mapping[str, Located]) -> list[Located]:
+    """Folders that were registered before and now get a member."""
+    new: set[str] = {folder.id for folder in submission.folders}
+    sources = {item.source for item in submission.associations if item.association_type == AssociationType.HAS_MEMBER}
+    return [located[uuid] for uuid in sources - new if located[uuid].kind is ObjectKind.FOLDER]
+
+
+def _too_many(found: Sequence[StoredObject], limit: int) -> RegistryError | None:
+    if len(found) <= limit:
+        return None
+    return RegistryError(ErrorCode.TOO_MANY_RESULTS, f"more than {limit} objects match; narrow the query or ask for ObjectRef")
+
+
+def _several_patients(
+    query: StoredQuery, found: Iterable[StoredObject], patients: Mapping[int, AffinityPatient]
+) -> RegistryError | None:
+    """Full metadata of several patients are not for one answer; references are. Spec: ITI TF-2 3.18.4.1.2.3.7."""
+    if query.return_type is ReturnType.OBJECT_REF:
+        return None
+    concerned = {patients[item.patient_key].patient_key for item in found if item.kind is not ObjectKind.ASSOCIATION}
+    if len(concerned) <= 1:
+        return None
+    return RegistryError(
+        ErrorCode.RESULT_NOT_SINGLE_PATIENT,
+        f"{query.definition.name} with LeafClass answers objects of one patient; these are of {len(concerned)} patients",
+    )
+
+
+def _as_of_today(item: StoredObject, patient: AffinityPatient) -> Fragment:
+    """The fragment with what may have changed since it was rendered: patientId after a merge, lastUpdateTime of a folder."""
+    fragment = item.fragment
+    if item.last_update_time is not None:
+        fragment = replace(fragment, xml=with_last_update_time(fragment.xml, f"{item.last_update_time:014}"))
+    if patient.patient_key != item.patient_key and item.kind in _PATIENT_ID_SCHEMES:
+        scheme = _PATIENT_ID_SCHEMES[item.kind]
+        fragment = replace(fragment, xml=with_patient_id(fragment.xml, scheme, patient.identifier.to_cx()))
+    return fragment
+
+
+def _patient_of(query: StoredQuery) -> str | None:
+    name = next((item.name for item in query.definition.parameters if item.kind is ParameterKind.PATIENT_ID), None)
+    return query.text(name) if name else None

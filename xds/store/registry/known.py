@@ -1,0 +1,134 @@
+"""What the registry knows of the ids, unique ids and patients that a new submission mentions. Spec: ITI TF-2 3.42.4.1.3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, func, select
+
+from xds.model.fragments import ObjectKind
+from xds.model.identifiers import PatientIdentifier, is_uuid_urn, read_cx, uuid_bytes, uuid_urn
+from xds.model.known import KnownObject, KnownObjects, KnownPatient
+from xds.model.metadata import DocumentEntry, Folder, Submission, SubmissionSet
+from xds.model.vocabulary import ON_DEMAND, STABLE
+from xds.store import affinity_patients
+from xds.store.affinity_patients import AffinityPatient
+from xds.store.registry.objects import STATUSES
+from xds.store.schema.registry import (
+    association,
+    document_entry,
+    folder,
+    registry_object,
+    submission_set,
+    unique_identifier,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a registry object stands."""
+
+    key: int
+    patient_key: int
+    kind: ObjectKind
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """What a submission meets: `known` for the rules, `located` (by entryUUID) for storing what refers to it."""
+
+    known: KnownObjects
+    located: Mapping[str, Located]
+
+
+def _holders(submission: Submission) -> tuple[SubmissionSet | DocumentEntry | Folder, ...]:
+    """The objects that have a patientId and a uniqueId."""
+    return (*submission.submission_sets, *submission.document_entries, *submission.folders)
+
+
+def patient_ids(submission: Submission) -> tuple[PatientIdentifier, ...]:
+    """The different patients that the objects of a submission name, as far as they can be read."""
+    texts = dict.fromkeys(item.patient_id for item in _holders(submission) if item.patient_id)
+    found = (read_cx(text) for text in texts)
+    return tuple({item.key: item for item in found if item is not None}.values())
+
+
+def meet(connection: Connection, submission: Submission, *, assume_patients: bool = False) -> Meeting:
+    """Everything known of what the submission mentions. `assume_patients`: patients that are not known count as known."""
+    mentioned = {item.id for item in submission.objects()}
+    mentioned |= {end for item in submission.associations for end in (item.source, item.target)}
+    uuids = [uuid_bytes(identifier) for identifier in mentioned if is_uuid_urn(identifier)]
+    by_uuid = list(connection.execute(_DETAILS.where(registry_object.c.entry_uuid.in_(uuids)))) if uuids else []
+    holding = select(unique_identifier.c.object_key).where(
+        unique_identifier.c.unique_id.in_([item.unique_id for item in _holders(submission) if item.unique_id])
+    )
+    same = list(connection.execute(_DETAILS.where(registry_object.c.object_key.in_(holding))))
+    patients = affinity_patients.surviving(connection, {row.patient_key for row in (*by_uuid, *same)})
+    by_unique_id: dict[str, list[KnownObject]] = {}
+    for row in sorted(same, key=lambda row: row.object_key):
+        by_unique_id.setdefault(row.unique_id, []).append(_known_object(row, patients))
+    return Meeting(
+        KnownObjects(
+            patients=_known_patients(connection, patient_ids(submission), assume_patients),
+            objects={found.id: found for found in (_known_object(row, patients) for row in by_uuid)},
+            by_unique_id={unique_id: tuple(found) for unique_id, found in by_unique_id.items()},
+        ),
+        {uuid_urn(row.entry_uuid): Located(row.object_key, row.patient_key, ObjectKind(row.kind)) for row in by_uuid},
+    )
+
+
+def _known_patients(
+    connection: Connection, wanted: Iterable[PatientIdentifier], assume: bool
+) -> dict[tuple[str, str], KnownPatient]:
+    known = {}
+    for number, identifier in enumerate(wanted, 1):
+        found = affinity_patients.find(connection, identifier)
+        if found is None:
+            if assume:
+                # Keys in the database are positive: this one equals no other patient's.
+                known[identifier.key] = KnownPatient(-number)
+            continue
+        end = None if found.is_active else affinity_patients.surviving(connection, [found.patient_key])[found.patient_key]
+        known[identifier.key] = KnownPatient(found.patient_key, end.patient_key if end else None)
+    return known
+
+
+def _known_object(row: Row[*tuple[Any, ...]], patients: Mapping[int, AffinityPatient]) -> KnownObject:
+    kind = ObjectKind(row.kind)
+    is_entry = kind is ObjectKind.DOCUMENT_ENTRY
+    return KnownObject(
+        kind=kind,
+        id=uuid_urn(row.entry_uuid),
+        status=STATUSES[row.deprecated],
+        patient_key=None if kind is ObjectKind.ASSOCIATION else patients[row.patient_key].patient_key,
+        unique_id=row.unique_id,
+        object_type=(ON_DEMAND if row.on_demand else STABLE) if is_entry else None,
+        hash=row.hash,
+        size=row.size,
+    )
+
+
+def _of(table: Table) -> ColumnElement[bool]:
+    same_patient = table.c.patient_key == registry_object.c.patient_key
+    return and_(same_patient, table.c.object_key == registry_object.c.object_key)
+
+
+_DETAILS: Final = (
+    select(
+        registry_object.c.object_key,
+        registry_object.c.entry_uuid,
+        registry_object.c.kind,
+        registry_object.c.patient_key,
+        func.coalesce(document_entry.c.deprecated, folder.c.deprecated, association.c.deprecated, 0).label("deprecated"),
+        func.coalesce(document_entry.c.unique_id, submission_set.c.unique_id, folder.c.unique_id).label("unique_id"),
+        document_entry.c.on_demand,
+        document_entry.c.hash,
+        document_entry.c.size,
+    )
+    .outerjoin(document_entry, _of(document_entry))
+    .outerjoin(submission_set, _of(submission_set))
+    .outerjoin(folder, _of(folder))
+    .outerjoin(association, _of(association))
+)

@@ -1,0 +1,99 @@
+"""Registry objects as the store hands them out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Row, Select, Table, select
+
+from xds.model.fragments import Fragment, ObjectKind
+from xds.model.vocabulary import AvailabilityStatus
+from xds.store.registry.fragments import unpack
+from xds.store.schema.registry import association, document_entry, folder, submission_set
+
+STATUSES: Final = (AvailabilityStatus.APPROVED, AvailabilityStatus.DEPRECATED)
+
+TABLES: Final[dict[ObjectKind, Table]] = {
+    ObjectKind.DOCUMENT_ENTRY: document_entry,
+    ObjectKind.SUBMISSION_SET: submission_set,
+    ObjectKind.FOLDER: folder,
+    ObjectKind.ASSOCIATION: association,
+}
+
+#: What each kind of object is read with beside key, patient, uuid, home and fragment.
+_OWN_COLUMNS: Final = {
+    ObjectKind.DOCUMENT_ENTRY: ("deprecated", "unique_id", "confidentiality", "class_code"),
+    ObjectKind.SUBMISSION_SET: ("unique_id",),
+    ObjectKind.FOLDER: ("deprecated", "unique_id", "last_update_time"),
+    ObjectKind.ASSOCIATION: ("deprecated", "type", "source_key", "target_key"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One registry object as it was found.
+
+    `fragment.xml` is empty when only references were asked for; it holds the patientId and the lastUpdateTime of the time of
+    registration. `patient_key` is the patient under whom the object was registered, whatever was merged since.
+    """
+
+    key: int
+    patient_key: int
+    fragment: Fragment
+    unique_id: str | None = None
+    confidentiality: tuple[str, ...] = ()
+    class_code: int | None = None
+    last_update_time: int | None = None
+    association_type: str | None = None
+    source_key: int | None = None
+    target_key: int | None = None
+
+    @property
+    def kind(self) -> ObjectKind:
+        """What it is."""
+        return self.fragment.kind
+
+
+def _selects(as_refs: bool) -> dict[ObjectKind, Select[*tuple[Any, ...]]]:
+    shared = ("object_key", "patient_key", "entry_uuid", *(() if as_refs else ("home", "fragment")))
+    return {kind: select(*(table.c[name] for name in (*_OWN_COLUMNS[kind], *shared))) for kind, table in TABLES.items()}
+
+
+_SELECTS: Final = {as_refs: _selects(as_refs) for as_refs in (False, True)}
+
+
+def select_objects(kind: ObjectKind, *, as_refs: bool) -> Select[*tuple[Any, ...]]:
+    """A select of objects of that kind whose rows `read_object` understands."""
+    return _SELECTS[as_refs][kind]
+
+
+def read_object(kind: ObjectKind, row: Row[*tuple[Any, ...]], *, as_refs: bool) -> StoredObject:
+    """The object of a row of `select_objects`."""
+    if as_refs:
+        *own, key, patient_key, uuid = row
+        home, xml = None, b""
+    else:
+        *own, key, patient_key, uuid, home, packed = row
+        xml = unpack(packed)
+    hexadecimal = uuid.hex()
+    urn = f"urn:uuid:{hexadecimal[:8]}-{hexadecimal[8:12]}-{hexadecimal[12:16]}-{hexadecimal[16:20]}-{hexadecimal[20:]}"
+    if kind is ObjectKind.DOCUMENT_ENTRY:
+        deprecated, unique_id, confidentiality, class_code = own
+        fragment = Fragment(kind, urn, STATUSES[deprecated], xml, home)
+        return StoredObject(key, patient_key, fragment, unique_id, tuple(confidentiality.split("\n")), class_code)
+    if kind is ObjectKind.ASSOCIATION:
+        deprecated, association_type, source_key, target_key = own
+        return StoredObject(
+            key,
+            patient_key,
+            Fragment(kind, urn, STATUSES[deprecated], xml, home),
+            association_type=association_type,
+            source_key=source_key,
+            target_key=target_key,
+        )
+    if kind is ObjectKind.FOLDER:
+        deprecated, unique_id, last_update_time = own
+        fragment = Fragment(kind, urn, STATUSES[deprecated], xml, home)
+        return StoredObject(key, patient_key, fragment, unique_id, last_update_time=last_update_time)
+    return StoredObject(key, patient_key, Fragment(kind, urn, AvailabilityStatus.APPROVED, xml, home), own[0])

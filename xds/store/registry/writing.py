@@ -1,0 +1,260 @@
+"""Storing what a submission brings, and changing what it changes. Spec: ITI TF-2 3.42.4.1.3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from xds.model.fragments import ObjectKind
+from xds.model.identifiers import dtm_number, uuid_bytes, uuid_urn
+from xds.model.metadata import Association, Code, DocumentEntry, Folder, RegistryObject, Submission, SubmissionSet
+from xds.model.vocabulary import AssociationType
+from xds.store.registry.codes import CodeKey, CodeTable
+from xds.store.registry.fragments import pack
+from xds.store.registry.known import Located
+from xds.store.schema.registry import (
+    CodeKind,
+    TextKind,
+    association,
+    document_entry,
+    folder,
+    object_code,
+    object_text,
+    registry_object,
+    submission_set,
+    unique_identifier,
+)
+
+Rows = list[dict[str, Any]]
+
+
+class _Insertion:
+    """The rows of one submission, collected by table and inserted together."""
+
+    def __init__(self, codes: Mapping[CodeKey, int], located: Mapping[str, Located], now: int) -> None:
+        self._codes = codes
+        self._located = located
+        self._now = now
+        self._rows: dict[Any, Rows] = {}
+
+    def add(self, obj: RegistryObject, xml: bytes) -> None:
+        """Collect the rows of one object; everything it refers to must be located."""
+        own = self._located[obj.id]
+        shared = {
+            "patient_key": own.patient_key,
+            "object_key": own.key,
+            "entry_uuid": uuid_bytes(obj.id),
+            "home": obj.home,
+            "fragment": pack(xml),
+        }
+        if isinstance(obj, DocumentEntry):
+            self._add_entry(obj, own, shared)
+        elif isinstance(obj, SubmissionSet):
+            self._add_submission_set(obj, own, shared)
+        elif isinstance(obj, Folder):
+            self._add_folder(obj, own, shared)
+        elif isinstance(obj, Association):
+            ends = {"source_key": self._located[obj.source].key, "target_key": self._located[obj.target].key}
+            self._put(association, {**shared, **ends, "type": obj.association_type, "deprecated": 0})
+
+    def execute(self, connection: Connection) -> None:
+        """Insert what was collected."""
+        for table, rows in self._rows.items():
+            connection.execute(insert(table), rows)
+
+    def _put(self, table: Any, row: dict[str, Any]) -> None:
+        self._rows.setdefault(table, []).append(row)
+
+    def _add_entry(self, entry: DocumentEntry, own: Located, shared: dict[str, Any]) -> None:
+        self._put(
+            document_entry,
+            {
+                **shared,
+                "deprecated": 0,
+                "version": entry.version or 1,
+                "on_demand": int(entry.is_on_demand),
+                "class_code": self._code(entry.class_code),
+                "type_code": self._code(entry.type_code),
+                "practice_setting_code": self._code(entry.practice_setting_code),
+                "facility_type_code": self._code(entry.healthcare_facility_type_code),
+                "format_code": self._code(entry.format_code),
+                "creation_time": _time(entry.creation_time),
+                "service_start_time": _time(entry.service_start_time),
+                "service_stop_time": _time(entry.service_stop_time),
+                "hash": entry.hash,
+                "size": entry.size,
+                "repository_unique_id": entry.repository_unique_id,
+                "mime_type": entry.mime_type,
+                "unique_id": entry.unique_id,
+                "confidentiality": "\n".join(str(item) for item in entry.confidentiality_codes),
+            },
+        )
+        self._put_unique_id(entry.unique_id, own)
+        self._put_codes(CodeKind.EVENT, entry.event_codes, own)
+        self._put_codes(CodeKind.CONFIDENTIALITY, entry.confidentiality_codes, own)
+        self._put_texts(TextKind.DOCUMENT_AUTHOR_PERSON, (author.person for author in entry.authors), own)
+        self._put_texts(TextKind.REFERENCE_ID, entry.reference_ids, own)
+
+    def _add_submission_set(self, package: SubmissionSet, own: Located, shared: dict[str, Any]) -> None:
+        row = {
+            "content_type_code": self._code(package.content_type_code),
+            "source_id": package.source_id,
+            "submission_time": _time(package.submission_time),
+            "unique_id": package.unique_id,
+        }
+        self._put(submission_set, {**shared, **row})
+        self._put_unique_id(package.unique_id, own)
+        self._put_texts(TextKind.SUBMISSION_SET_AUTHOR_PERSON, (author.person for author in package.authors), own)
+
+    def _add_folder(self, package: Folder, own: Located, shared: dict[str, Any]) -> None:
+        row = {"deprecated": 0, "version": package.version or 1, "last_update_time": self._now, "unique_id": package.unique_id}
+        self._put(folder, {**shared, **row})
+        self._put_unique_id(package.unique_id, own)
+        self._put_codes(CodeKind.FOLDER, package.code_list, own)
+
+    def _code(self, code: Code | None) -> int | None:
+        return self._codes[code.code, code.scheme] if code else None
+
+    def _put_unique_id(self, unique_id: str | None, own: Located) -> None:
+        row = {"unique_id": unique_id, "object_key": own.key, "kind": own.kind, "patient_key": own.patient_key}
+        self._put(unique_identifier, row)
+
+    def _put_codes(self, kind: CodeKind, codes: Iterable[Code], own: Located) -> None:
+        for number in {self._code(code) for code in codes}:
+            row = {"patient_key": own.patient_key, "kind": kind, "code_id": number, "object_key": own.key}
+            self._put(object_code, row)
+
+    def _put_texts(self, kind: TextKind, texts: Iterable[str | None], own: Located) -> None:
+        for text in {text for text in texts if text}:
+            row = {"patient_key": own.patient_key, "kind": kind, "value": text, "object_key": own.key}
+            self._put(object_text, row)
+
+
+def _time(text: str | None) -> int | None:
+    return dtm_number(text) if text else None
+
+
+def codes_of(submission: Submission) -> list[Code]:
+    """Every code that a submission is stored with."""
+    entries = submission.document_entries
+    single = [
+        code
+        for entry in entries
+        for code in (
+            entry.class_code,
+            entry.type_code,
+            entry.practice_setting_code,
+            entry.healthcare_facility_type_code,
+            entry.format_code,
+        )
+    ]
+    single += [package.content_type_code for package in submission.submission_sets]
+    several = [code for entry in entries for code in (*entry.event_codes, *entry.confidentiality_codes)]
+    several += [code for package in submission.folders for code in package.code_list]
+    return [*(code for code in single if code), *several]
+
+
+_KINDS = {
+    DocumentEntry: ObjectKind.DOCUMENT_ENTRY,
+    SubmissionSet: ObjectKind.SUBMISSION_SET,
+    Folder: ObjectKind.FOLDER,
+    Association: ObjectKind.ASSOCIATION,
+}
+
+
+def allocate(connection: Connection, objects: Sequence[RegistryObject], patient_key: int) -> dict[str, Located]:
+    """Give each new object its key, all of them under one patient. Ids must be UUIDs."""
+    kinds = {uuid_bytes(obj.id): (obj.id, _KINDS[type(obj)]) for obj in objects}
+    rows = [
+        {
+            "entry_uuid": uuid_bytes(obj.id),
+            "kind": _KINDS[type(obj)],
+            "patient_key": patient_key,
+            "logical_id": uuid_bytes(obj.logical_id),
+        }
+        for obj in objects
+    ]
+    statement = insert(registry_object).returning(
+        registry_object.c.object_key, registry_object.c.entry_uuid, sort_by_parameter_order=True
+    )
+    located = {}
+    for key, uuid in connection.execute(statement, rows):
+        identifier, kind = kinds[uuid]
+        located[identifier] = Located(key, patient_key, kind)
+    return located
+
+
+def insert_objects(
+    connection: Connection,
+    codes: CodeTable,
+    submission: Submission,
+    fragments: Mapping[str, bytes],
+    located: Mapping[str, Located],
+    now: int,
+) -> Mapping[CodeKey, int]:
+    """Store every object of a valid submission; `fragments` are rendered by id, `now` is the time of a folder's last update.
+
+    Gives the codes back that `codes` may remember after the commit.
+    """
+    interned = codes.intern(connection, codes_of(submission))
+    insertion = _Insertion(interned, located, now)
+    for obj in submission.objects():
+        insertion.add(obj, fragments[obj.id])
+    insertion.execute(connection)
+    return interned
+
+
+def children_of(connection: Connection, entries: Iterable[Located]) -> list[Located]:
+    """The DocumentEntries that append to or transform these entries, and theirs in turn. Spec: ITI TF-3 4.2.2.2.3."""
+    found: dict[int, Located] = {}
+    parents = [entry.key for entry in entries]
+    seen = set(parents)
+    kinds = (AssociationType.APND.value, AssociationType.XFRM.value)
+    while parents:
+        statement = (
+            select(registry_object.c.object_key, registry_object.c.patient_key)
+            .join(association, association.c.source_key == registry_object.c.object_key)
+            .where(association.c.target_key.in_(parents), association.c.type.in_(kinds), association.c.deprecated == 0)
+        )
+        children = [Located(key, patient, ObjectKind.DOCUMENT_ENTRY) for key, patient in connection.execute(statement)]
+        found.update((child.key, child) for child in children if child.key not in seen)
+        parents = list({child.key for child in children} - seen)
+        seen.update(parents)
+    return list(found.values())
+
+
+def deprecate_entries(connection: Connection, entries: Iterable[Located]) -> None:
+    """Set the status of DocumentEntries to Deprecated."""
+    for entry in entries:
+        own = (document_entry.c.patient_key == entry.patient_key, document_entry.c.object_key == entry.key)
+        connection.execute(update(document_entry).where(*own).values(deprecated=1))
+
+
+def folders_holding(connection: Connection, entry: Located) -> dict[str, Located]:
+    """The Approved folders that a DocumentEntry is a member of, by entryUUID."""
+    statement = (
+        select(folder.c.entry_uuid, folder.c.object_key, folder.c.patient_key)
+        .join(registry_object, _is_folder())
+        .join(association, association.c.source_key == registry_object.c.object_key)
+        .where(
+            association.c.target_key == entry.key,
+            association.c.type == AssociationType.HAS_MEMBER.value,
+            association.c.deprecated == 0,
+            folder.c.deprecated == 0,
+        )
+    )
+    return {uuid_urn(uuid): Located(key, patient, ObjectKind.FOLDER) for uuid, key, patient in connection.execute(statement)}
+
+
+def _is_folder() -> Any:
+    same = folder.c.patient_key == registry_object.c.patient_key
+    return same & (folder.c.object_key == registry_object.c.object_key)
+
+
+def touch_folders(connection: Connection, folders: Iterable[Located], now: int) -> None:
+    """Set the lastUpdateTime of folders (a 14 digit number). Spec: ITI TF-3 4.2.3.4.6."""
+    for item in folders:
+        own = (folder.c.patient_key == item.patient_key, folder.c.object_key == item.key)
+        connection.execute(update(folder).where(*own).values(last_update_time=now))
