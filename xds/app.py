@@ -1,0 +1,159 @@
+"""The composition root: from settings to stores, to actors, to the domain. The only place that names concrete classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+
+from sqlalchemy import Connection
+
+from xds import transactions
+from xds.actors import document_repository
+from xds.actors.document_registry import DocumentRegistry
+from xds.actors.document_repository import DocumentRepository
+from xds.actors.domain import Domain, DomainIdentity
+from xds.actors.imaging_document_source import PUBLISH_STUDY, ImagingDocumentSource
+from xds.actors.pix_manager import PixManager
+from xds.model.identifiers import AssigningAuthority, new_oid
+from xds.model.patient import IdentityDomain
+from xds.rules.access import AllowAll
+from xds.settings import Settings
+from xds.store import counts, jobs
+from xds.store import settings as stored_settings
+from xds.store.blobs.local import LocalBlobStore
+from xds.store.database import Database
+from xds.store.jobs import Job
+
+#: Namespace (HL7 table 0363) of the affinity domain's own assigning authority.
+AFFINITY_NAMESPACE = "XDS"
+
+DATABASE_FILE = "xds.sqlite"
+BLOB_DIRECTORY = "blobs"
+
+#: The job that sweeps unreferenced blobs; they may be that young at least, which is longer than any submission takes.
+SWEEP_BLOBS = "sweep-blobs"
+SWEEP_AFTER = timedelta(days=1)
+SWEEP_EVERY = timedelta(hours=6)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One composed affinity domain. `job_handlers` maps a kind of job to what does it."""
+
+    settings: Settings
+    domain: Domain
+    database: Database
+    blobs: LocalBlobStore
+    transactions: Sequence[ModuleType]
+    job_handlers: Mapping[str, Callable[[Job], str | None]]
+
+    def counts(self) -> dict[str, int]:
+        """How many patients, documents and studies there are."""
+        with self.database.read() as connection:
+            return counts.count(connection)
+
+    def is_ready(self) -> bool:
+        """True when the database answers."""
+        with self.database.read() as connection:
+            return connection.exec_driver_sql("SELECT 1").scalar() == 1
+
+    def close(self) -> None:
+        """Finish what was submitted to the stores and release them."""
+        self.database.close()
+
+
+def build(settings: Settings, public_url: str) -> App:
+    """Compose the domain that the settings describe; `public_url` is used where the settings name none.
+
+    Errors: OSError when the data directory cannot be used.
+    """
+    data = settings.server.data
+    data.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.database.url or f"sqlite:///{(data / DATABASE_FILE).resolve()}")
+    database.create_schema()
+    blobs = LocalBlobStore(Path(data / BLOB_DIRECTORY).resolve())
+    identity = database.write(lambda connection: _identity(connection, settings, public_url))
+    database.write(lambda connection: jobs.add(connection, SWEEP_BLOBS, "", {}, utc_now() + SWEEP_EVERY))
+    domain = _domain(settings, database, blobs, identity)
+    return App(settings, domain, database, blobs, transactions.MODULES, _handlers(domain, blobs, database))
+
+
+def utc_now() -> datetime:
+    """The clock of a running server."""
+    return datetime.now(UTC)
+
+
+def _identity(connection: Connection, settings: Settings, public_url: str) -> DomainIdentity:
+    def configured_or_kept(name: str) -> str:
+        return str(getattr(settings.domain, name)) or stored_settings.get_or_create(connection, f"domain.{name}", new_oid)
+
+    return DomainIdentity(
+        assigning_authority=configured_or_kept("assigning_authority"),
+        assigning_authority_namespace=AFFINITY_NAMESPACE,
+        home_community_id=configured_or_kept("home_community_id"),
+        repository_unique_id=configured_or_kept("repository_unique_id"),
+        imaging_source_unique_id=configured_or_kept("imaging_source_unique_id"),
+        ae_title=settings.server.ae_title,
+        public_url=settings.server.public_url or public_url,
+    )
+
+
+def _domain(settings: Settings, database: Database, blobs: LocalBlobStore, identity: DomainIdentity) -> Domain:
+    access = AllowAll()
+    registry = DocumentRegistry(
+        database,
+        identity,
+        access,
+        utc_now,
+        require_known_patient=settings.registry.require_known_patient,
+        max_results=settings.registry.max_results,
+    )
+    repository = DocumentRepository(blobs, database, registry, registry, identity, access, utc_now)
+    pix = PixManager(
+        database,
+        identity,
+        access,
+        utc_now,
+        domains=tuple(
+            IdentityDomain(AssigningAuthority(each.name, each.oid), each.sources) for each in settings.identity.domains
+        ),
+        unknown_domains=settings.identity.unknown_domains,
+    )
+    imaging = ImagingDocumentSource(
+        database,
+        blobs,
+        identity,
+        pix,
+        repository.provide,
+        access,
+        utc_now,
+        settle_seconds=settings.imaging.settle_seconds,
+        authorities={
+            each.ae_title: AssigningAuthority(None, each.assigning_authority)
+            for each in settings.pacs
+            if each.assigning_authority
+        },
+    )
+    return Domain(identity, registry, repository, imaging, pix)
+
+
+def _sweep(blobs: LocalBlobStore, domain: Domain, database: Database) -> Callable[[Job], str | None]:
+    """The job that removes blobs nobody refers to, and asks for itself again."""
+
+    def sweep_blobs(_job: Job) -> None:
+        now = utc_now()
+        referenced = (domain.document_repository.referenced, domain.imaging_document_source.referenced)
+        document_repository.sweep(blobs, referenced, committed_before=now - SWEEP_AFTER)
+        database.write(lambda connection: jobs.add(connection, SWEEP_BLOBS, "", {}, now + SWEEP_EVERY))
+
+    return sweep_blobs
+
+
+def _handlers(domain: Domain, blobs: LocalBlobStore, database: Database) -> dict[str, Callable[[Job], str | None]]:
+    return {
+        PUBLISH_STUDY: lambda job: domain.imaging_document_source.publish(job.key),
+        SWEEP_BLOBS: _sweep(blobs, domain, database),
+    }

@@ -1,0 +1,98 @@
+"""One running node: every listener and the worker, above one composed domain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from xds.app import App, build
+from xds.portal import create_portal
+from xds.server import contracts
+from xds.server.dimse import DimseServer
+from xds.server.http import HttpApplication, StartResponse
+from xds.server.launcher import HttpServer
+from xds.server.limits import Limits
+from xds.server.mllp import MllpServer
+from xds.server.worker import Worker
+from xds.settings import Settings
+
+#: Largest request bodies by path, in octets: documents and images are large, queries are not.
+BODY_LIMITS = {
+    "/services/registry": 64 << 20,
+    "/services/repository": 32 << 30,
+    "/services/imaging-source": 16 << 20,
+    "/dicomweb": 32 << 30,
+}
+
+
+class Node:
+    """Starts and stops what the settings ask for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._app: App | None = None
+        self._serve: HttpApplication | None = None
+        self._running: list[HttpServer | MllpServer | DimseServer | Worker] = []
+        self._endpoints: dict[str, object] = {}
+
+    def start(self) -> dict[str, object]:
+        """Listen, and return the endpoints of the ready line. Errors: OSError when an address or the data directory cannot be had."""
+        server = self._settings.server
+        # The port comes first: absolute URLs in manifests need it, and with port 0 nobody knows it before.
+        http = HttpServer(self._wsgi, server.host, server.http_port, limits=Limits(bodies=BODY_LIMITS))
+        port = http.start()
+        self._running.append(http)
+        try:
+            self._compose(_http_address(server.host, port))
+        except BaseException:
+            self.stop()
+            raise
+        return self._endpoints
+
+    def stop(self) -> None:
+        """Stop listening, finish the requests in flight and the job in hand, close the stores."""
+        while self._running:
+            self._running.pop(0).stop()
+        if self._app is not None:
+            self._app.close()
+
+    def _compose(self, address: str) -> None:
+        server = self._settings.server
+        app = self._app = build(self._settings, address)
+        dimse = DimseServer(app.domain.imaging_document_source, server.ae_title, server.host, server.dicom_port)
+        mllp = MllpServer(app.domain, app.transactions, server.host, server.mllp_port)
+        self._endpoints = {
+            "http": address,
+            "mllp": f"{server.host}:{self._started(mllp)}",
+            "dicom": f"{server.ae_title}@{server.host}:{self._started(dimse)}",
+        }
+        worker = Worker(app.database, app.job_handlers, app.domain.pix_manager.clock)
+        worker.start()
+        self._running.append(worker)
+        portal = create_portal(
+            [module.TRANSACTION for module in app.transactions], lambda: self._endpoints, app.domain.identity, app.counts
+        )
+        self._serve = HttpApplication(
+            app.domain,
+            app.transactions,
+            stage=app.blobs.stage,
+            limits=Limits(bodies=BODY_LIMITS),
+            contracts=contracts,
+            checks={"database": app.is_ready},
+            fallback=portal,
+        )
+
+    def _started(self, listener: MllpServer | DimseServer) -> int:
+        port = listener.start()
+        self._running.append(listener)
+        return port
+
+    def _wsgi(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        if self._serve is None:
+            start_response("503 Service Unavailable", [("Retry-After", "1"), ("Content-Length", "0")])
+            return [b""]
+        return self._serve(environ, start_response)
+
+
+def _http_address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
