@@ -1,0 +1,196 @@
+"""C-ECHO and C-STORE against the real listener. Spec: DICOM PS3.4 B, PS3.7 9.1; RAD TF-2 4.8."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
+from pynetdicom import AE, build_context
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
+
+from tests.archive import Archive, image, open_archive, packaged
+from xds.server.dimse import DimseServer
+from xds.store import audit
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    with open_archive(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def port(archive: Archive) -> Iterator[int]:
+    server = DimseServer(archive.source, "XDS", port=0, idle_seconds=10)
+    yield server.start()
+    server.stop(2)
+
+
+def stored_bytes(archive: Archive, study_uid: str) -> dict[str, bytes]:
+    """What the archive holds of a study, by SOP Instance UID."""
+    stored = archive.source.study(study_uid)
+    assert stored is not None
+    return {
+        instance.sop_instance_uid: b"".join(archive.blobs.open(instance.blob))
+        for series in stored.study.series
+        for instance in series.instances
+    }
+
+
+def send(port: int, dataset: Dataset) -> Dataset:
+    unit = AE("MODALITY1")
+    unit.requested_contexts = [build_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)]
+    association = unit.associate("127.0.0.1", port, ae_title="XDS")
+    assert association.is_established
+    try:
+        return association.send_c_store(dataset)
+    finally:
+        association.release()
+
+
+def test_echo(port: int) -> None:
+    unit = AE("MODALITY1")
+    unit.add_requested_context("1.2.840.10008.1.1")
+    association = unit.associate("127.0.0.1", port)
+    assert association.send_c_echo().Status == 0
+    association.release()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["CT_small.dcm", "MR_small_RLE.dcm", "MR_small_jpeg_ls_lossless.dcm", "MR_small_jp2klossless.dcm", "MR_small_bigendian.dcm"],
+)
+def test_storescu_stores_every_transfer_syntax_unchanged(archive: Archive, port: int, name: str) -> None:
+    storescu = shutil.which("storescu")
+    if storescu is None:
+        if os.environ.get("CI"):
+            pytest.fail("dcmtk's storescu is absent, and CI must not skip")
+        pytest.skip("NEEDS dcmtk: storescu is not installed")
+    path = str(get_testdata_file(name))
+    option = {
+        "MR_small_RLE.dcm": "-xr",
+        "MR_small_jpeg_ls_lossless.dcm": "-xt",
+        "MR_small_jp2klossless.dcm": "-xv",
+        "MR_small_bigendian.dcm": "-xb",
+    }.get(name, "-xe")
+    command = [storescu, option, "-aet", "STORESCU", "-aec", "XDS", "127.0.0.1", str(port), path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    sent = pydicom.dcmread(path)
+    kept = pydicom.dcmread(BytesIO(stored_bytes(archive, sent.StudyInstanceUID)[sent.SOPInstanceUID]))
+    assert kept.file_meta.TransferSyntaxUID == sent.file_meta.TransferSyntaxUID
+    assert kept.PixelData == sent.PixelData
+    stored = archive.source.study(sent.StudyInstanceUID)
+    assert stored is not None
+    assert stored.study.source == "STORESCU"
+
+
+def test_the_arrival_is_audited_with_the_calling_ae_title(archive: Archive, port: int) -> None:
+    dataset = pydicom.dcmread(BytesIO(packaged("CT_small.dcm")))
+    assert send(port, dataset).Status == 0
+    with archive.database.read() as connection:
+        ((_, event),) = audit.find(connection)
+    assert event.event_id.code == "110104"
+    assert event.participants[0].alternative_user_id == "MODALITY1"
+    assert event.objects[0].id == "1CT1^^^&1.2.3.500&ISO"
+    assert event.objects[1].id == dataset.StudyInstanceUID
+
+
+def test_private_storage_classes_are_taken(archive: Archive, port: int) -> None:
+    dataset = pydicom.dcmread(BytesIO(image(SOPClassUID="1.3.12.2.1107.5.9.1")))
+    assert send(port, dataset).Status == 0
+
+
+def test_a_data_set_of_another_class_is_refused(archive: Archive, port: int) -> None:
+    """0xA900: the data set does not match the SOP class of the request."""
+    dataset = pydicom.dcmread(BytesIO(packaged("CT_small.dcm")))
+    unit = AE("MODALITY1")
+    unit.requested_contexts = [build_context("1.2.840.10008.5.1.4.1.1.4", dataset.file_meta.TransferSyntaxUID)]
+    association = unit.associate("127.0.0.1", port)
+    request = C_STORE()
+    request.MessageID = 1
+    request.AffectedSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+    request.AffectedSOPInstanceUID = dataset.SOPInstanceUID
+    request.DataSet = BytesIO(encode(dataset, False, True) or b"")
+    association._reactor_checkpoint.clear()
+    association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
+    _, answer = association.dimse.get_msg(block=True)
+    association._reactor_checkpoint.set()
+    association.release()
+    assert answer is not None
+    assert answer.Status == 0xA900
+    assert archive.source.study(dataset.StudyInstanceUID) is None
+
+
+def test_an_object_without_study_uid_is_not_understood(archive: Archive, port: int) -> None:
+    dataset = pydicom.dcmread(BytesIO(image(StudyInstanceUID="")))
+    answer = send(port, dataset)
+    assert answer.Status == 0xC000
+    assert "Study Instance UID" in answer.ErrorComment
+
+
+def test_another_patient_in_the_same_study_is_refused(archive: Archive, port: int) -> None:
+    first = pydicom.dcmread(BytesIO(packaged("CT_small.dcm")))
+    second = pydicom.dcmread(BytesIO(image(SOPInstanceUID="1.2.3.4.5", PatientID="SOMEBODY ELSE")))
+    assert send(port, first).Status == 0
+    assert send(port, second).Status == 0xC001
+    assert len(stored_bytes(archive, first.StudyInstanceUID)) == 1
+
+
+def test_a_pdu_of_gigabytes_ends_the_connection_and_not_the_server(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(struct.pack(">BBL", 1, 0, 0xFFFFFFF0) + b"x" * 1000)
+        connection.settimeout(10)
+        with contextlib.suppress(ConnectionResetError):
+            while connection.recv(4096):
+                pass
+    test_echo(port)
+
+
+def test_a_connection_that_breaks_leaves_no_file(
+    archive: Archive, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(spool))
+    dataset = pydicom.dcmread(BytesIO(packaged("CT_small.dcm")))
+    unit = AE("MODALITY1")
+    unit.requested_contexts = [build_context(CT, dataset.file_meta.TransferSyntaxUID)]
+    association = unit.associate("127.0.0.1", port)
+    transport = association.dul.socket
+    command = Dataset()
+    command.AffectedSOPClassUID = CT
+    command.CommandField = 1
+    command.MessageID = 1
+    command.Priority = 0
+    command.CommandDataSetType = 1
+    command.AffectedSOPInstanceUID = dataset.SOPInstanceUID
+    for control, data in ((3, encode(command, True, True) or b""), (0, b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100")):
+        value = struct.pack(">LBB", len(data) + 2, association.accepted_contexts[0].context_id, control) + data
+        transport.send(struct.pack(">BBL", 4, 0, len(value)) + value)
+    _until(lambda: any(spool.iterdir()))
+    association.abort()
+    _until(lambda: not any(spool.iterdir()))
+    assert archive.source.newest(10) == ()
+
+
+def _until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.01)
