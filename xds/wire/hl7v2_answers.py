@@ -5,7 +5,9 @@ Spec: HL7 v2.5 chapter 2.14; ITI TF-2 C.2.3 (acknowledgement modes: the original
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -14,6 +16,7 @@ from xds.wire.hl7v2 import (
     STANDARD,
     Condition,
     Fault,
+    Location,
     Message,
     Segment,
     components,
@@ -49,6 +52,20 @@ class Acknowledgement(StrEnum):
     ACCEPT = "AA"
     ERROR = "AE"
     REJECT = "AR"
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """What a partner answered. `code` is MSA-1, `message_id` MSA-2."""
+
+    code: str
+    message_id: str
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def is_accepted(self) -> bool:
+        """True for AA, and for CA of partners in enhanced mode."""
+        return self.code in ("AA", "CA")
 
 
 def hd(authority: AssigningAuthority) -> str:
@@ -145,3 +162,46 @@ def write_ack(
     message_type = components("ACK", event, structure)
     segments = answer_segments(request, message_type, code, faults, now=now, control_id=control_id)
     return Message(segments, codec=request.codec)
+
+
+def new_control_id() -> str:
+    """A random MSH-10 of 20 characters."""
+    return secrets.token_hex(10)
+
+
+def header_faults(message: Message, structures: Collection[str], versions: Collection[str]) -> tuple[Fault, ...]:
+    """Why a transaction does not take a message of its own type and event; the answer is a reject.
+
+    MSH-9.3 may be absent, or made of type and event, as old senders write it.
+    Errors: 200 (MSH-9.3 is another structure), 203 (version).
+    """
+    faults = []
+    structure = message.get("MSH-9.3").strip()
+    if structure and structure not in structures and structure != f"{message.message_type}_{message.event}":
+        text = "the message structure does not belong to this event"
+        faults.append(Fault(Condition.UNSUPPORTED_TYPE, text, Location("MSH", 1, 9, 1, 3)))
+    if message.version not in versions:
+        text = f"this transaction is spoken in HL7 {', '.join(sorted(versions))}"
+        faults.append(Fault(Condition.UNSUPPORTED_VERSION, text, Location("MSH", 1, 12)))
+    return tuple(faults)
+
+
+def read_acknowledgement(message: Message) -> Acknowledged:
+    """MSA and ERR of an answer. An ERR without a code of table 0357 counts as an internal error."""
+    faults = []
+    for number in range(1, message.count("ERR") + 1):
+        code = message.get("ERR-3.1", occurrence=number) or message.get("ERR-1.4.1", occurrence=number)
+        texts = (message.get(path, occurrence=number) for path in ("ERR-8", "ERR-7", "ERR-3.2", "ERR-1.4.2"))
+        known = code.isdecimal() and int(code) in Condition.__members__.values()
+        condition = Condition(int(code)) if known else Condition.INTERNAL
+        faults.append(Fault(condition, next((text for text in texts if text), ""), _location(message, number)))
+    return Acknowledged(message.get("MSA-1"), message.get("MSA-2"), tuple(faults))
+
+
+def _location(message: Message, number: int) -> Location | None:
+    place = message.get("ERR-2", occurrence=number)
+    if not place:
+        return None
+    numbers = [message.get(f"ERR-2.{part}", occurrence=number) for part in range(2, 7)]
+    sequence, *rest = (int(text) if text.isdecimal() else None for text in numbers)
+    return Location(place, sequence or 1, *rest)

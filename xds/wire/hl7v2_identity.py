@@ -22,10 +22,12 @@ from xds.model.patient import (
     Demographics,
     FeedKind,
     IdentityFeed,
+    IdentityProblem,
+    IdentityProblemKind,
     PersonName,
 )
-from xds.wire.hl7v2 import DELETED, Condition, Fault, Location, Message, segment, translate
-from xds.wire.hl7v2_answers import Acknowledgement, answer_segments, cx
+from xds.wire.hl7v2 import DELETED, Condition, Fault, Location, Message, components, escape, segment, translate
+from xds.wire.hl7v2_answers import Acknowledgement, answer_segments, cx, hd, header
 
 FEED_KINDS = {
     "A01": FeedKind.ADD,
@@ -276,6 +278,29 @@ def read_pix_query(message: Message) -> PixQuery | tuple[Fault, ...]:
     return PixQuery(tag, identifier, tuple(domains))
 
 
+#: Which field an argument of the PIX Manager came from.
+_FIELDS = {"identifiers": ("PID", 3), "subsumed": ("MRG", 1), "identifier": ("QPD", 3), "domains": ("QPD", 4)}
+_CONDITIONS = {
+    IdentityProblemKind.REQUIRED_MISSING: Condition.REQUIRED_MISSING,
+    IdentityProblemKind.UNKNOWN_IDENTIFIER: Condition.UNKNOWN_KEY,
+    IdentityProblemKind.UNKNOWN_DOMAIN: Condition.UNKNOWN_KEY,
+    # Table 0357 has no code for a sender without the right to an authority: it is not in that authority's table.
+    IdentityProblemKind.NOT_ISSUER: Condition.TABLE_VALUE,
+    IdentityProblemKind.INVALID: Condition.DATA_TYPE,
+    IdentityProblemKind.INTERNAL: Condition.INTERNAL,
+}
+
+
+def fault_of(problem: IdentityProblem, message: Message) -> Fault:
+    """A problem of the PIX Manager at its place in the message. Spec: ITI TF-2 3.9.4.2.2.6."""
+    segment_name, number = _FIELDS[problem.field]
+    given = positions(message, f"{segment_name}-{number}")
+    repetition = given[problem.repetition - 1] if problem.repetition <= len(given) else problem.repetition
+    component = None if problem.field == "domains" else problem.component
+    place = Location(segment_name, 1, number, repetition, component)
+    return Fault(_CONDITIONS[problem.kind], problem.text, place)
+
+
 def write_rsp_k23(
     request: Message,
     identifiers: Sequence[PatientIdentifier],
@@ -306,3 +331,70 @@ def write_rsp_k23(
 def read_rsp_k23(message: Message) -> tuple[PatientIdentifier, ...]:
     """The identifiers that an answer to a PIX query brings."""
     return _identifiers(message, "PID-3")
+
+
+_STRUCTURES = {FeedKind.ADD: "ADT^A01^ADT_A01", FeedKind.REVISE: "ADT^A08^ADT_A01", FeedKind.MERGE: "ADT^A40^ADT_A39"}
+
+
+def _system(text: str) -> tuple[str, str]:
+    """(application, facility) of `facility|application`."""
+    facility, _, application = text.partition("|")
+    return application, facility
+
+
+def _name(name: PersonName) -> str:
+    parts = (name.family, name.given, name.further_given, name.suffix, name.prefix, "", name.use or "")
+    return components(*(escape(part) for part in parts))
+
+
+def _address(address: Address) -> str:
+    parts = (address.street, address.other, address.city, address.state, address.postal_code, address.country, address.use or "")
+    return components(*(escape(part) for part in parts))
+
+
+def write_feed(feed: IdentityFeed, *, now: datetime, version: str = "2.3.1") -> Message:
+    """A feed as an ADT message: A01, A08 or A40. Spec: ITI TF-2 3.8.4.1.2, 3.8.4.2.2."""
+    stated = feed.demographics
+    message_type = _STRUCTURES[feed.kind]
+    head = header(
+        message_type,
+        sender=_system(feed.source),
+        receiver=_system(feed.destination or "XDS|XDS"),
+        control_id=feed.message_id,
+        now=now,
+        version=version,
+    )
+    given = {
+        3: "~".join(cx(item) for item in feed.identifiers),
+        5: "~".join(_name(item) for item in stated.names),
+        6: escape(stated.mother_maiden_name or ""),
+        7: stated.birth_date or "",
+        8: stated.sex or "",
+        11: "~".join(_address(item) for item in stated.addresses),
+        13: "~".join(escape(item) for item in stated.telephones),
+        18: cx(stated.account_number) if stated.account_number else "",
+        19: "~".join(cx(item) for item in stated.national_identifiers),
+        24: {True: "Y", False: "N", None: ""}[stated.multiple_birth],
+        25: "" if stated.birth_order is None else str(stated.birth_order),
+        29: stated.death_time or "",
+        30: {True: "Y", False: "N", None: ""}[stated.deceased],
+    }
+    deleted = {field: DELETED for field, name in _DELETABLE.items() if name in feed.deleted and not given[field]}
+    segments = [head, segment("EVN", {1: message_type[4:7], 2: head.field(7)}), segment("PID", given | deleted)]
+    if feed.kind is FeedKind.MERGE:
+        segments.append(segment("MRG", {1: "~".join(cx(item) for item in feed.subsumed)}))
+    else:
+        segments.append(segment("PV1", {2: "O"}))
+    return Message(tuple(segments))
+
+
+def write_pix_query(
+    query: PixQuery, *, source: str, destination: str, control_id: str, now: datetime, name: str = "IHE PIX Query"
+) -> Message:
+    """A query as QBP^Q23. Spec: ITI TF-2 3.9.4.1.2."""
+    head = header(
+        "QBP^Q23^QBP_Q21", sender=_system(source), receiver=_system(destination), control_id=control_id, now=now, version="2.5"
+    )
+    domains = "~".join(components("", "", "", hd(item)) for item in query.domains)
+    fields = {1: escape(name), 2: escape(query.tag), 3: cx(query.identifier), 4: domains}
+    return Message((head, segment("QPD", fields), segment("RCP", {1: "I"})))

@@ -1,0 +1,127 @@
+"""Audit events of the PIX Manager.
+
+Spec: ITI TF-2 3.8.5.1 (feed: one event for each patient; a merge deletes one and updates the other), 3.9.5.1 (query).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from xds.actors.domain import DomainIdentity
+from xds.model.audit import (
+    PATIENT_RECORD,
+    QUERY,
+    AuditEvent,
+    AuditObject,
+    AuditParticipant,
+    EventAction,
+    EventOutcome,
+)
+from xds.model.caller import Caller
+from xds.model.identifiers import PatientIdentifier, escape_hl7
+from xds.model.metadata import Code
+from xds.model.patient import (
+    PATIENT_IDENTITY_MANAGEMENT,
+    FeedKind,
+    IdentityFeed,
+    IdentityProblem,
+    IdentityProblemKind,
+    IdentityQuery,
+)
+
+_SOURCE = Code("110153", "DCM", "Source Role ID")
+_DESTINATION = Code("110152", "DCM", "Destination Role ID")
+_PATIENT_NUMBER = Code("2", "RFC-3881", "Patient Number")
+_MESSAGE_ID = "MSH-10"
+
+
+def _participants(source: str, destination: str, caller: Caller, identity: DomainIdentity) -> tuple[AuditParticipant, ...]:
+    host = urlsplit(identity.public_url).hostname
+    return (
+        AuditParticipant(source, _SOURCE, True, caller.address),
+        AuditParticipant(destination, _DESTINATION, False, host, str(os.getpid())),
+    )
+
+
+def _patient(identifier: PatientIdentifier, details: tuple[tuple[str, str], ...] = ()) -> AuditObject:
+    authority = identifier.authority
+    written = identifier.to_cx() if authority.oid else f"{escape_hl7(identifier.value)}^^^{authority}"
+    return AuditObject(written, "1", "1", _PATIENT_NUMBER, details=details)
+
+
+def _outcome(problems: Sequence[IdentityProblem]) -> tuple[EventOutcome, str | None]:
+    if not problems:
+        return EventOutcome.SUCCESS, None
+    internal = any(problem.kind is IdentityProblemKind.INTERNAL for problem in problems)
+    text = "; ".join(dict.fromkeys(problem.text for problem in problems))
+    return (EventOutcome.SERIOUS_FAILURE if internal else EventOutcome.MINOR_FAILURE), text
+
+
+def feed_events(
+    feed: IdentityFeed, caller: Caller, identity: DomainIdentity, occurred: datetime, problems: Sequence[IdentityProblem] = ()
+) -> tuple[AuditEvent, ...]:
+    """What a feed did: one event, or two for a merge (the subsumed patient deleted, the surviving one updated)."""
+    outcome, description = _outcome(problems)
+    touched = {
+        FeedKind.ADD: [(EventAction.CREATE, feed.identifiers[:1])],
+        FeedKind.REVISE: [(EventAction.UPDATE, feed.identifiers[:1])],
+        FeedKind.MERGE: [(EventAction.DELETE, feed.subsumed[:1]), (EventAction.UPDATE, feed.identifiers[:1])],
+    }[feed.kind]
+    return tuple(
+        AuditEvent(
+            event_id=PATIENT_RECORD,
+            action=action,
+            outcome=outcome,
+            event_type=feed.event_type,
+            occurred=occurred,
+            participants=_participants(feed.source, feed.destination, caller, identity),
+            objects=tuple(_patient(item, ((_MESSAGE_ID, feed.message_id),)) for item in identifiers),
+            outcome_description=description,
+        )
+        for action, identifiers in touched
+    )
+
+
+def query_event(
+    query: IdentityQuery,
+    identifier: PatientIdentifier,
+    caller: Caller,
+    identity: DomainIdentity,
+    occurred: datetime,
+    problems: Sequence[IdentityProblem] = (),
+) -> AuditEvent:
+    """That somebody asked for the identifiers of a patient."""
+    outcome, description = _outcome(problems)
+    asked = AuditObject(query.tag, "2", "24", query.event_type, query.text, ((_MESSAGE_ID, query.message_id),))
+    return AuditEvent(
+        event_id=QUERY,
+        action=EventAction.EXECUTE,
+        outcome=outcome,
+        event_type=query.event_type,
+        occurred=occurred,
+        participants=_participants(query.source, query.destination, caller, identity),
+        objects=(_patient(identifier), asked),
+        outcome_description=description,
+    )
+
+
+def desk_events(
+    identifiers: Sequence[PatientIdentifier], caller: Caller, identity: DomainIdentity, occurred: datetime
+) -> tuple[AuditEvent, ...]:
+    """That somebody changed by hand which identifiers belong together."""
+    user = caller.user or caller.node or caller.address
+    return tuple(
+        AuditEvent(
+            event_id=PATIENT_RECORD,
+            action=EventAction.UPDATE,
+            outcome=EventOutcome.SUCCESS,
+            event_type=PATIENT_IDENTITY_MANAGEMENT,
+            occurred=occurred,
+            participants=_participants(user, identity.public_url, caller, identity),
+            objects=(_patient(item),),
+        )
+        for item in identifiers
+    )
