@@ -1,0 +1,282 @@
+"""HL7 v2 over MLLP: frames from sockets, one thread for each connection, dispatched by MSH-9.
+
+Connections stay open and may be pipelined: frames are answered in the order in which they came. What stands between frames is
+skipped up to a limit.
+
+Tolerated deviations: bytes between frames; a frame that ends with 0x1C alone; a frame that begins anew before it ended.
+
+Spec: HL7 Minimal Lower Layer Protocol; ITI TF-2 C.2.1 (MLLP), C.2.3 (which errors are rejects).
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import structlog
+
+from xds.actors.domain import Domain
+from xds.model.caller import Caller
+from xds.ports import Clock
+from xds.transactions.transaction import Transaction
+from xds.wire import hl7v2
+from xds.wire.hl7v2 import Condition, Fault, Location, Message, Segment, UnreadableError
+from xds.wire.hl7v2_answers import OLD_VERSIONS, VERSIONS, Acknowledgement, new_control_id, write_ack
+from xds.wire.hl7v2_identity import sending_system
+
+START, END = b"\x0b", b"\x1c"
+_FRAME_END = b"\x1c\r"
+_BLANKS = b"\r\n\t \x00"
+_RECEIVE = 65536
+
+Dispatch = Callable[[bytes, Caller], bytes]
+
+_log = structlog.get_logger()
+
+
+class TransactionModule(Protocol):
+    """A transaction file in HL7 v2."""
+
+    TRANSACTION: Transaction
+
+    @staticmethod
+    def respond(request: Message, domain: Domain, caller: Caller, /) -> Message:
+        """Answer one message."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Dispatcher:
+    """Hands each message to the transaction whose trigger its MSH-9 names, and answers what belongs to none."""
+
+    def __init__(self, domain: Domain, modules: Iterable[TransactionModule], clock: Clock = _now) -> None:
+        self._domain = domain
+        self._clock = clock
+        self._modules = {trigger: module for module in modules for trigger in module.TRANSACTION.triggers}
+        self._types = {trigger.split("^")[0] for trigger in self._modules}
+
+    def __call__(self, data: bytes, caller: Caller) -> bytes:
+        """The answer to one message, both without MLLP framing.
+
+        Errors: AR 100, 102, 103 (unreadable), AR 101 (no MSH-10), AR 200 to 203 (MSH-9, 11, 12); AE 207 for a failure of ours.
+        """
+        try:
+            request = hl7v2.read(data)
+        except UnreadableError as error:
+            _log.warning("mllp.unreadable", reason=error.fault.text)
+            header = error.header or Message((Segment("MSH", ("|", "^~\\&")),))
+            return hl7v2.write(self._acknowledge(header, Acknowledgement.REJECT, (error.fault,)))
+        if rejected := self._rejections(request):
+            return hl7v2.write(self._acknowledge(request, Acknowledgement.REJECT, rejected))
+        known = Caller(address=caller.address, node=caller.node or sending_system(request))
+        try:
+            module = self._modules[f"{request.message_type}^{request.event}"]
+            return hl7v2.write(module.respond(request, self._domain, known))
+        except Exception:
+            # The edge: whatever failed is ours, and the partner learns nothing of it but that.
+            _log.exception("mllp.failed", message_type=request.message_type, trigger=request.event)
+            fault = Fault(Condition.INTERNAL, "the message could not be processed")
+            return hl7v2.write(self._acknowledge(request, Acknowledgement.ERROR, (fault,)))
+
+    def _acknowledge(self, request: Message, code: Acknowledgement, faults: tuple[Fault, ...]) -> Message:
+        return write_ack(request, code, faults, now=self._clock(), control_id=new_control_id())
+
+    def _rejections(self, request: Message) -> tuple[Fault, ...]:
+        faults = []
+        if request.message_type not in self._types:
+            faults.append(
+                Fault(Condition.UNSUPPORTED_TYPE, "this message type is not received here", Location("MSH", 1, 9, 1, 1))
+            )
+        elif f"{request.message_type}^{request.event}" not in self._modules:
+            faults.append(Fault(Condition.UNSUPPORTED_EVENT, "this event is not received here", Location("MSH", 1, 9, 1, 2)))
+        if not request.control_id.strip():
+            faults.append(Fault(Condition.REQUIRED_MISSING, "MSH-10 (message control id) is required", Location("MSH", 1, 10)))
+        if request.get("MSH-11").strip() not in ("P", "T", "D"):
+            faults.append(Fault(Condition.UNSUPPORTED_PROCESSING_ID, "MSH-11 must be P, T or D", Location("MSH", 1, 11)))
+        if request.version not in VERSIONS | OLD_VERSIONS:
+            faults.append(Fault(Condition.UNSUPPORTED_VERSION, "MSH-12 is no version known here", Location("MSH", 1, 12)))
+        return tuple(faults)
+
+
+class FramingError(Exception):
+    """The partner does not speak MLLP, or not within the limits. `fault` is what to tell it, if anything."""
+
+    def __init__(self, reason: str, fault: Fault | None = None) -> None:
+        super().__init__(reason)
+        self.fault = fault
+
+
+class FrameReader:
+    """Finds frames in what a connection delivers. Limits are in octets."""
+
+    def __init__(self, max_message: int, max_garbage: int) -> None:
+        self._max_message = max_message
+        self._max_garbage = max_garbage
+        self._buffer = bytearray()
+        self._garbage = 0
+        self._searched = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Every message that is complete with this data. Errors: FramingError."""
+        self._buffer += data
+        while True:
+            self._skip_to_start()
+            end = self._buffer.find(END, self._searched)
+            if end > self._max_message or (end < 0 and len(self._buffer) > self._max_message):
+                text = f"the message is longer than {self._max_message} octets"
+                raise FramingError(text, Fault(Condition.INTERNAL, text))
+            if end < 0:
+                self._searched = len(self._buffer)
+                return
+            message = bytes(self._buffer[self._buffer.rfind(START, 0, end) + 1 : end])
+            del self._buffer[: end + 1]
+            self._searched = 0
+            yield message
+
+    def header(self) -> bytes:
+        """The beginning of the frame that is too long, as far as it could be an MSH."""
+        return bytes(self._buffer[1:2048]).split(b"\r", 1)[0]
+
+    def _skip_to_start(self) -> None:
+        start = self._buffer.find(START)
+        skipped = self._buffer[: start if start >= 0 else len(self._buffer)]
+        if not skipped:
+            return
+        self._garbage += len(skipped.translate(None, _BLANKS))
+        del self._buffer[: len(skipped)]
+        self._searched = 0
+        if self._garbage > self._max_garbage:
+            raise FramingError("too much between the frames")
+
+
+def _certified_name(connection: socket.socket) -> str | None:
+    if not isinstance(connection, ssl.SSLSocket):
+        return None
+    certificate: dict[str, Any] = connection.getpeercert() or {}
+    names = [value for part in certificate.get("subject", ()) for name, value in part if name == "commonName"]
+    return str(names[0]) if names else None
+
+
+class MllpServer:
+    """A threaded MLLP server. `dispatch` answers one message; times are in seconds, sizes in octets."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        host: str = "127.0.0.1",
+        port: int = 2575,
+        *,
+        tls: ssl.SSLContext | None = None,
+        max_connections: int = 256,
+        max_message: int = 16 * 1024 * 1024,
+        max_garbage: int = 4096,
+        idle_seconds: float = 600.0,
+    ) -> None:
+        self._dispatch = dispatch
+        self._address = (host, port)
+        self._tls = tls
+        self._limits = (max_message, max_garbage)
+        self._idle_seconds = idle_seconds
+        self._free = threading.BoundedSemaphore(max_connections)
+        self._listener: socket.socket | None = None
+        self._acceptor: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._open: dict[socket.socket, threading.Thread] = {}
+        self._stopping = False
+
+    def start(self) -> int:
+        """Listen, and return the port (a free one when 0 was asked for). Errors: OSError when the port is taken."""
+        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        self._listener = socket.create_server(self._address, family=family, backlog=128)
+        self._acceptor = threading.Thread(target=self._accept, args=(self._listener,), name="mllp-accept", daemon=True)
+        self._acceptor.start()
+        return int(self._listener.getsockname()[1])
+
+    def stop(self, seconds: float = 30.0) -> None:
+        """Take no more connections, answer what is being processed, and close. Waits at most that long for each connection."""
+        self._stopping = True
+        if self._listener is not None:
+            # Only this wakes a thread that waits in accept().
+            with suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+        if self._acceptor is not None:
+            self._acceptor.join(seconds)
+        with self._lock:
+            running = list(self._open.items())
+        for connection, _ in running:
+            # Not SSLSocket's own shutdown: that would end the encryption of the answer which is still to be sent.
+            with suppress(OSError):
+                socket.socket.shutdown(connection, socket.SHUT_RD)
+        for _, thread in running:
+            thread.join(seconds)
+
+    def _accept(self, listener: socket.socket) -> None:
+        while not self._stopping:
+            try:
+                connection, peer = listener.accept()
+            except OSError:
+                if not self._stopping:
+                    _log.error("mllp.accept_failed")
+                return
+            if not self._free.acquire(blocking=False):
+                _log.warning("mllp.too_many_connections", address=peer[0])
+                connection.close()
+                continue
+            self._begin(connection, str(peer[0]))
+
+    def _begin(self, connection: socket.socket, address: str) -> None:
+        if self._tls is not None:
+            # The handshake waits for the partner: it happens in the connection's own thread.
+            connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=self._serve, args=(connection, address), name="mllp", daemon=True)
+        with self._lock:
+            self._open[connection] = thread
+        thread.start()
+
+    def _serve(self, connection: socket.socket, address: str) -> None:
+        try:
+            with closing(connection):
+                connection.settimeout(self._idle_seconds)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if isinstance(connection, ssl.SSLSocket):
+                    connection.do_handshake()
+                self._converse(connection, address)
+        except (OSError, FramingError) as error:
+            _log.info("mllp.closed", address=address, reason=type(error).__name__)
+        finally:
+            with self._lock:
+                del self._open[connection]
+            self._free.release()
+
+    def _converse(self, connection: socket.socket, address: str) -> None:
+        caller = Caller(address=address, node=_certified_name(connection))
+        reader = FrameReader(*self._limits)
+        while not self._stopping:
+            data = connection.recv(_RECEIVE)
+            if not data:
+                return
+            try:
+                for message in reader.feed(data):
+                    connection.sendall(START + self._dispatch(message, caller) + _FRAME_END)
+            except FramingError as error:
+                if error.fault:
+                    connection.sendall(START + _rejection(reader.header(), error.fault) + _FRAME_END)
+                raise
+
+
+def _rejection(header: bytes, fault: Fault) -> bytes:
+    """A reject for a message of which only the beginning was read."""
+    try:
+        request = hl7v2.read(header)
+    except UnreadableError as error:
+        request = error.header or Message((Segment("MSH", ("|", "^~\\&")),))
+    answer = write_ack(request, Acknowledgement.REJECT, (fault,), now=_now(), control_id=new_control_id())
+    return hl7v2.write(answer)
