@@ -241,6 +241,7 @@ class HttpApplication:
         body = self._open_body(environ, visit, self._limits.of_path(route.prefix))
         if body is None:
             return _busy(route.prefix)
+        body.check()
         query: dict[str, tuple[str, ...]] = {}
         for name, value in parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True):
             query[name] = (*query.get(name, ()), value)
@@ -272,6 +273,7 @@ class HttpApplication:
         body = self._open_body(environ, visit, self._limits.of_path(environ["PATH_INFO"]))
         if body is None:
             return _busy(route)
+        body.check()
         answer = _Answer("", [], (), route)
 
         def start_response(status: str, headers: Sequence[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], None]:

@@ -64,8 +64,11 @@ class RequestBody(io.RawIOBase):
         self._length = length
         self._limit = limit
         self.received = 0
-        if length is not None and length > limit:
-            raise BodyError(413, f"the body is larger than {limit} octets")
+
+    def check(self) -> None:
+        """Refuse a body that says of itself that it is too large, before it is sent."""
+        if self._length is not None and self._length > self._limit:
+            raise BodyError(413, f"the body is larger than {self._limit} octets")
 
     def readable(self) -> bool:
         """It is."""
@@ -75,6 +78,7 @@ class RequestBody(io.RawIOBase):
         """At most `size` octets, at least one before the end; everything when `size` is negative."""
         if size < 0:
             return self.readall()
+        self.check()
         wanted = size if self._length is None else min(size, self._length - self.received)
         if wanted <= 0:
             return b""
