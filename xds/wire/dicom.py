@@ -285,12 +285,17 @@ class _Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The meta information and the elements before a given tag of a Part 10 file. `data_set` is where the data set begins."""
+    """The meta information and the elements before a given tag of a Part 10 file.
+
+    `data_set` is where the data set begins in the file, `end` where reading stopped in it (in a deflated one: in what it inflates
+    to, counted from the beginning of the data set).
+    """
 
     meta: Elements
     elements: Elements
     transfer_syntax: str
     data_set: int
+    end: int
 
 
 def read_header(chunks: Iterable[bytes], *, until: int = 0x7FE00008, limit: int = MAX_HEADER) -> Header:
@@ -323,7 +328,7 @@ def read_header(chunks: Iterable[bytes], *, until: int = 0x7FE00008, limit: int 
     while True:
         tag = _peek_tag(source, position, encoding)
         if tag is None or tag >= until or tag in _PIXEL_TAGS:
-            return Header(meta, elements, transfer_syntax, data_set)
+            return Header(meta, elements, transfer_syntax, data_set, position)
         element = _read(source, position, encoding)
         elements.add(element, source.octets[element.start : element.end])
         position = element.next

@@ -28,7 +28,8 @@ _PLAIN: Final = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED_LITTLE})
 config.settings.reading_validation_mode = config.IGNORE
 config.settings.writing_validation_mode = config.IGNORE
 
-_REFUSED_BY_PYDICOM = (
+#: What pydicom raises for data sets that it cannot digest.
+REFUSED_BY_PYDICOM: Final = (
     BytesLengthException,
     InvalidDicomError,
     ValueError,
@@ -110,7 +111,7 @@ def _rewritten(chunks: Iterable[bytes], *, implicit: bool) -> bytes:
         del dataset.file_meta
         written = BytesIO()
         dataset.save_as(written, implicit_vr=implicit, little_endian=True, enforce_file_format=False)
-    except _REFUSED_BY_PYDICOM as problem:
+    except REFUSED_BY_PYDICOM as problem:
         raise DicomError(f"the data set cannot be written in another syntax ({type(problem).__name__})") from None
     octets = written.getvalue()
     return octets[132:] if octets[128:132] == b"DICM" else octets

@@ -1,0 +1,328 @@
+"""DICOMweb on the wire: media ranges, multipart/related in both directions, data sets as JSON.
+
+Tolerated when reading: a missing last line break before a boundary's first line, parts without Content-Type, `type` without
+quotes, transfer syntaxes in quotes.
+
+Spec: DICOM PS3.18 8.7 (media types), 8.6 (multipart), 10.4 (retrieve), 10.5 (store), F (JSON model); RFC 9110 12.5.1; RFC 2046 5.1.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from email.message import Message
+from io import BytesIO
+from itertools import islice
+from secrets import token_hex
+from typing import Any, Final, Protocol
+
+from pydicom import dcmread
+
+from xds.ports import Staging
+from xds.wire.dicom import DEFLATED_LITTLE, EXPLICIT_LITTLE, DicomError, read_header
+from xds.wire.dicom_transcoding import REFUSED_BY_PYDICOM, convert
+
+DICOM: Final = "application/dicom"
+DICOM_JSON: Final = "application/dicom+json"
+MULTIPART: Final = "multipart/related"
+
+_CHUNK: Final = 256 * 1024
+#: Octets of the header lines of one part.
+_MAX_PART_HEADER: Final = 16 * 1024
+_MAX_RANGES: Final = 64
+
+
+class MultipartError(ValueError):
+    """A body that is not the multipart message its Content-Type announces."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """A media type or range with its parameters; `quality` is the q of an Accept header."""
+
+    name: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    quality: float = 1.0
+
+    @property
+    def part_type(self) -> str:
+        """The `type` parameter of multipart/related, lower-case."""
+        return self.parameters.get("type", "").lower()
+
+
+def read_media_type(text: str) -> MediaType:
+    """One media type with its parameters; parameter names are lower-case."""
+    message = Message()
+    message["Content-Type"] = text
+    parameters = message.get_params(failobj=[], header="Content-Type")
+    name = text.partition(";")[0].strip().lower()
+    values = {key.lower(): str(value).strip() for key, value in parameters[1:]}
+    try:
+        quality = min(max(float(values.pop("q", "1")), 0.0), 1.0)
+    except ValueError:
+        quality = 0.0
+    return MediaType(name, values, quality)
+
+
+def read_accept(text: str) -> tuple[MediaType, ...]:
+    """The ranges of an Accept header, the most wanted first; those with q=0 are left out. An empty one accepts everything."""
+    if not text.strip():
+        return (MediaType("*/*"),)
+    ranges = (read_media_type(part) for part in islice(_split(text), _MAX_RANGES))
+    return tuple(sorted((item for item in ranges if item.quality > 0), key=lambda item: -item.quality))
+
+
+def _split(text: str) -> Iterator[str]:
+    """At commas that no quotes enclose."""
+    start, quoted = 0, False
+    for position, character in enumerate(text):
+        if character == '"':
+            quoted = not quoted
+        elif character == "," and not quoted:
+            yield text[start:position].strip()
+            start = position + 1
+    yield text[start:].strip()
+
+
+def accepted_syntaxes(ranges: Sequence[MediaType], *, single: bool) -> tuple[tuple[str, ...] | None, bool] | None:
+    """(transfer syntaxes, whether as multipart) of the DICOM objects that these ranges accept; None when they accept none.
+
+    The syntaxes are None where any will do: `transfer-syntax=*`, or a range that does not even ask for DICOM. A range for DICOM
+    that names none means explicit little endian. `single` permits one object as `application/dicom` without multipart.
+
+    Spec: PS3.18 8.7.3.5.2.
+    """
+    syntaxes: list[str] = []
+    any_syntax = False
+    multipart: bool | None = None
+    for item in ranges:
+        wildcard = item.name in ("*/*", "multipart/*", "application/*") and (item.name != "application/*" or single)
+        as_multipart = item.name in (MULTIPART, "multipart/*", "*/*")
+        as_one = single and item.name == DICOM
+        if item.name == MULTIPART and item.part_type not in ("", DICOM, "*/*"):
+            continue
+        if not (wildcard or as_multipart or as_one):
+            continue
+        if multipart is None:
+            multipart = as_multipart
+        elif multipart is not as_multipart:
+            continue
+        syntax = item.parameters.get("transfer-syntax", "").strip()
+        if syntax == "*" or (wildcard and not syntax):
+            any_syntax = True
+        else:
+            syntaxes.append(syntax or EXPLICIT_LITTLE)
+    if multipart is None:
+        return None
+    return (None if any_syntax else tuple(syntaxes)), multipart
+
+
+def accepts_json(ranges: Sequence[MediaType]) -> bool:
+    """Whether a data set may be answered as JSON. Spec: PS3.18 8.7.3.2."""
+    return any(item.name in (DICOM_JSON, "application/json", "application/*", "*/*") for item in ranges)
+
+
+# Multipart out
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part: exactly `size` octets come from `chunks()`."""
+
+    content_type: str
+    size: int
+    chunks: Callable[[], Iterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Multipart:
+    """A multipart message to send, of exactly `length` octets."""
+
+    content_type: str
+    length: int
+    chunks: Iterator[bytes]
+
+
+def write_multipart(parts: Sequence[Part], part_type: str = DICOM) -> Multipart:
+    """The parts as multipart/related; each is opened when its turn comes."""
+    boundary = token_hex(16)
+    heads = [
+        f"--{boundary}\r\nContent-Type: {part.content_type}\r\nContent-Length: {part.size}\r\n\r\n".encode() for part in parts
+    ]
+    end = f"--{boundary}--\r\n".encode()
+    length = sum(len(head) + part.size + 2 for head, part in zip(heads, parts, strict=True)) + len(end)
+    return Multipart(f'{MULTIPART}; type="{part_type}"; boundary={boundary}', length, _framed(heads, parts, end))
+
+
+def _framed(heads: Iterable[bytes], parts: Iterable[Part], end: bytes) -> Iterator[bytes]:
+    for head, part in zip(heads, parts, strict=True):
+        yield head
+        yield from part.chunks()
+        yield b"\r\n"
+    yield end
+
+
+# Multipart in
+
+
+class Readable(Protocol):
+    """A body to read."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def read_multipart(stream: Readable, boundary: str, stage: Callable[[], Staging]) -> Iterator[tuple[str, Staging]]:
+    """The parts in order as (Content-Type, staged octets), each complete before it is given. The caller discards them.
+
+    Errors: MultipartError, for what follows the last complete part.
+    """
+    if not 0 < len(boundary) <= 70:
+        raise MultipartError("the boundary is absent or longer than 70 characters")
+    reader = _Reader(stream, b"\r\n--" + boundary.encode("ascii", "replace"))
+    reader.discard()
+    while reader.begins_part():
+        content_type = reader.header().get("content-type", "")
+        staging = stage()
+        try:
+            for piece in reader.pieces():
+                staging.write(piece)
+        except MultipartError:
+            staging.discard()
+            raise
+        yield content_type, staging
+
+
+class _Reader:
+    """Finds delimiters in a stream. Nothing more than a chunk and a delimiter is held."""
+
+    def __init__(self, stream: Readable, delimiter: bytes) -> None:
+        self._stream = stream
+        self._delimiter = delimiter
+        # The first delimiter may stand at the very beginning, without the line break that all others have.
+        self._held = b"\r\n"
+
+    def _more(self) -> bool:
+        data = self._stream.read(_CHUNK)
+        self._held += data
+        return bool(data)
+
+    def pieces(self) -> Iterator[bytes]:
+        """The octets up to the next delimiter, which is consumed."""
+        while True:
+            found = self._held.find(self._delimiter)
+            if found >= 0:
+                piece, self._held = self._held[:found], self._held[found + len(self._delimiter) :]
+                if piece:
+                    yield piece
+                return
+            safe = len(self._held) - len(self._delimiter)
+            if safe > 0:
+                piece, self._held = self._held[:safe], self._held[safe:]
+                yield piece
+            if not self._more():
+                raise MultipartError("the message ends before its last boundary")
+
+    def discard(self) -> None:
+        """Skip the preamble."""
+        for _ in self.pieces():
+            pass
+
+    def begins_part(self) -> bool:
+        """After a delimiter: True when a part follows, False at the end of the message."""
+        while len(self._held) < 2 and self._more():
+            pass
+        if self._held.startswith(b"--"):
+            return False
+        line = self._until(b"\r\n")
+        if line.strip(b" \t"):
+            raise MultipartError("a boundary is followed by something else than a line break")
+        return True
+
+    def header(self) -> dict[str, str]:
+        """The header fields of a part, names in lower case."""
+        fields: dict[str, str] = {}
+        while line := self._until(b"\r\n"):
+            name, _, value = line.decode("latin-1").partition(":")
+            fields[name.strip().lower()] = value.strip()
+        return fields
+
+    def _until(self, ending: bytes) -> bytes:
+        while ending not in self._held:
+            if len(self._held) > _MAX_PART_HEADER or not self._more():
+                raise MultipartError("the header of a part does not end")
+        line, _, self._held = self._held.partition(ending)
+        return line
+
+
+# Data sets as JSON
+
+
+def metadata_of(open_file: Callable[[], Iterator[bytes]]) -> dict[str, Any]:
+    """The data set of a Part 10 file before its pixels in the JSON model. Spec: PS3.18 F.2, 10.4.1.1.2.
+
+    Errors: DicomError when it is broken or cannot be written as JSON.
+    """
+    header = read_header(open_file())
+    if header.transfer_syntax == DEFLATED_LITTLE:
+        inflated = b"".join(convert(open_file, EXPLICIT_LITTLE))
+        return metadata_of(lambda: iter((inflated,)))
+    octets = b""
+    for chunk in open_file():
+        octets += chunk[: header.end - len(octets)]
+        if len(octets) >= header.end:
+            break
+    try:
+        dataset = dcmread(BytesIO(octets), stop_before_pixels=True)
+        return dict(dataset.to_json_dict(bulk_data_threshold=len(octets) + 1, suppress_invalid_tags=True))
+    except REFUSED_BY_PYDICOM as problem:
+        raise DicomError(f"the data set cannot be written as JSON ({type(problem).__name__})") from None
+
+
+def write_json(items: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Data sets as a JSON array, one at a time."""
+    opening = b"["
+    for item in items:
+        yield opening + json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode()
+        opening = b","
+    yield b"[]" if opening == b"[" else b"]"
+
+
+@dataclass(frozen=True, slots=True)
+class Storing:
+    """What became of one object of a store request. `failure` is a Failure Reason (0008,1197); None means that it is stored."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str = ""
+    series_instance_uid: str = ""
+    failure: int | None = None
+
+
+def write_store_response(outcomes: Sequence[Storing], base_url: str) -> bytes:
+    """The answer to a store request: what is stored and where, and what failed. Spec: PS3.18 Table 10.5.3-1."""
+    stored = [_stored(item, base_url) for item in outcomes if item.failure is None]
+    failed = [_failed(item) for item in outcomes if item.failure is not None]
+    studies = {item.study_instance_uid for item in outcomes if item.failure is None}
+    data_set: dict[str, Any] = {}
+    if len(studies) == 1:
+        data_set["00081190"] = {"vr": "UR", "Value": [f"{base_url}/studies/{studies.pop()}"]}
+    if failed:
+        data_set["00081198"] = {"vr": "SQ", "Value": failed}
+    if stored:
+        data_set["00081199"] = {"vr": "SQ", "Value": stored}
+    return json.dumps(data_set, separators=(",", ":")).encode()
+
+
+def _reference(item: Storing) -> dict[str, Any]:
+    named = (("00081150", item.sop_class_uid), ("00081155", item.sop_instance_uid))
+    return {tag: {"vr": "UI", "Value": [value]} for tag, value in named if value}
+
+
+def _stored(item: Storing, base_url: str) -> dict[str, Any]:
+    url = f"{base_url}/studies/{item.study_instance_uid}/series/{item.series_instance_uid}/instances/{item.sop_instance_uid}"
+    return _reference(item) | {"00081190": {"vr": "UR", "Value": [url]}}
+
+
+def _failed(item: Storing) -> dict[str, Any]:
+    return _reference(item) | {"00081197": {"vr": "US", "Value": [item.failure]}}
