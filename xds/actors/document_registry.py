@@ -84,7 +84,7 @@ class DocumentRegistry:
         require_known_patient: bool = True,
         max_results: int = 5000,
     ) -> None:
-        """`max_results`: objects answered in full at most. Without `require_known_patient` submissions announce their patients."""
+        """`max_results`: objects answered in full. Without `require_known_patient` submissions announce their patients."""
         self._database = database
         self._identity = identity
         self._access = access
