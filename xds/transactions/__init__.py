@@ -1,0 +1,30 @@
+"""One file for each IHE transaction, and the table of them.
+
+A module of the table has `TRANSACTION`, the record that says what it is, and `respond`, which answers it.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Final
+
+from xds.transactions import (
+    iti08_patient_identity_feed,
+    iti09_pix_query,
+    iti18_registry_stored_query,
+    iti41_provide_and_register_document_set,
+    iti42_register_document_set,
+    iti43_retrieve_document_set,
+    rad69_retrieve_imaging_document_set,
+)
+
+#: What a server answers, in the order of the framework.
+MODULES: Final[tuple[ModuleType, ...]] = (
+    iti08_patient_identity_feed,
+    iti09_pix_query,
+    iti18_registry_stored_query,
+    iti41_provide_and_register_document_set,
+    iti42_register_document_set,
+    iti43_retrieve_document_set,
+    rad69_retrieve_imaging_document_set,
+)

@@ -7,7 +7,6 @@ from typing import Any
 
 from xds.app import App, build
 from xds.portal import create_portal
-from xds.server import contracts
 from xds.server.dimse import DimseServer
 from xds.server.http import HttpApplication, StartResponse
 from xds.server.launcher import HttpServer
@@ -36,7 +35,7 @@ class Node:
         self._endpoints: dict[str, object] = {}
 
     def start(self) -> dict[str, object]:
-        """Listen, and return the endpoints of the ready line. Errors: OSError when an address or the data directory cannot be had."""
+        """Listen, and return the endpoints of the ready line. Errors: OSError for a taken address or a closed directory."""
         server = self._settings.server
         # The port comes first: absolute URLs in manifests need it, and with port 0 nobody knows it before.
         http = HttpServer(self._wsgi, server.host, server.http_port, limits=Limits(bodies=BODY_LIMITS))
@@ -77,7 +76,6 @@ class Node:
             app.transactions,
             stage=app.blobs.stage,
             limits=Limits(bodies=BODY_LIMITS),
-            contracts=contracts,
             checks={"database": app.is_ready},
             fallback=portal,
         )
