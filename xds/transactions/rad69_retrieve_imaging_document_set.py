@@ -1,10 +1,11 @@
 """RAD-69 Retrieve Imaging Document Set.
 
 Spec: RAD TF-2 4.69. An Imaging Document Consumer asks an Imaging Document Source for DICOM instances:
-`iherad:RetrieveImagingDocumentSetRequest`, answered by `xds:RetrieveDocumentSetResponse` as MTOM, each instance as a Part 10 file.
+`iherad:RetrieveImagingDocumentSetRequest`, answered by `xds:RetrieveDocumentSetResponse` as MTOM, each instance as a Part 10
+file.
 
-Errors: XDSUnknownRepositoryId; XDSDocumentUniqueIdError for an instance that is not there, not in that series or study, or not for
-the caller; XDSRepositoryError for empty identifiers and for transfer syntaxes that are not possible.
+Errors: XDSUnknownRepositoryId; XDSDocumentUniqueIdError for an instance that is not there, not in that series or study, or not
+for the caller; XDSRepositoryError for empty identifiers and for transfer syntaxes that are not possible.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Tolerated when reading: a missing last line break before a boundary's first line, parts without Content-Type, `type` without
 quotes, transfer syntaxes in quotes.
 
-Spec: DICOM PS3.18 8.7 (media types), 8.6 (multipart), 10.4 (retrieve), 10.5 (store), F (JSON model); RFC 9110 12.5.1; RFC 2046 5.1.
+Spec: DICOM PS3.18 8.7 (media types), 8.6 (multipart), 10.4 (retrieve), 10.5 (store), F (JSON model);
+RFC 9110 12.5.1; RFC 2046 5.1.
 """
 
 from __future__ import annotations
