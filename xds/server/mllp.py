@@ -13,17 +13,17 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from types import ModuleType
+from typing import Any
 
 import structlog
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.ports import Clock
-from xds.transactions.transaction import Transaction
 from xds.wire import hl7v2
 from xds.wire.hl7v2 import Condition, Fault, Location, Message, Segment, UnreadableError
 from xds.wire.hl7v2_answers import OLD_VERSIONS, VERSIONS, Acknowledgement, new_control_id, write_ack
@@ -34,19 +34,7 @@ _FRAME_END = b"\x1c\r"
 _BLANKS = b"\r\n\t \x00"
 _RECEIVE = 65536
 
-Dispatch = Callable[[bytes, Caller], bytes]
-
 _log = structlog.get_logger()
-
-
-class TransactionModule(Protocol):
-    """A transaction file in HL7 v2."""
-
-    TRANSACTION: Transaction
-
-    @staticmethod
-    def respond(request: Message, domain: Domain, caller: Caller, /) -> Message:
-        """Answer one message."""
 
 
 def _now() -> datetime:
@@ -56,7 +44,7 @@ def _now() -> datetime:
 class Dispatcher:
     """Hands each message to the transaction whose trigger its MSH-9 names, and answers what belongs to none."""
 
-    def __init__(self, domain: Domain, modules: Iterable[TransactionModule], clock: Clock = _now) -> None:
+    def __init__(self, domain: Domain, modules: Iterable[ModuleType], clock: Clock = _now) -> None:
         self._domain = domain
         self._clock = clock
         self._modules = {trigger: module for module in modules for trigger in module.TRANSACTION.triggers}
@@ -78,7 +66,8 @@ class Dispatcher:
         known = Caller(address=caller.address, node=caller.node or sending_system(request))
         try:
             module = self._modules[f"{request.message_type}^{request.event}"]
-            return hl7v2.write(module.respond(request, self._domain, known))
+            answer: Message = module.respond(request, self._domain, known)
+            return hl7v2.write(answer)
         except Exception:
             # The edge: whatever failed is ours, and the partner learns nothing of it but that.
             _log.exception("mllp.failed", message_type=request.message_type, trigger=request.event)
@@ -165,11 +154,12 @@ def _certified_name(connection: socket.socket) -> str | None:
 
 
 class MllpServer:
-    """A threaded MLLP server. `dispatch` answers one message; times are in seconds, sizes in octets."""
+    """A threaded MLLP server of the v2 transactions among `modules` (transaction files); times in seconds, sizes in octets."""
 
     def __init__(
         self,
-        dispatch: Dispatch,
+        domain: Domain,
+        modules: Iterable[ModuleType],
         host: str = "127.0.0.1",
         port: int = 2575,
         *,
@@ -178,8 +168,9 @@ class MllpServer:
         max_message: int = 16 * 1024 * 1024,
         max_garbage: int = 4096,
         idle_seconds: float = 600.0,
+        clock: Clock = _now,
     ) -> None:
-        self._dispatch = dispatch
+        self._dispatch = Dispatcher(domain, modules, clock)
         self._address = (host, port)
         self._tls = tls
         self._limits = (max_message, max_garbage)
