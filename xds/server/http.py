@@ -73,6 +73,7 @@ class _Answer:
 @dataclass(slots=True)
 class _Route:
     prefix: str
+    methods: frozenset[str]
     module: HttpTransaction
 
 
@@ -122,9 +123,10 @@ class HttpApplication:
         prefix = (module.TRANSACTION.path or "").rstrip("/")
         if not prefix:
             raise ValueError(f"{module.TRANSACTION.id} lacks its path")
-        if any(route.prefix == prefix for route in self._routes) or prefix in self._soap.paths:
+        methods = frozenset(module.TRANSACTION.methods)
+        if any(route.prefix == prefix and route.methods & methods for route in self._routes) or prefix in self._soap.paths:
             raise ValueError(f"two transactions have the path {prefix}")
-        self._routes.append(_Route(prefix, module))
+        self._routes.append(_Route(prefix, methods, module))
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request (PEP 3333)."""
@@ -178,9 +180,12 @@ class HttpApplication:
             return self._readiness(path)
         if path == "/metrics":
             return _whole(200, self._metrics.content_type, self._metrics.render(), path)
-        for route in self._routes:
-            if path == route.prefix or path.startswith(route.prefix + "/"):
+        routes = [route for route in self._routes if path == route.prefix or path.startswith(route.prefix + "/")]
+        for route in routes:
+            if environ["REQUEST_METHOD"] in route.methods:
                 return self._transaction(environ, visit, route)
+        if routes:
+            return _not_allowed(routes[0].prefix, ", ".join(sorted(method for route in routes for method in route.methods)))
         return self._other(environ, visit)
 
     def _open_body(self, environ: Environ, visit: _Visit, limit: int) -> RequestBody | None:

@@ -15,7 +15,10 @@ from xds.transactions import (
     iti41_provide_and_register_document_set,
     iti42_register_document_set,
     iti43_retrieve_document_set,
+    rad55_wado_uri,
     rad69_retrieve_imaging_document_set,
+    rad107_wado_rs,
+    rad108_store_instances,
 )
 
 #: What a server answers, in the order of the framework.
@@ -26,5 +29,8 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     iti41_provide_and_register_document_set,
     iti42_register_document_set,
     iti43_retrieve_document_set,
+    rad55_wado_uri,
     rad69_retrieve_imaging_document_set,
+    rad107_wado_rs,
+    rad108_store_instances,
 )

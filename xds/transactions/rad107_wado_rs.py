@@ -5,7 +5,7 @@ Spec: RAD TF-2 4.107; DICOM PS3.18 10.4. `GET /dicomweb/studies/{study}[/series/
 Answers: Part 10 files as `multipart/related; type="application/dicom"`, a single instance also as `application/dicom`; metadata
 as `application/dicom+json`. 206 when some of the instances cannot be given in an acceptable transfer syntax.
 
-Errors: 404 for what is not there, rejected, or not for the caller; 405; 406 when no media type or transfer syntax is acceptable.
+Errors: 404 for what is not there, rejected, or not for the caller; 406 when no media type or transfer syntax is acceptable.
 
 Tolerated: `*/*` and no Accept at all mean any transfer syntax, where PS3.18 has explicit little endian; `accept` as a query
 parameter.
@@ -19,7 +19,6 @@ from xds.actors.domain import Domain
 from xds.actors.imaging_audit import WADO_RS
 from xds.actors.imaging_document_source import ImagingDocumentSource, Obtained, Selection
 from xds.model.caller import Caller
-from xds.transactions import rad108_store_instances as rad108
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.dicom import DicomError
 from xds.wire.dicom_study import is_uid
@@ -38,7 +37,12 @@ from xds.wire.dicomweb import (
 from xds.wire.http import HttpReply, HttpRequest
 
 TRANSACTION = Transaction(
-    id="RAD-107", name="WADO-RS Retrieve", responder="Imaging Document Source", wire=Wire.HTTP, path="/dicomweb"
+    id="RAD-107",
+    name="WADO-RS Retrieve",
+    responder="Imaging Document Source",
+    wire=Wire.HTTP,
+    path="/dicomweb",
+    methods=("GET", "HEAD"),
 )
 
 _LEVELS = ("studies", "series", "instances")
@@ -46,10 +50,6 @@ _LEVELS = ("studies", "series", "instances")
 
 def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
     """Find what the path names, agree on how it is written, and stream it."""
-    if request.method == "POST":
-        return rad108.respond(request, domain, caller)
-    if request.method not in ("GET", "HEAD"):
-        return _plain(405, "objects are retrieved by GET and stored by POST", ("Allow", "GET, HEAD, POST"))
     steps = request.path.strip("/").split("/")
     as_metadata = steps[-1] == "metadata"
     uids = _uids(steps[:-1] if as_metadata else steps)

@@ -40,6 +40,7 @@ TRANSACTION = Transaction(
     responder="Imaging Document Source",
     wire=Wire.HTTP,
     path="/dicomweb",
+    methods=("POST",),
 )
 
 _CANNOT_UNDERSTAND = 0xC000

@@ -3,7 +3,7 @@
 Spec: RAD TF-2 4.55; DICOM PS3.18 9. `GET /wado?requestType=WADO&studyUID=…&seriesUID=…&objectUID=…&contentType=application/dicom`
 
 Errors: 400 for a missing or senseless parameter; 404 for an object that is not there, not in that series or study (an empty UID
-names none), rejected, or not for the caller; 405 for another method than GET and HEAD; 406 for a content type or transfer syntax
+names none), rejected, or not for the caller; 406 for a content type or transfer syntax
 that is not possible.
 
 Tolerated: no contentType (the Accept header then decides); parameter names in any case.
@@ -22,7 +22,9 @@ from xds.wire.dicom_study import is_uid
 from xds.wire.dicomweb import DICOM, read_accept
 from xds.wire.http import HttpReply, HttpRequest
 
-TRANSACTION = Transaction(id="RAD-55", name="WADO Retrieve", responder="Imaging Document Source", wire=Wire.HTTP, path="/wado")
+TRANSACTION = Transaction(
+    id="RAD-55", name="WADO Retrieve", responder="Imaging Document Source", wire=Wire.HTTP, path="/wado", methods=("GET", "HEAD")
+)
 
 _UIDS = ("studyUID", "seriesUID", "objectUID")
 _ACCEPTABLE = frozenset({DICOM, "application/*", "*/*"})
@@ -30,8 +32,6 @@ _ACCEPTABLE = frozenset({DICOM, "application/*", "*/*"})
 
 def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
     """Check the parameters, then give the object as it is stored, or in the transfer syntax that is asked for."""
-    if request.method not in ("GET", "HEAD"):
-        return _refusal(405, "WADO knows GET", ("Allow", "GET, HEAD"))
     parameters = {name.lower(): values for name, values in request.query.items()}
     problems = _problems(parameters)
     if problems:

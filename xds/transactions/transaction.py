@@ -20,7 +20,8 @@ class Transaction:
     """One IHE transaction that this software answers.
 
     `path` is the HTTP path (a prefix for HTTP transactions), `action`/`reply_action` are the wsa:Action values, `body` is the
-    request element in Clark notation, `operation` its WSDL operation in the file `wsdl`, `triggers` are the values of MSH-9.1^9.2.
+    request element in Clark notation, `operation` its WSDL operation in the file `wsdl`, `triggers` are the values of MSH-9.1^9.2,
+    `methods` those of HTTP.
     """
 
     id: str
@@ -35,3 +36,4 @@ class Transaction:
     wsdl: str | None = None
     operation: str | None = None
     triggers: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
