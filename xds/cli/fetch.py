@@ -1,0 +1,85 @@
+"""`xds fetch`: manifest -> images, by RAD-69 or WADO-RS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xds.cli import exchange, files
+from xds.cli.exchange import AsJson, AsXml, DryRun, HttpTo, Timeout
+from xds.cli.outcome import Refused, Usage
+from xds.cli.send_imaging import Syntaxes, fetch_web, retrieve_images
+from xds.model.imaging import Manifest, ReferencedInstance
+from xds.model.retrieval import DocumentRequest, ImagingDocumentRequest
+from xds.wire.dicom import DicomError
+from xds.wire.kos import is_rejection, read_manifest
+from xds.wire.xdsi import write_imaging_retrieve_request
+
+_ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+
+
+def fetch(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A Key Object Selection document, as ITI-43 brings it.")],
+    web: Annotated[bool, typer.Option("--web", help="By WADO-RS from the Retrieve URLs of the manifest, not by RAD-69.")] = False,
+    transfer_syntax: Syntaxes = None,
+    output: exchange.OutputDirectory = Path(),
+    to: HttpTo = exchange.DEFAULT_HTTP,
+    as_json: AsJson = False,
+    as_xml: AsXml = False,
+    dry_run: DryRun = False,
+    timeout: Timeout = 60,
+) -> None:
+    """Get the images that a manifest announces.
+
+    **Examples**
+
+    `xds fetch manifest.dcm -o images` asks the imaging document source of this machine (RAD-69)
+
+    `xds fetch manifest.dcm -o images --web` goes where the manifest points to (WADO-RS)
+    """
+    read = _read(manifest)
+    if is_rejection(read.title):
+        raise Refused(f"the document is a rejection note ({read.title.display}); what it names must not be fetched")
+    if web:
+        for url in _urls(read):
+            if dry_run:
+                print(f"GET {url}\nAccept: {_ACCEPT}")
+                continue
+            for path in fetch_web(url, _ACCEPT, output, timeout):
+                print(path)
+        return
+    requests = [_request(item) for item in read.references]
+    if dry_run:
+        print(exchange.pretty(write_imaging_retrieve_request(requests, transfer_syntax or [])))
+        return
+    retrieve_images(requests, transfer_syntax, to, output, exchange.form(as_json, as_xml), timeout)
+
+
+def _read(path: Path) -> Manifest:
+    try:
+        manifest = read_manifest([files.content(path)])
+    except DicomError as error:
+        raise Usage(f"{path}: {error}") from error
+    if not manifest.references:
+        raise Usage(f"{path} refers to no images")
+    return manifest
+
+
+def _request(item: ReferencedInstance) -> ImagingDocumentRequest:
+    if item.retrieve_location_uid is None:
+        raise Usage("the manifest states no Retrieve Location UID, which RAD-69 needs; try --web")
+    document = DocumentRequest(item.retrieve_location_uid, item.sop_instance_uid)
+    return ImagingDocumentRequest(item.study_instance_uid, item.series_instance_uid, document)
+
+
+def _urls(manifest: Manifest) -> list[str]:
+    """One URL for each series. The manifest states the base of the service, or the URL of the series itself."""
+    urls: dict[str, None] = {}
+    for item in manifest.references:
+        if item.retrieve_url is None:
+            raise Usage("the manifest states no Retrieve URL; leave --web out to use RAD-69")
+        base = item.retrieve_url.partition("/studies/")[0].rstrip("/")
+        urls[f"{base}/studies/{item.study_instance_uid}/series/{item.series_instance_uid}"] = None
+    return list(urls)

@@ -1,0 +1,82 @@
+"""Files that a command reads or writes."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from xds.cli.outcome import Refused, Usage
+from xds.wire.dicom import DicomError, read_header
+
+_CHUNK = 1 << 20
+_SOP_INSTANCE_UID = 0x00080018
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+#: What this field calls its formats, where Python's table says nothing or something else.
+_EXTENSIONS = {"application/dicom": ".dcm", "application/pdf": ".pdf", "text/xml": ".xml", "text/plain": ".txt"}
+
+
+def chunks_of(path: Path) -> Callable[[], Iterator[bytes]]:
+    """A function that reads the file from its beginning, in chunks of at most 1 MiB."""
+
+    def read() -> Iterator[bytes]:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+    return read
+
+
+def content(path: Path) -> bytes:
+    """The whole file. Errors: Usage when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Usage(f"cannot read {path}: {error.strerror}") from error
+
+
+def status(path: Path) -> os.stat_result:
+    """Size and times of a file. Errors: Usage when it is not there."""
+    try:
+        return path.stat()
+    except OSError as error:
+        raise Usage(f"cannot read {path}: {error.strerror}") from error
+
+
+def mime_type_of(path: Path) -> str:
+    """The MIME type that a file's name suggests."""
+    known = {extension: mime for mime, extension in _EXTENSIONS.items()}
+    return known.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+
+
+def sop_instance_uid(chunks: Iterable[bytes]) -> str:
+    """SOP Instance UID of a Part 10 file. Errors: Refused when it is none."""
+    try:
+        return read_header(chunks).elements.text(_SOP_INSTANCE_UID)
+    except DicomError as error:
+        raise Refused(f"the partner sent something that is no DICOM file: {error}") from error
+
+
+def write(directory: Path, unique_id: str, mime_type: str, data: Iterable[bytes]) -> Path:
+    """Write what was retrieved under a name made of its unique id; an incomplete file never has that name.
+
+    Errors: Refused when the disk does not take it.
+    """
+    plain = mime_type.partition(";")[0].strip().lower()
+    extension = _EXTENSIONS.get(plain) or mimetypes.guess_extension(plain) or ".bin"
+    path = directory / (_UNSAFE.sub("_", unique_id).strip(".")[:150] + extension)
+    partial = path.with_name(path.name + ".part")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            for chunk in data:
+                file.write(chunk)
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise Refused(f"cannot write {path}: {error.strerror}") from error
+    return path

@@ -1,0 +1,28 @@
+"""`xds send …`: one transaction to any server, ours or another's."""
+
+from __future__ import annotations
+
+import typer
+
+from xds.cli import send_identity, send_imaging, send_registry, send_repository
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="Send one transaction to any server and show its answer.\n\n"
+    "Every command has `--to` (where), `--dry-run` (print the message, send nothing), `--json`, and `--xml` or `--er7` (the "
+    "answer as it came). Without `--to` it goes to a server on this machine with the usual ports.\n\n"
+    "A patient identifier is written as HL7 CX: `id^^^namespace&OID&ISO`. In the metadata of documents it is the affinity "
+    "domain's own; `xds send iti09` finds it, and `--local` with ITI-18 does so on the way.",
+)
+
+app.command("iti08")(send_identity.iti08)
+app.command("iti09")(send_identity.iti09)
+app.command("iti18")(send_registry.iti18)
+app.command("iti41")(send_repository.iti41)
+app.command("iti42")(send_registry.iti42)
+app.command("iti43")(send_repository.iti43)
+app.command("rad08")(send_imaging.rad08)
+app.command("rad55")(send_imaging.rad55)
+app.command("rad69")(send_imaging.rad69)
+app.command("rad107")(send_imaging.rad107)

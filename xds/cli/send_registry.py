@@ -1,0 +1,178 @@
+"""`xds send iti18` and `xds send iti42`: queries to a registry, and registrations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xds.cli import exchange
+from xds.cli.exchange import AsJson, AsXml, DryRun, HttpTo, Timeout, talking
+from xds.cli.outcome import Usage
+from xds.cli.send_identity import affinity_identifier
+from xds.cli.send_repository import read_metadata
+from xds.model.metadata import Association, DocumentEntry, Folder, RegistryObject, SubmissionSet
+from xds.model.stored_queries import Parameter, ParameterKind, QueryDefinition, RawQuery, ReturnType
+from xds.model.vocabulary import AvailabilityStatus
+from xds.rules.stored_query_table import STORED_QUERIES
+from xds.transactions import iti18_registry_stored_query as iti18_transaction
+from xds.transactions import iti42_register_document_set as iti42_transaction
+from xds.transactions.client import post_soap
+from xds.wire.ebrim import write_submission
+from xds.wire.ebrs import read_query_response, write_query
+
+_BARE = {ParameterKind.TIME, ParameterKind.NUMBER}
+
+
+def iti18(
+    query: Annotated[str, typer.Argument(help="Name of the stored query: FindDocuments, GetDocuments, … (or its UUID).")],
+    given: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME=VALUE…", help="Parameters; quotes and brackets are added where they lack.")
+    ] = None,
+    patient: Annotated[str | None, typer.Option(metavar="CX", help="The patient, by the affinity domain's identifier.")] = None,
+    local: Annotated[
+        str | None, typer.Option(metavar="CX", help="The patient, by an establishment's identifier: asks the PIX Manager first.")
+    ] = None,
+    pix: Annotated[str, typer.Option(metavar="HOST:PORT", help="The PIX Manager, for --local.")] = exchange.DEFAULT_MLLP,
+    refs: Annotated[bool, typer.Option("--refs", help="Ask for ids only (ObjectRef).")] = False,
+    to: HttpTo = exchange.DEFAULT_HTTP,
+    as_json: AsJson = False,
+    as_xml: AsXml = False,
+    dry_run: DryRun = False,
+    timeout: Timeout = 60,
+) -> None:
+    """Query a registry (ITI-18). Where a status is required and not given, it is Approved.
+
+    A parameter that is given twice means AND where the standard allows it; several values of one, `NAME=('a','b')`, mean OR.
+
+    **Examples**
+
+    `xds send iti18 FindDocuments --patient 'PAT1^^^&2.999.1&ISO'`
+
+    `xds send iti18 FindDocuments --local 'A0001^^^&2.999.10&ISO'`
+
+    `xds send iti18 GetDocuments XDSDocumentEntryUniqueId=2.25.123`
+    """
+    definition = _definition(query)
+    parameters = {name: list(values) for name, values in exchange.pairs(given or ()).items()}
+    if patient and local:
+        raise Usage("name the patient once: --patient or --local")
+    if local:
+        patient = affinity_identifier(local, pix, timeout)
+    _complete(definition, parameters, patient)
+    raw = _raw(definition, parameters, ReturnType.OBJECT_REF if refs else ReturnType.LEAF_CLASS)
+    if dry_run:
+        print(exchange.pretty(write_query(raw)))
+        return
+    endpoint = exchange.service(to, iti18_transaction.TRANSACTION)
+    with talking(endpoint):
+        body = post_soap(endpoint, iti18_transaction.TRANSACTION, write_query(raw), timeout=timeout).body
+    response, objects, references = read_query_response(body)
+    facts = {**exchange.response_facts(response), "objects": [_facts(item) for item in objects], "references": references}
+    rows = [_row(item) for item in objects] + [("Reference", "", "", "", "", item) for item in references]
+    columns = ("Kind", "Title", "Type", "Created", "Status", "Unique id")
+    answer = exchange.Answer(columns, rows, facts, lambda: exchange.pretty(body))
+    exchange.show(answer, exchange.form(as_json, as_xml))
+    exchange.print_problems(response)
+    exchange.refuse_failure(response)
+
+
+def iti42(
+    metadata: Annotated[Path, typer.Argument(metavar="XML", help="A file with an lcm:SubmitObjectsRequest.")],
+    to: HttpTo = exchange.DEFAULT_HTTP,
+    as_json: AsJson = False,
+    as_xml: AsXml = False,
+    dry_run: DryRun = False,
+    timeout: Timeout = 60,
+) -> None:
+    """Register metadata without documents, as a repository does (ITI-42).
+
+    **Examples**
+
+    `xds send iti42 submission.xml`
+    """
+    submission = read_metadata(metadata)
+    if dry_run:
+        print(exchange.pretty(write_submission(submission)))
+        return
+    endpoint = exchange.service(to, iti42_transaction.TRANSACTION)
+    with talking(endpoint):
+        response = iti42_transaction.send(submission, endpoint=endpoint, timeout=timeout)
+    exchange.show_response(response, exchange.form(as_json, as_xml), done=f"{len(submission.objects())} objects registered")
+
+
+def _definition(query: str) -> QueryDefinition:
+    wanted = query.lower().replace("-", "").replace("_", "")
+    for definition in STORED_QUERIES.values():
+        if wanted == definition.name.lower() or query == definition.id:
+            return definition
+    names = ", ".join(definition.name for definition in STORED_QUERIES.values())
+    raise Usage(f"there is no stored query {query!r}; there are {names}")
+
+
+def _complete(definition: QueryDefinition, parameters: dict[str, list[str]], patient: str | None) -> None:
+    """Put in the patient and the usual status, each under the name that this query gives it."""
+    for parameter in definition.parameters:
+        if parameter.kind is ParameterKind.PATIENT_ID and patient:
+            parameters.setdefault(parameter.name, [patient])
+            patient = None
+        if parameter.kind is ParameterKind.STATUS and parameter.required:
+            parameters.setdefault(parameter.name, [AvailabilityStatus.APPROVED])
+    if patient:
+        raise Usage(f"{definition.name} does not ask for a patient")
+
+
+def _raw(definition: QueryDefinition, parameters: Mapping[str, Sequence[str]], returned: ReturnType) -> RawQuery:
+    slots = []
+    for name, values in parameters.items():
+        parameter = definition.parameter(name)
+        if parameter is None:
+            names = ", ".join(item.name for item in definition.parameters)
+            raise Usage(f"{definition.name} has no parameter {name!r}; it has {names}")
+        slots += [(name, (_written(parameter, value),)) for value in values]
+    return RawQuery(definition.id, returned, tuple(slots))
+
+
+def _written(parameter: Parameter, value: str) -> str:
+    """A value as the standard writes it in a slot. Spec: ITI TF-2 3.18.4.1.2.3.4."""
+    if value.startswith(("(", "'")) or parameter.kind in _BARE:
+        return value
+    if parameter.kind is ParameterKind.STATUS and ":" not in value:
+        value = f"urn:oasis:names:tc:ebxml-regrep:StatusType:{value.capitalize()}"
+    quoted = "'" + value.replace("'", "''") + "'"
+    return f"({quoted})" if parameter.multiple else quoted
+
+
+def _row(item: RegistryObject) -> tuple[str, ...]:
+    facts = _facts(item)
+    return tuple(str(facts.get(name) or "") for name in ("kind", "title", "type", "created", "status", "unique_id"))
+
+
+def _facts(item: RegistryObject) -> dict[str, object]:
+    """What JSON and the table tell of an object."""
+    facts: dict[str, object] = {"kind": type(item).__name__, "id": item.id, "title": item.title}
+    facts["status"] = item.status.name.capitalize() if item.status else None
+    if isinstance(item, DocumentEntry):
+        facts |= {
+            "unique_id": item.unique_id,
+            "repository_unique_id": item.repository_unique_id,
+            "patient_id": item.patient_id,
+            "mime_type": item.mime_type,
+            "type": item.type_code.display if item.type_code else None,
+            "format_code": item.format_code.code if item.format_code else None,
+            "created": item.creation_time,
+            "service_start_time": item.service_start_time,
+            "size": item.size,
+            "hash": item.hash,
+            "reference_ids": list(item.reference_ids),
+        }
+    elif isinstance(item, SubmissionSet):
+        facts |= {"unique_id": item.unique_id, "patient_id": item.patient_id, "created": item.submission_time}
+    elif isinstance(item, Folder):
+        facts |= {"unique_id": item.unique_id, "patient_id": item.patient_id, "created": item.last_update_time}
+    elif isinstance(item, Association):
+        kind = item.association_type.rpartition(":")[2]
+        facts |= {"type": kind, "source": item.source, "target": item.target, "title": f"{item.source} {kind} {item.target}"}
+    return facts
