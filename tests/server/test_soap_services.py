@@ -107,7 +107,7 @@ class Service:
         return list((self.directory / "blobs" / "staging").iterdir())
 
     def finished(self) -> list[bool]:
-        """What the transactions were told at the end, once nothing is going on any more: that comes after the answer's last octet."""
+        """What the transactions were told at the end; that comes after an answer's last octet, so wait until all is quiet."""
         until = time.monotonic() + 10
         while self.metrics.registry.get_sample_value("xds_requests_in_flight") and time.monotonic() < until:
             time.sleep(0.002)

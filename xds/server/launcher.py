@@ -54,6 +54,17 @@ class _Server(Server):
     limits: Limits
     _connections: Any
 
+    def bind(self, family: int, type: int, proto: int = 0) -> Any:  # noqa: A002 - cheroot's name
+        sock = self.prepare_socket(self.bind_addr, family, type, proto, self.nodelay, self.ssl_adapter, self.reuse_port)
+        try:
+            sock.bind(self.bind_addr)
+        except OSError:
+            sock.close()
+            raise
+        self.socket = sock
+        self.bind_addr = sock.getsockname()[:2]
+        return sock
+
     def process_conn(self, conn: Any) -> None:
         if conn.is_new and not conn.rfile.has_data():
             # A client that connects and says nothing must not occupy a thread.
