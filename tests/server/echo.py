@@ -48,7 +48,7 @@ KEEP = Transaction(
     body=f"{{{NAMESPACE}}}Keep",
     mtom=True,
 )
-FILES = Transaction(id="ECHO-3", name="Files", responder="Echo", wire=Wire.HTTP, path="/files", methods=("GET", "HEAD", "POST"))
+FILES = Transaction(id="ECHO-3", name="Files", responder="Echo", wire=Wire.HTTP, path="/files", methods=("GET", "HEAD", "POST", "PUT"))
 
 
 class Echo:

@@ -13,7 +13,10 @@ parameter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import structlog
 
 from xds.actors.domain import Domain
 from xds.actors.imaging_audit import WADO_RS
@@ -44,6 +47,8 @@ TRANSACTION = Transaction(
     path="/dicomweb",
     methods=("GET", "HEAD"),
 )
+
+_log = structlog.get_logger()
 
 _LEVELS = ("studies", "series", "instances")
 
@@ -77,12 +82,17 @@ def _metadata(selection: Selection, source: ImagingDocumentSource, ranges: Seque
     if not accepts_json(ranges):
         return _plain(406, f"metadata is given as {DICOM_JSON}")
     obtained = [item for _, instance in selection.instances() if (item := source.obtain(instance, None)) is not None]
-    # Read before the first octet goes out: afterwards nothing could tell of an object that cannot be read.
-    try:
-        items = [metadata_of(item.chunks) for item in obtained]
-    except DicomError:
-        return _plain(500, "an object of the selection cannot be read")
-    return HttpReply(200, (("Content-Type", DICOM_JSON),), write_json(items), None, _finish(source, selection, obtained, caller))
+    finish = _finish(source, selection, obtained, caller)
+    return HttpReply(200, (("Content-Type", DICOM_JSON),), write_json(_readable(obtained)), None, finish)
+
+
+def _readable(obtained: Sequence[Obtained]) -> Iterator[Mapping[str, Any]]:
+    """One data set at a time. An object that is damaged is left out: the others are worth having."""
+    for item in obtained:
+        try:
+            yield metadata_of(item.chunks)
+        except DicomError:
+            _log.error("wado_rs.unreadable", blob=item.instance.blob)
 
 
 def _objects(

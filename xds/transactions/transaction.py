@@ -20,7 +20,7 @@ class Transaction:
     """One IHE transaction that this software answers.
 
     `path` is the HTTP path (a prefix for HTTP transactions), `action`/`reply_action` are the wsa:Action values, `body` is the
-    request element in Clark notation, `operation` its WSDL operation in the file `wsdl`, `triggers` are the values of MSH-9.1^9.2,
+    request element in Clark notation, `operation` its WSDL operation in the file `wsdl`, `triggers` are values of MSH-9.1^9.2,
     `methods` those of HTTP.
     """
 
