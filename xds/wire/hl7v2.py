@@ -3,8 +3,9 @@
 Fields stay in their wire form until somebody asks for a value, which makes reading a message cheap; `Message.get` finds a value
 by its usual name (`PID-3.4.2`) and undoes the escapes.
 
-Tolerated deviations: segments that end with LF or CR LF instead of CR; empty lines; a byte order mark; a missing MSH-18 although
-the text is not ASCII (UTF-8 is tried first, then ISO 8859-1); spellings of MSH-18 outside table 0211 (`UTF-8`, `ISO-8859-1`).
+Tolerated deviations: segments that end with LF or CR LF instead of CR; line feeds inside a value; empty lines; a byte order
+mark; a missing MSH-18 although the text is not ASCII (UTF-8 is tried first, then ISO 8859-1); spellings of MSH-18 outside table
+0211 (`UTF-8`, `ISO-8859-1`).
 
 Spec: HL7 v2.5 chapter 2; ITI TF-2 Appendix C.
 """
@@ -357,7 +358,12 @@ def _read_body(data: bytes, end: str, header: Message) -> Message:
     except UnicodeDecodeError as error:
         reason = "the message is not written in the character set of MSH-18"
         raise _unreadable(reason, Condition.DATA_TYPE, Location("MSH", 1, _CHARACTER_SET_FIELD)) from error
-    lines = (line.strip("\n") for line in text.split(end))
+    if end == "\n":
+        # Where segments end with LF, a line that cannot be a segment continues the text of the one before.
+        begin = rf"[A-Z][A-Z0-9]{{2}}(?:{re.escape(separators.field)}|\n|\Z)"
+        lines = re.split(rf"\n(?={begin}|\n|\Z)", text)
+    else:
+        lines = [line.strip("\n") for line in text.split(end)]
     segments = tuple(_segment(line, separators.field) for line in lines if line.strip())
     if any(item.name == "MSH" for item in segments[1:]):
         raise _unreadable("the frame holds more than one message", location=Location("MSH", 2))
