@@ -193,6 +193,8 @@ def _read(response: http.client.HTTPResponse, stage: Callable[[], Staging], limi
             root = response.read(limits.root + 1)
             if len(root) > limits.root:
                 raise UnusableAnswerError(f"the answer is larger than {limits.root} octets")
+            if response.length:
+                raise http.client.IncompleteRead(root, response.length)
         else:
             raise UnusableAnswerError(
                 f"HTTP {response.status} without a SOAP 1.2 message ({kind.media_type or 'no content type'})"
