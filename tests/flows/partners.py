@@ -1,0 +1,233 @@
+"""The partners of the stories: other makers' software, and messages written by hand, so that no mistake of ours meets its twin.
+
+Envelopes and MIME packages are put together here and sent by httpx; answers are taken apart by python-multipart; HL7 v2 goes
+through a plain socket; images are sent by dcmtk.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+
+import httpx
+import pytest
+from lxml import etree
+from python_multipart.multipart import MultipartParser
+
+from tests.running import RunningServer
+from xds.model.errors import Status
+from xds.model.metadata import DocumentEntry, RegistryObject
+from xds.model.stored_queries import RawQuery, ReturnType
+from xds.transactions import iti18_registry_stored_query as iti18
+
+SOAP = "http://www.w3.org/2003/05/soap-envelope"
+ADDRESSING = "http://www.w3.org/2005/08/addressing"
+XDSB = "urn:ihe:iti:xds-b:2007"
+XOP = "http://www.w3.org/2004/08/xop/include"
+RS = "urn:oasis:names:tc:ebxml-regrep:xsd:rs:3.0"
+SUCCESS = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Success"
+APPROVED = "('urn:oasis:names:tc:ebxml-regrep:StatusType:Approved')"
+DEPRECATED = "('urn:oasis:names:tc:ebxml-regrep:StatusType:Deprecated')"
+
+PROVIDE = "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b"
+RETRIEVE = "urn:ihe:iti:2007:RetrieveDocumentSet"
+RETRIEVE_IMAGES = "urn:ihe:rad:2009:RetrieveImagingDocumentSet"
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A SOAP answer: the one child of its Body, and its MIME parts by Content-ID."""
+
+    body: etree._Element
+    parts: Mapping[str, bytes]
+
+    @property
+    def status(self) -> str:
+        """The status of the RegistryResponse in it."""
+        found = self.body if self.body.tag == f"{{{RS}}}RegistryResponse" else self.body.find(f"{{{RS}}}RegistryResponse")
+        assert found is not None, etree.tostring(self.body)
+        return str(found.get("status"))
+
+    @property
+    def documents(self) -> dict[str, bytes]:
+        """The documents of a RetrieveDocumentSetResponse by their uniqueId."""
+        found = {}
+        for item in self.body.iterchildren(f"{{{XDSB}}}DocumentResponse"):
+            include = item.find(f"{{{XDSB}}}Document/{{{XOP}}}Include")
+            assert include is not None, "the document is not a MIME part"
+            href = str(include.get("href"))
+            assert href.startswith("cid:")
+            found[str(item.findtext(f"{{{XDSB}}}DocumentUniqueId"))] = self.parts[href[4:]]
+        return found
+
+
+def envelope(address: str, action: str, body: str) -> str:
+    """A SOAP 1.2 message as a partner writes it."""
+    return (
+        f'<soap:Envelope xmlns:soap="{SOAP}" xmlns:a="{ADDRESSING}"><soap:Header>'
+        f'<a:Action soap:mustUnderstand="1">{action}</a:Action>'
+        f"<a:MessageID>urn:uuid:5f1c1a2e-0000-4000-8000-{next(_numbers):012x}</a:MessageID>"
+        f"<a:ReplyTo><a:Address>{ADDRESSING}/anonymous</a:Address></a:ReplyTo>"
+        f'<a:To soap:mustUnderstand="1">{address}</a:To>'
+        f"</soap:Header><soap:Body>{body}</soap:Body></soap:Envelope>"
+    )
+
+
+def write_package(address: str, action: str, body: str, parts: Mapping[str, tuple[str, bytes]]) -> tuple[str, bytes]:
+    """Content-Type and octets of an MTOM message; `parts` are (media type, content) by Content-ID."""
+    boundary = f"MIMEBoundary_{next(_numbers):08d}"
+    start = "root.message@partner.example"
+    lines = [
+        f'--{boundary}\r\nContent-Type: application/xop+xml; charset=UTF-8; type="application/soap+xml"\r\n'
+        f"Content-Transfer-Encoding: binary\r\nContent-ID: <{start}>\r\n\r\n{envelope(address, action, body)}".encode()
+    ]
+    for content_id, (media_type, content) in parts.items():
+        header = f"Content-Type: {media_type}\r\nContent-Transfer-Encoding: binary\r\nContent-ID: <{content_id}>"
+        lines.append(f"--{boundary}\r\n{header}\r\n\r\n".encode() + content)
+    lines.append(f"--{boundary}--\r\n".encode())
+    content_type = (
+        f'multipart/related; boundary="{boundary}"; type="application/xop+xml"; start="<{start}>";'
+        f' start-info="application/soap+xml"; action="{action}"'
+    )
+    return content_type, b"\r\n".join(lines)
+
+
+def post_mtom(
+    address: str, action: str, body: str, parts: Mapping[str, tuple[str, bytes]] | None = None, timeout: float = 60
+) -> Answer:
+    """Send an MTOM message by httpx and take the answer, which must be one too, apart."""
+    content_type, octets = write_package(address, action, body, parts or {})
+    response = httpx.post(address, content=octets, headers={"Content-Type": content_type}, timeout=timeout)
+    assert response.status_code == 200, response.text[:1000]
+    return read_answer(response)
+
+
+def read_answer(response: httpx.Response) -> Answer:
+    """The answer in an MTOM package."""
+    header = Message()
+    header["Content-Type"] = response.headers["Content-Type"]
+    assert header.get_content_type() == "multipart/related"
+    parts = read_multipart(str(header.get_param("boundary")), response.content)
+    contents = {fields["content-id"].strip("<>"): content for fields, content in parts if "content-id" in fields}
+    root = etree.fromstring(contents.pop(str(header.get_param("start")).strip("<>")))
+    body = root.find(f"{{{SOAP}}}Body")
+    assert body is not None
+    return Answer(body[0], contents)
+
+
+def read_multipart(boundary: str, content: bytes) -> list[tuple[dict[str, str], bytes]]:
+    """Header fields and content of each part, as python-multipart understands them."""
+    parts: list[tuple[dict[str, str], bytes]] = []
+    text: dict[str, bytes] = {"name": b"", "value": b""}
+    data: list[bytes] = []
+
+    def collect(kind: str, octets: bytes, start: int, end: int) -> None:
+        text[kind] += octets[start:end]
+
+    def end_of_field() -> None:
+        parts[-1][0][text["name"].decode().lower()] = text["value"].decode()
+        text.update(name=b"", value=b"")
+
+    def begin() -> None:
+        parts.append(({}, b""))
+        data.clear()
+
+    def end() -> None:
+        parts[-1] = (parts[-1][0], b"".join(data))
+
+    parser = MultipartParser(
+        boundary,
+        {
+            "on_part_begin": begin,
+            "on_header_field": lambda octets, first, last: collect("name", octets, first, last),
+            "on_header_value": lambda octets, first, last: collect("value", octets, first, last),
+            "on_header_end": end_of_field,
+            "on_part_data": lambda octets, first, last: data.append(octets[first:last]),
+            "on_part_end": end,
+        },
+    )
+    parser.write(content.lstrip(b"\r\n"))
+    parser.finalize()
+    return parts
+
+
+def retrieve(server: RunningServer, repository: str, *unique_ids: str) -> dict[str, bytes]:
+    """ITI-43 for these documents, all of which must be there."""
+    requests = "".join(
+        f"<x:DocumentRequest><x:RepositoryUniqueId>{repository}</x:RepositoryUniqueId>"
+        f"<x:DocumentUniqueId>{unique_id}</x:DocumentUniqueId></x:DocumentRequest>"
+        for unique_id in unique_ids
+    )
+    body = f'<x:RetrieveDocumentSetRequest xmlns:x="{XDSB}">{requests}</x:RetrieveDocumentSetRequest>'
+    answer = post_mtom(f"{server.http}/services/repository", RETRIEVE, body)
+    assert answer.status == SUCCESS, etree.tostring(answer.body)
+    return answer.documents
+
+
+def ask(
+    server: RunningServer, query: str, return_type: str = ReturnType.LEAF_CLASS, /, **slots: str | Sequence[str]
+) -> iti18.QueryResult:
+    """ITI-18; slots by their names without `$`. The status must be Success."""
+    given = tuple((name, (values,) if isinstance(values, str) else tuple(values)) for name, values in slots.items())
+    result = iti18.send(RawQuery(query, return_type, given), endpoint=f"{server.http}/services/registry")
+    assert result.response.status is Status.SUCCESS, result.response
+    return result
+
+
+def entries(objects: Sequence[RegistryObject]) -> list[DocumentEntry]:
+    """The DocumentEntries among objects."""
+    return [item for item in objects if isinstance(item, DocumentEntry)]
+
+
+def mllp(server: RunningServer, *segments: str, encoding: str = "utf-8") -> list[list[str]]:
+    """Send one HL7 v2 message and return the segments of its answer, split into fields (`answer[1][1]` is MSA-1)."""
+    host, _, port = server.mllp.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(b"\x0b" + "\r".join((*segments, "")).encode(encoding) + b"\x1c\x0d")
+        received = b""
+        while not received.endswith(b"\x1c\x0d"):
+            data = connection.recv(65536)
+            assert data, "the connection was closed before the answer"
+            received += data
+    assert received.startswith(b"\x0b")
+    return [segment.split("|") for segment in received[1:-2].decode(encoding).split("\r") if segment]
+
+
+def feed(server: RunningServer, cx: str, event: str = "A01", name: str = "Doe^Jane", more: str = "||19700101|F") -> None:
+    """ITI-8 with one identifier, by a source of its own; must be accepted."""
+    number = next(_numbers)
+    answer = mllp(
+        server,
+        f"MSH|^~\\&|ADT|PARTNER|PIX|XDS|20260301120000||ADT^{event}|PARTNER{number}|P|2.3.1",
+        f"EVN|{event}|20260301120000",
+        f"PID|||{cx}||{name}{more}",
+        "PV1||O",
+    )
+    assert answer[1][1] == "AA", answer
+
+
+def tool(name: str) -> str:
+    """The path of a program of another maker; without it the test is skipped, and fails in CI."""
+    path = shutil.which(name)
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{name} is absent, and CI must not skip")
+        pytest.skip(f"NEEDS dcmtk: {name} is not installed")
+    return path
+
+
+def storescu(server: RunningServer, *images: Path, calling: str = "MODALITY") -> None:
+    """Send images by dcmtk's storescu."""
+    title, host, port = server.dicom
+    command = [tool("storescu"), "-aet", calling, "-aec", title, host, str(port), *map(str, images)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
