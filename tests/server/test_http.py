@@ -198,14 +198,11 @@ def test_a_chunked_body_beyond_its_limit(port: int) -> None:
     assert ask(port, "POST", "/files", iter([bytes(2000), bytes(2000)]))[0] == 413
 
 
-def test_the_log_shows_the_first_part_of_a_path_only(port: int) -> None:
-    with capture_logs() as logs:
+def test_the_log_shows_the_first_part_of_a_path_only(tmp_path: Path) -> None:
+    with capture_logs() as logs, running(tmp_path, Echo()) as port:
         ask(port, "GET", "/patients/DOE?name=JANE")
         ask(port, "GET", "/files/DOE?name=JANE")
-        until = time.monotonic() + 5
-        while len(logs) < 2 and time.monotonic() < until:
-            time.sleep(0.005)
-    assert [entry["path"] for entry in logs] == ["/patients", "/files"]
+    assert sorted(entry["path"] for entry in logs) == ["/files", "/patients"]
     assert "DOE" not in str(logs)
     assert "JANE" not in str(logs)
 

@@ -13,8 +13,8 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from cheroot.server import HTTPConnection, HTTPRequest
@@ -26,6 +26,7 @@ from xds.server.limits import Limits
 _BUFFER = 64 << 10
 _DRAIN = 64 << 10
 _LINGER_SECONDS = 2.0
+_HURRY_SECONDS = 0.2
 _MAX_HEADERS = 100
 _MAX_LINE = 4 << 10
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
@@ -117,6 +118,16 @@ class SocketReader:
                 break
         return b"".join(parts)
 
+    @contextmanager
+    def hurrying(self) -> Iterator[None]:
+        """Within this, only what is already on its way is worth waiting for."""
+        patience = self._socket.gettimeout()
+        self._socket.settimeout(_HURRY_SECONDS)
+        try:
+            yield
+        finally:
+            self._socket.settimeout(patience)
+
     def close(self) -> None:
         """The socket is closed by its connection."""
         self.closed = True
@@ -151,17 +162,25 @@ class Body:
         self._left = length or 0
         self._is_awaited = is_awaited
         self._in_chunks = False
+        self._is_broken = False
         self.is_finished = length == 0
 
     def read(self, size: int = -1) -> bytes:
         """At most `size` octets, none at the end; everything when negative.
 
-        Errors: ValueError for broken framing, EOFError when the client goes away, OSError of the socket.
+        Errors: ValueError for broken framing, OSError when the client goes away or is too slow.
         """
         if size < 0:
             return b"".join(iter(lambda: self.read(_BUFFER), b""))
         if self.is_finished or size == 0:
             return b""
+        try:
+            return self._read(size)
+        except (OSError, ValueError):
+            self._is_broken = True
+            raise
+
+    def _read(self, size: int) -> bytes:
         if self._is_awaited:
             self._is_awaited = False
             self._writer.write(_CONTINUE)
@@ -196,17 +215,13 @@ class Body:
         raise ValueError("the trailer of a chunked body is malformed")
 
     def drain(self) -> bool:
-        """Read what little is left, so that the connection can be kept. False: there is too much, or it is broken."""
-        if self._is_awaited:
+        """Read what little is left and already on its way, so that the connection can be kept. False: it cannot."""
+        if self._is_awaited or self._is_broken:
             return False
         allowance = _DRAIN
-        try:
-            while not self.is_finished and allowance > 0:
-                if not self._is_chunked and self._left > allowance:
-                    return False
+        with suppress(OSError, ValueError), self._reader.hurrying():
+            while not self.is_finished and allowance > 0 and (self._is_chunked or self._left <= allowance):
                 allowance -= len(self.read(allowance))
-        except (OSError, ValueError):
-            return False
         return self.is_finished
 
 

@@ -110,6 +110,7 @@ class _Exchange:
     refusal: SoapFault | None = None
     message_id: str | None = None
     addressing: Addressing | None = None
+    headers: tuple[etree._Element, ...] = ()
     operation: _Operation | None = None
     reply: SoapReply | None = None
     fault: SoapFault | None = None
@@ -119,7 +120,7 @@ class _Exchange:
         assert self.operation is not None
         assert self.addressing is not None
         module = self.operation.module
-        request = SoapRequest(body, self.addressing, self.parts)
+        request = SoapRequest(body, self.addressing, self.parts, self.headers)
         try:
             reply = module.respond(request, self.domain, replace(self.caller, reply_to=self.addressing.reply_to))
         except SoapFault:
@@ -169,7 +170,7 @@ class _IheSoap12(Soap12):  # type: ignore[misc]
         exchange: _Exchange = ctx.transport.req_env[_EXCHANGE]
         exchange.message_id = message_id_of(ctx.in_document)
         try:
-            addressing, body, headers = read_envelope(ctx.in_document)
+            addressing, body, exchange.headers = read_envelope(ctx.in_document)
             require_anonymous(addressing)
             exchange.addressing = addressing
             exchange.operation = operation = exchange.operations.get(addressing.action)
@@ -178,7 +179,7 @@ class _IheSoap12(Soap12):  # type: ignore[misc]
             _check_body(body, operation.module.TRANSACTION)
         except SoapFault as fault:
             raise _SpyneFault(fault) from None
-        ctx.in_header_doc = list(headers)
+        ctx.in_header_doc = list(exchange.headers)
         ctx.in_body_doc = body
         ctx.method_request_string = f"{{{_NAMESPACE}}}{operation.name}"
 

@@ -64,11 +64,12 @@ class SentPart:
 
 @dataclass(frozen=True, slots=True)
 class SoapRequest:
-    """What a transaction receives: the one child of the Body, with the headers and parts around it."""
+    """What a transaction receives: the one child of the Body, with the parts and every header block meant for us."""
 
     body: etree._Element
     addressing: Addressing
     parts: Mapping[str, ReceivedPart] = field(default_factory=dict)
+    headers: tuple[etree._Element, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
