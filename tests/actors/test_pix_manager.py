@@ -153,6 +153,10 @@ class TestFeed:
         assert region.others(B1, HOSPITAL_A) == ["1"]
         assert region.others(B1, HOSPITAL_C) == ["1"]
 
+    def test_one_identifier_may_be_stated_twice(self, region: Region) -> None:
+        assert region.feed(at(HOSPITAL_A, "1", "PI"), at(HOSPITAL_A, "1", "MR"), at(AssigningAuthority("HOSP_A"), "1")) == ()
+        assert region.others(region.affinity(A1), HOSPITAL_A) == ["1"]
+
     def test_a_source_may_join_two_records_of_its_own(self, region: Region) -> None:
         region.feed(A1, demographics=NOBODY)
         region.feed(A2, demographics=NOBODY)

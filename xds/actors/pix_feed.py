@@ -64,7 +64,9 @@ class FeedTransaction:
         return self._patients.add_domain(authority).domain_key
 
     def _upsert(self, feed: IdentityFeed) -> int:
-        entries = [(self._domain_key(item.authority), item) for item in feed.identifiers]
+        named = [((self._domain_key(item.authority), item.value), item) for item in feed.identifiers]
+        # One identifier may stand there twice, under another name of its authority or with another type.
+        entries = [(key[0], item) for key, item in dict(reversed(named)).items()][::-1]
         own = [entry for entry in entries if not linkage.is_national(entry[1])] or entries
         known = {entry: self._patients.identity(entry[0], entry[1].value) for entry in entries}
         persons = [self._patients.surviving(identity).person_key for entry in own if (identity := known[entry])]
@@ -91,7 +93,7 @@ class FeedTransaction:
         self._patients.state(person, StatedDemographics(feed.source, demographics), search, keys, self._now)
 
     def _merge(self, feed: IdentityFeed) -> None:
-        pairs, problems = _pairs(feed)
+        pairs, problems = self._pairs(feed)
         for number, old, new in pairs:
             text = self._obstacle(old, new)
             if text:
@@ -103,6 +105,21 @@ class FeedTransaction:
         self._upsert(replace(feed, kind=FeedKind.REVISE, identifiers=surviving, subsumed=()))
         for _, old, new in pairs:
             self._replace(old, new)
+
+    def _pairs(self, feed: IdentityFeed) -> tuple[list[tuple[int, PatientIdentifier, PatientIdentifier]], list[IdentityProblem]]:
+        """Each prior identifier with the surviving one of its authority, and those that have none."""
+        by_domain: dict[int, PatientIdentifier] = {}
+        for item in feed.identifiers:
+            by_domain.setdefault(self._domain_key(item.authority), item)
+        pairs, problems = [], []
+        for number, old in enumerate(feed.subsumed, 1):
+            new = by_domain.get(self._domain_key(old.authority))
+            if new:
+                pairs.append((number, old, new))
+            else:
+                text = "the surviving patient has no identifier of the prior identifier's assigning authority"
+                problems.append(IdentityProblem(IdentityProblemKind.INVALID, "subsumed", text, number, 4))
+        return pairs, problems
 
     def _obstacle(self, old: PatientIdentifier, new: PatientIdentifier) -> str | None:
         """Why one identifier cannot be merged into the other.
@@ -143,19 +160,3 @@ class FeedTransaction:
         self._clusters.link(prior.person_key, survivor.person_key, LinkReason.MERGED)
         self._clusters.relink(survivor.person_key)
         self._clusters.regroup([survivor.person_key])
-
-
-def _pairs(feed: IdentityFeed) -> tuple[list[tuple[int, PatientIdentifier, PatientIdentifier]], list[IdentityProblem]]:
-    """Each prior identifier with the surviving one of its authority, and those that have none."""
-    by_authority: dict[AssigningAuthority, PatientIdentifier] = {}
-    for item in feed.identifiers:
-        by_authority.setdefault(item.authority, item)
-    pairs, problems = [], []
-    for number, old in enumerate(feed.subsumed, 1):
-        new = by_authority.get(old.authority)
-        if new:
-            pairs.append((number, old, new))
-        else:
-            text = "the surviving patient has no identifier of the prior identifier's assigning authority"
-            problems.append(IdentityProblem(IdentityProblemKind.INVALID, "subsumed", text, number, 4))
-    return pairs, problems

@@ -1,0 +1,343 @@
+"""The MLLP server: frames, limits, dispatch.
+
+Spec: HL7 Minimal Lower Layer Protocol; ITI TF-2 C.2.1, C.2.3.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.identity import IDENTITY
+from xds.actors.domain import Domain
+from xds.model.caller import Caller
+from xds.server.mllp import MllpServer
+from xds.transactions.mllp_client import address, send_mllp
+from xds.transactions.transaction import Transaction, Wire
+from xds.wire import hl7v2
+from xds.wire.hl7v2 import Message
+from xds.wire.hl7v2_answers import Acknowledgement, new_control_id, write_ack
+
+PKI = Path(__file__).parent / "pki"
+NOW = datetime(2026, 1, 15, tzinfo=UTC)
+HEAD = "MSH|^~\\&|ADT|HOSP|PIX|REG|20260115||{type}|{control_id}|P|{version}"
+
+
+def message(type_: str = "ADT^A01", control_id: str = "1", version: str = "2.3.1", rest: str = "") -> bytes:
+    return (HEAD.format(type=type_, control_id=control_id, version=version) + "\r" + rest).encode()
+
+
+def framed(data: bytes) -> bytes:
+    return b"\x0b" + data + b"\x1c\r"
+
+
+class Probe(ModuleType):
+    """A transaction that accepts; it fails on demand, waits on demand, and notes who called."""
+
+    TRANSACTION = Transaction(
+        id="PROBE", name="Probe", responder="test", wire=Wire.HL7V2, triggers=("ADT^A01", "ADT^A08", "QBP^Q23")
+    )
+
+    def __init__(self) -> None:
+        super().__init__("probe")
+        self.callers: list[Caller] = []
+        self.entered = threading.Event()
+        self.go_on = threading.Event()
+
+    def respond(self, request: Message, domain: Domain, caller: Caller) -> Message:
+        self.callers.append(caller)
+        if request.event == "A08":
+            self.entered.set()
+            self.go_on.wait(10)
+        if request.get("NTE-3") == "fail":
+            raise RuntimeError("Mrs Lefevre, born 1962")
+        return write_ack(request, Acknowledgement.ACCEPT, now=NOW, control_id=new_control_id())
+
+
+@pytest.fixture
+def probe() -> Probe:
+    return Probe()
+
+
+@pytest.fixture
+def serve(probe: Probe) -> Iterator[Callable[..., int]]:
+    servers = []
+
+    def start(**options: object) -> int:
+        server = MllpServer(Domain(IDENTITY, None, None, None, None), [probe], port=0, **options)
+        servers.append(server)
+        return server.start()
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+class Client:
+    """A connection that reads frames."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), 10)
+        self._received = b""
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def answer(self) -> Message:
+        while b"\x1c\r" not in self._received:
+            data = self.socket.recv(65536)
+            assert data, "the server closed the connection"
+            self._received += data
+        frame, self._received = self._received.split(b"\x1c\r", 1)
+        assert frame[:1] == b"\x0b"
+        return hl7v2.read(frame[1:])
+
+    def is_closed(self) -> bool:
+        try:
+            return self.socket.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def ask(port: int, data: bytes) -> Message:
+    with closing(Client(port)) as client:
+        client.send(framed(data))
+        return client.answer()
+
+
+class TestFrames:
+    def test_a_connection_serves_many_messages(self, serve: Callable[..., int]) -> None:
+        with closing(Client(serve())) as client:
+            for number in range(5):
+                client.send(framed(message(control_id=str(number))))
+                assert client.answer().get("MSA-2") == str(number)
+
+    def test_frames_in_one_segment_are_answered_in_order(self, serve: Callable[..., int]) -> None:
+        with closing(Client(serve())) as client:
+            client.send(b"".join(framed(message(control_id=str(number))) for number in range(200)))
+            assert [client.answer().get("MSA-2") for _ in range(200)] == [str(number) for number in range(200)]
+
+    def test_a_frame_may_come_octet_by_octet(self, serve: Callable[..., int]) -> None:
+        with closing(Client(serve())) as client:
+            client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for octet in framed(message()):
+                client.send(bytes([octet]))
+            assert client.answer().get("MSA-1") == "AA"
+
+    def test_what_stands_between_frames_is_skipped(self, serve: Callable[..., int]) -> None:
+        with closing(Client(serve())) as client:
+            client.send(b"hello\r\n" + framed(message(control_id="a")) + b"\r\n\r\nnoise" + framed(message(control_id="b")))
+            assert [client.answer().get("MSA-2") for _ in range(2)] == ["a", "b"]
+
+    def test_too_much_between_frames_ends_the_connection(self, serve: Callable[..., int]) -> None:
+        with closing(Client(serve(max_garbage=100))) as client:
+            client.send(b"GET / HTTP/1.1\r\n" * 20)
+            assert client.is_closed()
+
+    def test_a_frame_that_begins_anew(self, serve: Callable[..., int]) -> None:
+        with closing(Client(serve())) as client:
+            client.send(b"\x0bMSH|^~\\&|half" + framed(message(control_id="whole")))
+            assert client.answer().get("MSA-2") == "whole"
+
+    def test_a_frame_that_ends_without_carriage_return(self, serve: Callable[..., int]) -> None:
+        with closing(Client(serve())) as client:
+            client.send(framed(message(control_id="a"))[:-1])
+            assert client.answer().get("MSA-2") == "a"
+            client.send(framed(message(control_id="b"))[:-1])
+            assert client.answer().get("MSA-2") == "b"
+
+    def test_a_message_that_is_too_long_is_rejected_and_the_connection_closed(self, serve: Callable[..., int]) -> None:
+        with closing(Client(serve(max_message=100_000))) as client:
+            client.send(b"\x0b" + message(control_id="long") + b"NTE|||" + b"x" * 200_000)
+            answer = client.answer()
+            assert (answer.get("MSA-1"), answer.get("MSA-2")) == ("AR", "long")
+            assert client.is_closed()
+
+    def test_a_message_at_the_limit_is_taken(self, serve: Callable[..., int]) -> None:
+        data = message(rest="NTE|||")
+        data += b"x" * (100_000 - len(data) - 1)
+        assert ask(serve(max_message=100_000), data).get("MSA-1") == "AA"
+
+    def test_an_idle_connection_is_closed(self, serve: Callable[..., int]) -> None:
+        with closing(Client(serve(idle_seconds=0.2))) as client:
+            client.send(b"\x0bMSH|")
+            assert client.is_closed()
+
+    def test_connections_above_the_limit_are_closed_at_once(self, serve: Callable[..., int]) -> None:
+        port = serve(max_connections=2)
+        held = [Client(port), Client(port)]
+        for client in held:
+            client.send(framed(message()))
+            client.answer()
+        with closing(Client(port)) as refused:
+            assert refused.is_closed()
+        held[0].close()
+        assert any(self._is_served(port) for _ in range(100))
+        held[1].close()
+
+    @staticmethod
+    def _is_served(port: int) -> bool:
+        with closing(Client(port)) as client:
+            try:
+                client.send(framed(message()))
+                return client.socket.recv(1) == b"\x0b"
+            except ConnectionError:
+                return False
+            finally:
+                time.sleep(0.02)
+
+
+class TestStopping:
+    def test_what_is_being_processed_is_answered(self, serve: Callable[..., int], probe: Probe) -> None:
+        server = MllpServer(Domain(IDENTITY, None, None, None, None), [probe], port=0)
+        with closing(Client(server.start())) as client:
+            client.send(framed(message("ADT^A08", "last")))
+            assert probe.entered.wait(10)
+            stopping = threading.Thread(target=server.stop)
+            stopping.start()
+            probe.go_on.set()
+            assert client.answer().get("MSA-2") == "last"
+            stopping.join(10)
+            assert not stopping.is_alive()
+            assert client.is_closed()
+
+    def test_idle_connections_do_not_hold_it_up(self, probe: Probe) -> None:
+        server = MllpServer(Domain(IDENTITY, None, None, None, None), [probe], port=0)
+        with closing(Client(server.start())) as client:
+            client.send(framed(message()))
+            client.answer()
+            began = time.monotonic()
+            server.stop()
+            assert time.monotonic() - began < 5
+            assert client.is_closed()
+
+
+class TestTls:
+    @pytest.fixture
+    def contexts(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+        server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=PKI / "ca.pem")
+        server.load_cert_chain(PKI / "server.pem", PKI / "server.key")
+        server.verify_mode = ssl.CERT_REQUIRED
+        client = ssl.create_default_context(cafile=PKI / "ca.pem")
+        client.load_cert_chain(PKI / "client.pem", PKI / "client.key")
+        client.check_hostname = False
+        return server, client
+
+    def test_the_certificate_names_the_caller(
+        self, serve: Callable[..., int], probe: Probe, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+    ) -> None:
+        port = serve(tls=contexts[0])
+        answer = send_mllp(f"mllps://127.0.0.1:{port}", hl7v2.read(message()), tls=contexts[1])
+        assert answer.get("MSA-1") == "AA"
+        (caller,) = probe.callers
+        assert caller.node == "client.example"
+
+    def test_without_certificate_nobody_is_served(
+        self, serve: Callable[..., int], probe: Probe, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+    ) -> None:
+        anonymous = ssl.create_default_context(cafile=PKI / "ca.pem")
+        anonymous.check_hostname = False
+        port = serve(tls=contexts[0])
+        with pytest.raises(OSError):  # noqa: PT011 - which of its children depends on who notices first
+            send_mllp(f"127.0.0.1:{port}", hl7v2.read(message()), tls=anonymous)
+        with closing(Client(port)) as plain:
+            plain.send(framed(message()))
+            # A TLS alert, or the end; in any case no answer.
+            assert plain.is_closed() or b"MSA" not in plain.socket.recv(65536)
+        assert probe.callers == []
+
+    def test_the_last_answer_is_encrypted_too(self, probe: Probe, contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+        server = MllpServer(Domain(IDENTITY, None, None, None, None), [probe], port=0, tls=contexts[0])
+        address = f"mllps://127.0.0.1:{server.start()}"
+        answers: list[Message] = []
+        asking = threading.Thread(
+            target=lambda: answers.append(send_mllp(address, hl7v2.read(message("ADT^A08")), tls=contexts[1]))
+        )
+        asking.start()
+        assert probe.entered.wait(10)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        probe.go_on.set()
+        asking.join(10)
+        stopping.join(10)
+        assert [answer.get("MSA-1") for answer in answers] == ["AA"]
+
+
+class TestClient:
+    @pytest.mark.parametrize("endpoint", ["", "host", "http://host:1", "mllp://host", "host:port"])
+    def test_an_address_that_is_none(self, endpoint: str) -> None:
+        with pytest.raises(ValueError):  # noqa: PT011 - urllib's own message for a wrong port
+            address(endpoint)
+
+    def test_addresses(self) -> None:
+        assert address("pix.example:2575") == ("pix.example", 2575, False)
+        assert address("mllp://[::1]:2575") == ("::1", 2575, False)
+        assert address("mllps://pix.example:2576") == ("pix.example", 2576, True)
+
+    def test_nobody_answers_in_time(self, serve: Callable[..., int], probe: Probe) -> None:
+        port = serve()
+        with pytest.raises(TimeoutError):
+            send_mllp(f"127.0.0.1:{port}", hl7v2.read(message("ADT^A08")), timeout=0.3)
+        probe.go_on.set()
+
+
+class TestDispatch:
+    @pytest.mark.parametrize(
+        ("data", "code", "location", "condition"),
+        [
+            (message("MDM^T01"), "AR", "MSH^1^9^1^1", "200"),
+            (message("ADT^A02"), "AR", "MSH^1^9^1^2", "201"),
+            (message(version="3.1415926"), "AR", "MSH^1^12", "203"),
+            (message().replace(b"|P|", b"|Q|"), "AR", "MSH^1^11", "202"),
+            (message(control_id=""), "AR", "MSH^1^10", "101"),
+            (b"", "AR", "MSH^1", "100"),
+            (b"hello", "AR", "MSH^1", "100"),
+            (message(version="2.3.1||||||ISO IR87"), "AR", "MSH^1^18", "103"),
+            (message(rest="NTE|||fail"), "AE", "", "207"),
+        ],
+    )
+    def test_what_cannot_be_processed(
+        self, serve: Callable[..., int], data: bytes, code: str, location: str, condition: str
+    ) -> None:
+        with capture_logs():
+            answer = ask(serve(), data)
+        assert answer.get("MSA-1") == code
+        assert hl7v2.translate(answer.field("ERR-2"), answer.separators) == location
+        assert answer.get("ERR-3") == condition
+        assert answer.get("ERR-4") == "E"
+
+    def test_a_failure_of_ours_tells_nothing(self, serve: Callable[..., int]) -> None:
+        with capture_logs() as logs:
+            answer = ask(serve(), message(control_id="9", rest="NTE|||fail"))
+        assert answer.get("MSA-2") == "9"
+        assert b"Lefevre" not in hl7v2.write(answer)
+        assert [entry["event"] for entry in logs] == ["mllp.failed"]
+
+    def test_every_fault_of_the_header_is_told(self, serve: Callable[..., int]) -> None:
+        answer = ask(serve(), message("MDM^T01", version="9").replace(b"|P|", b"||"))
+        assert [answer.get("ERR-3", occurrence=number) for number in range(1, 4)] == ["200", "202", "203"]
+
+    def test_the_answer_goes_back_to_the_sender(self, serve: Callable[..., int]) -> None:
+        answer = ask(serve(), message(control_id="42"))
+        fields = [answer.get(f"MSH-{number}") for number in (3, 4, 5, 6)]
+        assert fields == ["PIX", "REG", "ADT", "HOSP"]
+        assert answer.field("MSH-9") == "ACK^A01^ACK"
+        assert (answer.get("MSH-11"), answer.version) == ("P", "2.3.1")
+        assert answer.get("MSH-10") not in ("", "42")
+
+    def test_the_caller_is_the_sending_system(self, serve: Callable[..., int], probe: Probe) -> None:
+        ask(serve(), message())
+        assert probe.callers == [Caller(address="127.0.0.1", node="HOSP|ADT")]
