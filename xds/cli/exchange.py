@@ -74,8 +74,10 @@ def show(answer: Answer, wanted: Form) -> None:
         print(json.dumps(answer.facts, ensure_ascii=False, indent=2))
     elif wanted is Form.WIRE:
         print(answer.wire())
-    else:
+    elif answer.rows:
         print_table(answer.columns, answer.rows)
+    else:
+        print("the answer is empty", file=sys.stderr)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
