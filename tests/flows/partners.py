@@ -19,6 +19,8 @@ from pathlib import Path
 import httpx
 import pytest
 from lxml import etree
+from pydicom.dataset import Dataset
+from pynetdicom import AE
 from python_multipart.multipart import MultipartParser
 
 from tests.running import RunningServer
@@ -84,11 +86,18 @@ def envelope(address: str, action: str, body: str) -> str:
 
 def write_package(address: str, action: str, body: str, parts: Mapping[str, tuple[str, bytes]]) -> tuple[str, bytes]:
     """Content-Type and octets of an MTOM message; `parts` are (media type, content) by Content-ID."""
+    content_type, octets = write_parts(envelope(address, action, body).encode(), parts)
+    return f'{content_type}; action="{action}"', octets
+
+
+def write_parts(root: bytes, parts: Mapping[str, tuple[str, bytes]]) -> tuple[str, bytes]:
+    """Content-Type and octets of an MTOM message with this envelope."""
     boundary = f"MIMEBoundary_{next(_numbers):08d}"
     start = "root.message@partner.example"
     lines = [
         f'--{boundary}\r\nContent-Type: application/xop+xml; charset=UTF-8; type="application/soap+xml"\r\n'
-        f"Content-Transfer-Encoding: binary\r\nContent-ID: <{start}>\r\n\r\n{envelope(address, action, body)}".encode()
+        f"Content-Transfer-Encoding: binary\r\nContent-ID: <{start}>\r\n\r\n".encode()
+        + root
     ]
     for content_id, (media_type, content) in parts.items():
         header = f"Content-Type: {media_type}\r\nContent-Transfer-Encoding: binary\r\nContent-ID: <{content_id}>"
@@ -96,7 +105,7 @@ def write_package(address: str, action: str, body: str, parts: Mapping[str, tupl
     lines.append(f"--{boundary}--\r\n".encode())
     content_type = (
         f'multipart/related; boundary="{boundary}"; type="application/xop+xml"; start="<{start}>";'
-        f' start-info="application/soap+xml"; action="{action}"'
+        f' start-info="application/soap+xml"'
     )
     return content_type, b"\r\n".join(lines)
 
@@ -231,3 +240,16 @@ def storescu(server: RunningServer, *images: Path, calling: str = "MODALITY") ->
     command = [tool("storescu"), "-aet", calling, "-aec", title, host, str(port), *map(str, images)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def store(server: RunningServer, *datasets: Dataset, calling: str = "MODALITY") -> None:
+    """Send images by pynetdicom."""
+    title, host, port = server.dicom
+    unit = AE(ae_title=calling)
+    for dataset in datasets:
+        unit.add_requested_context(dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID)
+    association = unit.associate(host, port, ae_title=title)
+    assert association.is_established
+    statuses = [association.send_c_store(dataset).Status for dataset in datasets]
+    association.release()
+    assert statuses == [0x0000] * len(datasets)
