@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
+import re
 import sys
 import tempfile
 import time
@@ -27,6 +28,7 @@ REPOSITORY = "1.2.250.1.71.4.9.1"
 REGISTRY_PATH = "/services/registry"
 REPOSITORY_PATH = "/services/repository"
 CLIENTS = (1, 8)
+_DOCUMENT_UNIQUE_ID = re.compile(rb'value="(2\.25\.77[0-9]+\.1)"')
 SETTINGS = {
     "DOMAIN__ASSIGNING_AUTHORITY": AUTHORITY,
     "DOMAIN__REPOSITORY_UNIQUE_ID": REPOSITORY,
@@ -74,8 +76,9 @@ def provisions(size: int, sent: list[str]) -> load.Source:
 
     def source() -> bytes:
         root = messages.unique(template, next(patients))
-        at = root.index(b'value="2.25.77') + len(b'value="')
-        sent.append(root[at : root.index(b'"', at)].decode())
+        found = _DOCUMENT_UNIQUE_ID.search(root)
+        assert found is not None
+        sent.append(found[1].decode())
         return messages.mtom(REPOSITORY_PATH, root, sent[-1].encode() + content[len(sent[-1]) :])
 
     return source
