@@ -1,0 +1,171 @@
+"""Feeds and PIX queries in HL7 v2, as values.
+
+Spec: ITI TF-2 3.8.4.1.2, 3.8.4.2.2, 3.9.4.1.2.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier
+from xds.model.patient import Address, Demographics, FeedKind, IdentityFeed, IdentityProblem, IdentityProblemKind, PersonName
+from xds.wire import hl7v2
+from xds.wire.hl7v2 import Condition, Fault, Location, Message
+from xds.wire.hl7v2_answers import Acknowledgement, read_acknowledgement, write_ack
+from xds.wire.hl7v2_identity import PixQuery, fault_of, read_feed, read_pix_query, write_feed, write_pix_query
+
+NOW = datetime(2026, 1, 15, 10, tzinfo=UTC)
+#: What a value may be: not blank at its ends, and not HL7's sign for deletion.
+WORD = (
+    st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=12)
+    .map(str.strip)
+    .filter(lambda text: text not in ("", '""'))
+)
+MAYBE = st.one_of(st.just(""), WORD)
+AUTHORITY = st.builds(
+    AssigningAuthority, namespace=st.one_of(st.none(), WORD), oid=st.sampled_from(["1.2.3", "2.25.99", "1.2.250.1.71"])
+)
+IDENTIFIER = st.builds(PatientIdentifier, value=WORD, authority=AUTHORITY, type_code=st.one_of(st.none(), st.just("PI")))
+DATE = st.dates(min_value=datetime(1900, 1, 2).date()).map(lambda date: date.strftime("%Y%m%d").zfill(8))
+DEMOGRAPHICS = st.builds(
+    Demographics,
+    names=st.lists(
+        st.builds(PersonName, family=WORD, given=MAYBE, further_given=MAYBE, suffix=MAYBE, prefix=MAYBE, use=st.just("L")),
+        max_size=2,
+    ).map(tuple),
+    birth_date=st.one_of(st.none(), DATE),
+    sex=st.one_of(st.none(), st.sampled_from("FMOUAN")),
+    addresses=st.lists(
+        st.builds(Address, street=MAYBE, other=MAYBE, city=WORD, state=MAYBE, postal_code=MAYBE, country=MAYBE), max_size=2
+    ).map(tuple),
+    telephones=st.lists(WORD, max_size=2).map(tuple),
+    mother_maiden_name=st.one_of(st.none(), WORD),
+    national_identifiers=st.lists(IDENTIFIER, max_size=1).map(tuple),
+    multiple_birth=st.one_of(st.none(), st.booleans()),
+    birth_order=st.one_of(st.none(), st.integers(1, 9)),
+    deceased=st.one_of(st.none(), st.booleans()),
+)
+FEED = st.builds(
+    IdentityFeed,
+    kind=st.sampled_from(FeedKind),
+    source=st.just("HOSP|ADT"),
+    destination=st.just("REGION|XDS"),
+    message_id=WORD,
+    identifiers=st.lists(IDENTIFIER, min_size=1, max_size=3).map(tuple),
+    demographics=DEMOGRAPHICS,
+    subsumed=st.lists(IDENTIFIER, min_size=1, max_size=1).map(tuple),
+)
+
+
+def feed(pid: str, event: str = "A01", mrg: str = "") -> IdentityFeed | tuple[Fault, ...]:
+    text = f"MSH|^~\\&|ADT|HOSP|XDS|REGION|20260115||ADT^{event}|1|P|2.3.1\rPID|{pid}\r" + (f"MRG|{mrg}\r" if mrg else "")
+    return read_feed(hl7v2.read(text.encode()))
+
+
+@given(FEED)
+def test_a_feed_survives_the_wire(sent: IdentityFeed) -> None:
+    expected = sent
+    if sent.kind is not FeedKind.MERGE:
+        expected = IdentityFeed(
+            sent.kind, sent.source, sent.message_id, sent.identifiers, sent.demographics, destination=sent.destination
+        )
+    message = hl7v2.read(hl7v2.write(write_feed(sent, now=NOW)))
+    assert read_feed(message) == expected
+
+
+@given(WORD, IDENTIFIER, st.lists(AUTHORITY, max_size=3).map(tuple))
+def test_a_query_survives_the_wire(tag: str, identifier: PatientIdentifier, domains: tuple[AssigningAuthority, ...]) -> None:
+    query = PixQuery(tag, identifier, domains)
+    message = write_pix_query(query, source="A|B", destination="C|D", control_id="1", now=NOW)
+    assert read_pix_query(hl7v2.read(hl7v2.write(message))) == query
+
+
+def test_a_rich_patient() -> None:
+    """Fields as hospitals fill them."""
+    read = feed(
+        '||7^^^HOSP&1.2.3&ISO^PI~""^^^OLD~279035121518989^^^&1.2.250.1.213.1.4.8&ISO^INS||LEFEVRE&&LE^MARIE^ROSE^II^MME^^L~'
+        "DUPONT^MARIE^^^^^M||19620314083000.0000+0100|f|||4 RUE DES LILAS&DES LILAS^BAT B^ORLEANS^^45000^FRA^H||"
+        "0238000000^PRN^PH~^PRN^PH^^33^2^38111111~^NET^Internet^m@example.fr|^WPN^PH^^^712^7670867||||A1^^^HOSP|"
+        "262034500112345^^^NIR|||||Y|2||||20200101|N"
+    )
+    assert isinstance(read, IdentityFeed)
+    assert [item.value for item in read.identifiers] == ["7", "279035121518989"]
+    stated = read.demographics
+    assert stated.names == (
+        PersonName("LEFEVRE", "MARIE", "ROSE", "II", "MME", "L"),
+        PersonName("DUPONT", "MARIE", use="M"),
+    )
+    assert (stated.birth_date, stated.sex, stated.death_time) == ("19620314083000", "F", "20200101")
+    assert stated.addresses == (Address("4 RUE DES LILAS", "BAT B", "ORLEANS", "", "45000", "FRA", "H"),)
+    assert stated.telephones == ("0238000000", "33 2 38111111", "m@example.fr", "712 7670867")
+    assert stated.national_identifiers == (PatientIdentifier("262034500112345", AssigningAuthority("NIR")),)
+    assert (stated.account_number, read.account_number) == (PatientIdentifier("A1", AssigningAuthority("HOSP")), "A1")
+    assert (stated.multiple_birth, stated.birth_order, stated.deceased) == (True, 2, False)
+
+
+def test_deleted_values_are_named() -> None:
+    read = feed('||7^^^HOSP||""||""|""|||""||""', event="A08")
+    assert isinstance(read, IdentityFeed)
+    assert read.deleted == ("names", "birth_date", "sex", "addresses", "telephones")
+    assert read.demographics == Demographics()
+
+
+@pytest.mark.parametrize("text", ["1962", "196203", "19620314", "1962031408", "19620314083000", "19620314083000.12"])
+def test_birth_dates(text: str) -> None:
+    read = feed(f"||7^^^H||X||{text}")
+    assert isinstance(read, IdentityFeed)
+    assert read.demographics.birth_date == text.split(".")[0]
+
+
+@pytest.mark.parametrize("text", ["62", "19621301", "1962-03-14", "14/03/1962", "unknown", "19620230"])
+def test_no_birth_dates(text: str) -> None:
+    assert [fault.condition for fault in feed(f"||7^^^H||X||{text}")] == [Condition.DATA_TYPE]
+
+
+def test_one_pair_a_message() -> None:
+    text = "MSH|^~\\&|ADT|HOSP|XDS|REGION|20260115||ADT^A40|1|P|2.3.1\rPID|||1^^^H\rMRG|2^^^H\rPID|||3^^^H\rMRG|4^^^H\r"
+    assert [str(fault.location) for fault in read_feed(hl7v2.read(text.encode()))] == ["PID^2"]
+
+
+def test_a_problem_is_found_where_its_identifier_stands() -> None:
+    """The second identifier stands in the third repetition."""
+    request = hl7v2.read(b'MSH|^~\\&|ADT|HOSP|XDS|REGION|20260115||ADT^A01|1|P|2.3.1\rPID|||1^^^H~""^^^I~3^^^J\r')
+    problem = IdentityProblem(IdentityProblemKind.UNKNOWN_DOMAIN, "identifiers", "unknown", 2, 4)
+    assert fault_of(problem, request) == Fault(Condition.UNKNOWN_KEY, "unknown", Location("PID", 1, 3, 3, 4))
+
+
+def request(head: str) -> Message:
+    return hl7v2.read(head.encode())
+
+
+def test_acknowledgement_fields() -> None:
+    answer = write_ack(
+        request("MSH|^~\\&|ADT^1.2^ISO|HOSP^^|||20260115||ADT^A01|x\\T\\y|P^T|2.5"),
+        Acknowledgement.ERROR,
+        [Fault(Condition.UNKNOWN_KEY, "a | b", Location("PID", 1, 3, 1, 1)), Fault(Condition.INTERNAL, "down")],
+        now=NOW,
+        control_id="c1",
+    )
+    assert hl7v2.write(answer).decode().split("\r") == [
+        "MSH|^~\\&|XDS|XDS|ADT^1.2^ISO|HOSP|20260115100000+0000||ACK^A01^ACK|c1|P|2.5",
+        "MSA|AE|x\\T\\y",
+        "ERR||PID^1^3^1^1|204^Unknown key identifier^HL70357|E|||a \\F\\ b|a \\F\\ b",
+        "ERR|||207^Application internal error^HL70357|E|||down|down",
+        "",
+    ]
+    read = read_acknowledgement(answer)
+    assert (read.code, read.message_id, read.is_accepted) == ("AE", "x&y", False)
+    assert [(str(fault.location or ""), fault.condition, fault.text) for fault in read.faults] == [
+        ("PID^1^3^1^1", Condition.UNKNOWN_KEY, "a | b"),
+        ("", Condition.INTERNAL, "down"),
+    ]
+
+
+def test_an_acknowledgement_of_an_older_partner() -> None:
+    answer = request("MSH|^~\\&|A|B|C|D|20260115||ACK|1|P|2.3.1\rMSA|AE|7\rERR|PID^1^3^204&Unknown key&HL70357\r")
+    (fault,) = read_acknowledgement(answer).faults
+    assert (fault.condition, fault.text, fault.location) == (Condition.UNKNOWN_KEY, "Unknown key", None)
