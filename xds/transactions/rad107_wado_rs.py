@@ -124,6 +124,6 @@ def _finish(
     return lambda complete: source.finish(sent, complete, caller, WADO_RS)
 
 
-def _plain(status: int, text: str, *headers: tuple[str, str]) -> HttpReply:
+def _plain(status: int, text: str) -> HttpReply:
     body = f"{text}\n".encode()
-    return HttpReply(status, (("Content-Type", "text/plain; charset=utf-8"), *headers), (body,), len(body))
+    return HttpReply(status, (("Content-Type", "text/plain; charset=utf-8"),), (body,), len(body))

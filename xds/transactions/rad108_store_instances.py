@@ -6,8 +6,6 @@ Spec: RAD TF-2 4.108; DICOM PS3.18 10.5. `POST /dicomweb/studies[/{study}]` with
 Errors: 200 when every object is stored, 202 when some are, 409 when none is; Failure Reason 0xC000 for what is no DICOM object,
 0xA900 for one of another study, 0xC001 for another patient in the study; 400 for a broken multipart message, 406 when the sender
 takes no JSON, 415 for another media type.
-
-`/dicomweb` belongs to RAD-107, which hands over what is a POST.
 """
 
 from __future__ import annotations

@@ -23,7 +23,12 @@ from xds.wire.dicomweb import DICOM, read_accept
 from xds.wire.http import HttpReply, HttpRequest
 
 TRANSACTION = Transaction(
-    id="RAD-55", name="WADO Retrieve", responder="Imaging Document Source", wire=Wire.HTTP, path="/wado", methods=("GET", "HEAD")
+    id="RAD-55",
+    name="WADO Retrieve",
+    responder="Imaging Document Source",
+    wire=Wire.HTTP,
+    path="/wado",
+    methods=("GET", "HEAD"),
 )
 
 _UIDS = ("studyUID", "seriesUID", "objectUID")
@@ -77,6 +82,6 @@ def _problems(parameters: Mapping[str, tuple[str, ...]]) -> list[str]:
     return problems
 
 
-def _refusal(status: int, text: str, *headers: tuple[str, str]) -> HttpReply:
+def _refusal(status: int, text: str) -> HttpReply:
     body = f"{text}\n".encode()
-    return HttpReply(status, (("Content-Type", "text/plain; charset=utf-8"), *headers), (body,), len(body))
+    return HttpReply(status, (("Content-Type", "text/plain; charset=utf-8"),), (body,), len(body))

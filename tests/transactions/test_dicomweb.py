@@ -1,0 +1,225 @@
+"""RAD-107 and RAD-108 over HTTP, with dicomweb-client as the independent peer. Spec: DICOM PS3.18 10.4, 10.5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+
+import httpx
+import pydicom
+import pytest
+from dicomweb_client.api import DICOMwebClient
+
+from tests.archive import CONSUMER, image, packaged
+from tests.transactions.imaging_server import ImagingServer, audited, hidden, serving
+from xds.wire.dicomweb import MultipartError, read_multipart
+
+STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
+SERIES = "1.3.6.1.4.1.5962.1.3.1.1.20040119072730.12322"
+CT = "1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322"
+ANY = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImagingServer]:
+    """For tests that change nothing of what is read here."""
+    with serving(tmp_path_factory.mktemp("server")) as started:
+        started.archive.store(packaged("CT_small.dcm"))
+        started.archive.store(image(SOPInstanceUID="1.2.3.2"))
+        started.archive.store(packaged("MR_small_jp2klossless.dcm"))
+        yield started
+
+
+@pytest.fixture
+def client(server: ImagingServer) -> DICOMwebClient:
+    return DICOMwebClient(f"{server.url}/dicomweb")
+
+
+def get(server: ImagingServer, path: str, accept: str | None = None) -> httpx.Response:
+    headers = {"Accept": accept} if accept is not None else {}
+    return httpx.get(f"{server.url}/dicomweb{path}", headers=headers, timeout=20)
+
+
+# ---- RAD-107
+
+
+def test_a_study_by_dicomweb_client(client: DICOMwebClient) -> None:
+    found = client.retrieve_study(STUDY)
+    assert {item.SOPInstanceUID for item in found} == {CT, "1.2.3.2"}
+    assert found[0].PixelData == pydicom.dcmread(BytesIO(packaged("CT_small.dcm"))).PixelData
+
+
+def test_series_instance_and_metadata_by_dicomweb_client(client: DICOMwebClient) -> None:
+    assert len(client.retrieve_series(STUDY, SERIES)) == 2
+    assert client.retrieve_instance(STUDY, SERIES, CT).SOPInstanceUID == CT
+    described = client.retrieve_instance_metadata(STUDY, SERIES, CT)
+    assert described["00100010"]["Value"][0]["Alphabetic"] == "CompressedSamples^CT1"
+    assert "7FE00010" not in described
+    assert len(client.retrieve_study_metadata(STUDY)) == 2
+
+
+def test_every_octet_is_as_stored(server: ImagingServer) -> None:
+    answer = get(server, f"/studies/{STUDY}/series/{SERIES}/instances/{CT}", ANY)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith('multipart/related; type="application/dicom"; boundary=')
+    assert len(answer.content) == int(answer.headers["content-length"])
+    assert packaged("CT_small.dcm") in answer.content
+
+
+def test_a_single_instance_without_multipart(server: ImagingServer) -> None:
+    answer = get(server, f"/studies/{STUDY}/series/{SERIES}/instances/{CT}", "application/dicom")
+    assert answer.content == packaged("CT_small.dcm")
+    assert answer.headers["content-type"] == "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"
+    assert get(server, f"/studies/{STUDY}", "application/dicom").status_code == 406
+
+
+def test_transfer_syntax_negotiation(server: ImagingServer) -> None:
+    stored = pydicom.dcmread(BytesIO(packaged("MR_small_jp2klossless.dcm")), stop_before_pixels=True)
+    path = f"/studies/{stored.StudyInstanceUID}"
+    kind = 'multipart/related; type="application/dicom"'
+    assert get(server, path, ANY).status_code == 200
+    assert get(server, path, f"{kind}; transfer-syntax=1.2.840.10008.1.2.4.90").status_code == 200
+    assert get(server, path, f"{kind}; transfer-syntax=1.2.840.10008.1.2.4.70").status_code == 406
+    assert get(server, path, kind).status_code == 406
+    assert get(server, path).status_code == 200
+    implicit = get(server, f"/studies/{STUDY}", f"{kind}; transfer-syntax=1.2.840.10008.1.2")
+    assert implicit.status_code == 200
+    assert b"transfer-syntax=1.2.840.10008.1.2\r\n" in implicit.content
+
+
+def test_part_of_a_study_is_said_to_be_part(server: ImagingServer) -> None:
+    stored = pydicom.dcmread(BytesIO(packaged("MR_small_jp2klossless.dcm")))
+    plain = pydicom.dcmread(BytesIO(packaged("MR_small.dcm")))
+    plain.StudyInstanceUID = stored.StudyInstanceUID = "1.2.3.60"
+    plain.SOPInstanceUID = plain.file_meta.MediaStorageSOPInstanceUID = "1.2.3.77"
+    for dataset in (plain, stored):
+        written = BytesIO()
+        dataset.save_as(written)
+        server.archive.store(written.getvalue())
+    assert get(server, "/studies/1.2.3.60", 'multipart/related; type="application/dicom"').status_code == 206
+
+
+@pytest.mark.parametrize(
+    "accept", ["image/jpeg", 'multipart/related; type="image/jpeg"', 'multipart/related; type="application/octet-stream"']
+)
+def test_media_types_that_are_not_given(server: ImagingServer, accept: str) -> None:
+    assert get(server, f"/studies/{STUDY}", accept).status_code == 406
+    assert get(server, f"/studies/{STUDY}/metadata", accept).status_code == 406
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/studies",
+        "/studies/1.2.3",
+        f"/studies/{STUDY}/series/1.2.3",
+        f"/studies/{STUDY}/series/{SERIES}/instances/1.2.3",
+        f"/studies/{STUDY}/instances/{CT}",
+        f"/studies/{STUDY}/series/{SERIES}/instances/{CT}/frames/1",
+        "/studies/../../etc/passwd",
+    ],
+)
+def test_what_is_not_there(server: ImagingServer, path: str) -> None:
+    assert get(server, path, ANY).status_code == 404
+
+
+def test_what_the_caller_may_not_see(server: ImagingServer) -> None:
+    with hidden(server, ""):
+        assert get(server, f"/studies/{STUDY}", ANY).status_code == 404
+        assert get(server, f"/studies/{STUDY}/metadata").status_code == 404
+
+
+def test_a_retrieve_is_audited(server: ImagingServer) -> None:
+    for number in (1, 2):
+        server.archive.store(image(SOPInstanceUID=f"1.2.3.70.{number}", StudyInstanceUID="1.2.3.70"))
+    get(server, "/studies/1.2.3.70", ANY)
+    (event,) = audited(server, "RAD-107", "1.2.3.70")
+    assert (event.outcome, event.action) == ("0", "R")
+    assert ("ContainsSOPClass", "1.2.840.10008.5.1.4.1.1.2=2") in event.objects[-1].details
+
+
+# ---- RAD-108
+
+
+def test_objects_stored_by_dicomweb_client(server: ImagingServer, client: DICOMwebClient) -> None:
+    dataset = pydicom.dcmread(BytesIO(packaged("MR_small_RLE.dcm")))
+    dataset.StudyInstanceUID = "1.2.3.50"
+    answer = client.store_instances([dataset])
+    assert answer.RetrieveURL.endswith("/dicomweb/studies/1.2.3.50")
+    (reference,) = answer.ReferencedSOPSequence
+    assert reference.ReferencedSOPInstanceUID == dataset.SOPInstanceUID
+    (back,) = client.retrieve_study("1.2.3.50", media_types=(("application/dicom", "*"),))
+    assert back.PixelData == dataset.PixelData
+
+
+def store(server: ImagingServer, *objects: bytes, path: str = "/studies", **headers: str) -> httpx.Response:
+    body = b"".join(b"--frontier\r\nContent-Type: application/dicom\r\n\r\n" + item + b"\r\n" for item in objects)
+    given = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=frontier'} | headers
+    return httpx.post(f"{server.url}/dicomweb{path}", content=body + b"--frontier--\r\n", headers=given, timeout=20)
+
+
+def test_some_stored_and_some_not(server: ImagingServer) -> None:
+    answer = store(server, image(SOPInstanceUID="1.2.3.9", StudyInstanceUID="1.2.3.51"), b"no object")
+    assert (answer.status_code, answer.headers["content-type"]) == (202, "application/dicom+json")
+    told = answer.json()
+    assert told["00081199"]["Value"][0]["00081155"]["Value"] == ["1.2.3.9"]
+    assert told["00081198"]["Value"][0]["00081197"]["Value"] == [0xC000]
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "reason"),
+    [
+        ({}, "/studies/1.2.3.999", 0xA900),
+        ({"PatientID": "SOMEBODY ELSE", "SOPInstanceUID": "1.2.3.8"}, "/studies", 0xC001),
+        ({"StudyInstanceUID": ""}, "/studies", 0xC000),
+    ],
+)
+def test_none_stored(server: ImagingServer, changes: dict[str, str], path: str, reason: int) -> None:
+    answer = store(server, image(**changes), path=path)
+    assert answer.status_code == 409
+    assert answer.json()["00081198"]["Value"][0]["00081197"]["Value"] == [reason]
+
+
+def test_requests_that_are_no_store(server: ImagingServer) -> None:
+    assert store(server, path="/series").status_code == 404
+    assert store(server, **{"Content-Type": "application/dicom"}).status_code == 415
+    assert store(server, **{"Content-Type": 'multipart/related; type="application/dicom"'}).status_code == 400
+    assert store(server, image(), Accept="application/dicom+xml").status_code == 406
+
+
+@pytest.mark.parametrize("cut", [10, 60, 5_000])
+def test_a_message_that_breaks_off_stores_nothing(server: ImagingServer, cut: int) -> None:
+    body = b"--frontier\r\nContent-Type: application/dicom\r\n\r\n" + image(SOPInstanceUID="1.2.3.10") + b"\r\n--frontier--\r\n"
+    headers = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=frontier'}
+    answer = httpx.post(f"{server.url}/dicomweb/studies", content=body[:cut], headers=headers, timeout=20)
+    assert answer.status_code == 400
+    assert server.archive.source.select(CONSUMER, STUDY, SERIES, "1.2.3.10") is None
+
+
+class Dribble:
+    """A body that arrives a few octets at a time."""
+
+    def __init__(self, octets: bytes, step: int) -> None:
+        self._octets, self._step = octets, step
+
+    def read(self, size: int, /) -> bytes:
+        piece, self._octets = self._octets[: self._step], self._octets[self._step :]
+        return piece
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 1000])
+def test_parts_are_found_wherever_the_body_is_cut(server: ImagingServer, step: int) -> None:
+    contents = [b"", b"\r\n", b"--b", b"\r\n--", b"\r\n--x\r\n", bytes(range(256))]
+    body = b"preamble\r\n" + b"".join(b"--b0\r\nContent-Type: a/b\r\n\r\n" + item + b"\r\n" for item in contents) + b"--b0--"
+    assert parts_of(server, Dribble(body, step)) == contents
+    with pytest.raises(MultipartError):
+        parts_of(server, Dribble(body[:-4], step))
+
+
+def parts_of(server: ImagingServer, body: Dribble) -> list[bytes]:
+    found = []
+    for _, staging in read_multipart(body, "b0", server.archive.blobs.stage):
+        found.append(b"".join(staging.open()))
+        staging.discard()
+    return found

@@ -1,0 +1,114 @@
+"""RAD-55 WADO Retrieve over HTTP. Spec: RAD TF-2 4.55; DICOM PS3.18 9."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+
+import httpx
+import pydicom
+import pytest
+
+from tests.archive import packaged
+from tests.transactions.imaging_server import ImagingServer, audited, hidden, serving
+
+CT = {
+    "requestType": "WADO",
+    "studyUID": "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322",
+    "seriesUID": "1.3.6.1.4.1.5962.1.3.1.1.20040119072730.12322",
+    "objectUID": "1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322",
+    "contentType": "application/dicom",
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImagingServer]:
+    with serving(tmp_path_factory.mktemp("server")) as started:
+        started.archive.store(packaged("CT_small.dcm"))
+        yield started
+
+
+def ask(server: ImagingServer, accept: str = "*/*", **changes: str | None) -> httpx.Response:
+    parameters = {name: value for name, value in (CT | changes).items() if value is not None}
+    return httpx.get(f"{server.url}/wado", params=parameters, headers={"Accept": accept}, timeout=20)
+
+
+def test_the_object_as_it_was_stored(server: ImagingServer) -> None:
+    answer = ask(server)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/dicom")
+    assert answer.content == packaged("CT_small.dcm")
+
+
+def test_head(server: ImagingServer) -> None:
+    answer = httpx.head(f"{server.url}/wado", params=CT, timeout=20)
+    assert (answer.status_code, answer.headers["content-length"]) == (200, str(len(packaged("CT_small.dcm"))))
+
+
+@pytest.mark.parametrize("missing", ["requestType", "studyUID", "seriesUID", "objectUID"])
+def test_a_missing_parameter(server: ImagingServer, missing: str) -> None:
+    answer = ask(server, **{missing: None})
+    assert answer.status_code == 400
+    assert missing in answer.text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"requestType": "WADU"}, {"requestType": ""}, {"anonymize": "yes"}, {"transferSyntax": "explicit"}],
+)
+def test_a_senseless_parameter(server: ImagingServer, changes: dict[str, str | None]) -> None:
+    assert ask(server, **changes).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["studyUID", "seriesUID", "objectUID"])
+@pytest.mark.parametrize("value", ["", "1.2.3", "x' OR 1=1"])
+def test_what_is_not_there(server: ImagingServer, name: str, value: str) -> None:
+    """An empty UID is one that names nothing: 404, as the NIST toolkit expects (ids_2018-4810)."""
+    assert ask(server, **{name: value}).status_code == 404
+
+
+def test_what_the_caller_may_not_see(server: ImagingServer) -> None:
+    with hidden(server, ""):
+        assert ask(server).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("content_type", "accept", "status"),
+    [
+        ("image/jpeg", "*/*", 406),
+        ("image/jpeg,application/dicom", "*/*", 200),
+        (None, "application/dicom", 200),
+        (None, "image/jpeg", 406),
+        (None, "image/jpeg, */*;q=0.1", 200),
+    ],
+)
+def test_content_types(server: ImagingServer, content_type: str | None, accept: str, status: int) -> None:
+    assert ask(server, accept, contentType=content_type).status_code == status
+
+
+def test_transfer_syntaxes(server: ImagingServer) -> None:
+    answer = ask(server, transferSyntax="1.2.840.10008.1.2")
+    assert pydicom.dcmread(BytesIO(answer.content)).file_meta.TransferSyntaxUID == "1.2.840.10008.1.2"
+    assert ask(server, transferSyntax="1.2.840.10008.1.2.4.70").status_code == 406
+
+
+def test_compressed_objects_come_as_they_are_unless_a_syntax_is_asked_for(server: ImagingServer) -> None:
+    octets = packaged("MR_small_jp2klossless.dcm")
+    server.archive.store(octets)
+    stored = pydicom.dcmread(BytesIO(octets), stop_before_pixels=True)
+    place = {"studyUID": stored.StudyInstanceUID, "seriesUID": stored.SeriesInstanceUID, "objectUID": stored.SOPInstanceUID}
+    assert ask(server, **place).content == octets
+    assert ask(server, **place, transferSyntax="1.2.840.10008.1.2.1").status_code == 406
+
+
+def test_other_methods(server: ImagingServer) -> None:
+    assert httpx.post(f"{server.url}/wado", params=CT, timeout=20).status_code == 405
+
+
+def test_both_outcomes_are_audited(server: ImagingServer) -> None:
+    ask(server, objectUID="1.2.3.4.5.6", studyUID="1.2.3.4.5")
+    (refused,) = audited(server, "RAD-55", "1.2.3.4.5")
+    assert refused.outcome == "8"
+    before = len(audited(server, "RAD-55", CT["studyUID"], at_least=0))
+    ask(server)
+    sent = audited(server, "RAD-55", CT["studyUID"], at_least=before + 1)[0]
+    assert (sent.outcome, sent.action, sent.objects[-1].id) == ("0", "R", CT["studyUID"])
