@@ -182,8 +182,8 @@ class DocumentRegistry:
         as_refs = query.return_type is ReturnType.OBJECT_REF
         limit = self._max_results * REFERENCES_PER_OBJECT if as_refs else self._max_results
         with self._database.read() as connection:
-            found = stored_queries.find(connection, self._codes, query, limit)
-            patients = affinity_patients.surviving(connection, {item.patient_key for item in found})
+            answer = stored_queries.find(connection, self._codes, query, limit)
+            found, patients = answer.objects, answer.patients
             if len(found) <= limit:
                 found = self._permitted(connection, found, patients, caller)
         problem = _too_many(found, limit) or _several_patients(query, found, patients)

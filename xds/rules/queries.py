@@ -9,7 +9,7 @@ Spec: ITI TF-2 3.18.4.1.2.3 (coding of values), 3.18.4.1.2.3.7 (parameters), 3.1
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from xds.model.errors import ErrorCode, RegistryError
 from xds.model.identifiers import dtm_number, is_dtm, is_oid, read_cx
@@ -60,21 +60,26 @@ def understand(raw: RawQuery, queries: Mapping[str, QueryDefinition] = STORED_QU
     if definition is None:
         errors.append(RegistryError(ErrorCode.UNKNOWN_STORED_QUERY, f"no stored query has the id '{_shown(raw.id)}'"))
         return errors
+    given: dict[str, list[tuple[str, ...]]] = {}
+    for name, texts in raw.slots:
+        if texts:
+            given.setdefault(name, []).append(texts)
     values: dict[str, tuple[tuple[Value, ...], ...]] = {}
     for parameter in definition.parameters:
-        slots = [texts for name, texts in raw.slots if name == parameter.name]
-        groups, found = _read_parameter(parameter, slots)
-        errors.extend(found)
-        if groups:
-            values[parameter.name] = groups
-    given = {name for name, texts in raw.slots if texts}
+        if parameter.name in given:
+            groups, found = _read_parameter(parameter, given[parameter.name])
+            errors.extend(found)
+            if groups:
+                values[parameter.name] = groups
     errors.extend(_missing_or_conflicting(definition, values, given))
     if errors or return_type is None:
         return errors
     return StoredQuery(definition, return_type, values, raw.home)
 
 
-def _missing_or_conflicting(definition: QueryDefinition, values: Mapping[str, object], given: set[str]) -> list[RegistryError]:
+def _missing_or_conflicting(
+    definition: QueryDefinition, values: Mapping[str, object], given: Container[str]
+) -> list[RegistryError]:
     errors = []
     for parameter in definition.parameters:
         # A status list of which nothing remained counts as missing; other parameters that are given but malformed were reported.

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, insert, select, update
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.store.schema.registry import patient
@@ -36,11 +36,18 @@ def _patient(row: Row[*tuple[Any, ...]]) -> AffinityPatient:
     return AffinityPatient(row[0], PatientIdentifier(row[2], AssigningAuthority(None, row[1])), row[3])
 
 
+_BY_IDENTIFIER = select(*_COLUMNS).where(patient.c.authority == bindparam("authority"), patient.c.value == bindparam("value"))
+_OTHER = patient.alias("other")
+_HAS_SUBSUMED = exists().where(_OTHER.c.surviving_key == patient.c.patient_key)
+_ACTIVE = _BY_IDENTIFIER.where(patient.c.surviving_key.is_(None)).add_columns(_HAS_SUBSUMED)
+_BY_KEY = select(*_COLUMNS).where(patient.c.patient_key == bindparam("patient_key"))
+_SUBSUMED = select(patient.c.patient_key).where(patient.c.surviving_key == bindparam("surviving_key"))
+
+
 def find(connection: Connection, identifier: PatientIdentifier) -> AffinityPatient | None:
     """The patient of that identifier, active or subsumed; None when the feed never announced it."""
     authority, value = identifier.key
-    statement = select(*_COLUMNS).where(patient.c.authority == authority, patient.c.value == value)
-    row = connection.execute(statement).first()
+    row = connection.execute(_BY_IDENTIFIER, {"authority": authority, "value": value}).first()
     return _patient(row) if row else None
 
 
@@ -69,32 +76,30 @@ def merge(connection: Connection, subsumed: PatientIdentifier, surviving: Patien
     return True
 
 
+def find_active(connection: Connection, identifier: PatientIdentifier) -> tuple[AffinityPatient, tuple[int, ...]] | None:
+    """The patient of an identifier that is not subsumed, and the keys of its `chain`. None when there is none."""
+    authority, value = identifier.key
+    row = connection.execute(_ACTIVE, {"authority": authority, "value": value}).first()
+    if row is None:
+        return None
+    found = _patient(row)
+    return found, chain(connection, found.patient_key) if row[-1] else (found.patient_key,)
+
+
 def chain(connection: Connection, patient_key: int) -> tuple[int, ...]:
     """The key itself and those of every patient that was subsumed under it, directly or through others."""
     keys = [patient_key]
-    newest = [patient_key]
-    while newest:
-        rows = connection.execute(select(patient.c.patient_key).where(patient.c.surviving_key.in_(newest)))
-        newest = [row[0] for row in rows]
-        keys.extend(newest)
+    for key in keys:
+        keys.extend(connection.execute(_SUBSUMED, {"surviving_key": key}).scalars())
     return tuple(keys)
 
 
 def surviving(connection: Connection, patient_keys: Iterable[int]) -> dict[int, AffinityPatient]:
     """For each key the patient under whose identifier its documents are answered: itself, or the end of its merges."""
-    wanted = set(patient_keys)
-    known: dict[int, AffinityPatient] = {}
-    missing = set(wanted)
-    while missing:
-        rows = connection.execute(select(*_COLUMNS).where(patient.c.patient_key.in_(missing)))
-        found = [_patient(row) for row in rows]
-        known.update((item.patient_key, item) for item in found)
-        missing = {item.surviving_key for item in found if item.surviving_key is not None} - known.keys()
-    return {key: _end_of_merges(known, key) for key in wanted if key in known}
-
-
-def _end_of_merges(known: dict[int, AffinityPatient], key: int) -> AffinityPatient:
-    found = known[key]
-    while found.surviving_key is not None:
-        found = known[found.surviving_key]
+    found = {}
+    for key in set(patient_keys):
+        row = connection.execute(_BY_KEY, {"patient_key": key}).one()
+        while row.surviving_key is not None:
+            row = connection.execute(_BY_KEY, {"patient_key": row.surviving_key}).one()
+        found[key] = _patient(row)
     return found

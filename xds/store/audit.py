@@ -19,6 +19,9 @@ from xds.store.schema.operations import audit_event
 PATIENT = ("1", "1")
 
 
+_INSERT = insert(audit_event)
+
+
 def append(connection: Connection, event: AuditEvent) -> None:
     """Add an event to the trail."""
     patient = next((item.id for item in event.objects if (item.type_code, item.role) == PATIENT), None)
@@ -28,7 +31,7 @@ def append(connection: Connection, event: AuditEvent) -> None:
         "patient": patient,
         "body": json.dumps(_body(event), ensure_ascii=False, separators=(",", ":")),
     }
-    connection.execute(insert(audit_event), values)
+    connection.execute(_INSERT, values)
 
 
 def find(

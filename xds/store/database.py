@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from sqlite3 import Connection as SqliteConnection
-from typing import Any, TypeVar
+from sqlite3 import Error as SqliteError
+from typing import Any, TypeVar, cast
 
 import structlog
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
@@ -31,6 +33,8 @@ Work = Callable[[Connection], Result]
 #: How many pieces of work one COMMIT carries at most, and how many may wait before callers are held back.
 WORK_PER_COMMIT = 64
 WAITING_WORK = 4096
+#: How long work that nobody waits for may gather before it is committed.
+GATHERING_SECONDS = 0.02
 
 _log = structlog.get_logger()
 
@@ -61,7 +65,12 @@ def _configure(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
         immediate = connection.get_execution_options().get("writing", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        _driver(connection).execute("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _driver(connection: Connection) -> SqliteConnection:
+    """The driver's own connection, for the statements around transactions: they are many, and need nothing of SQLAlchemy."""
+    return cast(SqliteConnection, connection.connection.driver_connection)
 
 
 class _Item:
@@ -153,15 +162,20 @@ class Database:
                 item = self._queue.get()
 
     def _take_waiting(self, first: _Item) -> tuple[list[_Item], _Item | None]:
+        """What one COMMIT is to carry. As long as nobody waits for it, more may gather for a moment."""
         batch = [first]
+        somebody_waits = first.future is not None
+        until = time.monotonic() + GATHERING_SECONDS
         while len(batch) < WORK_PER_COMMIT:
+            remaining = 0.0 if somebody_waits else until - time.monotonic()
             try:
-                item = self._queue.get_nowait()
+                item = self._queue.get(timeout=remaining) if remaining > 0 else self._queue.get_nowait()
             except queue.Empty:
                 break
             if item is None:
                 return batch, None
             batch.append(item)
+            somebody_waits = somebody_waits or item.future is not None
         return batch, _NOTHING_WAITING
 
     def _commit(self, batch: list[_Item]) -> None:
@@ -169,20 +183,22 @@ class Database:
         try:
             with self._writing.begin():
                 outcomes.extend((item, *self._attempt(item.work)) for item in batch)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, SqliteError) as error:
             outcomes = [(item, None, error) for item in batch]
         for item, result, failure in outcomes:
             self._answer(item, result, failure)
 
     def _attempt(self, work: Work[Any]) -> tuple[Any, BaseException | None]:
-        savepoint = self._writing.begin_nested()
+        driver = _driver(self._writing)
+        driver.execute("SAVEPOINT work")
         # Whatever the work raises belongs to its caller, who waits in another thread: it is carried there, not handled here.
         try:
             result = work(self._writing)
         except BaseException as error:
-            savepoint.rollback()
+            driver.execute("ROLLBACK TO work")
+            driver.execute("RELEASE work")
             return None, error
-        savepoint.commit()
+        driver.execute("RELEASE work")
         return result, None
 
     @staticmethod

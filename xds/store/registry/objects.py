@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Row, Select, Table, select
 
@@ -30,8 +29,7 @@ _OWN_COLUMNS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
+class StoredObject(NamedTuple):
     """One registry object as it was found.
 
     `fragment.xml` is empty when only references were asked for; it holds the patientId and the lastUpdateTime of the time of
