@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gc
 import http.client
+import io
 import logging
 import subprocess
 import sys
@@ -20,7 +22,8 @@ from lxml import etree
 from structlog.testing import capture_logs
 
 from tests.server.echo import KEEP, NAMESPACE, SAY, Echo, made, running
-from xds.server.limits import Limits
+from xds.model.caller import Caller
+from xds.server.limits import Limits, RequestBody
 from xds.server.metrics import Metrics
 from xds.server.soap import SoapServices
 from xds.store.blobs.local import LocalBlobStore
@@ -454,6 +457,27 @@ def test_transactions_that_cannot_be_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="two transactions with the action"):
         services(tmp_path, module, module)
     assert services(tmp_path).paths == frozenset()
+
+
+def test_a_disk_that_is_full_is_our_fault(tmp_path: Path) -> None:
+    def full() -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    data, content_type = package(keep(), SentPart("x", "a/b", 1, lambda: iter([b"1"])))
+    modules = [SimpleNamespace(TRANSACTION=KEEP, respond=None)]
+    service = SoapServices(cast(Any, None), modules, stage=full, limits=Limits())
+    environ = {"PATH_INFO": KEEP.path, "CONTENT_TYPE": content_type, "REQUEST_METHOD": "POST", "QUERY_STRING": ""}
+    answer = service.answer(environ, RequestBody(io.BytesIO(data), len(data), len(data)), Caller("192.0.2.1"))
+    root = parse(b"".join(answer.chunks))
+    assert (answer.status, root.findtext("s:Body/s:Fault/s:Code/s:Value", namespaces=NS)) == (500, "s:Receiver")
+    assert "space" not in str(root.findtext("s:Body/s:Fault/s:Reason/s:Text", namespaces=NS))
+    answer.finished(True)
+
+
+def test_a_path_may_have_its_own_limit(tmp_path: Path) -> None:
+    with running(tmp_path, Echo(), limits=Limits(threads=4, uploads=3, bodies={SAY.path or "": 200})) as port:
+        answer = Service(port, Echo(), tmp_path, Metrics()).post(say())
+    assert (answer.status, answer.fault()[0]) == (413, "Sender")
 
 
 def test_the_client_understands_all_this(service: Service) -> None:

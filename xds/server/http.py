@@ -208,7 +208,8 @@ class HttpApplication:
             return self._contract(environ, path)
         if method != "POST":
             return _not_allowed(path, "GET, HEAD, POST")
-        body = self._open_body(environ, visit, self._soap.body_limit(environ.get("CONTENT_TYPE", "")))
+        limit = self._soap.body_limit(environ.get("CONTENT_TYPE", ""))
+        body = self._open_body(environ, visit, min(limit, self._limits.bodies.get(path, limit)))
         if body is None:
             return _busy(path)
         answer = self._soap.answer(environ, body, caller_from_environ(environ))

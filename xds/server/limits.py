@@ -17,8 +17,8 @@ class Limits:
 
     `uploads` is how many requests with a body of `large_body` octets or of unknown length are served at a time: below `threads`,
     so that queries find a thread while every upload crawls. `body` is the limit of a path that has none in `bodies` (path or path
-    prefix -> limit). `envelope` limits a SOAP message without MTOM, `package` one with it, `inline` the documents that an answer
-    without MTOM carries as base64.
+    prefix -> limit). `envelope` limits a SOAP message without MTOM, `package` one with it; the path's limit, if it has one,
+    counts too. `inline` limits the documents that an answer without MTOM carries as base64.
     """
 
     threads: int = 64

@@ -13,7 +13,6 @@ import logging
 import re
 import uuid
 import warnings
-from binascii import b2a_base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -24,14 +23,14 @@ from lxml import etree
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.ports import Staging
-from xds.server import failures
+from xds.server import failures, spyne_shim
 from xds.server.limits import BodyError, Limits, RequestBody
 from xds.transactions.transaction import Transaction
 from xds.wire import mtom
+from xds.wire.inline import SIMPLE, write_inline
 from xds.wire.soap import (
     Addressing,
     ReceivedPart,
-    SentPart,
     SoapFault,
     SoapReply,
     SoapRequest,
@@ -44,6 +43,7 @@ from xds.wire.soap import (
 )
 from xds.wire.xml import XmlError, parse
 
+spyne_shim.install()
 with warnings.catch_warnings():
     # spyne 2.14.0 carries a copy of six and imports cgi: both warn when they are imported, and never again.
     warnings.simplefilter("ignore", ImportWarning)
@@ -57,12 +57,8 @@ with warnings.catch_warnings():
 spyne.const.MIN_GC_INTERVAL = float("inf")
 logging.getLogger("spyne").setLevel(logging.CRITICAL + 1)
 
-SIMPLE = "application/soap+xml; charset=UTF-8"
 _EXCHANGE = "xds.exchange"
 _NAMESPACE = "urn:xds:services"
-_WRITTEN_INCLUDE = re.compile(
-    rb"""<(?:[A-Za-z_][\w.-]*:)?Include\b[^<>]*?\bhref=["']cid:([^"'<>]+)["'][^<>]*?(?:/>|></(?:[A-Za-z_][\w.-]*:)?Include>)"""
-)
 
 
 class SoapTransaction(Protocol):
@@ -299,6 +295,8 @@ class SoapServices:
             self._receive(exchange, environ.get("CONTENT_TYPE", ""), environ.get("HTTP_CONTENT_ENCODING", ""), body)
         except SoapFault as fault:
             exchange.refusal = fault
+        except Exception as error:
+            exchange.refusal = _own_failure(error, None)
         try:
             status, pieces = self._through_spyne(environ, exchange)
             return _packaged(exchange, status, pieces)
@@ -354,7 +352,7 @@ def _packaged(exchange: _Exchange, status: int, pieces: Sequence[bytes]) -> Soap
     if exchange.is_mtom:
         outgoing = mtom.write_package(pieces, parts)
     elif parts:
-        outgoing = _inlined(pieces, parts)
+        outgoing = write_inline(pieces, parts)
     else:
         length = sum(map(len, pieces))
         outgoing = mtom.Outgoing(SIMPLE, length, mtom.together(pieces, length))
@@ -376,33 +374,6 @@ def _packaged(exchange: _Exchange, status: int, pieces: Sequence[bytes]) -> Soap
         transaction=exchange.operation.module.TRANSACTION if exchange.operation is not None else None,
         outcome="ok" if fault is None else "failure" if fault.code == "Receiver" else "fault",
     )
-
-
-def _inlined(pieces: Sequence[bytes], parts: Sequence[SentPart]) -> mtom.Outgoing:
-    """The answer to a request without MTOM: base64 in the place of each `xop:Include`."""
-    by_id = {part.content_id: part for part in parts}
-    envelope = b"".join(pieces)
-    sources: list[bytes | SentPart] = []
-    position = length = 0
-    for match in _WRITTEN_INCLUDE.finditer(envelope):
-        part = by_id[mtom.content_id_of("cid:" + match[1].decode("ascii")) or ""]
-        sources += (envelope[position : match.start()], part)
-        length += match.start() - position + -(-part.size // 3) * 4
-        position = match.end()
-    sources.append(envelope[position:])
-    length += len(envelope) - position
-    chunks = (chunk for source in sources for chunk in ([source] if isinstance(source, bytes) else _base64(source)))
-    return mtom.Outgoing(SIMPLE, length, mtom.together(chunks, length))
-
-
-def _base64(part: SentPart) -> Iterator[bytes]:
-    rest = b""
-    for chunk in mtom.exactly(part):
-        data = rest + chunk
-        whole = len(data) - len(data) % 3
-        yield b2a_base64(data[:whole], newline=False)
-        rest = data[whole:]
-    yield b2a_base64(rest, newline=False)
 
 
 def status_line(status: int) -> str:

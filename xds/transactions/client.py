@@ -21,6 +21,7 @@ from lxml import etree
 from xds.ports import Staging
 from xds.transactions.transaction import Transaction
 from xds.wire import mtom
+from xds.wire.inline import SIMPLE
 from xds.wire.soap import (
     ANONYMOUS,
     Addressing,
@@ -33,7 +34,6 @@ from xds.wire.soap import (
 )
 from xds.wire.xml import XmlError, parse
 
-_SIMPLE = "application/soap+xml; charset=UTF-8"
 _READ = 256 << 10
 
 
@@ -157,7 +157,7 @@ def _outgoing(transaction: Transaction, envelope: Sequence[bytes], parts: Sequen
     if parts:
         raise ValueError(f"{transaction.id} carries no parts")
     length = sum(map(len, envelope))
-    return mtom.Outgoing(f'{_SIMPLE}; action="{transaction.action}"', length, mtom.together(envelope, length))
+    return mtom.Outgoing(f'{SIMPLE}; action="{transaction.action}"', length, mtom.together(envelope, length))
 
 
 def _connection(endpoint: str, timeout: float, context: ssl.SSLContext | None) -> tuple[http.client.HTTPConnection, str]:
