@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.flows.partners import tool
 from tests.running import RunningServer
 from xds import config
 from xds.cli.reference import reference
@@ -70,11 +70,7 @@ def test_readme_names_every_layer() -> None:
 def test_readme_works_as_printed(tmp_path: Path) -> None:
     """Every shell block of the README in one bash, against the demo region on other ports."""
     for program in ("bash", "curl", "storescu", "dcmodify"):
-        if shutil.which(program) is None:
-            message = f"NEEDS {'dcmtk' if program in {'storescu', 'dcmodify'} else program}: {program} is not installed"
-            if os.environ.get("CI"):
-                pytest.fail(message)
-            pytest.skip(message)
+        tool(program)
     blocks = re.findall(r"^```sh\n(.*?)^```$", README.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 7
     with RunningServer(tmp_path / "data", "--demo") as server:

@@ -55,6 +55,7 @@ def iti18(
 
     `xds send iti18 GetDocuments XDSDocumentEntryUniqueId=2.25.123`
     """
+    wanted = exchange.form(as_json, as_xml)
     definition = _definition(query)
     parameters = {name: list(values) for name, values in exchange.pairs(given or ()).items()}
     if patient and local:
@@ -74,7 +75,7 @@ def iti18(
     rows = [_row(item) for item in objects] + [("Reference", "", "", "", "", item) for item in references]
     columns = ("Kind", "Title", "Type", "Created", "Status", "Unique id")
     answer = exchange.Answer(columns, rows, facts, lambda: exchange.pretty(body))
-    exchange.show(answer, exchange.form(as_json, as_xml))
+    exchange.show(answer, wanted)
     exchange.print_problems(response)
     exchange.refuse_failure(response)
 
@@ -93,6 +94,7 @@ def iti42(
 
     `xds send iti42 submission.xml`
     """
+    wanted = exchange.form(as_json, as_xml)
     submission = read_metadata(metadata)
     if dry_run:
         print(exchange.pretty(write_submission(submission)))
@@ -100,7 +102,7 @@ def iti42(
     endpoint = exchange.service(to, iti42_transaction.TRANSACTION)
     with talking(endpoint):
         response = iti42_transaction.send(submission, endpoint=endpoint, timeout=timeout)
-    exchange.show_response(response, exchange.form(as_json, as_xml), done=f"{len(submission.objects())} objects registered")
+    exchange.show_response(response, wanted, done=f"{len(submission.objects())} objects registered")
 
 
 def _definition(query: str) -> QueryDefinition:

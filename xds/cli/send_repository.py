@@ -72,6 +72,7 @@ def iti41(
 
     `xds send iti41 --metadata submission.xml Document01=report.pdf`
     """
+    wanted = exchange.form(as_json, as_xml)
     if metadata is not None:
         submission, documents = _whole(metadata, given)
     elif patient is None:
@@ -94,7 +95,7 @@ def iti41(
     with talking(endpoint):
         response = iti41_transaction.send(submission, documents, endpoint=endpoint, timeout=timeout)
     registered = [entry.unique_id or "" for entry in submission.document_entries]
-    exchange.show_response(response, exchange.form(as_json, as_xml), done="\n".join(registered))
+    exchange.show_response(response, wanted, done="\n".join(registered))
 
 
 def iti43(
@@ -114,6 +115,7 @@ def iti43(
 
     `xds send iti43 2.25.123 --repository 2.999.3 -o /tmp/documents`
     """
+    wanted = exchange.form(as_json, as_xml)
     requests = [DocumentRequest(repository, document, home) for document in documents]
     if dry_run:
         print(exchange.pretty(write_retrieve_request(requests)))
@@ -121,7 +123,7 @@ def iti43(
     endpoint = exchange.service(to, iti43_transaction.TRANSACTION)
     with talking(endpoint):
         answer = iti43_transaction.send(requests, endpoint=endpoint, timeout=timeout)
-    save(answer, output, exchange.form(as_json, as_xml))
+    save(answer, output, wanted)
 
 
 def save(answer: SoapAnswer, output: Path, wanted: exchange.Form) -> None:

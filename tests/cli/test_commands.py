@@ -1,0 +1,155 @@
+"""Commands that need no server: help, settings, manual, messages that are only printed, and wrong usage."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+import xds as package
+from tests.cli.commands import Commands
+from xds.transactions import MODULES
+from xds.wire import hl7v2
+
+PATIENT = "PAT1^^^HOSP_A&1.2.3&ISO"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory without `xds.toml`, and no colours."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.mark.parametrize("command", [(), ("serve",), ("send",), ("send", "iti18"), ("publish",), ("fetch",), ("import", "dicom")])
+def test_help_teaches(xds: Commands, command: tuple[str, ...]) -> None:
+    outcome = xds(*command, "--help")
+    assert outcome.code == 0
+    assert "xds" in outcome.out
+    assert "Examples" in outcome.out or command in {(), ("send",)}
+
+
+def test_version(xds: Commands) -> None:
+    assert xds("--version").out.strip() == f"xds {package.__version__}"
+
+
+def test_transactions_are_listed(xds: Commands) -> None:
+    assert [row[0] for row in xds("transactions").rows] == [module.TRANSACTION.id for module in MODULES]
+    listed = json.loads(xds("transactions", "--json").out)
+    assert {"id": "ITI-18", "path": "/services/registry"}.items() <= next(
+        item for item in listed if item["id"] == "ITI-18"
+    ).items()
+
+
+def test_settings_tell_where_they_come_from(xds: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDS__SERVER__AE_TITLE", "OTHER")
+    monkeypatch.setenv("XDS__DATABASE__URL", "postgresql+psycopg://u:secret@h/d")
+    outcome = xds("config")
+    assert ["server.ae_title", "OTHER", "environment XDS__SERVER__AE_TITLE"] in outcome.rows
+    assert "secret" not in outcome.out
+    assert json.loads(xds("config", "--json").out)["server.host"] == {"value": "127.0.0.1", "source": "default"}
+
+
+def test_a_wrong_setting_is_wrong_usage(xds: Commands, tmp_path: Path) -> None:
+    (tmp_path / "xds.toml").write_text("[server]\nhtpt_port = 1\n")
+    outcome = xds("config")
+    assert outcome.code == 2
+    assert "server.http_port" in outcome.err
+
+
+def test_the_server_does_not_start_without_what_was_configured(xds: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDS__SECURITY__REQUIRE_ASSERTION", "true")
+    outcome = xds("serve")
+    assert outcome.code == 2
+    assert "security.require_assertion" in outcome.err
+
+
+def test_manual(xds: Commands) -> None:
+    assert ["configuration", "Settings"] in xds("docs").rows
+    assert xds("docs", "configuration").out.startswith("# Settings")
+    outcome = xds("docs", "nothing")
+    assert outcome.code == 2
+    assert "configuration" in outcome.err
+
+
+def test_a_query_is_written_as_the_standard_writes_it(xds: Commands) -> None:
+    outcome = xds(
+        "send", "iti18", "find-documents", "--dry-run", "--patient", "P1^^^&1.2.3&ISO", "XDSDocumentEntryClassCode=a^^1.2",
+        "XDSDocumentEntryCreationTimeFrom=2026", "$XDSDocumentEntryStatus=deprecated",
+    )  # fmt: skip
+    root = etree.fromstring(outcome.out)
+    slots = {slot.get("name"): slot.xpath("string(.//*[local-name()='Value'])") for slot in root.iter("{*}Slot")}
+    assert slots == {
+        "$XDSDocumentEntryPatientId": "'P1^^^&1.2.3&ISO'",
+        "$XDSDocumentEntryClassCode": "('a^^1.2')",
+        "$XDSDocumentEntryCreationTimeFrom": "2026",
+        "$XDSDocumentEntryStatus": "('urn:oasis:names:tc:ebxml-regrep:StatusType:Deprecated')",
+    }
+
+
+def test_a_quote_in_a_value_is_doubled(xds: Commands) -> None:
+    outcome = xds("send", "iti18", "GetDocuments", "--dry-run", "XDSDocumentEntryUniqueId=it's")
+    assert "('it''s')" in outcome.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("iti18", "NoSuchQuery"),
+        ("iti18", "FindDocuments", "NoSuchParameter=1"),
+        ("iti18", "FindDocuments", "XDSDocumentEntryClassCode"),
+        ("iti18", "GetDocuments", "--patient", "P1^^^&1.2.3&ISO"),
+        ("iti18", "FindDocuments", "--patient", "P1^^^&1.2.3&ISO", "--to", "ftp://host"),
+        ("iti18", "FindDocuments", "--patient", "P1^^^&1.2.3&ISO", "--json", "--xml"),
+        ("iti41", "absent.pdf", "--patient", "P1^^^&1.2.3&ISO"),
+        ("iti41", "absent.pdf"),
+        ("iti42", "absent.xml"),
+        ("iti08",),
+        ("iti08", "--patient", PATIENT, "--event", "merge"),
+        ("iti09", "--patient", "nobody"),
+        ("iti09", "--patient", PATIENT, "--to", "host"),
+        ("rad08", "absent.dcm"),
+        ("rad107", "--study", "1.2", "--instance", "1.2.3"),
+        ("nothing",),
+    ],
+)
+def test_wrong_usage_is_2_and_one_plain_sentence(xds: Commands, arguments: tuple[str, ...]) -> None:
+    outcome = xds("send", *arguments)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_a_feed_is_an_adt_message(xds: Commands) -> None:
+    outcome = xds(
+        "send", "iti08", "--patient", PATIENT, "--name", "Weber^Léna", "--birth-date", "19900415", "--sex", "F", "--dry-run"
+    )
+    message = hl7v2.read(outcome.out.replace("\n", "\r").encode())
+    assert (message.message_type, message.event) == ("ADT", "A01")
+    assert (message.get("PID-3"), message.get("PID-3.4.2"), message.get("PID-5.2")) == ("PAT1", "1.2.3", "Léna")
+
+
+def test_a_merge_names_both(xds: Commands) -> None:
+    arguments = ("--event", "merge", "--patient", PATIENT, "--subsumed", "PAT2^^^HOSP_A&1.2.3&ISO", "--name", "W", "--dry-run")
+    message = hl7v2.read(xds("send", "iti08", *arguments).out.replace("\n", "\r").encode())
+    assert (message.event, message.get("PID-3"), message.get("MRG-1")) == ("A40", "PAT1", "PAT2")
+
+
+def test_nobody_answers_is_3(xds: Commands) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        for arguments in (
+            ("iti18", "FindDocuments", "--patient", "P1^^^&1.2.3&ISO", "--to", f"http://{address}"),
+            ("iti43", "1.2.3", "--repository", "1.2", "--to", f"http://{address}"),
+            ("iti09", "--patient", PATIENT, "--to", address),
+            ("rad107", "--study", "1.2", "--to", f"http://{address}"),
+        ):
+            outcome = xds("send", *arguments)
+            assert outcome.code == 3, arguments
+            assert address in outcome.err
