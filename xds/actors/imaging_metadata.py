@@ -5,14 +5,14 @@ Spec: RAD TF-2 Table 4.68.4.1.2.3-1 (DocumentEntry), DICOM PS3.16 CID 29 (acquis
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from typing import Final
 
 from xds.model.drafts import DocumentFacts, association, document_entry, submission_set
 from xds.model.identifiers import PatientIdentifier, escape_hl7, is_oid, to_dtm
 from xds.model.imaging import PublishedManifest, Series, Study
-from xds.model.metadata import Author, Code, Submission
+from xds.model.metadata import Author, Code, DocumentEntry, Submission
 from xds.model.vocabulary import (
     CONFIDENTIALITY,
     DCM,
@@ -229,7 +229,7 @@ def submission_of(
     """
     author = Author(None, (escape_hl7(study.institution or defaults.author_institution),), (), (), ())
     facts = DocumentFacts(
-        id=manifest.entry_uuid,
+        id="Document",
         unique_id=manifest.unique_id,
         patient_id=manifest.patient_id,
         source_patient_id=source_patient.to_cx(),
@@ -237,7 +237,7 @@ def submission_of(
         title=_title(study, defaults),
         creation_time=to_dtm(manifest.created.astimezone(UTC)),
         class_code=defaults.class_code,
-        type_code=_type_code(study, defaults),
+        type_code=type_code(study, defaults),
         format_code=FORMAT_CODE,
         facility_type=defaults.facility_type,
         practice_setting=defaults.practice_setting,
@@ -249,7 +249,7 @@ def submission_of(
         source_patient_info=source_patient_info(study, source_patient),
         reference_ids=reference_ids(study, source_patient.authority.oid),
     )
-    entry = document_entry(facts)
+    entry = _identified(document_entry(facts), manifest.entry_uuid)
     package = submission_set(
         symbolic_id="SubmissionSet",
         unique_id=manifest.submission_unique_id,
@@ -260,10 +260,21 @@ def submission_of(
         author=author,
         title=facts.title,
     )
-    links = [association(AssociationType.HAS_MEMBER, package.id, entry.id, original=True)]
+    member = association(AssociationType.HAS_MEMBER, package.id, entry.id, original=True)
+    links = [replace(member, id="Member")]
     if replaces is not None:
-        links.append(association(AssociationType.RPLC, entry.id, replaces))
+        links.append(replace(association(AssociationType.RPLC, entry.id, replaces), id="Replacement"))
     return Submission.of(package, entry, *links)
+
+
+def _identified(entry: DocumentEntry, entry_uuid: str) -> DocumentEntry:
+    """The entry under the entryUUID that the source chose and a later manifest will replace; all other ids stay symbolic."""
+    return replace(
+        entry,
+        id=entry_uuid,
+        classifications=tuple(replace(item, classified_object=entry_uuid) for item in entry.classifications),
+        external_identifiers=tuple(replace(item, registry_object=entry_uuid) for item in entry.external_identifiers),
+    )
 
 
 def _title(study: Study, defaults: PublicationDefaults) -> str:
@@ -271,7 +282,8 @@ def _title(study: Study, defaults: PublicationDefaults) -> str:
     return procedure or study.description or defaults.title
 
 
-def _type_code(study: Study, defaults: PublicationDefaults) -> Code:
+def type_code(study: Study, defaults: PublicationDefaults) -> Code:
+    """typeCode: the procedure code of the images where its scheme is one that others can know, else the default."""
     code = study.procedure_code
     if defaults.type_from_procedure and code is not None and is_oid(code.scheme):
         return code

@@ -1,0 +1,104 @@
+"""The job loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.archive import SteppedClock
+from xds.server.worker import Worker
+from xds.store import jobs
+from xds.store.database import Database
+from xds.store.jobs import Job
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(f"sqlite:///{tmp_path}/xds.sqlite")
+    opened.create_schema()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def clock() -> SteppedClock:
+    return SteppedClock()
+
+
+def add(database: Database, clock: SteppedClock, key: str, kind: str = "k") -> None:
+    database.write(lambda connection: jobs.add(connection, kind, key, {"n": 1}, clock()))
+
+
+def test_jobs_are_done_once_and_in_order(database: Database, clock: SteppedClock) -> None:
+    done: list[str] = []
+
+    def handle(job: Job) -> None:
+        done.append(job.key)
+
+    for key in ("a", "b", "c"):
+        add(database, clock, key)
+        clock.advance(seconds=1)
+    worker = Worker(database, {"k": handle}, clock)
+    assert worker.run_due() == 3
+    assert worker.run_due() == 0
+    assert done == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("failing", ["reason", "exception", "no handler"])
+def test_waits_grow_up_to_the_longest(database: Database, clock: SteppedClock, failing: str) -> None:
+    tried: list[int] = []
+
+    def handle(job: Job) -> str | None:
+        tried.append(job.attempts)
+        if failing == "exception":
+            raise ValueError("PATIENT DOE")
+        return "not yet"
+
+    handlers: dict[str, Any] = {} if failing == "no handler" else {"k": handle}
+    worker = Worker(database, handlers, clock, first_wait=timedelta(seconds=10), longest_wait=timedelta(seconds=30))
+    add(database, clock, "a")
+    assert worker.run_due() == 1
+    for seconds in (10, 20, 30, 30):
+        clock.advance(seconds=seconds - 1)
+        assert worker.run_due() == 0
+        clock.advance(seconds=1)
+        assert worker.run_due() == 1
+    assert tried == ([] if failing == "no handler" else [1, 2, 3, 4, 5])
+
+
+def test_it_works_in_the_background_and_finishes_the_job_in_hand(database: Database, clock: SteppedClock) -> None:
+    begun, release, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def handle(_job: Job) -> None:
+        begun.set()
+        assert release.wait(10)
+        ended.set()
+
+    worker = Worker(database, {"k": handle}, clock, poll_seconds=0.01)
+    worker.start()
+    add(database, clock, "a")
+    assert begun.wait(10)
+    add(database, clock, "b")
+    stopper = threading.Thread(target=worker.stop)
+    stopper.start()
+    release.set()
+    stopper.join(10)
+    assert ended.is_set()
+    left: Any = database.write(lambda connection: jobs.claim(connection, clock(), 10))
+    assert [job.key for job in left] == ["b"]
+
+
+def test_a_closed_database_ends_it(tmp_path: Path, clock: SteppedClock) -> None:
+    opened = Database(f"sqlite:///{tmp_path}/closed.sqlite")
+    opened.create_schema()
+    worker = Worker(opened, {}, clock, poll_seconds=0.01)
+    worker.start()
+    opened.close()
+    worker.stop(10)
+    assert worker._thread is not None
+    assert not worker._thread.is_alive()
