@@ -81,14 +81,14 @@ class Clusters:
         if self._withdraw(person_key):
             self.regroup(own)
             own = self._cluster_members(person_key)
-        group = self._group(own)
-        person = next(member for member in group if member.person_key == person_key)
-        keys = {key for item in person.traits for key in item.match_keys}
-        others = set(self._patients.matching(keys, _MAX_CANDIDATES)) - set(own) if keys else set()
+        others = set(self._patients.matching(person_key, _MAX_CANDIDATES)) - set(own)
         if not others:
             return
+        group = self._group(own)
+        person = next(member for member in group if member.person_key == person_key)
         clusters = self._patients.members(set(self._patients.cluster_of(others).values()))
-        found = linkage.links(person, group, [self._group(clusters[key]) for key in sorted(clusters)])
+        members = {item.person_key: item for item in self._group([key for keys in clusters.values() for key in keys])}
+        found = linkage.links(person, group, [[members[key] for key in clusters[cluster]] for cluster in sorted(clusters)])
         for link in found:
             self._patients.add_link(link.one, link.other, link.reason, self._now)
         if found:

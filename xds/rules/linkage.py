@@ -50,7 +50,8 @@ AUTOMATIC = frozenset({LinkReason.DEMOGRAPHICS, LinkReason.NATIONAL_IDENTIFIER})
 
 def fold(text: str) -> str:
     """Letters and digits alone, in upper case without accents: how names compare."""
-    expanded = unicodedata.normalize("NFKD", text.upper().translate(_LETTERS))
+    upper = unicodedata.normalize("NFKD", text).upper()
+    expanded = unicodedata.normalize("NFKD", upper).translate(_LETTERS)
     return "".join(character for character in expanded if character.isalnum())
 
 

@@ -143,6 +143,8 @@ class Patients:
     def add_domain(self, authority: AssigningAuthority) -> Domain:
         """The domain of that authority, made known or completed with the name it lacked."""
         known = self.domain(authority)
+        if known and (known.authority.namespace or not authority.namespace) and (known.authority.oid or not authority.oid):
+            return known
         namespace = authority.namespace if self._is_free(authority.namespace) else None
         if known is None:
             statement = insert(identity_domain).values(namespace=namespace, oid=authority.oid)
@@ -289,8 +291,9 @@ class Patients:
             found[key] = (*found.get(key, ()), StatedDemographics(source, read_demographics(stored)))
         return found
 
-    def matching(self, keys: Collection[str], limit: int) -> tuple[int, ...]:
-        """Persons that share one of those keys, oldest first, at most `limit`."""
+    def matching(self, person_key: int, limit: int) -> tuple[int, ...]:
+        """Persons that share a key with this one (who is among them), oldest first, at most `limit`."""
+        keys = select(match_key.c.key).where(match_key.c.person_key == person_key)
         statement = select(match_key.c.person_key).where(match_key.c.key.in_(keys)).distinct()
         rows = self.connection.execute(statement.order_by(match_key.c.person_key).limit(limit))
         return tuple(row[0] for row in rows)
