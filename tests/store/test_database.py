@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
+from structlog.testing import capture_logs
 
 from xds.store.database import Database, DatabaseClosedError
 from xds.store.schema.operations import setting
@@ -131,6 +132,35 @@ def test_the_file_is_set_up_for_power_loss(database: Database) -> None:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
         assert connection.exec_driver_sql("PRAGMA page_size").scalar_one() == 8192
+
+
+def test_a_full_disk_fails_what_needs_it_and_nothing_after(database: Database) -> None:
+    def limit(pages: int):
+        return lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}").scalar_one()
+
+    used = database.write(lambda connection: connection.exec_driver_sql("PRAGMA page_count").scalar_one())
+    database.write(limit(used + 2))
+    with pytest.raises(OperationalError, match="full"):
+        database.write(put("big", "x" * 200_000))
+    database.write(limit(1_000_000))
+    assert database.write(put("small")) == "small"
+    assert names(database) == ["small"]
+
+
+def test_work_that_nobody_waits_for_does_not_hold_up_what_somebody_does(database: Database) -> None:
+    database.write_later(put("later"))
+    assert database.write(put("now")) == "now"
+    assert names(database) == ["later", "now"]
+
+
+def test_a_failure_of_later_work_is_logged_without_its_content(database: Database) -> None:
+    def fail(_connection: Connection) -> None:
+        raise LookupError("Jane Doe")
+
+    with capture_logs() as logs:
+        database.write_later(fail)
+        database.write(put("after"))
+    assert logs == [{"event": "database.write_later.failed", "error": "LookupError", "log_level": "error"}]
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "postgresql://localhost/xds"])

@@ -151,7 +151,7 @@ class DocumentRegistry:
         folders = _inherited_folders(connection, prepared.assigned, replacements)
         complete = prepared.with_associations(_memberships(prepared.assigned, folders))
         located = {**meeting.located, **{uuid: place for _entry, places in folders for uuid, place in places.items()}}
-        patient_key = self._patient_key(connection, complete.assigned)
+        patient_key = self._patient_key(connection, complete.assigned, meeting)
         located |= writing.allocate(connection, complete.assigned.objects(), patient_key)
         last_update = int(to_dtm(now))
         codes = writing.insert_objects(connection, self._codes, complete.assigned, complete.fragments, located, last_update)
@@ -162,11 +162,12 @@ class DocumentRegistry:
             along(connection)
         return codes, findings
 
-    def _patient_key(self, connection: Connection, submission: Submission) -> int:
+    def _patient_key(self, connection: Connection, submission: Submission, meeting: known.Meeting) -> int:
         identifier = read_cx(submission.submission_set.patient_id or "")
         if identifier is None:
             raise ValueError("the rules let a submission pass whose SubmissionSet names no patient")
-        return affinity_patients.add(connection, identifier).patient_key
+        patient = meeting.known.patients[identifier.key]
+        return patient.patient_key if patient.patient_key > 0 else affinity_patients.add(connection, identifier).patient_key
 
     # --- ITI-18 ------------------------------------------------------------------------------------------------------
 

@@ -15,13 +15,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from sqlite3 import Connection as SqliteConnection
-from sqlite3 import Error as SqliteError
 from typing import Any, TypeVar, cast
 
 import structlog
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
 from xds.store.schema import metadata
 
@@ -183,7 +181,8 @@ class Database:
         try:
             with self._writing.begin():
                 outcomes.extend((item, *self._attempt(item.work)) for item in batch)
-        except (SQLAlchemyError, SqliteError) as error:
+        except BaseException as error:
+            # Carried to everybody who took part, for whom nothing happened; this thread must go on in any case.
             outcomes = [(item, None, error) for item in batch]
         for item, result, failure in outcomes:
             self._answer(item, result, failure)
@@ -195,6 +194,9 @@ class Database:
         try:
             result = work(self._writing)
         except BaseException as error:
+            if not driver.in_transaction:
+                # A full disk or a failing one undoes the whole transaction, with the work of the others in it.
+                raise
             driver.execute("ROLLBACK TO work")
             driver.execute("RELEASE work")
             return None, error

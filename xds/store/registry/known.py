@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, bindparam, func, select
 
 from xds.model.fragments import ObjectKind
 from xds.model.identifiers import PatientIdentifier, is_uuid_urn, read_cx, uuid_bytes, uuid_urn
@@ -60,11 +60,9 @@ def meet(connection: Connection, submission: Submission, *, assume_patients: boo
     mentioned = {item.id for item in submission.objects()}
     mentioned |= {end for item in submission.associations for end in (item.source, item.target)}
     uuids = [uuid_bytes(identifier) for identifier in mentioned if is_uuid_urn(identifier)]
-    by_uuid = list(connection.execute(_DETAILS.where(registry_object.c.entry_uuid.in_(uuids)))) if uuids else []
-    holding = select(unique_identifier.c.object_key).where(
-        unique_identifier.c.unique_id.in_([item.unique_id for item in _holders(submission) if item.unique_id])
-    )
-    same = list(connection.execute(_DETAILS.where(registry_object.c.object_key.in_(holding))))
+    by_uuid = connection.execute(_BY_UUID, {"uuids": uuids}).fetchall() if uuids else []
+    unique_ids = [item.unique_id for item in _holders(submission) if item.unique_id]
+    same = connection.execute(_BY_UNIQUE_ID, {"unique_ids": unique_ids}).fetchall()
     patients = affinity_patients.surviving(connection, {row.patient_key for row in (*by_uuid, *same)})
     by_unique_id: dict[str, list[KnownObject]] = {}
     for row in sorted(same, key=lambda row: row.object_key):
@@ -131,4 +129,10 @@ _DETAILS: Final = (
     .outerjoin(submission_set, _of(submission_set))
     .outerjoin(folder, _of(folder))
     .outerjoin(association, _of(association))
+)
+_BY_UUID: Final = _DETAILS.where(registry_object.c.entry_uuid.in_(bindparam("uuids", expanding=True)))
+_BY_UNIQUE_ID: Final = _DETAILS.where(
+    registry_object.c.object_key.in_(
+        select(unique_identifier.c.object_key).where(unique_identifier.c.unique_id.in_(bindparam("unique_ids", expanding=True)))
+    )
 )

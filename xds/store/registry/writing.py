@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from xds.model.fragments import ObjectKind
 from xds.model.identifiers import dtm_number, uuid_bytes, uuid_urn
@@ -28,6 +28,22 @@ from xds.store.schema.registry import (
 )
 
 Rows = list[dict[str, Any]]
+
+#: Made once: making a statement costs more than running it.
+_INSERTS: Final = {
+    table: insert(table)
+    for table in (
+        registry_object,
+        unique_identifier,
+        document_entry,
+        submission_set,
+        folder,
+        association,
+        object_code,
+        object_text,
+    )
+}
+_LAST_KEY: Final = select(func.coalesce(func.max(registry_object.c.object_key), 0))
 
 
 class _Insertion:
@@ -62,7 +78,7 @@ class _Insertion:
     def execute(self, connection: Connection) -> None:
         """Insert what was collected."""
         for table, rows in self._rows.items():
-            connection.execute(insert(table), rows)
+            connection.execute(_INSERTS[table], rows)
 
     def _put(self, table: Any, row: dict[str, Any]) -> None:
         self._rows.setdefault(table, []).append(row)
@@ -165,24 +181,23 @@ _KINDS = {
 
 
 def allocate(connection: Connection, objects: Sequence[RegistryObject], patient_key: int) -> dict[str, Located]:
-    """Give each new object its key, all of them under one patient. Ids must be UUIDs."""
-    kinds = {uuid_bytes(obj.id): (obj.id, _KINDS[type(obj)]) for obj in objects}
+    """Give each new object its key, all of them under one patient. Ids must be UUIDs.
+
+    Keys follow one another in the order of the objects. Nobody else can take them: only one transaction writes at a time.
+    """
+    last: int = connection.execute(_LAST_KEY).scalar_one()
+    located = {obj.id: Located(key, patient_key, _KINDS[type(obj)]) for key, obj in enumerate(objects, last + 1)}
     rows = [
         {
+            "object_key": place.key,
             "entry_uuid": uuid_bytes(obj.id),
-            "kind": _KINDS[type(obj)],
+            "kind": place.kind,
             "patient_key": patient_key,
             "logical_id": uuid_bytes(obj.logical_id),
         }
-        for obj in objects
+        for obj, place in zip(objects, located.values(), strict=True)
     ]
-    statement = insert(registry_object).returning(
-        registry_object.c.object_key, registry_object.c.entry_uuid, sort_by_parameter_order=True
-    )
-    located = {}
-    for key, uuid in connection.execute(statement, rows):
-        identifier, kind = kinds[uuid]
-        located[identifier] = Located(key, patient_key, kind)
+    connection.execute(_INSERTS[registry_object], rows)
     return located
 
 
