@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -17,8 +18,6 @@ from xds import config, logs
 from xds.cli.guide import guide_text
 from xds.cli.outcome import Usage
 from xds.settings import Settings
-
-_STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 def serve(
@@ -56,8 +55,6 @@ def serve(
     if idle:
         raise Usage(f"this version does not act on {', '.join(idle)} yet; take it out of the configuration to start without it")
     logs.configure(settings.server.log_level)
-    # Blocked in every thread, so that only the sigwait below receives them.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     _run(settings, guide=sys.stdout.isatty() if guide is None else guide)
 
 
@@ -73,6 +70,7 @@ def _run(settings: Settings, *, guide: bool) -> None:
     from xds.node import Node  # not at the head: `xds --help` need not load the server
 
     log = structlog.get_logger()
+    signalled = _signals()
     node = Node(settings)
     try:
         endpoints = dict(node.start())
@@ -85,10 +83,21 @@ def _run(settings: Settings, *, guide: bool) -> None:
     else:
         log.info("open", note="the embedded default is open, on loopback only: any program on this machine can read and write")
     threading.Thread(target=_announce, args=(settings, endpoints, guide), daemon=True).start()
-    signal.sigwait(_STOP_SIGNALS)
+    os.read(signalled, 1)
     log.info("stopping")
     node.stop()
     log.info("stopped")
+
+
+def _signals() -> int:
+    """The end of a pipe from which an octet can be read for every SIGTERM and SIGINT from now on.
+
+    A pipe, because a handler may interrupt the main thread while it holds whatever lock a condition would need.
+    """
+    reader, writer = os.pipe()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: os.write(writer, b"."))
+    return reader
 
 
 def _announce(settings: Settings, endpoints: dict[str, object], guide: bool) -> None:

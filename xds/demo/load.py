@@ -23,6 +23,7 @@ from xds.transactions import iti09_pix_query as iti09
 from xds.transactions import iti18_registry_stored_query as iti18
 from xds.transactions import iti41_provide_and_register_document_set as iti41
 from xds.transactions.dicom_client import store
+from xds.wire.soap import SoapFault
 
 #: Seconds that the last study may take until its manifest is found.
 PATIENCE = 30.0
@@ -40,6 +41,13 @@ def load(endpoints: Mapping[str, object]) -> dict[str, int] | None:
     Returns how much was sent, or None when the server had everything.
     Errors: DemoError when the server refuses something; ConnectionError, TimeoutError when it does not answer.
     """
+    try:
+        return _load(endpoints)
+    except SoapFault as fault:
+        raise DemoError(f"SOAP fault {fault.code}: {fault.reason}") from fault
+
+
+def _load(endpoints: Mapping[str, object]) -> dict[str, int] | None:
     region = _Server(str(endpoints["http"]).rstrip("/"), str(endpoints["mllp"]), str(endpoints["dicom"]))
     if region.has_everything():
         return None

@@ -1,0 +1,98 @@
+"""`xds serve`: ready line, logs, demo region, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.cli.commands import Commands
+from tests.running import RunningServer
+
+LOCAL = "A0001^^^&2.999.10&ISO"
+
+
+def log_of(server: RunningServer) -> list[dict[str, object]]:
+    """The log, in which every line must be a JSON object."""
+    return [json.loads(line) for line in (server.data / "server.log").read_text("utf-8").splitlines()]
+
+
+def get(url: str) -> str:
+    return httpx.get(url, timeout=10).raise_for_status().text
+
+
+def test_ready_line_log_and_end(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path / "data").start()
+    assert server.ready["event"] == "ready"
+    assert server.http.startswith("http://127.0.0.1:")
+    assert server.mllp.startswith("127.0.0.1:")
+    assert server.dicom[:2] == ("XDS", "127.0.0.1")
+    assert "demo" not in server.ready
+    assert get(f"{server.http}/health/ready")
+    assert "Affinity domain" in get(f"{server.http}/")
+    assert "default-src" not in get(f"{server.http}/static/portal.css")
+    assert server.stop() == 0
+    log = log_of(server)
+    assert any(item["event"] == "open" and "loopback only" in str(item["note"]) for item in log)
+    assert [item["event"] for item in log][-2:] == ["stopping", "stopped"]
+    assert all({"level", "timestamp"} <= item.keys() for item in log)
+
+
+def test_interrupt_ends_it_as_well(tmp_path: Path) -> None:
+    server = RunningServer(tmp_path / "data").start()
+    assert server.process is not None
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.wait(30) == 0
+    server.stop()
+
+
+def test_a_taken_port_is_wrong_usage(xds: Commands, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        server = RunningServer(tmp_path / "data", "--mllp-port", str(taken.getsockname()[1]))
+        with pytest.raises(AssertionError, match="no ready line"):
+            server.start()
+        assert server.stop() == 2
+    assert "cannot start" in (server.data / "server.log").read_text("utf-8")
+
+
+def test_demo_region_is_loaded_once_and_completed_after_an_interruption(xds: Commands, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    with RunningServer(tmp_path / "data", "--demo") as server:
+        assert server.ready["demo"] == "loaded"
+        assert time.monotonic() - begun < 60
+        found = xds("send", "iti18", "FindDocuments", "--to", server.http, "--local", LOCAL, "--pix", server.mllp, "--json")
+        objects = json.loads(found.out)["objects"]
+        assert sorted(item["title"] for item in objects) == [
+            "CT Chest",
+            "Discharge summary",
+            "MR Knee",
+            "Report: CT of the chest",
+            "Report: MR of the knee",
+        ]
+        portal = get(f"{server.http}/")
+    (loaded,) = [item for item in log_of(server) if item["event"] == "demo region loaded"]
+    assert (loaded["messages"], loaded["images"], loaded["documents"]) == (75, 38, 15)
+
+    with RunningServer(tmp_path / "data", "--demo") as again:
+        assert again.ready["demo"] == "present"
+        assert _counts(get(f"{again.http}/")) == _counts(portal)
+
+
+def test_duplicate_record_is_merged_and_the_corrected_report_replaces_the_first(xds: Commands, tmp_path: Path) -> None:
+    with RunningServer(tmp_path / "data", "--demo") as server:
+        query = ("send", "iti09", "--to", server.mllp, "--domain", "XDS", "--patient")
+        assert xds(*query, "A9001^^^&2.999.10&ISO").rows == xds(*query, "A0006^^^&2.999.10&ISO").rows != []
+        replaced = ("--local", "A0001^^^&2.999.10&ISO", "--pix", server.mllp, "XDSDocumentEntryStatus=Deprecated")
+        found = xds("send", "iti18", "FindDocuments", "--to", server.http, *replaced)
+        assert [row[1] for row in found.rows] == ["Report: MR of the knee"]
+
+
+def _counts(page: str) -> list[str]:
+    return [line.strip() for line in page.splitlines() if "<dt>" in line]
