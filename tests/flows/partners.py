@@ -25,9 +25,10 @@ from python_multipart.multipart import MultipartParser
 
 from tests.running import RunningServer
 from xds.model.errors import Status
-from xds.model.metadata import DocumentEntry, RegistryObject
+from xds.model.metadata import DocumentEntry, RegistryObject, Submission
 from xds.model.stored_queries import RawQuery, ReturnType
 from xds.transactions import iti18_registry_stored_query as iti18
+from xds.wire.ebrim import write_submission
 
 SOAP = "http://www.w3.org/2003/05/soap-envelope"
 ADDRESSING = "http://www.w3.org/2005/08/addressing"
@@ -253,3 +254,20 @@ def store(server: RunningServer, *datasets: Dataset, calling: str = "MODALITY") 
     statuses = [association.send_c_store(dataset).Status for dataset in datasets]
     association.release()
     assert statuses == [0x0000] * len(datasets)
+
+
+def provide(server: RunningServer, submission: Submission, contents: Mapping[str, bytes]) -> None:
+    """ITI-41 with these contents by the id of their DocumentEntry; must be accepted."""
+    mime_types = {entry.id: str(entry.mime_type) for entry in submission.document_entries}
+    documents = "".join(
+        f'<x:Document id="{name}"><i:Include xmlns:i="{XOP}" href="cid:{name}%40partner.example"/></x:Document>'
+        for name in contents
+    )
+    body = f"{write_submission(submission).decode()}{documents}"
+    answer = post_mtom(
+        f"{server.http}/services/repository",
+        PROVIDE,
+        f'<x:ProvideAndRegisterDocumentSetRequest xmlns:x="{XDSB}">{body}</x:ProvideAndRegisterDocumentSetRequest>',
+        {f"{name}@partner.example": (mime_types[name], content) for name, content in contents.items()},
+    )
+    assert answer.status == SUCCESS, etree.tostring(answer.body)
