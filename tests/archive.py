@@ -54,9 +54,13 @@ class SteppedClock:
 
 @dataclass
 class CrossReference:
-    """Which local identifiers are linked to which patient of the affinity domain."""
+    """Which local identifiers are linked to which patient of the affinity domain, and which authorities were heard of."""
 
     links: dict[tuple[str, str], str] = field(default_factory=dict)
+    authorities: dict[str, AssigningAuthority] = field(default_factory=dict)
+
+    def authority(self, namespace: str) -> AssigningAuthority | None:
+        return self.authorities.get(namespace)
 
     def affinity_identifier(self, identifier: PatientIdentifier) -> PatientIdentifier | None:
         value = self.links.get(identifier.key)

@@ -170,7 +170,7 @@ def test_a_study_of_a_patient_nobody_knows_waits(archive: Archive) -> None:
     assert problem == "the patient is not known"
     stored = archive.source.study(STUDY)
     assert stored is not None
-    assert (stored.state, stored.reason) == (StudyState.UNRESOLVED, "no patient is linked to 1CT1^^^&1.2.3.500&ISO")
+    assert (stored.state, stored.reason) == (StudyState.UNRESOLVED, "no patient is linked to 1CT1^^^HOSP_A&1.2.3.500&ISO")
     assert archive.repository.submissions == []
     archive.patients.links[("1.2.3.500", "1CT1")] = "P1"
     assert archive.source.publish(STUDY) is None
@@ -253,6 +253,33 @@ def test_the_issuer_follows_from_the_sender(tmp_path: Path) -> None:
         assert archive.source.publish(STUDY) is None
         assert entry(archive).patient_id == "P7^^^&1.2.3.100&ISO"
         assert pydicom.dcmread(BytesIO(archive.repository.documents[0])).IssuerOfPatientID == "HOSP_B"
+
+
+@pytest.mark.parametrize(
+    ("namespace", "patient"),
+    [("HOSP_A", "P1"), ("HOSP_B", "P7"), ("HOSP_C", "P8"), ("ELSEWHERE", None)],
+)
+def test_the_issuer_follows_from_its_namespace(tmp_path: Path, namespace: str, patient: str | None) -> None:
+    """The same number of another authority is another patient: an unknown issuer is nobody's."""
+    with open_archive(tmp_path, authorities={"PACS_B": AssigningAuthority("HOSP_B", "1.2.3.600")}) as archive:
+        archive.patients.authorities["HOSP_C"] = AssigningAuthority("HOSP_C", "1.2.3.700")
+        for oid, value in (("1.2.3.500", "P1"), ("1.2.3.600", "P7"), ("1.2.3.700", "P8")):
+            archive.patients.links[(oid, "1CT1")] = value
+        archive.store(image(IssuerOfPatientID=namespace))
+        problem = archive.source.publish(STUDY)
+        if patient is None:
+            assert problem == "the patient is not known"
+        else:
+            assert problem is None
+            assert entry(archive).patient_id == f"{patient}^^^&1.2.3.100&ISO"
+
+
+def test_a_sender_of_known_issuer_may_name_it_otherwise(tmp_path: Path) -> None:
+    with open_archive(tmp_path, authorities={"CT_ROOM_1": AssigningAuthority(None, "1.2.3.600")}) as archive:
+        archive.patients.links[("1.2.3.600", "1CT1")] = "P7"
+        archive.store(image(IssuerOfPatientID="RADIOLOGY"))
+        assert archive.source.publish(STUDY) is None
+        assert entry(archive).patient_id == "P7^^^&1.2.3.100&ISO"
 
 
 def test_rejected_instances_are_neither_announced_nor_given(archive: Archive) -> None:

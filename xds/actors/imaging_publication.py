@@ -41,6 +41,9 @@ class AffinityIdentifiers(Protocol):
     def affinity_identifier(self, identifier: PatientIdentifier) -> PatientIdentifier | None:
         """The identifier of the affinity domain that is linked to a local one."""
 
+    def authority(self, namespace: str) -> AssigningAuthority | None:
+        """The assigning authority of that namespace, as configuration and feeds told of it."""
+
 
 class SourcePatients:
     """Whose study it is: as the images say, and in the affinity domain."""
@@ -71,15 +74,25 @@ class SourcePatients:
         return identifier.to_cx() if identifier else ""
 
     def with_issuer(self, study: Study) -> StudyPatient:
-        """The patient of the images with an issuer. A namespace alone is looked up among the configured authorities."""
-        if study.patient.issuer_oid:
-            return study.patient
-        authority = self._authorities.get(study.source, self._default_authority)
-        namespace = study.patient.issuer_namespace
-        if namespace and namespace != authority.namespace:
+        """The patient of the images with an issuer.
+
+        The number of one authority must never be taken for that of another: images that name a namespace have its issuer, or
+        none when nobody knows it. The sender's configured authority counts unless it is known under another namespace.
+        """
+        patient = study.patient
+        if patient.issuer_oid:
+            return patient
+        namespace = patient.issuer_namespace
+        configured = self._authorities.get(study.source)
+        if configured is not None and configured.namespace in (None, namespace or configured.namespace):
+            authority = configured
+        elif namespace:
             known = (*self._authorities.values(), self._default_authority, self._domain)
-            authority = next((item for item in known if item.namespace == namespace), authority)
-        return replace(study.patient, issuer_oid=authority.oid, issuer_namespace=namespace or authority.namespace)
+            named = next((item for item in known if item.namespace == namespace), None)
+            authority = named or self._pix.authority(namespace) or AssigningAuthority(namespace)
+        else:
+            authority = configured or self._default_authority
+        return replace(patient, issuer_oid=authority.oid, issuer_namespace=namespace or authority.namespace)
 
     def affinity(self, study: Study) -> PatientIdentifier | None:
         """The patient's identifier in the affinity domain; None when nobody has linked one."""
@@ -137,7 +150,9 @@ class StudyPublisher:
         patient = self._patients.affinity(stored.study)
         if patient is None:
             identifier = self._patients.source(stored.study)
-            detail = "the images name no patient" if identifier is None else f"no patient is linked to {identifier.to_cx()}"
+            detail = "the images name no patient"
+            if identifier is not None:
+                detail = f"no patient is linked to {identifier.value}^^^{identifier.authority}"
             return self._unresolved(stored, "the patient is not known", detail)
         return self._submit(stored, self._prepare(stored, patient), caller)
 

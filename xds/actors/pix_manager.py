@@ -113,6 +113,14 @@ class PixManager:
             found = self._find(patients, identifier)
             return self._affinity_of(patients, self._cluster(patients, found)) if found else None
 
+    def authority(self, namespace: str) -> AssigningAuthority | None:
+        """The assigning authority of that namespace with its OID, as configuration or a feed told of it; None when nobody did."""
+        authority = self._domains.complete(AssigningAuthority(namespace))
+        with self._database.read() as connection:
+            domain = Patients(connection).domain(authority)
+        found = self._domains.complete(domain.authority) if domain else authority
+        return found if found.oid else None
+
     def persons(self, caller: Caller, *, search: str = "", page: int = 200) -> Iterator[Person]:
         """Every person whom the caller may see, in the order in which they became known.
 
