@@ -154,6 +154,30 @@ def test_the_pattern_is_data(registry: Registry) -> None:
     assert find(registry, XDSDocumentEntryAuthorPerson="('%'' OR 1=1 --')") == []
 
 
+def test_the_largest_filters_that_are_allowed_are_answered(registry: Registry) -> None:
+    put(registry, "one", event_codes=(Code("0", "1.1", "0"),), reference_ids=("0^^^&1.2&ISO^urn:x",))
+    codes = ",".join(f"'{number}^^1.1'" for number in range(5))
+    persons = ",".join(f"'%{number}%'" for number in range(99))
+    numbers = ",".join(f"'{number}^^1.1'" for number in range(500))
+    single = {
+        f"XDSDocumentEntry{name}": f"({numbers})"
+        for name in ("ClassCode", "TypeCode", "PracticeSettingCode", "HealthcareFacilityTypeCode", "FormatCode")
+    }
+    repeated = {f"XDSDocumentEntry{name}": [f"({codes})"] * 20 for name in ("EventCodeList", "ConfidentialityCode")}
+    given = {
+        "XDSDocumentEntryPatientId": f"'{PATIENT_ID}'",
+        "XDSDocumentEntryStatus": APPROVED,
+        "XDSDocumentEntryAuthorPerson": f"('%Smitty%',{persons})",
+        "XDSDocumentEntryReferenceIdList": ["('0^^^&1.2&ISO^urn:x')"] * 20,
+    }
+    query = StoredQueryId.FIND_DOCUMENTS_BY_REFERENCE_ID
+    assert registry.ask(query, **given, **single, **repeated) == []
+    event_codes = {"XDSDocumentEntryEventCodeList": repeated["XDSDocumentEntryEventCodeList"]}
+    assert [item.title for item in registry.ask(query, **given, **event_codes)] == ["one"]
+    many = ",".join(f"'{uuid_for(number)}'" for number in range(10_000))
+    assert registry.ask(StoredQueryId.GET_DOCUMENTS, XDSDocumentEntryEntryUUID=f"({many})") == []
+
+
 def test_stable_entries_only_unless_asked(registry: Registry) -> None:
     put(registry, "stable")
     put(registry, "on demand", id=uuid_for(1))

@@ -193,6 +193,26 @@ def test_uuids_are_compared_in_lower_case_and_must_be_uuids() -> None:
     assert codes(raw(StoredQueryId.GET_ASSOCIATIONS, ("uuid", ("('Document01')",)))) == [ErrorCode.REGISTRY_ERROR]
 
 
+@pytest.mark.parametrize(
+    ("name", "slots", "values", "allowed"),
+    [
+        ("XDSDocumentEntryAuthorPerson", 1, 100, True),
+        ("XDSDocumentEntryAuthorPerson", 1, 101, False),
+        ("XDSDocumentEntryClassCode", 1, 500, True),
+        ("XDSDocumentEntryClassCode", 1, 501, False),
+        ("XDSDocumentEntryEventCodeList", 20, 25, True),
+        ("XDSDocumentEntryEventCodeList", 21, 1, False),
+    ],
+)
+def test_what_a_parameter_may_hold_is_limited(name: str, slots: int, values: int, allowed: bool) -> None:
+    listed = "(" + ",".join(f"'{number}^^1.2'" for number in range(values)) + ")"
+    query = find_documents(*[(name, (listed,))] * slots)
+    if allowed:
+        assert understood(query).has(name)
+    else:
+        assert codes(query) == [ErrorCode.REGISTRY_ERROR]
+
+
 def test_an_unknown_query_id() -> None:
     assert codes(raw("urn:uuid:00000000-0000-0000-0000-000000000000")) == [ErrorCode.UNKNOWN_STORED_QUERY]
 

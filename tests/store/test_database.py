@@ -147,6 +147,12 @@ def test_a_full_disk_fails_what_needs_it_and_nothing_after(database: Database) -
     assert names(database) == ["small"]
 
 
+def test_work_that_would_wait_for_itself_is_refused(database: Database) -> None:
+    with pytest.raises(RuntimeError, match="another transaction"):
+        database.write(lambda _connection: database.write(put("inside")))
+    assert names(database) == []
+
+
 def test_work_that_nobody_waits_for_does_not_hold_up_what_somebody_does(database: Database) -> None:
     database.write_later(put("later"))
     assert database.write(put("now")) == "now"

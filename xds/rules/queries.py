@@ -36,6 +36,12 @@ _STATUSES = {
 #: The kinds whose values may stand without quotes.
 _BARE = (ParameterKind.TIME, ParameterKind.NUMBER)
 
+#: How many values one parameter may hold, and how often its slot may be repeated.
+MOST_PATTERNS = 100
+MOST_FILTER_VALUES = 500
+MOST_VALUES = 10_000
+MOST_SLOTS = 20
+
 
 class _Malformed(Exception):
     """A value is not written as its kind demands; the text says how it should be."""
@@ -121,6 +127,10 @@ def _read_parameter(
                 errors.append(RegistryError(ErrorCode.REGISTRY_ERROR, f"${parameter.name}: {problem}, received: {_shown(text)}"))
         if values:
             groups.append(tuple(values))
+    most = _most_values(parameter)
+    if len(groups) > MOST_SLOTS or sum(map(len, groups)) > most:
+        context = f"${parameter.name} takes at most {most} values in {MOST_SLOTS} slots"
+        return (), [*errors, RegistryError(ErrorCode.REGISTRY_ERROR, context)]
     if not parameter.multiple and sum(len(group) for group in groups) > 1:
         errors.append(RegistryError(ErrorCode.STORED_QUERY_PARAM_NUMBER, f"${parameter.name} takes one value"))
     elif parameter.multiple and not parameter.conjunctive and len(slots) > 1:
@@ -131,6 +141,12 @@ def _read_parameter(
             )
         )
     return tuple(groups), errors
+
+
+def _most_values(parameter: Parameter) -> int:
+    if parameter.kind is ParameterKind.LIKE:
+        return MOST_PATTERNS
+    return MOST_FILTER_VALUES if parameter.conjunctive or parameter.kind is ParameterKind.CODE else MOST_VALUES
 
 
 def _read_values(parameter: Parameter, text: str) -> list[Value]:

@@ -42,7 +42,7 @@ _PRAGMAS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA busy_timeout = 30000",
     "PRAGMA mmap_size = 8589934592",
-    "PRAGMA cache_size = -65536",
+    "PRAGMA cache_size = -16384",
     "PRAGMA temp_store = MEMORY",
     "PRAGMA case_sensitive_like = ON",
 )
@@ -121,8 +121,11 @@ class Database:
         """Run `work` inside a transaction and return its result once it is durable.
 
         `work` must not open another transaction, and must not wait for anything.
-        Errors: whatever `work` raised (nothing of it is stored then); SQLAlchemyError when the commit failed.
+        Errors: whatever `work` raised (nothing of it is stored then); SQLAlchemyError when the commit failed; RuntimeError when
+        it is called from inside another piece of work, which would wait for itself.
         """
+        if threading.current_thread() is self._writer:
+            raise RuntimeError("a piece of work must not open another transaction")
         future: Future[Result] = Future()
         self._submit(_Item(work, future))
         return future.result()
