@@ -16,7 +16,7 @@ from xds.actors.document_registry import DocumentRegistry
 from xds.actors.document_repository import DocumentRepository
 from xds.actors.domain import Domain, DomainIdentity
 from xds.actors.imaging_document_source import PUBLISH_STUDY, ImagingDocumentSource
-from xds.actors.pix_manager import PixManager
+from xds.actors.pix_manager import IDENTITIES_CHANGED, PixManager
 from xds.model.identifiers import AssigningAuthority, new_oid
 from xds.model.patient import IdentityDomain
 from xds.rules.access import AllowAll
@@ -155,5 +155,6 @@ def _sweep(blobs: LocalBlobStore, domain: Domain, database: Database) -> Callabl
 def _handlers(domain: Domain, blobs: LocalBlobStore, database: Database) -> dict[str, Callable[[Job], str | None]]:
     return {
         PUBLISH_STUDY: lambda job: domain.imaging_document_source.publish(job.key),
+        IDENTITIES_CHANGED: lambda _job: domain.imaging_document_source.resume(),
         SWEEP_BLOBS: _sweep(blobs, domain, database),
     }

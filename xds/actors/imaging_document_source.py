@@ -84,8 +84,8 @@ class ImagingDocumentSource:
         """`settle_seconds` is how long a study must be quiet before it is published.
 
         `authorities` names, for sending AE titles, who issues the patient identifiers of images that do not say it themselves;
-        `default_authority` does so for all others (without it, the affinity domain). `zone` is the local time of images that
-        state no offset. `provide` is the repository in this process, or RAD-68 to another one.
+        `default_authority` does so for all others (without it, their demographics must tell). `zone` is the local time of images
+        that state no offset. `provide` is the repository in this process, or RAD-68 to another one.
         """
         self._database = database
         self._blobs = blobs
@@ -95,7 +95,7 @@ class ImagingDocumentSource:
         self._settle = timedelta(seconds=settle_seconds)
         self._defaults = defaults or PublicationDefaults()
         domain = AssigningAuthority(identity.assigning_authority_namespace or None, identity.assigning_authority)
-        self._patients = SourcePatients(pix, domain, authorities or {}, default_authority or domain)
+        self._patients = SourcePatients(pix, domain, authorities or {}, default_authority)
         self._publisher = StudyPublisher(database, blobs, identity, self._patients, provide, clock, self._defaults, zone)
 
     # ---- images in
@@ -295,6 +295,19 @@ class ImagingDocumentSource:
     def study(self, study_instance_uid: str) -> StoredStudy | None:
         """A study for its operators, whatever its state."""
         return self._find(study_instance_uid)
+
+    def resume(self) -> None:
+        """Try again at once to publish the studies whose patient was not known."""
+        now = self._clock()
+
+        def work(connection: Any) -> None:
+            for uid in imaging.uids_in_state(connection, StudyState.UNRESOLVED):
+                jobs.add(connection, PUBLISH_STUDY, uid, {}, now)
+
+        with self._database.read() as connection:
+            if not imaging.uids_in_state(connection, StudyState.UNRESOLVED):
+                return
+        self._database.write(work)
 
     def newest(self, limit: int, state: StudyState | None = None) -> tuple[StoredStudy, ...]:
         """The studies that changed last, for operators."""

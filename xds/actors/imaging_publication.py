@@ -22,6 +22,7 @@ from xds.model.errors import ErrorCode, RegistryResponse
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier, new_oid, new_uuid_urn
 from xds.model.imaging import PublishedManifest, StoredStudy, Study, StudyPatient, StudyState
 from xds.model.metadata import Submission
+from xds.model.patient import Demographics, PersonName
 from xds.ports import BlobStore, Clock
 from xds.store import audit, imaging
 from xds.store.database import Database
@@ -44,6 +45,9 @@ class AffinityIdentifiers(Protocol):
     def authority(self, namespace: str) -> AssigningAuthority | None:
         """The assigning authority of that namespace, as configuration and feeds told of it."""
 
+    def issuer_of(self, value: str, demographics: Demographics) -> AssigningAuthority | None:
+        """Who issued a bare identifier, when the demographics beside it leave no doubt."""
+
 
 class SourcePatients:
     """Whose study it is: as the images say, and in the affinity domain."""
@@ -53,7 +57,7 @@ class SourcePatients:
         pix: AffinityIdentifiers,
         domain: AssigningAuthority,
         authorities: Mapping[str, AssigningAuthority],
-        default_authority: AssigningAuthority,
+        default_authority: AssigningAuthority | None,
     ) -> None:
         """`domain` is the affinity domain's authority; the others as `ImagingDocumentSource` takes them."""
         self._pix = pix
@@ -78,6 +82,7 @@ class SourcePatients:
 
         The number of one authority must never be taken for that of another: images that name a namespace have its issuer, or
         none when nobody knows it. The sender's configured authority counts unless it is known under another namespace.
+        Without either, the demographics beside the number must leave no doubt whose it is.
         """
         patient = study.patient
         if patient.issuer_oid:
@@ -88,10 +93,11 @@ class SourcePatients:
             authority = configured
         elif namespace:
             known = (*self._authorities.values(), self._default_authority, self._domain)
-            named = next((item for item in known if item.namespace == namespace), None)
+            named = next((item for item in known if item and item.namespace == namespace), None)
             authority = named or self._pix.authority(namespace) or AssigningAuthority(namespace)
         else:
-            authority = configured or self._default_authority
+            stated = configured or self._default_authority
+            authority = stated or self._pix.issuer_of(patient.patient_id, _demographics(patient)) or AssigningAuthority()
         return replace(patient, issuer_oid=authority.oid, issuer_namespace=namespace or authority.namespace)
 
     def affinity(self, study: Study) -> PatientIdentifier | None:
@@ -104,6 +110,12 @@ class SourcePatients:
             # Images with the affinity domain's own identifier need no cross-reference; the registry knows whether it exists.
             return identifier
         return found
+
+
+def _demographics(patient: StudyPatient) -> Demographics:
+    """What images state about their patient. The alphabetic group of the name counts (PS3.5 6.2.1)."""
+    parts = [*patient.name.partition("=")[0].split("^"), "", ""]
+    return Demographics((PersonName(parts[0].strip(), parts[1].strip()),), patient.birth_date or None, patient.sex or None)
 
 
 class StudyPublisher:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Literal
+from typing import Final, Literal
 
 from xds.actors import pix_audit
 from xds.actors.domain import DomainIdentity
@@ -24,6 +24,7 @@ from xds.model.caller import Action, Caller, Resource
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import (
     CrossReference,
+    Demographics,
     IdentityDomain,
     IdentityFeed,
     IdentityProblem,
@@ -34,9 +35,12 @@ from xds.model.patient import (
 from xds.ports import AccessRule, Clock
 from xds.rules import linkage
 from xds.rules.identity_domains import DomainTable
-from xds.store import audit
+from xds.store import audit, jobs
 from xds.store.database import Database
 from xds.store.patients import Identity, Patients, Transaction
+
+#: The kind of job that follows every feed: whatever waits for a patient to become known is looked at again.
+IDENTITIES_CHANGED: Final = "identities-changed"
 
 #: How long a message is remembered so that sending it again has no second effect.
 _REMEMBERED_MS = 30 * 24 * 3600 * 1000
@@ -112,6 +116,27 @@ class PixManager:
             patients = Patients(connection)
             found = self._find(patients, identifier)
             return self._affinity_of(patients, self._cluster(patients, found)) if found else None
+
+    def issuer_of(self, value: str, demographics: Demographics) -> AssigningAuthority | None:
+        """Who issued an identifier that came without its assigning authority: None unless exactly one domain can have.
+
+        A bare number means nothing, since every hospital has a patient 4711. It counts only when the demographics beside it
+        confirm the one person who has that number somewhere.
+        """
+        described = linkage.traits(demographics)
+        with self._database.read() as connection:
+            patients = Patients(connection)
+            confirmed = {
+                item.domain_key
+                for item in patients.identities_of_value(value)
+                if any(
+                    linkage.confirms(described, linkage.traits(each.demographics))
+                    for each in patients.stated([item.person_key]).get(item.person_key, ())
+                )
+            }
+            if len(confirmed) != 1:
+                return None
+            return self._domains.complete(next(iter(patients.domains(confirmed).values())))
 
     def authority(self, namespace: str) -> AssigningAuthority | None:
         """The assigning authority of that namespace with its OID, as configuration or a feed told of it; None when nobody did."""
@@ -232,6 +257,7 @@ class PixManager:
         patients.add_message(feed.source, feed.message_id, digest, now, now - _REMEMBERED_MS)
         for event in pix_audit.feed_events(feed, caller, self._identity, moment):
             audit.append(connection, event)
+        jobs.add(connection, IDENTITIES_CHANGED, "", {}, moment)
 
     def _find(self, patients: Patients, identifier: PatientIdentifier) -> Identity | None:
         domain = patients.domain(self._domains.complete(identifier.authority))

@@ -129,6 +129,12 @@ def is_vetoed(one: Traits, other: Traits) -> bool:
     )
 
 
+def confirms(image: Traits, stated: Traits) -> bool:
+    """True when the patient named in an image and a known person have a name and the full day of birth in common, and no veto."""
+    dated = len(image.birth_date) == 8 and image.birth_date == stated.birth_date
+    return dated and bool(image.names & stated.names) and not is_vetoed(image, stated)
+
+
 def addresses_agree(one: Traits, other: Traits) -> bool:
     """True when both live in the same street of the same place."""
     return any(street and (place, street) in other.places for place, street in one.places)

@@ -98,6 +98,12 @@ def newest(connection: Connection, limit: int, *, state: StudyState | None = Non
     return tuple(_stored_study(connection, row) for row in connection.execute(statement).all())
 
 
+def uids_in_state(connection: Connection, state: StudyState) -> tuple[str, ...]:
+    """Study Instance UIDs of the studies in that state."""
+    statement = select(imaging_study.c.study_instance_uid).where(imaging_study.c.state == state.value)
+    return tuple(row[0] for row in connection.execute(statement))
+
+
 def of_patient(connection: Connection, patient_id: str, issuer_oid: str | None) -> tuple[StoredStudy, ...]:
     """The studies whose images name this patient under this issuer."""
     columns = imaging_study.c

@@ -176,6 +176,13 @@ class Patients:
         row = self.connection.execute(statement).first()
         return Identity(*row) if row else None
 
+    def identities_of_value(self, value: str) -> tuple[Identity, ...]:
+        """Every identifier of that value, whatever its domain."""
+        # Naming the domains lets the index on (domain, value) serve.
+        domains = select(identity_domain.c.domain_key)
+        statement = select(*_IDENTITY).where(identity.c.domain_key.in_(domains), identity.c.value == value)
+        return tuple(Identity(*row) for row in self.connection.execute(statement))
+
     def surviving(self, one: Identity) -> Identity:
         """The identifier that stands for it now: itself, or the end of its merges."""
         while one.subsumed_by is not None:
