@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xds.actors.document_registry_audit import import_event, query_event
+from xds.actors.document_registry_removal import MetadataRemoval
 from xds.actors.domain import DomainIdentity
 from xds.model.audit import EventOutcome
 from xds.model.caller import Action, Caller, Resource
@@ -92,6 +93,7 @@ class DocumentRegistry:
         self._require_known_patient = require_known_patient
         self._max_results = max_results
         self._codes = CodeTable()
+        self._removal = MetadataRemoval(database, self._codes, self._permitted, identity, clock)
 
     # --- ITI-42 ------------------------------------------------------------------------------------------------------
 
@@ -186,7 +188,7 @@ class DocumentRegistry:
             answer = stored_queries.find(connection, self._codes, query, limit)
             found, patients = answer.objects, answer.patients
             if len(found) <= limit:
-                found = self._permitted(connection, found, patients, caller)
+                found = self._permitted(connection, found, patients, caller, Action.QUERY)
         problem = _too_many(found, limit) or _several_patients(query, found, patients)
         if problem:
             return self._answered(raw, query, QueryAnswer(response_to([problem]), as_refs=as_refs), caller)
@@ -194,7 +196,12 @@ class DocumentRegistry:
         return self._answered(raw, query, QueryAnswer(response_to(()), objects, as_refs), caller)
 
     def _permitted(
-        self, connection: Connection, found: list[StoredObject], patients: Mapping[int, AffinityPatient], caller: Caller
+        self,
+        connection: Connection,
+        found: list[StoredObject],
+        patients: Mapping[int, AffinityPatient],
+        caller: Caller,
+        action: Action,
     ) -> list[StoredObject]:
         patient_ids = {key: patient.identifier.to_cx() for key, patient in patients.items()}
         resources = [
@@ -206,7 +213,7 @@ class DocumentRegistry:
             )
             for item in found
         ]
-        verdicts = self._access.permits(caller, Action.QUERY, resources)
+        verdicts = self._access.permits(caller, action, resources)
         return [item for item, permitted in zip(found, verdicts, strict=True) if permitted]
 
     def _answered(self, raw: RawQuery, query: StoredQuery | None, answer: QueryAnswer, caller: Caller) -> QueryAnswer:
@@ -215,6 +222,12 @@ class DocumentRegistry:
         event = query_event(raw, patient_id, outcome, caller, self._identity, self._clock())
         self._database.write_later(lambda connection: audit.append(connection, event))
         return answer
+
+    # --- ITI-62 ------------------------------------------------------------------------------------------------------
+
+    def remove(self, ids: Sequence[str], caller: Caller) -> RegistryResponse:
+        """Remove the objects with these entryUUIDs, all or none. See `MetadataRemoval.remove`."""
+        return self._removal.remove(ids, caller)
 
     # --- for a repository in the same process ------------------------------------------------------------------------
 

@@ -1,15 +1,16 @@
 """Audit events of the Document Registry.
 
-Spec: ITI TF-2 3.18.5.1, 3.42.5.1; DICOM PS3.15 A.5.
+Spec: ITI TF-2 3.18.5.1, 3.42.5.1, 3.62.5.1; DICOM PS3.15 A.5.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import datetime
 
 from xds.actors.domain import DomainIdentity
-from xds.model.audit import IMPORT, QUERY, AuditEvent, AuditObject, AuditParticipant, EventAction, EventOutcome
+from xds.model.audit import IMPORT, PATIENT_RECORD, QUERY, AuditEvent, AuditObject, AuditParticipant, EventAction, EventOutcome
 from xds.model.caller import Caller
 from xds.model.metadata import Code, Submission
 from xds.model.stored_queries import RawQuery
@@ -21,8 +22,12 @@ _SOURCE = Code("110153", "DCM", "Source Role ID")
 _DESTINATION = Code("110152", "DCM", "Destination Role ID")
 _PATIENT_NUMBER = Code("2", "RFC-3881", "Patient Number")
 _SUBMISSION_SET = Code(SUBMISSION_SET_NODE, "IHE XDS Metadata", "submission set classificationNode")
+_OBJECT_REFERENCE = Code("urn:ihe:iti:2017:ObjectRef", "IHE XDS Metadata", "registry object reference")
+#: ParticipantObjectDataLifeCycle of what is gone for good.
+_PERMANENT_ERASURE = "15"
 _ITI_18 = Code("ITI-18", "IHE Transactions", "Registry Stored Query")
 _ITI_42 = Code("ITI-42", "IHE Transactions", "Register Document Set-b")
+_ITI_62 = Code("ITI-62", "IHE Transactions", "Remove Metadata")
 
 
 def import_event(
@@ -65,6 +70,29 @@ def query_event(
         occurred=occurred,
         participants=_participants(caller, identity),
         objects=(*_patient(patient_id), asked),
+    )
+
+
+def removal_event(
+    ids: Sequence[str],
+    patient_id: str | None,
+    outcome: EventOutcome,
+    caller: Caller,
+    identity: DomainIdentity,
+    occurred: datetime,
+) -> AuditEvent:
+    """Objects of one patient were removed, or a removal was refused. Spec: ITI TF-2 3.62.5.1.2."""
+    return AuditEvent(
+        event_id=PATIENT_RECORD,
+        action=EventAction.DELETE,
+        outcome=outcome,
+        event_type=_ITI_62,
+        occurred=occurred,
+        participants=_participants(caller, identity),
+        objects=(
+            *_patient(patient_id),
+            *(AuditObject(item, "2", "3", _OBJECT_REFERENCE, life_cycle=_PERMANENT_ERASURE) for item in ids),
+        ),
     )
 
 

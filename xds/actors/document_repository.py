@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeGuard
 import structlog
 
 from xds.actors.document_repository_audit import export_events, import_event
+from xds.actors.document_repository_removal import DocumentRemoval
 from xds.actors.domain import DomainIdentity
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import Action, Caller, Resource
@@ -91,6 +92,7 @@ class DocumentRepository:
         self._identity = identity
         self._access = access
         self._clock = clock
+        self._removal = DocumentRemoval(database, self._visible, identity, clock)
 
     def stage(self) -> Staging:
         """Begin a document that did not arrive as a MIME part. The caller discards it in the end."""
@@ -131,7 +133,7 @@ class DocumentRepository:
         Spec: ITI TF-2 3.43.4.2.2.
         Errors: returned: XDSUnknownRepositoryId, XDSDocumentUniqueIdError, XDSRepositoryError.
         """
-        stored = self._visible(requests, caller)
+        stored = self._visible(requests, caller, Action.RETRIEVE)
         answered: list[tuple[RetrievedDocument, StoredDocument]] = []
         failed: list[DocumentRequest] = []
         errors: list[RegistryError] = []
@@ -148,6 +150,10 @@ class DocumentRepository:
             tuple(document for document, _ in answered),
             lambda complete: self._audit_retrieve(answered, failed, complete, caller),
         )
+
+    def remove(self, requests: Sequence[DocumentRequest], caller: Caller) -> RegistryResponse:
+        """Remove these documents, as many of them as can be. See `DocumentRemoval.remove`."""
+        return self._removal.remove(requests, caller)
 
     def referenced(self, keys: Sequence[str]) -> frozenset[str]:
         """Those of these blobs that are documents of this repository."""
@@ -250,15 +256,15 @@ class DocumentRepository:
 
     # ---- retrieve
 
-    def _visible(self, requests: Sequence[DocumentRequest], caller: Caller) -> Mapping[str, StoredDocument]:
-        """The requested documents of this repository that the caller may see, by uniqueId."""
+    def _visible(self, requests: Sequence[DocumentRequest], caller: Caller, action: Action) -> Mapping[str, StoredDocument]:
+        """The requested documents of this repository that the caller may act upon, by uniqueId."""
         ours = self._identity.repository_unique_id
         wanted = list(dict.fromkeys(item.document_unique_id for item in requests if item.repository_unique_id == ours))
         with self._database.read() as connection:
             found = documents.find(connection, wanted)
         today = self._today(found)
         resources = [Resource(item.patient_id, item.unique_id, item.confidentiality, item.class_code) for item in today]
-        verdicts = self._access.permits(caller, Action.RETRIEVE, resources)
+        verdicts = self._access.permits(caller, action, resources)
         return {item.unique_id: item for item, permitted in zip(today, verdicts, strict=True) if permitted}
 
     def _today(self, found: Mapping[str, StoredDocument]) -> list[StoredDocument]:

@@ -1,16 +1,26 @@
 """Audit events of the Document Repository.
 
-Spec: ITI TF-2 3.41.5.1.2, 3.43.6.1; RAD TF-2 4.68.5; DICOM PS3.15 A.5.
+Spec: ITI TF-2 3.41.5.1.2, 3.43.6.1, 3.86.5.1; RAD TF-2 4.68.5; DICOM PS3.15 A.5.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from xds.actors.domain import DomainIdentity
-from xds.model.audit import EXPORT, IMPORT, AuditEvent, AuditObject, AuditParticipant, EventAction, EventOutcome
+from xds.model.audit import (
+    EXPORT,
+    IMPORT,
+    PATIENT_RECORD,
+    AuditEvent,
+    AuditObject,
+    AuditParticipant,
+    EventAction,
+    EventOutcome,
+)
 from xds.model.caller import Caller
 from xds.model.metadata import Code, DocumentEntry, Submission
 from xds.model.retrieval import DocumentRequest
@@ -22,8 +32,11 @@ _DESTINATION = Code("110152", "DCM", "Destination Role ID")
 _PATIENT_NUMBER = Code("2", "RFC-3881", "Patient Number")
 _REPORT_NUMBER = Code("9", "RFC-3881", "Report Number")
 _SUBMISSION_SET = Code(SUBMISSION_SET_NODE, "IHE XDS Metadata", "submission set classificationNode")
+#: ParticipantObjectDataLifeCycle of what is gone for good.
+_PERMANENT_ERASURE = "15"
 _ITI_41 = Code("ITI-41", "IHE Transactions", "Provide and Register Document Set-b")
 _ITI_43 = Code("ITI-43", "IHE Transactions", "Retrieve Document Set")
+_ITI_86 = Code("ITI-86", "IHE Transactions", "Remove Documents")
 _RAD_68 = Code("RAD-68", "IHE Transactions", "Provide and Register Imaging Document Set - MTOM/XOP")
 
 
@@ -73,6 +86,33 @@ def export_events(
             outcome_description=reason,
         )
         for patient_id, requests, outcome, reason in (*kinds, *missing)
+    )
+
+
+def removal_events(
+    removed: Mapping[str, Sequence[DocumentRequest]],
+    failed: Sequence[DocumentRequest],
+    caller: Caller,
+    identity: DomainIdentity,
+    occurred: datetime,
+) -> tuple[AuditEvent, ...]:
+    """Documents were removed: one event for each patient of `removed`, by patient identifier, and one for what failed."""
+    kinds = [(patient_id, requests, EventOutcome.SUCCESS) for patient_id, requests in removed.items()]
+    missing = [(None, failed, EventOutcome.SERIOUS_FAILURE)] if failed else []
+    return tuple(
+        AuditEvent(
+            event_id=PATIENT_RECORD,
+            action=EventAction.DELETE,
+            outcome=outcome,
+            event_type=_ITI_86,
+            occurred=occurred,
+            participants=(*_partner(caller, _SOURCE), _repository(identity, _DESTINATION)),
+            objects=(
+                *_patient(patient_id),
+                *(replace(_document(request), life_cycle=_PERMANENT_ERASURE) for request in requests),
+            ),
+        )
+        for patient_id, requests, outcome in (*kinds, *missing)
     )
 
 

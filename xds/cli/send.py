@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from xds.cli import send_identity, send_imaging, send_registry, send_repository
+from xds.cli import send_identity, send_imaging, send_registry, send_removal, send_repository
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,6 +22,8 @@ app.command("iti18")(send_registry.iti18)
 app.command("iti41")(send_repository.iti41)
 app.command("iti42")(send_registry.iti42)
 app.command("iti43")(send_repository.iti43)
+app.command("iti62")(send_removal.iti62)
+app.command("iti86")(send_removal.iti86)
 app.command("rad08")(send_imaging.rad08)
 app.command("rad55")(send_imaging.rad55)
 app.command("rad69")(send_imaging.rad69)

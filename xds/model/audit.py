@@ -50,7 +50,10 @@ class AuditParticipant:
 
 @dataclass(frozen=True, slots=True)
 class AuditObject:
-    """ParticipantObjectIdentification. `type_code` and `role` are the schema's digits, `details` are (type, value) pairs."""
+    """ParticipantObjectIdentification. `details` are (type, value) pairs.
+
+    `type_code`, `role` and `life_cycle` (ParticipantObjectDataLifeCycle) are the schema's digits.
+    """
 
     id: str
     type_code: str
@@ -58,6 +61,7 @@ class AuditObject:
     id_type: Code
     query: str | None = None
     details: tuple[tuple[str, str], ...] = ()
+    life_cycle: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

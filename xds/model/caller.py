@@ -30,11 +30,12 @@ SYSTEM = Caller(address="127.0.0.1", node="urn:system", user=None)
 
 
 class Action(StrEnum):
-    """What a caller wants to read."""
+    """What a caller wants to do with what it names."""
 
     QUERY = "query"
     RETRIEVE = "retrieve"
     IDENTITY = "identity"
+    REMOVE = "remove"
 
 
 @dataclass(frozen=True, slots=True)

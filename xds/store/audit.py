@@ -63,7 +63,8 @@ def _body(event: AuditEvent) -> dict[str, Any]:
             for item in event.participants
         ],
         "objects": [
-            [item.id, item.type_code, item.role, _code(item.id_type), item.query, item.details] for item in event.objects
+            [item.id, item.type_code, item.role, _code(item.id_type), item.query, item.details, item.life_cycle]
+            for item in event.objects
         ],
     }
 
@@ -80,8 +81,8 @@ def _event(occurred: int, body: dict[str, Any]) -> AuditEvent:
             for user, role, requestor, address, alternative in body["participants"]
         ),
         objects=tuple(
-            AuditObject(id_, type_code, role, Code(*id_type), query, tuple((name, value) for name, value in details))
-            for id_, type_code, role, id_type, query, details in body["objects"]
+            AuditObject(id_, type_code, role, Code(*id_type), query, tuple((name, value) for name, value in details), *life_cycle)
+            for id_, type_code, role, id_type, query, details, *life_cycle in body["objects"]
         ),
         outcome_description=body["description"],
     )

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select
 
 from xds.store.schema.documents import repository_document
 
@@ -63,6 +63,12 @@ def add(connection: Connection, documents: Sequence[StoredDocument]) -> None:
     fresh = [_values(document) for document in documents if document.unique_id not in there]
     if fresh:
         connection.execute(insert(repository_document), fresh)
+
+
+def remove(connection: Connection, unique_ids: Sequence[str]) -> None:
+    """Forget the documents of these uniqueIds. Their blobs stay; others may need them."""
+    for some in _portions(unique_ids):
+        connection.execute(delete(repository_document).where(repository_document.c.unique_id.in_(some)))
 
 
 def referenced(connection: Connection, blobs: Sequence[str]) -> frozenset[str]:
