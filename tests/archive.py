@@ -13,6 +13,7 @@ from typing import Any
 import pydicom
 from pydicom.data import get_testdata_file
 
+from tests.databases import fresh_database
 from xds.actors.document_repository import ProvidedDocument
 from xds.actors.domain import DomainIdentity
 from xds.actors.imaging_document_source import ImagingDocumentSource
@@ -21,6 +22,7 @@ from xds.model.errors import RegistryError, RegistryResponse, response_to
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.imaging import Addition
 from xds.model.metadata import Submission
+from xds.model.patient import Demographics
 from xds.store.blobs.local import LocalBlobStore
 from xds.store.database import Database
 from xds.wire.dicom_study import read_study
@@ -61,6 +63,9 @@ class CrossReference:
 
     def authority(self, namespace: str) -> AssigningAuthority | None:
         return self.authorities.get(namespace)
+
+    def issuer_of(self, value: str, demographics: Demographics) -> AssigningAuthority | None:
+        return None
 
     def affinity_identifier(self, identifier: PatientIdentifier) -> PatientIdentifier | None:
         value = self.links.get(identifier.key)
@@ -123,8 +128,7 @@ class Archive:
 @contextmanager
 def open_archive(directory: Path, **settings: Any) -> Iterator[Archive]:
     """An archive below a directory; settings as `ImagingDocumentSource` takes them."""
-    database = Database(f"sqlite:///{directory}/xds.sqlite")
-    database.create_schema()
+    database = fresh_database(directory)
     blobs = LocalBlobStore(directory / "blobs")
     clock, patients, repository, access = SteppedClock(), CrossReference(), PartnerRepository(), ChosenPatients()
     settings = {"settle_seconds": 60, "default_authority": HOSPITAL} | settings
