@@ -39,7 +39,6 @@ WITHOUT_EFFECT = (
     "storage.url",
     "registry.codes",
     "registry.check_codes",
-    "pacs",
     "tls.certificate",
     "tls.key",
     "tls.trusted",

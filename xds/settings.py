@@ -129,7 +129,7 @@ class ImagingSettings(_Section):
 
 
 class PacsSettings(_Section):
-    """One PACS whose images are reachable through this server."""
+    """One PACS. What it sends gets its assigning authority where the images name none; nothing is fetched from it yet."""
 
     name: str = Field(min_length=1, description="Name of the PACS in logs and pages.")
     ae_title: AeTitle = Field(description="Its DICOM application entity title.")
