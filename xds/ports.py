@@ -39,7 +39,10 @@ class Staging(Protocol):
 
 
 class BlobStore(Protocol):
-    """Immutable octets, addressed by their content."""
+    """Immutable octets, addressed by their content.
+
+    What the store itself fails at is an OSError everywhere; ConnectionError and TimeoutError say that it could not be reached.
+    """
 
     def stage(self) -> Staging:
         """Begin a blob."""
@@ -49,6 +52,9 @@ class BlobStore(Protocol):
 
     def size(self, key: str) -> int:
         """Errors: KeyError when there is no such blob."""
+
+    def committed_at(self, key: str) -> datetime:
+        """When it was committed last, by the clock of the store. Errors: KeyError when there is no such blob."""
 
     def delete(self, key: str, *, unless_committed_since: datetime | None = None) -> bool:
         """Remove it, unless it was committed (perhaps once more) at that time or later; tells whether this removed it."""

@@ -8,23 +8,32 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import time
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.store.servers import ObjectServer
 from xds.ports import BlobStore
+from xds.store.blobs import open_blob_store
 from xds.store.blobs.local import LocalBlobStore
 
 LARGE = bytes(range(256)) * 12_345  # 3.16 MB: several chunks and an odd rest
 
-STORES: dict[str, Callable[[Path], BlobStore]] = {"local": lambda directory: LocalBlobStore(directory / "blobs")}
 
-
-@pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    return STORES[request.param](tmp_path)
+@pytest.fixture(params=["local", "moto", pytest.param("swift", marks=pytest.mark.swift)])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BlobStore:
+    """An empty store of each kind."""
+    if request.param == "local":
+        return open_blob_store("", tmp_path / "blobs")
+    server: ObjectServer = request.getfixturevalue(request.param)
+    bucket = f"bucket-{uuid.uuid4().hex}"
+    server.client().create_bucket(Bucket=bucket)
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    return open_blob_store(server.url(bucket), tmp_path / "blobs")
 
 
 def put(store: BlobStore, data: bytes) -> str:
@@ -162,6 +171,23 @@ def test_a_blob_committed_since_is_not_deleted(store: BlobStore) -> None:
     key = put(store, b"young")
     assert store.delete(key, unless_committed_since=datetime.now(UTC) - timedelta(hours=1)) is False
     assert store.delete(key, unless_committed_since=datetime.now(UTC) + timedelta(hours=1)) is True
+
+
+def test_the_second_commit_makes_a_blob_young_again(store: BlobStore) -> None:
+    key = put(store, b"again")
+    first = store.committed_at(key)
+    assert abs(datetime.now(UTC) - first) < timedelta(seconds=30)
+    time.sleep(2.1)  # stores may count whole seconds
+    between = first + timedelta(seconds=1.5)
+    put(store, b"again")
+    assert store.committed_at(key) > first
+    assert store.delete(key, unless_committed_since=between) is False
+    assert everything(store, key) == b"again"
+
+
+def test_the_age_of_an_unknown_blob_is_a_key_error(store: BlobStore) -> None:
+    with pytest.raises(KeyError):
+        store.committed_at("0" * 64)
 
 
 @pytest.fixture

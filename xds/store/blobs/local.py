@@ -14,7 +14,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 #: Octets of one chunk that is read. Larger ones cost a page fault for every page, smaller ones more system calls.
@@ -56,6 +56,13 @@ class LocalBlobStore:
         """Octets of the blob. Errors: KeyError when there is no such blob."""
         try:
             return self._path(key).stat().st_size
+        except FileNotFoundError:
+            raise KeyError(key) from None
+
+    def committed_at(self, key: str) -> datetime:
+        """When the blob was committed last. Errors: KeyError when there is no such blob."""
+        try:
+            return datetime.fromtimestamp(self._path(key).stat().st_mtime, UTC)
         except FileNotFoundError:
             raise KeyError(key) from None
 

@@ -1,0 +1,394 @@
+"""Blobs as objects of an S3 bucket: `objects/<sha256>`, beside them small objects that keep commits and deletions apart.
+
+What is durable when: the server's answer to a put is its promise, and `commit` looks at the size afterwards. Each request is
+signed together with the SHA-256 of its octets, so that a server does not take octets that were changed on the way.
+
+A blob that nobody refers to may be committed once more at the moment in which it is swept. No S3 server deletes on condition, so
+whoever deletes a blob, or relies on one that is there already, first creates `locks/<sha256>`, which succeeds for one at a time.
+A blob that is committed once more is not sent again: `commits/<sha256>` is written anew and keeps the time.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import random
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import S3Store
+
+from xds.store.blobs.s3_errors import FAILURES, as_os_errors, is_missing, is_unsatisfiable_range, os_error
+from xds.store.blobs.spool import Spool
+
+if TYPE_CHECKING:  # the library has these names for type checkers alone
+    from obstore import GetResult, ObjectMeta
+
+#: Octets of one chunk that is read, and the most that is handed on at once.
+CHUNK = 256 * 1024
+LARGEST_CHUNK = 1 << 20
+#: Octets of one request that writes. What is larger goes up in parts of this size (S3 allows 10 000), some at a time.
+PART = 8 << 20
+PARTS = 9_000
+PARTS_AT_A_TIME = 3
+
+#: How long a request may take, and until when it is tried again; seconds.
+CONNECT_SECONDS, REQUEST_SECONDS, RETRY_SECONDS, RETRIES = 5, 30, 20, 3
+#: How often a broken download goes on without a single octet in between.
+RESUMES = 3
+#: A lock is held for a few small requests; who dies meanwhile leaves it. Seconds.
+LOCK_HELD, LOCK_ABANDONED, LOCK_AWAITED = 60, 150, 200
+#: Last-Modified has whole seconds.
+TICK = timedelta(seconds=1)
+
+_KEY = re.compile(r"[0-9a-f]{64}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where the objects are. Empty `endpoint` and `region` mean those of the environment, or AWS."""
+
+    bucket: str
+    prefix: str = ""
+    endpoint: str = ""
+    region: str = ""
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}" + (f" at {self.endpoint}" if self.endpoint else "")
+
+
+def read_location(url: str) -> Location:
+    """Read `s3://bucket/prefix?endpoint=…&region=…`. Errors: OSError for anything else; credentials are not taken from it."""
+    parts = urlsplit(url)
+    parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
+    endpoint, region = parameters.pop("endpoint", ""), parameters.pop("region", "")
+    form = "the address of the storage is s3://bucket/prefix?endpoint=http(s)://host:port&region=name"
+    if parts.scheme != "s3" or not parts.netloc:
+        raise OSError(form)
+    if "@" in parts.netloc or ":" in parts.netloc:
+        raise OSError(f"{form}; credentials stand in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    if parameters or parts.fragment:
+        raise OSError(f"{form}; unknown: {', '.join(parameters) or 'fragment'}")
+    if endpoint and (urlsplit(endpoint).scheme not in {"http", "https"} or not urlsplit(endpoint).netloc):
+        raise OSError(f"{form}; its endpoint is no such URL")
+    return Location(parts.netloc, parts.path.strip("/"), endpoint.rstrip("/"), region)
+
+
+class S3BlobStore:
+    """A `xds.ports.BlobStore` in a bucket. Any number of processes and machines may share it.
+
+    Credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, a web identity, or the
+    metadata service of the machine), never from the address.
+    """
+
+    def __init__(self, location: Location, directory: Path) -> None:
+        """`directory` is where uploads are spooled. Nothing is sent yet. Errors: OSError when it cannot be made."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._name = str(location)
+        given = {"endpoint": location.endpoint, "region": location.region}
+        with as_os_errors(self._name):
+            self._store = S3Store(
+                location.bucket,
+                prefix=location.prefix or None,
+                config={name: value for name, value in given.items() if value},  # type: ignore[arg-type]
+                client_options={
+                    "allow_http": location.endpoint.startswith("http:"),
+                    "connect_timeout": f"{CONNECT_SECONDS}s",
+                    "timeout": f"{REQUEST_SECONDS}s",
+                },
+                retry_config={
+                    "max_retries": RETRIES,
+                    "retry_timeout": timedelta(seconds=RETRY_SECONDS),
+                    "backoff": {
+                        "init_backoff": timedelta(milliseconds=100),
+                        "max_backoff": timedelta(seconds=2),
+                        "base": 2,
+                    },
+                },
+            )
+
+    def try_out(self) -> None:
+        """Write, write once more on condition, delete.
+
+        Errors: OSError when the store cannot be used, or does not honour `If-None-Match: *`, without which a sweep could remove
+        what is being committed.
+        """
+        name = f"probes/{uuid.uuid4().hex}"
+        if not self._create(name, b"") or self._create(name, b""):
+            raise OSError(
+                errno.ENOTSUP, f"{self._name}: the server does not honour If-None-Match: * and is not fit for documents"
+            )
+        self._remove(name)
+
+    def stage(self) -> S3Staging:
+        """Begin a blob."""
+        return S3Staging(self, Spool(self._directory))
+
+    def open(self, key: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """The octets in chunks of at most 1 MiB; the first answer has come before this returns.
+
+        A download that breaks goes on where it was. Errors: KeyError when there is no such blob; OSError.
+        """
+        if length == 0:
+            self.size(key)
+            return iter(())
+        answer = self._get(_object(key), offset, length)
+        return self._chunks(_object(key), answer) if answer is not None else iter(())
+
+    def size(self, key: str) -> int:
+        """Octets of the blob. Errors: KeyError when there is no such blob; OSError."""
+        return self._there(key)["size"]
+
+    def committed_at(self, key: str) -> datetime:
+        """When the blob was committed last, by the server's clock. Errors: KeyError when there is no such blob; OSError."""
+        there = self._there(key)
+        renewed = self._head(f"commits/{key}")
+        return max(there["last_modified"], renewed["last_modified"]) if renewed else there["last_modified"]
+
+    def delete(self, key: str, *, unless_committed_since: datetime | None = None) -> bool:
+        """Remove the blob and tell whether this removed it. Errors: OSError, also when somebody else holds on to it for long."""
+        if not _KEY.match(key):
+            return False
+        with self._alone(key) as until:
+            try:
+                committed = self.committed_at(key)
+            except KeyError:
+                return False
+            if unless_committed_since is not None and committed + TICK > unless_committed_since:
+                return False
+            if time.monotonic() > until:
+                raise TimeoutError(errno.ETIMEDOUT, f"{self._name}: too slow to delete safely")
+            self._remove(f"objects/{key}")
+            self._remove(f"commits/{key}")
+        return True
+
+    def keys(self) -> Iterator[str]:
+        """Every committed blob, in no particular order, a page of the listing at a time. Errors: OSError."""
+        with as_os_errors(self._name):
+            for page in obstore.list(self._store, prefix="objects", chunk_size=1000):
+                for item in page:
+                    name = item["path"].removeprefix("objects/")
+                    if _KEY.match(name):
+                        yield name
+
+    def publish(self, spool: Spool, key: str) -> None:
+        """Make the spooled octets durable under their key. Errors: OSError; then the same may be tried again."""
+        while not (self._put_new(spool, key) or self._renew(spool, key)):
+            # It was there and has been deleted meanwhile.
+            continue
+        if self.size(key) != spool.size:
+            raise OSError(errno.EIO, f"{self._name}: the server has another size than what was sent")
+
+    # ---- writing
+
+    def _put_new(self, spool: Spool, key: str) -> bool:
+        """Store a blob that is not there; false when it is there."""
+        if spool.size <= PART:
+            return self._create(_object(key), b"".join(spool.open()))
+        # Uploads in parts know no condition; two at once write the same.
+        if self._head(_object(key)) is not None:
+            return False
+        self._write(spool, key)
+        return True
+
+    def _renew(self, spool: Spool, key: str) -> bool:
+        """Rely on a blob that is there, if its size is right, and make it young; false when it is gone."""
+        with self._alone(key):
+            there = self._head(_object(key))
+            if there is None:
+                return False
+            with as_os_errors(self._name):
+                obstore.put(self._store, f"commits/{key}", b"")
+        if there["size"] != spool.size:
+            # The hash in the name proves that what is there is damaged and that this is right.
+            self._write(spool, key)
+        return True
+
+    def _write(self, spool: Spool, key: str) -> None:
+        part = max(PART, -(-spool.size // PARTS))
+        with as_os_errors(self._name):
+            if spool.size <= PART:
+                obstore.put(self._store, _object(key), b"".join(spool.open()), use_multipart=False)
+            else:
+                obstore.put(
+                    self._store,
+                    _object(key),
+                    spool.open(),
+                    use_multipart=True,
+                    chunk_size=part,
+                    max_concurrency=PARTS_AT_A_TIME,
+                )
+
+    def _create(self, name: str, data: bytes) -> bool:
+        with as_os_errors(self._name):
+            try:
+                obstore.put(self._store, name, data, mode="create")
+            except AlreadyExistsError:
+                return False
+        return True
+
+    def _remove(self, name: str) -> None:
+        with as_os_errors(self._name), suppress(FileNotFoundError):
+            obstore.delete(self._store, name)
+
+    @contextmanager
+    def _alone(self, key: str) -> Iterator[float]:
+        """Hold the lock of a key; yields until when (monotonic) nobody else takes it for abandoned. Errors: OSError."""
+        name, token = f"locks/{key}", uuid.uuid4().bytes
+        taken = first_seen = time.monotonic()
+        other: bytes | None = None
+        while not self._create(name, token):
+            now = time.monotonic()
+            holder = self._content(name)
+            if holder == token:
+                # Created after all: only the answer was lost, and the request was repeated.
+                break
+            if holder != other:
+                other, first_seen = holder, now
+            elif holder is not None and now - first_seen > LOCK_ABANDONED:
+                self._remove(name)
+            if now - taken > LOCK_AWAITED:
+                raise TimeoutError(errno.ETIMEDOUT, f"{self._name}: a blob is locked for long")
+            time.sleep(random.uniform(0.01, 0.1))
+        until = time.monotonic() + LOCK_HELD
+        try:
+            yield until
+        finally:
+            # Later it may be somebody else's already.
+            if time.monotonic() < until:
+                self._remove(name)
+
+    # ---- reading
+
+    def _there(self, key: str) -> ObjectMeta:
+        there = self._head(_object(key))
+        if there is None:
+            raise KeyError(key)
+        return there
+
+    def _head(self, name: str) -> ObjectMeta | None:
+        with as_os_errors(self._name):
+            try:
+                return obstore.head(self._store, name)
+            except FileNotFoundError:
+                return None
+
+    def _content(self, name: str) -> bytes | None:
+        with as_os_errors(self._name):
+            try:
+                return bytes(obstore.get(self._store, name).bytes())
+            except FileNotFoundError:
+                return None
+
+    def _get(self, name: str, offset: int, length: int | None) -> GetResult | None:
+        """An answer that has begun; None when the blob ends before `offset`. Errors: KeyError; OSError."""
+        with as_os_errors(self._name):
+            try:
+                if length is not None:
+                    return obstore.get(self._store, name, options={"range": (offset, offset + length)})
+                return obstore.get(self._store, name, options={"range": {"offset": offset}} if offset else {})
+            except FAILURES as error:
+                if is_unsatisfiable_range(error):
+                    return None
+                if is_missing(error):
+                    raise KeyError(name.rpartition("/")[2]) from None
+                raise
+
+    def _chunks(self, name: str, answer: GetResult) -> Iterator[bytes]:
+        position, end = answer.range
+        stream = iter(answer.stream(CHUNK))
+        broken = 0
+        while position < end:
+            try:
+                data = memoryview(next(stream))
+            except (*FAILURES, StopIteration) as error:
+                broken += 1
+                again = self._get(name, position, end - position) if broken <= RESUMES else None
+                if again is None:
+                    raise os_error(error, self._name) from None
+                stream = iter(again.stream(CHUNK))
+                continue
+            broken = 0
+            position += len(data)
+            for start in range(0, len(data), LARGEST_CHUNK):
+                yield data[start : start + LARGEST_CHUNK].tobytes()
+
+
+class S3Staging:
+    """A `xds.ports.Staging`: hashed and spooled while it arrives, sent to the bucket by `commit`."""
+
+    def __init__(self, store: S3BlobStore, spool: Spool) -> None:
+        self._store = store
+        self._spool = spool
+        self._sha1 = hashlib.sha1(usedforsecurity=False)
+        self._sha256 = hashlib.sha256()
+        self._key: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Octets written so far."""
+        return self._spool.size
+
+    @property
+    def sha1(self) -> str:
+        """SHA-1 of the octets so far, lower-case hex."""
+        return self._sha1.hexdigest()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append. Errors: OSError when the disk is full; ValueError after `commit` or `discard`."""
+        self._require_open()
+        with memoryview(data) as octets:
+            try:
+                self._spool.write(octets)
+            except OSError:
+                # What reached the spool is no longer what was hashed.
+                self.discard()
+                raise
+            self._sha1.update(octets)
+            self._sha256.update(octets)
+
+    def open(self) -> Iterator[bytes]:
+        """The octets written so far, in chunks of at most 1 MiB. Errors: KeyError when the blob was discarded; OSError."""
+        if self._key is not None:
+            return self._store.open(self._key)
+        if self._spool.closed:
+            raise KeyError("discarded")
+        return self._spool.open()
+
+    def commit(self) -> str:
+        """Make the blob durable under its content hash and return its key. Idempotent, and may be tried again after an error.
+
+        Errors: OSError when the store refuses or cannot be reached; ValueError after `discard`.
+        """
+        if self._key is None:
+            self._require_open()
+            key = self._sha256.hexdigest()
+            self._store.publish(self._spool, key)
+            self._key = key
+            self._spool.close()
+        return self._key
+
+    def discard(self) -> None:
+        """Forget it, unless it was committed. Idempotent."""
+        self._spool.close()
+
+    def _require_open(self) -> None:
+        if self._spool.closed:
+            raise ValueError("the blob is closed: committed or discarded")
+
+
+def _object(key: str) -> str:
+    if not _KEY.match(key):
+        raise KeyError(key)
+    return f"objects/{key}"
