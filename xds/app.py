@@ -19,11 +19,12 @@ from xds.actors.imaging_document_source import PUBLISH_STUDY, ImagingDocumentSou
 from xds.actors.pix_manager import IDENTITIES_CHANGED, PixManager
 from xds.model.identifiers import AssigningAuthority, new_oid
 from xds.model.patient import IdentityDomain
+from xds.ports import BlobStore
 from xds.rules.access import AllowAll
 from xds.settings import Settings
 from xds.store import counts, jobs
 from xds.store import settings as stored_settings
-from xds.store.blobs.local import LocalBlobStore
+from xds.store.blobs import open_blob_store
 from xds.store.database import Database
 from xds.store.jobs import Job
 
@@ -46,7 +47,7 @@ class App:
     settings: Settings
     domain: Domain
     database: Database
-    blobs: LocalBlobStore
+    blobs: BlobStore
     transactions: Sequence[ModuleType]
     job_handlers: Mapping[str, Callable[[Job], str | None]]
 
@@ -68,13 +69,13 @@ class App:
 def build(settings: Settings, public_url: str) -> App:
     """Compose the domain that the settings describe; `public_url` is used where the settings name none.
 
-    Errors: OSError when the data directory cannot be used.
+    Errors: OSError when the data directory or the storage cannot be used.
     """
     data = settings.server.data
     data.mkdir(parents=True, exist_ok=True)
     database = Database(settings.database.url or f"sqlite:///{(data / DATABASE_FILE).resolve()}")
     database.create_schema()
-    blobs = LocalBlobStore(Path(data / BLOB_DIRECTORY).resolve())
+    blobs = open_blob_store(settings.storage.url, Path(data / BLOB_DIRECTORY).resolve())
     identity = database.write(lambda connection: _identity(connection, settings, public_url))
     database.write(lambda connection: jobs.add(connection, SWEEP_BLOBS, "", {}, utc_now() + SWEEP_EVERY))
     domain = _domain(settings, database, blobs, identity)
@@ -101,7 +102,7 @@ def _identity(connection: Connection, settings: Settings, public_url: str) -> Do
     )
 
 
-def _domain(settings: Settings, database: Database, blobs: LocalBlobStore, identity: DomainIdentity) -> Domain:
+def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: DomainIdentity) -> Domain:
     access = AllowAll()
     registry = DocumentRegistry(
         database,
@@ -140,7 +141,7 @@ def _domain(settings: Settings, database: Database, blobs: LocalBlobStore, ident
     return Domain(identity, registry, repository, imaging, pix)
 
 
-def _sweep(blobs: LocalBlobStore, domain: Domain, database: Database) -> Callable[[Job], str | None]:
+def _sweep(blobs: BlobStore, domain: Domain, database: Database) -> Callable[[Job], str | None]:
     """The job that removes blobs nobody refers to, and asks for itself again."""
 
     def sweep_blobs(_job: Job) -> None:
@@ -152,7 +153,7 @@ def _sweep(blobs: LocalBlobStore, domain: Domain, database: Database) -> Callabl
     return sweep_blobs
 
 
-def _handlers(domain: Domain, blobs: LocalBlobStore, database: Database) -> dict[str, Callable[[Job], str | None]]:
+def _handlers(domain: Domain, blobs: BlobStore, database: Database) -> dict[str, Callable[[Job], str | None]]:
     return {
         PUBLISH_STUDY: lambda job: domain.imaging_document_source.publish(job.key),
         IDENTITIES_CHANGED: lambda _job: domain.imaging_document_source.resume(),

@@ -36,7 +36,6 @@ DEMO_VALUES: dict[str, Any] = {
 
 #: Settings whose function is still to come.
 WITHOUT_EFFECT = (
-    "storage.url",
     "registry.codes",
     "registry.check_codes",
     "tls.certificate",
