@@ -26,7 +26,7 @@ from xds.model.caller import SYSTEM
 from xds.model.identifiers import uuid_bytes
 from xds.model.metadata import Submission
 from xds.rules.access import AllowAll
-from xds.store.database import Database
+from xds.store.database import open_database
 from xds.store.registry.fragments import pack, unpack
 from xds.wire import ebrim
 from xds.wire.xml import parse
@@ -97,7 +97,7 @@ def fill(data: Path, documents: int, authority: str, repository_unique_id: str) 
 
 def _register_template(path: Path, authority: str, repository_unique_id: str) -> None:
     identity = DomainIdentity(authority, "BENCH", "1.2.3", repository_unique_id, "1.2.4", "BENCH", "http://127.0.0.1")
-    database = Database(f"sqlite:///{path.resolve()}")
+    database = open_database(f"sqlite:///{path.resolve()}")
     try:
         database.create_schema()
         registry = DocumentRegistry(database, identity, AllowAll(), lambda: datetime.now(UTC), require_known_patient=False)

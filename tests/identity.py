@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from tests.databases import fresh_database
 from xds.actors.domain import Domain, DomainIdentity
 from xds.actors.pix_manager import PixManager
 from xds.model.audit import AuditEvent
@@ -16,7 +17,6 @@ from xds.model.patient import Address, Demographics, FeedKind, IdentityDomain, I
 from xds.rules.access import AllowAll
 from xds.store import affinity_patients, audit
 from xds.store.affinity_patients import AffinityPatient
-from xds.store.database import Database
 
 AFFINITY = AssigningAuthority("AFFINITY", "1.3.6.1.4.1.21367.13.20.1000")
 HOSPITAL_A = AssigningAuthority("HOSP_A", "1.2.250.1.71.1")
@@ -55,8 +55,7 @@ class Region:
     """A PIX Manager with its database; every reading of its clock is a second later."""
 
     def __init__(self, directory: Path, *, access: object = None, **options: object) -> None:
-        self.database = Database(f"sqlite:///{directory / 'xds.sqlite'}")
-        self.database.create_schema()
+        self.database = fresh_database(directory)
         ticks = itertools.count()
         start = datetime(2026, 1, 15, 10, tzinfo=UTC)
         self.pix = PixManager(

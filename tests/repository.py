@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from tests.builders import ASSIGNING_AUTHORITY, PATIENT_ID, REPOSITORY_UNIQUE_ID
+from tests.databases import fresh_database
 from xds.actors.document_registry import DocumentRegistry
 from xds.actors.document_repository import DocumentRepository, ProvidedDocument
 from xds.actors.domain import Domain, DomainIdentity
@@ -103,8 +104,7 @@ def world(
     **registry_options: Any,
 ) -> Iterator[World]:
     """A world with the patient of the builders. `wrap` puts another port in front of the registry."""
-    database = Database(f"sqlite:///{directory / 'xds.sqlite'}")
-    database.create_schema()
+    database = fresh_database(directory)
     blobs = LocalBlobStore(directory / "blobs")
     registry = DocumentRegistry(database, IDENTITY, AllowAll(), lambda: NOW, **registry_options)
     rule = access or AllowAll()

@@ -25,7 +25,7 @@ from xds.settings import Settings
 from xds.store import counts, jobs
 from xds.store import settings as stored_settings
 from xds.store.blobs import open_blob_store
-from xds.store.database import Database
+from xds.store.database import Database, open_database
 from xds.store.jobs import Job
 
 #: Namespace (HL7 table 0363) of the affinity domain's own assigning authority.
@@ -73,7 +73,7 @@ def build(settings: Settings, public_url: str) -> App:
     """
     data = settings.server.data
     data.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.database.url or f"sqlite:///{(data / DATABASE_FILE).resolve()}")
+    database = open_database(settings.database.url or f"sqlite:///{(data / DATABASE_FILE).resolve()}")
     database.create_schema()
     blobs = open_blob_store(settings.storage.url, Path(data / BLOB_DIRECTORY).resolve())
     identity = database.write(lambda connection: _identity(connection, settings, public_url))

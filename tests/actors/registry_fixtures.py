@@ -10,6 +10,7 @@ from pathlib import Path
 from lxml import etree
 
 from tests.builders import ASSIGNING_AUTHORITY, PATIENT_ID, REPOSITORY_UNIQUE_ID
+from tests.databases import fresh_database
 from xds.actors.document_registry import DocumentRegistry, QueryAnswer
 from xds.actors.domain import DomainIdentity
 from xds.model.caller import Caller
@@ -120,8 +121,7 @@ def open_registry(
     folder: Path, *, access: AccessRule | None = None, require_known_patient: bool = True, max_results: int = 5000
 ) -> Registry:
     """A registry in that folder; close its database in the end."""
-    database = Database(f"sqlite:///{folder / 'registry.sqlite'}")
-    database.create_schema()
+    database = fresh_database(folder)
     clock = TestClock()
     actor = DocumentRegistry(
         database,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.archive import SteppedClock
+from tests.databases import fresh_database
 from xds.server.worker import Worker
 from xds.store import jobs
 from xds.store.database import Database
@@ -19,8 +20,7 @@ from xds.store.jobs import Job
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path}/xds.sqlite")
-    opened.create_schema()
+    opened = fresh_database(tmp_path)
     yield opened
     opened.close()
 
@@ -94,8 +94,7 @@ def test_it_works_in_the_background_and_finishes_the_job_in_hand(database: Datab
 
 
 def test_a_closed_database_ends_it(tmp_path: Path, clock: SteppedClock) -> None:
-    opened = Database(f"sqlite:///{tmp_path}/closed.sqlite")
-    opened.create_schema()
+    opened = fresh_database(tmp_path)
     worker = Worker(opened, {}, clock, poll_seconds=0.01)
     worker.start()
     opened.close()

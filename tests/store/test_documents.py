@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import fresh_database
 from xds.store import documents
 from xds.store.database import Database
 from xds.store.documents import OtherContentError, StoredDocument
@@ -29,8 +30,7 @@ DOCUMENT = StoredDocument(
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'xds.sqlite'}")
-    database.create_schema()
+    database = fresh_database(tmp_path)
     yield database
     database.close()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import fresh_database
 from xds.model.audit import QUERY, AuditEvent, AuditObject, AuditParticipant, EventAction, EventOutcome
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.metadata import Code
@@ -20,8 +21,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'xds.sqlite'}")
-    opened.create_schema()
+    opened = fresh_database(tmp_path)
     yield opened
     opened.close()
 

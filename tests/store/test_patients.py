@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from sqlalchemy.exc import IntegrityError
 
+from tests.databases import fresh_database
 from tests.wire.test_hl7v2_identity import DEMOGRAPHICS
 from xds.actors.pix_clusters import connected
 from xds.model.identifiers import AssigningAuthority
@@ -19,8 +20,7 @@ from xds.store.patients import Identity, Patients, StoredLink, read_demographics
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'xds.sqlite'}")
-    database.create_schema()
+    database = fresh_database(tmp_path)
     yield database
     database.close()
 

@@ -11,22 +11,18 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from sqlite3 import Connection as SqliteConnection
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import structlog
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import make_url
 
+from xds.store.database.interface import Database, DatabaseClosedError, Result, Work
 from xds.store.schema import metadata
-
-__all__ = ["Connection", "Database", "DatabaseClosedError", "Work"]
-
-Result = TypeVar("Result")
-Work = Callable[[Connection], Result]
 
 #: How many pieces of work one COMMIT carries at most, and how many may wait before callers are held back.
 WORK_PER_COMMIT = 64
@@ -46,10 +42,6 @@ _PRAGMAS = (
     "PRAGMA temp_store = MEMORY",
     "PRAGMA case_sensitive_like = ON",
 )
-
-
-class DatabaseClosedError(RuntimeError):
-    """The database was closed; nothing of what was asked happened."""
 
 
 def _configure(engine: Engine) -> None:
@@ -79,8 +71,8 @@ class _Item:
         self.future = future
 
 
-class Database:
-    """One SQLite database of this process. `url` is a SQLAlchemy URL such as `sqlite:////var/lib/xds/xds.sqlite`.
+class SqliteDatabase(Database):
+    """One SQLite file, written by this process alone. `url` is a SQLAlchemy URL such as `sqlite:////var/lib/xds/xds.sqlite`.
 
     Errors: ValueError for the URL of another kind of database.
     """
@@ -99,7 +91,6 @@ class Database:
         self._writer.start()
 
     def create_schema(self) -> None:
-        """Create what is missing of the tables that are defined on `xds.store.schema.metadata`."""
         self.write(metadata.create_all)
 
     @contextmanager

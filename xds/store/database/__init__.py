@@ -1,0 +1,49 @@
+"""Databases: SQLite inside the process, or a PostgreSQL server, behind one interface.
+
+Rules that hold on both are in `interface`; what a statement must know of their differences is in `dialects` and `locks` of
+`xds.store`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from xds.store.database.interface import (
+    Database,
+    DatabaseClosedError,
+    DatabaseUnavailableError,
+    SchemaError,
+    Work,
+)
+from xds.store.database.sqlite import SqliteDatabase
+
+__all__ = [
+    "Connection",
+    "Database",
+    "DatabaseClosedError",
+    "DatabaseUnavailableError",
+    "SchemaError",
+    "Work",
+    "open_database",
+]
+
+
+def open_database(url: str) -> Database:
+    """The database of a SQLAlchemy URL: `sqlite:////path/to/file` or `postgresql://user:password@host/name`.
+
+    Nothing is asked of a server yet. Errors: ValueError, without the password, for a URL that cannot be used.
+    """
+    try:
+        backend = make_url(url).get_backend_name()
+    except ArgumentError:
+        raise ValueError("the database URL cannot be read: sqlite:////path/to/file or postgresql://user@host/name") from None
+    if backend == "sqlite":
+        return SqliteDatabase(url)
+    if backend == "postgresql":
+        # Here, because its driver is installed where it is needed alone.
+        from xds.store.database.postgresql import PostgresqlDatabase
+
+        return PostgresqlDatabase(url)
+    raise ValueError(f"the database must be an SQLite file or PostgreSQL, not {backend}")
