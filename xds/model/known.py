@@ -2,7 +2,7 @@
 
 The store gathers it in a few reads; the rules decide on it without touching a database.
 
-Spec: ITI TF-2 3.42.4.1.3.
+Spec: ITI TF-2 3.42.4.1.3, 3.57.4.1.3.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from xds.model.fragments import ObjectKind
+from xds.model.metadata import DocumentEntry
 from xds.model.vocabulary import AvailabilityStatus
 
 
@@ -37,6 +38,7 @@ class KnownObject:
     """One object in the Registry, reduced to what a new submission is checked against.
 
     `patient_key` is the patient after merges were followed; None for an association. `hash` and `size` are as registered.
+    `superseded` tells that a newer version took this one's place.
     """
 
     kind: ObjectKind
@@ -47,6 +49,20 @@ class KnownObject:
     object_type: str | None = None
     hash: str | None = None
     size: str | None = None
+    logical_id: str | None = None
+    version: int = 1
+    superseded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAssociation:
+    """An association in the Registry with both its ends."""
+
+    id: str
+    type: str
+    status: AvailabilityStatus
+    source: KnownObject
+    target: KnownObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +76,21 @@ class KnownObjects:
     patients: Mapping[tuple[str, str], KnownPatient] = field(default_factory=dict)
     objects: Mapping[str, KnownObject] = field(default_factory=dict)
     by_unique_id: Mapping[str, tuple[KnownObject, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSurroundings:
+    """Everything a Registry knows of what one metadata update mentions.
+
+    `newest` is keyed by logicalID and covers every object that is updated or whose status changes; `associations` are those that
+    the request names, by entryUUID; `links` are the Approved associations of the versions that are to be superseded; `pairs` are
+    the (source, target) of the Approved associations at the ends of those that are submitted. `contents` are the registered
+    versions of DocumentEntries in full, by entryUUID, where a restricted update compares them.
+    """
+
+    known: KnownObjects = field(default_factory=KnownObjects)
+    newest: Mapping[str, KnownObject] = field(default_factory=dict)
+    associations: Mapping[str, KnownAssociation] = field(default_factory=dict)
+    links: tuple[KnownAssociation, ...] = ()
+    pairs: frozenset[tuple[str, str]] = frozenset()
+    contents: Mapping[str, DocumentEntry] = field(default_factory=dict)

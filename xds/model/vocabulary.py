@@ -16,6 +16,13 @@ class AvailabilityStatus(StrEnum):
     DEPRECATED = "urn:oasis:names:tc:ebxml-regrep:StatusType:Deprecated"
 
 
+class DocumentAvailability(StrEnum):
+    """`documentAvailability` of a DocumentEntry, which is Online where it is not said. Spec: the metadata update supplement."""
+
+    ONLINE = "urn:ihe:iti:2010:DocumentAvailability:Online"
+    OFFLINE = "urn:ihe:iti:2010:DocumentAvailability:Offline"
+
+
 class AssociationType(StrEnum):
     """`@associationType`. Spec: ITI TF-3 Table 4.2.2-1 and the metadata update supplement."""
 
@@ -47,6 +54,8 @@ class StoredQueryId(StrEnum):
     GET_FOLDERS_FOR_DOCUMENT = "urn:uuid:10cae35a-c7f9-4cf5-b61e-fc3278ffb578"
     GET_RELATED_DOCUMENTS = "urn:uuid:d90e5407-b356-4d91-a89f-873917b4b0e6"
     FIND_DOCUMENTS_BY_REFERENCE_ID = "urn:uuid:12941a89-e02e-4be5-967c-ce4bfc8fe492"
+    FIND_DOCUMENTS_FOR_MULTIPLE_PATIENTS = "urn:uuid:3d1bdb10-39a2-11de-89c2-2f44d94eaa9f"
+    FIND_FOLDERS_FOR_MULTIPLE_PATIENTS = "urn:uuid:50d3f5ac-39a2-11de-a1ca-b366239e58df"
 
 
 #: `@objectType` of a DocumentEntry.

@@ -16,6 +16,7 @@ from xds.model.vocabulary import (
     ASSOCIATION_DOCUMENTATION,
     FOLDER_NODE,
     SUBMISSION_SET_NODE,
+    DocumentAvailability,
     DocumentEntryScheme,
     FolderScheme,
     SlotName,
@@ -67,9 +68,7 @@ class ObjectRules:
 
 
 _STATUSES: Final = datatypes.one_of("Original", "Reference")
-_AVAILABILITIES: Final = datatypes.one_of(
-    "urn:ihe:iti:2010:DocumentAvailability:Online", "urn:ihe:iti:2010:DocumentAvailability:Offline"
-)
+_AVAILABILITIES: Final = datatypes.one_of(*DocumentAvailability)
 
 DOCUMENT_ENTRY: Final = ObjectRules(
     slots={
@@ -158,9 +157,11 @@ def required_slots(*, registering: bool, on_demand: bool) -> frozenset[str]:
     return _REQUIRED | {SlotName.CREATION_TIME}
 
 
-def check_document_entry(entry: DocumentEntry, required: frozenset[str], findings: Findings) -> None:
+def check_document_entry(
+    entry: DocumentEntry, required: frozenset[str], findings: Findings, *, first_version: bool = True
+) -> None:
     """Spec: ITI TF-3 4.2.3.2."""
-    check_attributes(entry, DOCUMENT_ENTRY, required, findings)
+    check_attributes(entry, DOCUMENT_ENTRY, required, findings, first_version=first_version)
     if entry.mime_type is None or not datatypes.MIME_TYPE.accepts(entry.mime_type):
         findings.add(entry, "mimeType", datatypes.MIME_TYPE.rule, entry.mime_type)
     start, stop = entry.service_start_time, entry.service_stop_time
@@ -177,14 +178,16 @@ def check_submission_set(package: SubmissionSet, findings: Findings) -> None:
     check_attributes(package, SUBMISSION_SET, frozenset({SlotName.SUBMISSION_TIME}), findings)
 
 
-def check_folder(folder: Folder, findings: Findings) -> None:
+def check_folder(folder: Folder, findings: Findings, *, first_version: bool = True) -> None:
     """Spec: ITI TF-3 4.2.3.4."""
-    check_attributes(folder, FOLDER, frozenset(), findings)
+    check_attributes(folder, FOLDER, frozenset(), findings, first_version=first_version)
 
 
-def check_attributes(obj: RegistryObject, rules: ObjectRules, required: frozenset[str], findings: Findings) -> None:
-    """Everything that the tables say about one object."""
-    _check_ids(obj, findings)
+def check_attributes(
+    obj: RegistryObject, rules: ObjectRules, required: frozenset[str], findings: Findings, *, first_version: bool = True
+) -> None:
+    """Everything that the tables say about one object. The logicalID of a later version is not judged here."""
+    _check_ids(obj, findings, first_version)
     _check_slots(obj, obj.slots, rules.slots, findings)
     for name in required.difference([slot.name for slot in obj.slots]):
         findings.add(obj, name, "must be present", None)
@@ -197,11 +200,11 @@ def check_attributes(obj: RegistryObject, rules: ObjectRules, required: frozense
         findings.add(obj, "homeCommunityId", datatypes.OID_URN.rule, obj.home)
 
 
-def _check_ids(obj: RegistryObject, findings: Findings) -> None:
+def _check_ids(obj: RegistryObject, findings: Findings, first_version: bool) -> None:
     for attribute, value in (("id", obj.id), ("lid", obj.lid)):
         if value is not None and value.startswith("urn:uuid:") and not is_uuid_urn(value):
             findings.add(obj, attribute, "must be urn:uuid: followed by a UUID in lower case, or a symbolic name", value)
-    if obj.lid is not None and obj.lid.startswith("urn:uuid:") and obj.lid != obj.id:
+    if first_version and obj.lid is not None and obj.lid.startswith("urn:uuid:") and obj.lid != obj.id:
         findings.add(obj, "lid", "must be absent or the object's own id: a first version is submitted here", obj.lid)
 
 

@@ -26,7 +26,7 @@ from xds.rules.submission.findings import Findings
 _ONTO_REGISTERED: Final = frozenset({AssociationType.RPLC, AssociationType.XFRM_RPLC, AssociationType.IS_SNAPSHOT_OF})
 RELATIONSHIPS: Final = _ONTO_REGISTERED | {AssociationType.APND, AssociationType.XFRM, AssociationType.SIGNS}
 #: Associations that may carry a reason.
-_DOCUMENTED: Final = frozenset(
+DOCUMENTED: Final = frozenset(
     {AssociationType.RPLC, AssociationType.APND, AssociationType.XFRM, AssociationType.XFRM_RPLC, AssociationType.SIGNS}
 )
 _FORBIDDEN_ON_DEMAND: Final = (SlotName.CREATION_TIME, SlotName.HASH, SlotName.SIZE)
@@ -43,21 +43,29 @@ def check(submission: Submission, *, registering: bool, on_demand: bool = False)
     XDSRegistryDuplicateUniqueIdInMessage.
     """
     findings = Findings()
-    _check_composition(submission, findings)
+    check_frame(submission, findings)
     required = attributes.required_slots(registering=registering, on_demand=on_demand)
-    for package in submission.submission_sets:
-        attributes.check_submission_set(package, findings)
-        if package.status is AvailabilityStatus.DEPRECATED:
-            findings.add(package, "availabilityStatus", "must be Approved", package.status)
     for entry in submission.document_entries:
         attributes.check_document_entry(entry, required, findings)
         _check_object_type(entry, on_demand, findings)
     for folder in submission.folders:
         attributes.check_folder(folder, findings)
-    _check_patient(submission, findings)
-    _check_unique_ids(submission, findings)
     _Associations(submission, findings).check()
     return findings.errors
+
+
+def check_frame(submission: Submission, findings: Findings) -> None:
+    """What holds for every message of registry objects: its composition, its SubmissionSet, one patient, and ids used once.
+
+    Spec: ITI TF-3 4.2.1.4, 4.2.3.3.
+    """
+    _check_composition(submission, findings)
+    for package in submission.submission_sets:
+        attributes.check_submission_set(package, findings)
+        if package.status is AvailabilityStatus.DEPRECATED:
+            findings.add(package, "availabilityStatus", "must be Approved", package.status)
+    _check_patient(submission, findings)
+    _check_unique_ids(submission, findings)
 
 
 def _check_composition(submission: Submission, findings: Findings) -> None:
@@ -85,9 +93,14 @@ def _check_object_type(entry: DocumentEntry, on_demand: bool, findings: Findings
     if entry.object_type != wanted:
         findings.add(entry, "objectType", f"must be that of {name} DocumentEntry here, {wanted}", entry.object_type)
     if on_demand:
-        for name in _FORBIDDEN_ON_DEMAND:
-            if entry.slot(name):
-                findings.add(entry, name, "must be absent from an on-demand DocumentEntry", entry.slot_value(name))
+        check_on_demand(entry, findings)
+
+
+def check_on_demand(entry: DocumentEntry, findings: Findings) -> None:
+    """An on-demand DocumentEntry says nothing of octets that do not exist yet. Spec: ITI TF-2 3.61.4.1.3."""
+    for name in _FORBIDDEN_ON_DEMAND:
+        if entry.slot(name):
+            findings.add(entry, name, "must be absent from an on-demand DocumentEntry", entry.slot_value(name))
 
 
 def _check_patient(submission: Submission, findings: Findings) -> None:
@@ -144,7 +157,7 @@ class _Associations:
     def _check_association(self, item: Association) -> None:
         has_member = item.association_type == AssociationType.HAS_MEMBER
         rules = attributes.ASSOCIATION
-        if item.association_type not in _DOCUMENTED:
+        if item.association_type not in DOCUMENTED:
             rules = replace(rules, classifications={}) if item.classifications else rules
         attributes.check_attributes(item, rules, frozenset(), self._findings)
         if not has_member and item.association_type not in RELATIONSHIPS:

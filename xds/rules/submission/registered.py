@@ -35,48 +35,16 @@ class _Comparison:
         self._objects = {obj.id: obj for obj in submission.objects()}
 
     def errors(self) -> list[RegistryError]:
-        self._check_patients()
-        self._check_ids()
+        check_patients(self._submission, self._known, self._findings)
+        check_new_ids(self._submission, self._known, self._findings)
         packages: tuple[SubmissionSet | Folder, ...] = (*self._submission.submission_sets, *self._submission.folders)
         for package in packages:
-            self._check_new_unique_id(package)
+            check_new_unique_id(package, self._known, self._findings)
         for entry in self._submission.document_entries:
             self._check_same_content(entry)
         for association in self._submission.associations:
             self._check_association(association)
         return self._findings.errors
-
-    def _check_patients(self) -> None:
-        """Each patient of the submission is known and was not merged into another one; said once for each identifier."""
-        seen: set[str | None] = {None}
-        objects: tuple[SubmissionSet | DocumentEntry | Folder, ...] = (
-            *self._submission.submission_sets,
-            *self._submission.document_entries,
-            *self._submission.folders,
-        )
-        for obj in objects:
-            text = obj.patient_id
-            if text in seen or text is None:
-                continue
-            seen.add(text)
-            identifier = read_cx(text)
-            patient = self._known.patients.get(identifier.key) if identifier else None
-            if patient is None:
-                rule = "must be a patient of this affinity domain that its identity feed has announced"
-                self._findings.add(obj, "patientId", rule, text, ErrorCode.UNKNOWN_PATIENT_ID)
-            elif patient.merged:
-                rule = "must not be an identifier that was merged into another patient"
-                self._findings.add(obj, "patientId", rule, text, ErrorCode.UNKNOWN_PATIENT_ID)
-
-    def _check_ids(self) -> None:
-        for obj in self._submission.objects():
-            if obj.id in self._known.objects:
-                self._findings.add(obj, "id", "must not be the UUID of an object that is registered already", obj.id)
-
-    def _check_new_unique_id(self, obj: SubmissionSet | Folder) -> None:
-        if obj.unique_id is not None and self._known.by_unique_id.get(obj.unique_id):
-            rule = "must not be the uniqueId of an object that is registered already"
-            self._findings.add(obj, "uniqueId", rule, obj.unique_id, ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY)
 
     def _check_same_content(self, entry: DocumentEntry) -> None:
         """A uniqueId may be registered again for the same octets. Spec: ITI TF-3 4.2.3.2.26; ITI TF-2 3.61.4.1.3."""
@@ -84,7 +52,8 @@ class _Comparison:
             return
         problems: set[ErrorCode] = set()
         for other in self._known.by_unique_id.get(entry.unique_id, ()):
-            if other.kind is not ObjectKind.DOCUMENT_ENTRY:
+            # What a superseded version said of its octets counts no more.
+            if other.kind is not ObjectKind.DOCUMENT_ENTRY or other.superseded:
                 continue
             if (other.object_type == ON_DEMAND) != entry.is_on_demand:
                 problems.add(ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY)
@@ -160,12 +129,7 @@ class _Comparison:
     def _patient_key(self, identifier: str) -> int | None:
         """The patient of an object of the submission or of the Registry, merges followed; None when it has none that is known."""
         obj: RegistryObject | None = self._objects.get(identifier)
-        if obj is None:
-            return self._known.objects[identifier].patient_key
-        text = obj.patient_id if isinstance(obj, DocumentEntry | Folder | SubmissionSet) else None
-        patient_id = read_cx(text) if text else None
-        patient = self._known.patients.get(patient_id.key) if patient_id else None
-        return patient.effective_key if patient else None
+        return self._known.objects[identifier].patient_key if obj is None else patient_key_of(obj, self._known)
 
 
 _CONTENT_RULES = (
@@ -173,3 +137,48 @@ _CONTENT_RULES = (
     (ErrorCode.NON_IDENTICAL_HASH, "is registered already with another hash"),
     (ErrorCode.NON_IDENTICAL_SIZE, "is registered already with another size"),
 )
+
+
+def check_patients(submission: Submission, known: KnownObjects, findings: Findings) -> None:
+    """Each patient of the submission is known and was not merged into another one; said once for each identifier."""
+    seen: set[str | None] = {None}
+    objects: tuple[SubmissionSet | DocumentEntry | Folder, ...] = (
+        *submission.submission_sets,
+        *submission.document_entries,
+        *submission.folders,
+    )
+    for obj in objects:
+        text = obj.patient_id
+        if text in seen or text is None:
+            continue
+        seen.add(text)
+        identifier = read_cx(text)
+        patient = known.patients.get(identifier.key) if identifier else None
+        if patient is None:
+            rule = "must be a patient of this affinity domain that its identity feed has announced"
+            findings.add(obj, "patientId", rule, text, ErrorCode.UNKNOWN_PATIENT_ID)
+        elif patient.merged:
+            rule = "must not be an identifier that was merged into another patient"
+            findings.add(obj, "patientId", rule, text, ErrorCode.UNKNOWN_PATIENT_ID)
+
+
+def check_new_ids(submission: Submission, known: KnownObjects, findings: Findings) -> None:
+    """No object of the submission has the UUID of a registered one."""
+    for obj in submission.objects():
+        if obj.id in known.objects:
+            findings.add(obj, "id", "must not be the UUID of an object that is registered already", obj.id)
+
+
+def check_new_unique_id(obj: SubmissionSet | Folder, known: KnownObjects, findings: Findings) -> None:
+    """The uniqueId of a new SubmissionSet or Folder is new. Spec: ITI TF-3 4.2.3.3.12, 4.2.3.4.9."""
+    if obj.unique_id is not None and known.by_unique_id.get(obj.unique_id):
+        rule = "must not be the uniqueId of an object that is registered already"
+        findings.add(obj, "uniqueId", rule, obj.unique_id, ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY)
+
+
+def patient_key_of(obj: RegistryObject, known: KnownObjects) -> int | None:
+    """Today's patient of an object of the submission; None when it has none that is known."""
+    text = obj.patient_id if isinstance(obj, DocumentEntry | Folder | SubmissionSet) else None
+    identifier = read_cx(text) if text else None
+    patient = known.patients.get(identifier.key) if identifier else None
+    return patient.effective_key if patient else None

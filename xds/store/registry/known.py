@@ -15,7 +15,7 @@ from xds.model.metadata import DocumentEntry, Folder, Submission, SubmissionSet
 from xds.model.vocabulary import ON_DEMAND, STABLE
 from xds.store import affinity_patients
 from xds.store.affinity_patients import AffinityPatient
-from xds.store.registry.objects import STATUSES
+from xds.store.registry.objects import STATUSES, SUPERSEDED
 from xds.store.schema.registry import (
     association,
     document_entry,
@@ -105,6 +105,9 @@ def _known_object(row: Row[*tuple[Any, ...]], patients: Mapping[int, AffinityPat
         object_type=(ON_DEMAND if row.on_demand else STABLE) if is_entry else None,
         hash=row.hash,
         size=row.size,
+        logical_id=uuid_urn(row.logical_id),
+        version=row.version or 1,
+        superseded=row.deprecated == SUPERSEDED,
     )
 
 
@@ -119,6 +122,8 @@ _DETAILS: Final = (
         registry_object.c.entry_uuid,
         registry_object.c.kind,
         registry_object.c.patient_key,
+        registry_object.c.logical_id,
+        func.coalesce(document_entry.c.version, folder.c.version).label("version"),
         func.coalesce(document_entry.c.deprecated, folder.c.deprecated, association.c.deprecated, 0).label("deprecated"),
         func.coalesce(document_entry.c.unique_id, submission_set.c.unique_id, folder.c.unique_id).label("unique_id"),
         document_entry.c.on_demand,

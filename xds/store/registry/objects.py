@@ -11,7 +11,13 @@ from xds.model.vocabulary import AvailabilityStatus
 from xds.store.registry.fragments import unpack
 from xds.store.schema.registry import association, document_entry, folder, submission_set
 
-STATUSES: Final = (AvailabilityStatus.APPROVED, AvailabilityStatus.DEPRECATED)
+#: What the columns `deprecated` hold. Beside what a status can be, they tell that a newer version has taken an object's place.
+APPROVED: Final = 0
+DEPRECATED: Final = 1
+SUPERSEDED: Final = 2
+
+#: availabilityStatus by the value of a column `deprecated`.
+STATUSES: Final = (AvailabilityStatus.APPROVED, AvailabilityStatus.DEPRECATED, AvailabilityStatus.DEPRECATED)
 
 TABLES: Final[dict[ObjectKind, Table]] = {
     ObjectKind.DOCUMENT_ENTRY: document_entry,
@@ -33,7 +39,8 @@ class StoredObject(NamedTuple):
     """One registry object as it was found.
 
     `fragment.xml` is empty when only references were asked for; it holds the patientId and the lastUpdateTime of the time of
-    registration. `patient_key` is the patient under whom the object was registered, whatever was merged since.
+    registration. `patient_key` is the patient under whom the object was registered, whatever was merged since. `superseded` tells
+    that it is not the newest version of what it describes.
     """
 
     key: int
@@ -46,6 +53,7 @@ class StoredObject(NamedTuple):
     association_type: str | None = None
     source_key: int | None = None
     target_key: int | None = None
+    superseded: bool = False
 
     @property
     def kind(self) -> ObjectKind:
@@ -79,7 +87,8 @@ def read_object(kind: ObjectKind, row: Row[*tuple[Any, ...]], *, as_refs: bool) 
     if kind is ObjectKind.DOCUMENT_ENTRY:
         deprecated, unique_id, confidentiality, class_code = own
         fragment = Fragment(kind, urn, STATUSES[deprecated], xml, home)
-        return StoredObject(key, patient_key, fragment, unique_id, tuple(confidentiality.split("\n")), class_code)
+        codes = tuple(confidentiality.split("\n"))
+        return StoredObject(key, patient_key, fragment, unique_id, codes, class_code, superseded=deprecated == SUPERSEDED)
     if kind is ObjectKind.ASSOCIATION:
         deprecated, association_type, source_key, target_key = own
         return StoredObject(
@@ -93,5 +102,6 @@ def read_object(kind: ObjectKind, row: Row[*tuple[Any, ...]], *, as_refs: bool) 
     if kind is ObjectKind.FOLDER:
         deprecated, unique_id, last_update_time = own
         fragment = Fragment(kind, urn, STATUSES[deprecated], xml, home)
-        return StoredObject(key, patient_key, fragment, unique_id, last_update_time=last_update_time)
+        superseded = deprecated == SUPERSEDED
+        return StoredObject(key, patient_key, fragment, unique_id, last_update_time=last_update_time, superseded=superseded)
     return StoredObject(key, patient_key, Fragment(kind, urn, AvailabilityStatus.APPROVED, xml, home), own[0])

@@ -10,10 +10,11 @@ from sqlalchemy import Connection, func, insert, select, update
 from xds.model.fragments import ObjectKind
 from xds.model.identifiers import dtm_number, uuid_bytes, uuid_urn
 from xds.model.metadata import Association, Code, DocumentEntry, Folder, RegistryObject, Submission, SubmissionSet
-from xds.model.vocabulary import AssociationType
+from xds.model.vocabulary import AssociationType, AvailabilityStatus
 from xds.store.registry.codes import CodeKey, CodeTable
 from xds.store.registry.fragments import pack
 from xds.store.registry.known import Located
+from xds.store.registry.objects import APPROVED, DEPRECATED, STATUSES, SUPERSEDED, TABLES
 from xds.store.schema.registry import (
     CodeKind,
     TextKind,
@@ -241,10 +242,28 @@ def children_of(connection: Connection, entries: Iterable[Located]) -> list[Loca
 
 
 def deprecate_entries(connection: Connection, entries: Iterable[Located]) -> None:
-    """Set the status of DocumentEntries to Deprecated."""
+    """Set the status of those of these DocumentEntries that are Approved to Deprecated."""
     for entry in entries:
         own = (document_entry.c.patient_key == entry.patient_key, document_entry.c.object_key == entry.key)
-        connection.execute(update(document_entry).where(*own).values(deprecated=1))
+        approved = document_entry.c.deprecated == APPROVED
+        connection.execute(update(document_entry).where(*own, approved).values(deprecated=DEPRECATED))
+
+
+def supersede(connection: Connection, versions: Iterable[Located]) -> None:
+    """Let DocumentEntries and Folders make way for newer versions: they are Deprecated, and found only where all versions are."""
+    _set_deprecated(connection, versions, SUPERSEDED)
+
+
+def set_status(connection: Connection, obj: Located, status: AvailabilityStatus) -> None:
+    """Change the status of the newest version of a DocumentEntry or Folder, or of an Association."""
+    _set_deprecated(connection, (obj,), STATUSES.index(status))
+
+
+def _set_deprecated(connection: Connection, objects: Iterable[Located], value: int) -> None:
+    for item in objects:
+        table = TABLES[item.kind]
+        own = (table.c.patient_key == item.patient_key, table.c.object_key == item.key)
+        connection.execute(update(table).where(*own).values(deprecated=value))
 
 
 def folders_holding(connection: Connection, entry: Located) -> dict[str, Located]:
