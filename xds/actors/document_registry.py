@@ -22,6 +22,7 @@ from xds.model.stored_queries import ParameterKind, RawQuery, ReturnType, Stored
 from xds.model.vocabulary import AssociationType, DocumentEntryScheme, FolderScheme, ObjectType, SubmissionSetScheme
 from xds.ports import AccessRule, Clock
 from xds.rules.queries import understand
+from xds.rules.stored_query_table import MULTI_PATIENT_QUERIES, STORED_QUERIES
 from xds.rules.submission import assign_identifiers, check, check_against_registry
 from xds.store import affinity_patients, audit
 from xds.store.affinity_patients import AffinityPatient
@@ -171,17 +172,19 @@ class DocumentRegistry:
         patient = meeting.known.patients[identifier.key]
         return patient.patient_key if patient.patient_key > 0 else affinity_patients.add(connection, identifier).patient_key
 
-    # --- ITI-18 ------------------------------------------------------------------------------------------------------
+    # --- ITI-18, ITI-51 ----------------------------------------------------------------------------------------------
 
-    def query(self, raw: RawQuery, caller: Caller) -> QueryAnswer:
+    def query(self, raw: RawQuery, caller: Caller, *, across_patients: bool = False) -> QueryAnswer:
         """Answer a stored query. What the access rule does not permit is left out without a word.
 
-        Spec: ITI TF-2 3.18.4.1.3.
+        `across_patients`: it is one of the queries of ITI-51, whose objects may belong to several patients.
+
+        Spec: ITI TF-2 3.18.4.1.3, 3.51.4.1.3.
         Errors: those of `xds.rules.queries.understand`, XDSTooManyResults, XDSResultNotSinglePatient.
         """
-        query = understand(raw)
+        query = understand(raw, MULTI_PATIENT_QUERIES if across_patients else STORED_QUERIES)
         if isinstance(query, list):
-            return self._answered(raw, None, QueryAnswer(response_to(query)), caller)
+            return self._answered(raw, (), QueryAnswer(response_to(query)), caller, across_patients)
         as_refs = query.return_type is ReturnType.OBJECT_REF
         limit = self._max_results * REFERENCES_PER_OBJECT if as_refs else self._max_results
         with self._database.read() as connection:
@@ -189,11 +192,13 @@ class DocumentRegistry:
             found, patients = answer.objects, answer.patients
             if len(found) <= limit:
                 found = self._permitted(connection, found, patients, caller, Action.QUERY)
-        problem = _too_many(found, limit) or _several_patients(query, found, patients)
+        asked_for = _patients_of(query)
+        problem = _too_many(found, limit) or (None if across_patients else _several_patients(query, found, patients))
         if problem:
-            return self._answered(raw, query, QueryAnswer(response_to([problem]), as_refs=as_refs), caller)
+            refused = QueryAnswer(response_to([problem]), as_refs=as_refs)
+            return self._answered(raw, asked_for, refused, caller, across_patients)
         objects = [item.fragment if as_refs else _as_of_today(item, patients[item.patient_key]) for item in found]
-        return self._answered(raw, query, QueryAnswer(response_to(()), objects, as_refs), caller)
+        return self._answered(raw, asked_for, QueryAnswer(response_to(()), objects, as_refs), caller, across_patients)
 
     def _permitted(
         self,
@@ -216,10 +221,12 @@ class DocumentRegistry:
         verdicts = self._access.permits(caller, action, resources)
         return [item for item, permitted in zip(found, verdicts, strict=True) if permitted]
 
-    def _answered(self, raw: RawQuery, query: StoredQuery | None, answer: QueryAnswer, caller: Caller) -> QueryAnswer:
+    def _answered(
+        self, raw: RawQuery, patient_ids: Sequence[str], answer: QueryAnswer, caller: Caller, across_patients: bool
+    ) -> QueryAnswer:
         outcome = EventOutcome.SUCCESS if answer.response.succeeded else EventOutcome.SERIOUS_FAILURE
-        patient_id = _patient_of(query) if query else None
-        event = query_event(raw, patient_id, outcome, caller, self._identity, self._clock())
+        now = self._clock()
+        event = query_event(raw, patient_ids, outcome, caller, self._identity, now, across_patients=across_patients)
         self._database.write_later(lambda connection: audit.append(connection, event))
         return answer
 
@@ -347,6 +354,7 @@ def _as_of_today(item: StoredObject, patient: AffinityPatient) -> Fragment:
     return fragment
 
 
-def _patient_of(query: StoredQuery) -> str | None:
+def _patients_of(query: StoredQuery) -> tuple[str, ...]:
+    """The patients that the query names."""
     name = next((item.name for item in query.definition.parameters if item.kind is ParameterKind.PATIENT_ID), None)
-    return query.text(name) if name else None
+    return tuple(dict.fromkeys(str(value) for value in query.group(name))) if name else ()

@@ -27,6 +27,7 @@ _OBJECT_REFERENCE = Code("urn:ihe:iti:2017:ObjectRef", "IHE XDS Metadata", "regi
 _PERMANENT_ERASURE = "15"
 _ITI_18 = Code("ITI-18", "IHE Transactions", "Registry Stored Query")
 _ITI_42 = Code("ITI-42", "IHE Transactions", "Register Document Set-b")
+_ITI_51 = Code("ITI-51", "IHE Transactions", "Multi-Patient Stored Query")
 _ITI_62 = Code("ITI-62", "IHE Transactions", "Remove Metadata")
 
 
@@ -51,25 +52,28 @@ def import_event(
 
 def query_event(
     query: RawQuery,
-    patient_id: str | None,
+    patient_ids: Sequence[str],
     outcome: EventOutcome,
     caller: Caller,
     identity: DomainIdentity,
     occurred: datetime,
+    *,
+    across_patients: bool = False,
 ) -> AuditEvent:
-    """Somebody queried: the query as it was asked, not its results. Spec: ITI TF-2 3.18.5.1.2."""
+    """Somebody queried: the query as it was asked, not its results. Spec: ITI TF-2 3.18.5.1.2, 3.51.5.1.2."""
+    transaction = _ITI_51 if across_patients else _ITI_18
     home = (("urn:ihe:iti:xca:2010:homeCommunityId", query.home),) if query.home else ()
     asked = AuditObject(
-        query.id, "2", "24", _ITI_18, query=write_query(query).decode(), details=(("QueryEncoding", "UTF-8"), *home)
+        query.id, "2", "24", transaction, query=write_query(query).decode(), details=(("QueryEncoding", "UTF-8"), *home)
     )
     return AuditEvent(
         event_id=QUERY,
         action=EventAction.EXECUTE,
         outcome=outcome,
-        event_type=_ITI_18,
+        event_type=transaction,
         occurred=occurred,
         participants=_participants(caller, identity),
-        objects=(*_patient(patient_id), asked),
+        objects=(*(found for patient_id in patient_ids for found in _patient(patient_id)), asked),
     )
 
 

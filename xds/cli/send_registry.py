@@ -1,8 +1,9 @@
-"""`xds send iti18` and `xds send iti42`: queries to a registry, and registrations."""
+"""`xds send iti18`, `iti51` and `iti42`: queries to a registry, and registrations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,10 +17,12 @@ from xds.cli.send_repository import read_metadata
 from xds.model.metadata import Association, DocumentEntry, Folder, RegistryObject, SubmissionSet
 from xds.model.stored_queries import Parameter, ParameterKind, QueryDefinition, RawQuery, ReturnType
 from xds.model.vocabulary import AvailabilityStatus
-from xds.rules.stored_query_table import STORED_QUERIES
+from xds.rules.stored_query_table import MULTI_PATIENT_QUERIES, STORED_QUERIES
 from xds.transactions import iti18_registry_stored_query as iti18_transaction
 from xds.transactions import iti42_register_document_set as iti42_transaction
+from xds.transactions import iti51_multi_patient_stored_query as iti51_transaction
 from xds.transactions.client import post_soap
+from xds.transactions.transaction import Transaction
 from xds.wire.ebrim import write_submission
 from xds.wire.ebrs import read_query_response, write_query
 
@@ -56,7 +59,7 @@ def iti18(
     `xds send iti18 GetDocuments XDSDocumentEntryUniqueId=2.25.123`
     """
     wanted = exchange.form(as_json, as_xml)
-    definition = _definition(query)
+    definition = _definition(query, STORED_QUERIES)
     parameters = {name: list(values) for name, values in exchange.pairs(given or ()).items()}
     if patient and local:
         raise Usage("name the patient once: --patient or --local")
@@ -64,20 +67,43 @@ def iti18(
         patient = affinity_identifier(local, pix, timeout)
     _complete(definition, parameters, patient)
     raw = _raw(definition, parameters, ReturnType.OBJECT_REF if refs else ReturnType.LEAF_CLASS)
-    if dry_run:
-        print(exchange.pretty(write_query(raw)))
-        return
-    endpoint = exchange.service(to, iti18_transaction.TRANSACTION)
-    with talking(endpoint):
-        body = post_soap(endpoint, iti18_transaction.TRANSACTION, write_query(raw), timeout=timeout).body
-    response, objects, references = read_query_response(body)
-    facts = {**exchange.response_facts(response), "objects": [_facts(item) for item in objects], "references": references}
-    rows = [_row(item) for item in objects] + [("Reference", "", "", "", "", item) for item in references]
-    columns = ("Kind", "Title", "Type", "Created", "Status", "Unique id")
-    answer = exchange.Answer(columns, rows, facts, lambda: exchange.pretty(body))
-    exchange.show(answer, wanted)
-    exchange.print_problems(response)
-    exchange.refuse_failure(response)
+    _ask(raw, iti18_transaction.TRANSACTION, to, timeout, wanted, dry_run=dry_run)
+
+
+def iti51(
+    query: Annotated[str, typer.Argument(help="FindDocumentsForMultiplePatients, FindFoldersForMultiplePatients (or its UUID).")],
+    given: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME=VALUE…", help="Parameters; quotes and brackets are added where they lack.")
+    ] = None,
+    patients: Annotated[
+        list[str] | None,
+        typer.Option("--patient", metavar="CX", help="One of the patients; repeat it for more. None at all: every patient."),
+    ] = None,
+    refs: Annotated[bool, typer.Option("--refs", help="Ask for ids only (ObjectRef).")] = False,
+    to: HttpTo = exchange.DEFAULT_HTTP,
+    as_json: AsJson = False,
+    as_xml: AsXml = False,
+    dry_run: DryRun = False,
+    timeout: Timeout = 60,
+) -> None:
+    """Query a registry about several patients or about all of them (ITI-51). Where a status is not given, it is Approved.
+
+    **Examples**
+
+    `xds send iti51 FindDocumentsForMultiplePatients --patient 'PAT1^^^&2.999.1&ISO' --patient 'PAT2^^^&2.999.1&ISO'`
+
+    `xds send iti51 FindDocumentsForMultiplePatients XDSDocumentEntryEventCodeList='CT^^1.2.840.10008.2.16.4'`
+    """
+    wanted = exchange.form(as_json, as_xml)
+    definition = _definition(query, MULTI_PATIENT_QUERIES)
+    parameters = {name: list(values) for name, values in exchange.pairs(given or ()).items()}
+    _complete(definition, parameters, None)
+    raw = _raw(definition, parameters, ReturnType.OBJECT_REF if refs else ReturnType.LEAF_CLASS)
+    if patients:
+        # One value each: together they may be longer than a Value can be.
+        name = next(item for item in definition.parameters if item.kind is ParameterKind.PATIENT_ID)
+        raw = replace(raw, slots=((name.name, tuple(_written(name, item) for item in patients)), *raw.slots))
+    _ask(raw, iti51_transaction.TRANSACTION, to, timeout, wanted, dry_run=dry_run)
 
 
 def iti42(
@@ -105,12 +131,30 @@ def iti42(
     exchange.show_response(response, wanted, done=f"{len(submission.objects())} objects registered")
 
 
-def _definition(query: str) -> QueryDefinition:
+def _ask(raw: RawQuery, transaction: Transaction, to: str, timeout: float, wanted: exchange.Form, *, dry_run: bool) -> None:
+    """Send a query and show what comes, or only print it."""
+    if dry_run:
+        print(exchange.pretty(write_query(raw)))
+        return
+    endpoint = exchange.service(to, transaction)
+    with talking(endpoint):
+        body = post_soap(endpoint, transaction, write_query(raw), timeout=timeout).body
+    response, objects, references = read_query_response(body)
+    facts = {**exchange.response_facts(response), "objects": [_facts(item) for item in objects], "references": references}
+    rows = [_row(item) for item in objects] + [("Reference", "", "", "", "", item) for item in references]
+    columns = ("Kind", "Title", "Type", "Created", "Status", "Unique id")
+    answer = exchange.Answer(columns, rows, facts, lambda: exchange.pretty(body))
+    exchange.show(answer, wanted)
+    exchange.print_problems(response)
+    exchange.refuse_failure(response)
+
+
+def _definition(query: str, queries: Mapping[str, QueryDefinition]) -> QueryDefinition:
     wanted = query.lower().replace("-", "").replace("_", "")
-    for definition in STORED_QUERIES.values():
+    for definition in queries.values():
         if wanted == definition.name.lower() or query == definition.id:
             return definition
-    names = ", ".join(definition.name for definition in STORED_QUERIES.values())
+    names = ", ".join(definition.name for definition in queries.values())
     raise Usage(f"there is no stored query {query!r}; there are {names}")
 
 

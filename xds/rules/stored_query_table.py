@@ -1,9 +1,9 @@
-"""The stored queries of ITI-18 and their parameters, as data.
+"""The stored queries of ITI-18 and of ITI-51 and their parameters, as data.
 
 Parameters are written without their leading `$`. The parameters of the metadata update supplement (MetadataLevel, logicalID,
 documentAvailability, association status) are optional in each query that has them.
 
-Spec: ITI TF-2 3.18.4.1.2.3.7 and the metadata update supplement.
+Spec: ITI TF-2 3.18.4.1.2.3.7, 3.51.4.1.2.3 and the metadata update supplement.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ _DOCUMENT_FORMAT = _list("XDSDocumentEntryFormatCode", ParameterKind.CODE)
 _DOCUMENT_CONFIDENTIALITY = _and_of_or("XDSDocumentEntryConfidentialityCode", ParameterKind.CODE)
 _DOCUMENT_FILTERS = (_DOCUMENT_FORMAT, _DOCUMENT_CONFIDENTIALITY, _DOCUMENT_TYPE)
 
-_FIND_DOCUMENTS = (
-    _one("XDSDocumentEntryPatientId", ParameterKind.PATIENT_ID, required=True),
+_FIND_DOCUMENTS_OF_ANYBODY = (
     _DOCUMENT_STATUS,
     _list("XDSDocumentEntryClassCode", ParameterKind.CODE),
     _list("XDSDocumentEntryTypeCode", ParameterKind.CODE),
@@ -56,6 +55,15 @@ _FIND_DOCUMENTS = (
     _DOCUMENT_FORMAT,
     _DOCUMENT_TYPE,
     _list("XDSDocumentEntryDocumentAvailability", ParameterKind.URN),
+    _METADATA_LEVEL,
+)
+
+_FIND_DOCUMENTS = (_one("XDSDocumentEntryPatientId", ParameterKind.PATIENT_ID, required=True), *_FIND_DOCUMENTS_OF_ANYBODY)
+_FIND_FOLDERS_OF_ANYBODY = (
+    _list("XDSFolderStatus", ParameterKind.STATUS, required=True),
+    _one("XDSFolderLastUpdateTimeFrom", ParameterKind.TIME),
+    _one("XDSFolderLastUpdateTimeTo", ParameterKind.TIME),
+    _and_of_or("XDSFolderCodeList", ParameterKind.CODE),
     _METADATA_LEVEL,
 )
 
@@ -110,14 +118,7 @@ _DEFINITIONS = (
     QueryDefinition(
         StoredQueryId.FIND_FOLDERS,
         "FindFolders",
-        (
-            _one("XDSFolderPatientId", ParameterKind.PATIENT_ID, required=True),
-            _list("XDSFolderStatus", ParameterKind.STATUS, required=True),
-            _one("XDSFolderLastUpdateTimeFrom", ParameterKind.TIME),
-            _one("XDSFolderLastUpdateTimeTo", ParameterKind.TIME),
-            _and_of_or("XDSFolderCodeList", ParameterKind.CODE),
-            _METADATA_LEVEL,
-        ),
+        (_one("XDSFolderPatientId", ParameterKind.PATIENT_ID, required=True), *_FIND_FOLDERS_OF_ANYBODY),
     ),
     QueryDefinition(
         StoredQueryId.GET_ALL,
@@ -179,5 +180,30 @@ _DEFINITIONS = (
     ),
 )
 
-#: Every stored query by its id.
+#: Every stored query of ITI-18 by its id.
 STORED_QUERIES: Final[Mapping[str, QueryDefinition]] = {definition.id: definition for definition in _DEFINITIONS}
+
+_MULTI_PATIENT_DEFINITIONS = (
+    QueryDefinition(
+        StoredQueryId.FIND_DOCUMENTS_FOR_MULTIPLE_PATIENTS,
+        "FindDocumentsForMultiplePatients",
+        (_list("XDSDocumentEntryPatientId", ParameterKind.PATIENT_ID), *_FIND_DOCUMENTS_OF_ANYBODY),
+        at_least_one=(
+            "XDSDocumentEntryPatientId",
+            "XDSDocumentEntryClassCode",
+            "XDSDocumentEntryEventCodeList",
+            "XDSDocumentEntryHealthcareFacilityTypeCode",
+        ),
+    ),
+    QueryDefinition(
+        StoredQueryId.FIND_FOLDERS_FOR_MULTIPLE_PATIENTS,
+        "FindFoldersForMultiplePatients",
+        (_list("XDSFolderPatientId", ParameterKind.PATIENT_ID), *_FIND_FOLDERS_OF_ANYBODY),
+        at_least_one=("XDSFolderPatientId", "XDSFolderCodeList"),
+    ),
+)
+
+#: Every stored query of ITI-51 by its id. Their objects may belong to several patients.
+MULTI_PATIENT_QUERIES: Final[Mapping[str, QueryDefinition]] = {
+    definition.id: definition for definition in _MULTI_PATIENT_DEFINITIONS
+}

@@ -5,7 +5,7 @@ Spec: ITI TF-2 3.8.4.2 (what a Document Registry does with a feed).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,9 @@ class AffinityPatient:
         return self.surviving_key is None
 
 
+#: Databases limit the number of parameters of a statement.
+_KEYS_PER_STATEMENT = 500
+
 _COLUMNS = (patient.c.patient_key, patient.c.authority, patient.c.value, patient.c.surviving_key)
 
 
@@ -41,6 +44,7 @@ _OTHER = patient.alias("other")
 _HAS_SUBSUMED = exists().where(_OTHER.c.surviving_key == patient.c.patient_key)
 _ACTIVE = _BY_IDENTIFIER.where(patient.c.surviving_key.is_(None)).add_columns(_HAS_SUBSUMED)
 _BY_KEY = select(*_COLUMNS).where(patient.c.patient_key == bindparam("patient_key"))
+_BY_KEYS = select(*_COLUMNS).where(patient.c.patient_key.in_(bindparam("patient_keys", expanding=True)))
 _SUBSUMED = select(patient.c.patient_key).where(patient.c.surviving_key == bindparam("surviving_key"))
 
 
@@ -96,10 +100,25 @@ def chain(connection: Connection, patient_key: int) -> tuple[int, ...]:
 
 def surviving(connection: Connection, patient_keys: Iterable[int]) -> dict[int, AffinityPatient]:
     """For each key the patient under whose identifier its documents are answered: itself, or the end of its merges."""
+    wanted = set(patient_keys)
+    rows: dict[int, AffinityPatient] = {}
+    pending = wanted
+    while pending:
+        rows |= _by_keys(connection, list(pending))
+        pending = {row.surviving_key for row in rows.values() if row.surviving_key is not None} - rows.keys()
     found = {}
-    for key in set(patient_keys):
-        row = connection.execute(_BY_KEY, {"patient_key": key}).one()
+    for key in wanted:
+        row = rows[key]
         while row.surviving_key is not None:
-            row = connection.execute(_BY_KEY, {"patient_key": row.surviving_key}).one()
-        found[key] = _patient(row)
+            row = rows[row.surviving_key]
+        found[key] = row
     return found
+
+
+def _by_keys(connection: Connection, keys: Sequence[int]) -> dict[int, AffinityPatient]:
+    """The patients of these keys."""
+    if len(keys) == 1:
+        return {keys[0]: _patient(connection.execute(_BY_KEY, {"patient_key": keys[0]}).one())}
+    portions = (keys[start : start + _KEYS_PER_STATEMENT] for start in range(0, len(keys), _KEYS_PER_STATEMENT))
+    rows = (row for some in portions for row in connection.execute(_BY_KEYS, {"patient_keys": some}))
+    return {row[0]: _patient(row) for row in rows}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, false, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, false, or_, select, tuple_
 
 from xds.model.fragments import ObjectKind
 from xds.model.metadata import Code
@@ -80,11 +80,14 @@ _STATUS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """All that a statement depends on beside values. `patients` is how many there are; 0 when it is searched by keys instead."""
+    """All that a statement depends on beside values.
+
+    `patients` is how many there are; 0 when it is searched by keys instead, None when every patient is searched.
+    """
 
     kind: ObjectKind
     as_refs: bool
-    patients: int
+    patients: int | None
     sizes: tuple[tuple[str, tuple[int, ...]], ...]
     statuses: frozenset[Any]
     types: frozenset[Any]
@@ -101,6 +104,14 @@ def inside_patients(
     return statement, values
 
 
+def across_patients(kind: ObjectKind, query: StoredQuery, limit: int, *, as_refs: bool) -> tuple[Statement, dict[str, Any]]:
+    """Some `limit` objects of any patient that pass the filters; codes are still to be bound by `bind_codes`.
+
+    One of the filters must have an index over all patients: class, healthcare facility type, event codes, codes of folders.
+    """
+    return _across_patients(_shape(kind, query, None, as_refs)), {**dict(_values(kind, query)), "limit": limit}
+
+
 def among_keys(kind: ObjectKind, query: StoredQuery, keys: Sequence[int], *, as_refs: bool) -> tuple[Statement, dict[str, Any]]:
     """Those of these objects that pass the filters; codes are still to be bound by `bind_codes`."""
     return _among_keys(_shape(kind, query, 0, as_refs)), {**dict(_values(kind, query)), "keys": keys}
@@ -114,7 +125,7 @@ def bind_codes(connection: Connection, codes: CodeTable, values: Mapping[str, An
     }
 
 
-def _shape(kind: ObjectKind, query: StoredQuery, patients: int, as_refs: bool) -> _Shape:
+def _shape(kind: ObjectKind, query: StoredQuery, patients: int | None, as_refs: bool) -> _Shape:
     return _Shape(
         kind,
         as_refs,
@@ -138,6 +149,13 @@ def _inside_patients(shape: _Shape) -> Statement:
     patients = _patients(table.c.patient_key, shape)
     statement = select_objects(shape.kind, as_refs=shape.as_refs).where(patients, *_CONDITIONS[shape.kind](shape))
     return statement.order_by(table.c.object_key).limit(bindparam("limit"))
+
+
+@lru_cache(maxsize=512)
+def _across_patients(shape: _Shape) -> Statement:
+    # Without an order the database may stop at the limit; with one it would have to find every match first.
+    statement = select_objects(shape.kind, as_refs=shape.as_refs).where(*_CONDITIONS[shape.kind](shape))
+    return statement.limit(bindparam("limit"))
 
 
 @lru_cache(maxsize=512)
@@ -207,7 +225,7 @@ def _one_of(column: Any, binds: Sequence[Any]) -> Condition:
 
 
 def _patients(column: Any, shape: _Shape) -> Condition:
-    return _one_of(column, [bindparam(f"patient_{number}") for number in range(shape.patients)])
+    return _one_of(column, [bindparam(f"patient_{number}") for number in range(shape.patients or 0)])
 
 
 def _status(column: Any, shape: _Shape) -> list[Condition]:
@@ -239,6 +257,12 @@ def _inside(side: Any, owner: Any, shape: _Shape) -> Condition:
 
 def _coded(kind: CodeKind, owner: Any, shape: _Shape, name: str) -> list[Condition]:
     side = object_code.c
+    if shape.patients is None:
+        both = tuple_(owner.patient_key, owner.object_key)
+        return [
+            both.in_(select(side.patient_key, side.object_key).where(side.kind == int(kind), _one_of(side.code_id, binds)))
+            for binds in _binds(shape, name)
+        ]
     return [
         owner.object_key.in_(
             select(side.object_key).where(side.kind == int(kind), _one_of(side.code_id, binds), _inside(side, owner, shape))

@@ -38,6 +38,11 @@ class Finder:
         statement, values = filters.inside_patients(kind, query, patients, limit, as_refs=self.as_refs)
         return self._read(kind, statement, filters.bind_codes(self.connection, self.codes, values))
 
+    def across(self, kind: ObjectKind, query: StoredQuery, limit: int) -> list[StoredObject]:
+        """Objects of any patient that pass the filters of the query, some `limit` of them."""
+        statement, values = filters.across_patients(kind, query, limit, as_refs=self.as_refs)
+        return self._read(kind, statement, filters.bind_codes(self.connection, self.codes, values))
+
     def passing(self, kind: ObjectKind, keys: Iterable[int], query: StoredQuery) -> list[StoredObject]:
         """Objects of that kind among these keys that pass the filters of the query."""
         found = []

@@ -1,8 +1,11 @@
-"""The stored queries of ITI-18, each composed of what `finding` finds. Spec: ITI TF-2 3.18.4.1.2.3.7."""
+"""The stored queries of ITI-18 and ITI-51, each composed of what `finding` finds.
+
+Spec: ITI TF-2 3.18.4.1.2.3.7, 3.51.4.1.2.3.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +24,7 @@ from xds.store.registry.objects import StoredObject
 Objects = list[StoredObject]
 
 _DE, _SS, _FD, _AS = ObjectKind.DOCUMENT_ENTRY, ObjectKind.SUBMISSION_SET, ObjectKind.FOLDER, ObjectKind.ASSOCIATION
+_PATIENTS_PER_STATEMENT: Final = 64
 _HAS_MEMBER: Final = (AssociationType.HAS_MEMBER.value,)
 
 
@@ -41,6 +45,8 @@ def find(connection: Connection, codes: CodeTable, query: StoredQuery, limit: in
     identity = StoredQueryId(query.definition.id)
     if identity in _INSIDE:
         return _find_inside(finder, query, *_INSIDE[identity], limit + 1)
+    if identity in _SEVERAL_PATIENTS:
+        return _find_for_several(finder, query, *_SEVERAL_PATIENTS[identity], limit + 1)
     objects = sorted(_BY_ID[identity](finder, query), key=_key)
     return Found(objects, affinity_patients.surviving(connection, {item.patient_key for item in objects}))
 
@@ -61,6 +67,35 @@ def _find_inside(finder: Finder, query: StoredQuery, patient_id: str, kinds: Seq
         found += with_association_status(finder.associations_of(_keys(found)), query)
         patients |= affinity_patients.surviving(finder.connection, {item.patient_key for item in found} - patients.keys())
     return Found(sorted(found, key=_key), patients)
+
+
+def _find_for_several(finder: Finder, query: StoredQuery, patient_id: str, kind: ObjectKind, limit: int) -> Found:
+    """Objects of the patients of a parameter, or of anybody when it was not given. Spec: ITI TF-2 3.51.4.1.2.3."""
+    if not query.has(patient_id):
+        objects = sorted(finder.across(kind, query, limit), key=_key)
+        return Found(objects, affinity_patients.surviving(finder.connection, {item.patient_key for item in objects}))
+    patients: dict[int, AffinityPatient] = {}
+    for text in _texts(query, patient_id):
+        identifier = read_cx(text)
+        active = affinity_patients.find_active(finder.connection, identifier) if identifier else None
+        if active is not None:
+            patients |= dict.fromkeys(active[1], active[0])
+    found: Objects = []
+    for some in _portions(list(patients)):
+        found += finder.inside(kind, some, query, limit - len(found))
+        if len(found) >= limit:
+            break
+    return Found(sorted(found, key=_key), patients)
+
+
+def _portions(keys: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Patients of one statement each. Their number is always a power of two, so that there are few different statements."""
+    start = 0
+    while start < len(keys):
+        size = min(_PATIENTS_PER_STATEMENT, 1 << (len(keys) - start - 1).bit_length())
+        some = keys[start : start + size]
+        yield [*some, *[some[-1]] * (size - len(some))]
+        start += size
 
 
 def _get_documents(finder: Finder, query: StoredQuery) -> Objects:
@@ -151,6 +186,12 @@ _INSIDE: Final[dict[StoredQueryId, tuple[str, tuple[ObjectKind, ...]]]] = {
     StoredQueryId.FIND_SUBMISSION_SETS: ("XDSSubmissionSetPatientId", (_SS,)),
     StoredQueryId.FIND_FOLDERS: ("XDSFolderPatientId", (_FD,)),
     StoredQueryId.GET_ALL: ("patientId", (_DE, _SS, _FD)),
+}
+
+#: Queries about several patients: the parameter that may name them, and the kind of objects that is searched.
+_SEVERAL_PATIENTS: Final[dict[StoredQueryId, tuple[str, ObjectKind]]] = {
+    StoredQueryId.FIND_DOCUMENTS_FOR_MULTIPLE_PATIENTS: ("XDSDocumentEntryPatientId", _DE),
+    StoredQueryId.FIND_FOLDERS_FOR_MULTIPLE_PATIENTS: ("XDSFolderPatientId", _FD),
 }
 
 #: Queries about objects that are named by their ids.

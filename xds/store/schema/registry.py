@@ -106,6 +106,9 @@ document_entry = Table(
     Column("confidentiality", String, nullable=False),
     Column("home", String),
     Column("fragment", LargeBinary, nullable=False),
+    # The filters by which ITI-51 searches all patients; every other query stays inside one.
+    Index("document_entry_class", "class_code"),
+    Index("document_entry_facility", "facility_type_code"),
     sqlite_with_rowid=False,
 )
 
@@ -163,6 +166,7 @@ object_code = Table(
     Column("kind", SmallInteger, primary_key=True, autoincrement=False),
     Column("code_id", Integer, primary_key=True, autoincrement=False),
     Column("object_key", BigInteger, primary_key=True, autoincrement=False),
+    Index("object_code_code", "kind", "code_id"),
     sqlite_with_rowid=False,
 )
 
