@@ -324,7 +324,10 @@ class TestDispatch:
             answer = ask(serve(), message(control_id="9", rest="NTE|||fail"))
         assert answer.get("MSA-2") == "9"
         assert b"Lefevre" not in hl7v2.write(answer)
-        assert [entry["event"] for entry in logs] == ["mllp.failed"]
+        (entry,) = logs
+        assert entry["event"] == "mllp.failed"
+        assert entry["reference"] in answer.get("ERR-7")
+        assert "Lefevre" not in str(entry)
 
     def test_every_fault_of_the_header_is_told(self, serve: Callable[..., int]) -> None:
         answer = ask(serve(), message("MDM^T01", version="9").replace(b"|P|", b"||"))

@@ -24,6 +24,7 @@ import structlog
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.ports import Clock
+from xds.server import failures
 from xds.wire import hl7v2
 from xds.wire.hl7v2 import Condition, Fault, Location, Message, Segment, UnreadableError
 from xds.wire.hl7v2_answers import OLD_VERSIONS, VERSIONS, Acknowledgement, new_control_id, write_ack
@@ -68,10 +69,10 @@ class Dispatcher:
             module = self._modules[f"{request.message_type}^{request.event}"]
             answer: Message = module.respond(request, self._domain, known)
             return hl7v2.write(answer)
-        except Exception:
-            # The edge: whatever failed is ours, and the partner learns nothing of it but that.
-            _log.exception("mllp.failed", message_type=request.message_type, trigger=request.event)
-            fault = Fault(Condition.INTERNAL, "the message could not be processed")
+        except Exception as error:
+            # The edge: whatever failed is ours, and the partner learns nothing of it but by what name to ask for it.
+            reference = failures.report("mllp.failed", error, message_type=request.message_type, trigger=request.event)
+            fault = Fault(Condition.INTERNAL, f"the message could not be processed (reference {reference})")
             return hl7v2.write(self._acknowledge(request, Acknowledgement.ERROR, (fault,)))
 
     def _acknowledge(self, request: Message, code: Acknowledgement, faults: tuple[Fault, ...]) -> Message:
