@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.store.servers import ObjectServer, absent, await_port, end, free_ports
+
+#: Few, so that a listing soon has several pages.
+KEYS_PER_PAGE = 50
 
 
 @contextmanager
@@ -22,7 +26,10 @@ def running_moto(directory: Path, port: int | None = None) -> Iterator[ObjectSer
     log = directory / "moto.log"
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=stream, stderr=stream
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            stdout=stream,
+            stderr=stream,
+            env=os.environ | {"MOTO_S3_DEFAULT_MAX_KEYS": str(KEYS_PER_PAGE)},
         )
     try:
         await_port(port, process, log)

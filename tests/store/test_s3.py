@@ -1,0 +1,450 @@
+"""What is particular to blobs in a bucket: what is sent, faults of the way and of the server, and sweeping beside commits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.store.gate import Gate
+from tests.store.moto import running_moto
+from tests.store.servers import ObjectServer, free_ports
+from xds.store.blobs import open_blob_store, s3
+from xds.store.blobs.s3 import Location, S3BlobStore, read_location
+
+BLOCK = bytes(range(256)) * 4096
+#: Sent in several parts.
+MANY_PARTS = 22
+LONG_AGO, LATER = datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(days=1)
+
+
+@pytest.fixture(params=["moto", pytest.param("swift", marks=pytest.mark.swift)])
+def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ObjectServer:
+    """Each server, with its credentials in the environment."""
+    found: ObjectServer = request.getfixturevalue(request.param)
+    for name, value in found.environment().items():
+        monkeypatch.setenv(name, value)
+    return found
+
+
+@pytest.fixture
+def bucket(server: ObjectServer) -> str:
+    name = f"bucket-{uuid.uuid4().hex}"
+    server.client().create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def store(server: ObjectServer, bucket: str, tmp_path: Path) -> S3BlobStore:
+    return S3BlobStore(server.location(bucket), tmp_path / "spool")
+
+
+@pytest.fixture
+def gate(server: ObjectServer) -> Iterator[Gate]:
+    with Gate(server.port) as gate:
+        yield gate
+
+
+@pytest.fixture
+def gated(server: ObjectServer, bucket: str, gate: Gate, tmp_path: Path) -> S3BlobStore:
+    """The same bucket behind the gate."""
+    return S3BlobStore(server.location(bucket, port=gate.port), tmp_path / "spool")
+
+
+def staged(store: S3BlobStore, blocks: int) -> s3.S3Staging:
+    staging = store.stage()
+    for _ in range(blocks):
+        staging.write(BLOCK)
+    return staging
+
+
+def names(server: ObjectServer, bucket: str) -> list[str]:
+    """Every object of the bucket, as another client sees them."""
+    return [item["Key"] for item in server.client().list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+
+def uploads(server: ObjectServer, bucket: str) -> list[object]:
+    return list(server.client().list_multipart_uploads(Bucket=bucket).get("Uploads", []))
+
+
+# ---- the address
+
+
+@pytest.mark.parametrize(
+    ("url", "location"),
+    [
+        ("s3://docs", Location("docs")),
+        ("s3://docs/a/b/", Location("docs", "a/b")),
+        ("s3://docs?region=eu-west-3", Location("docs", region="eu-west-3")),
+        ("s3://docs/a?endpoint=http://10.0.0.1:9000/", Location("docs", "a", "http://10.0.0.1:9000")),
+        ("s3://docs/a?endpoint=https%3A%2F%2Fs3.example", Location("docs", "a", "https://s3.example")),
+    ],
+)
+def test_an_address_is_read(url: str, location: Location) -> None:
+    assert read_location(url) == location
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "docs",
+        "file:///tmp",
+        "s3:///docs",
+        "s3://key:hush@docs",
+        "s3://docs?secret=hush",
+        "s3://docs?endpoint=10.0.0.1:9000",
+        "s3://docs#hush",
+    ],
+)
+def test_another_address_is_refused_without_being_quoted(url: str) -> None:
+    with pytest.raises(OSError, match="the address of the storage is s3://bucket") as refusal:
+        read_location(url)
+    assert "hush" not in str(refusal.value)
+
+
+# ---- opening
+
+
+def test_trying_out_leaves_nothing(server: ObjectServer, bucket: str, tmp_path: Path) -> None:
+    open_blob_store(server.url(bucket), tmp_path)
+    assert names(server, bucket) == []
+
+
+def test_a_bucket_that_is_not_there_is_told_at_start(server: ObjectServer, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"s3://nowhere/some/prefix at http://127.* NoSuchBucket \(HTTP 404\)"):
+        open_blob_store(server.url("nowhere"), tmp_path)
+
+
+@pytest.mark.swift
+def test_wrong_credentials_are_told_at_start_without_being_quoted(
+    swift: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", swift.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "guessed")
+    with pytest.raises(PermissionError, match=r"SignatureDoesNotMatch \(HTTP 403\)") as refusal:
+        open_blob_store(swift.url("any"), tmp_path)
+    assert swift.access_key not in str(refusal.value)
+    assert refusal.value.__cause__ is None
+    assert refusal.value.__suppress_context__
+
+
+def test_a_server_that_overwrites_in_spite_of_the_condition_is_refused(
+    moto: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in moto.environment().items():
+        monkeypatch.setenv(name, value)
+    moto.client().create_bucket(Bucket="unconditional")
+    with Gate(moto.port) as gate:
+        # The way takes the condition out, as a server does that does not know it.
+        gate.change = lambda data: data.replace(b"if-none-match: *\r\n", b"x-ignored: xxxx*\r\n")
+        with pytest.raises(OSError, match="does not honour If-None-Match"):
+            open_blob_store(moto.url("unconditional", port=gate.port), tmp_path)
+
+
+# ---- objects
+
+
+def test_objects_carry_their_hash_as_name(store: S3BlobStore, server: ObjectServer, bucket: str) -> None:
+    small, large = staged(store, 1).commit(), staged(store, MANY_PARTS).commit()
+    assert sorted(names(server, bucket)) == sorted(f"some/prefix/objects/{key}" for key in (small, large))
+    body = server.client().get_object(Bucket=bucket, Key=f"some/prefix/objects/{large}")["Body"].read()
+    assert hashlib.sha256(body).hexdigest() == large == hashlib.sha256(BLOCK * MANY_PARTS).hexdigest()
+    assert uploads(server, bucket) == []
+
+
+def test_other_objects_are_no_blobs(store: S3BlobStore, server: ObjectServer, bucket: str) -> None:
+    for name in ("some/prefix/objects/README", f"some/prefix/{'0' * 64}", f"elsewhere/objects/{'0' * 64}"):
+        server.client().put_object(Bucket=bucket, Key=name, Body=b"x")
+    assert list(store.keys()) == []
+
+
+def test_a_listing_has_many_pages(moto: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in moto.environment().items():
+        monkeypatch.setenv(name, value)
+    client = moto.client()
+    client.create_bucket(Bucket="pages")
+    expected = {hashlib.sha256(str(number).encode()).hexdigest() for number in range(120)}
+    for key in expected:
+        client.put_object(Bucket="pages", Key=f"some/prefix/objects/{key}", Body=b"")
+    assert client.list_objects_v2(Bucket="pages")["IsTruncated"]
+    found = list(S3BlobStore(moto.location("pages"), tmp_path).keys())
+    assert len(found) == 120
+    assert set(found) == expected
+
+
+@pytest.mark.parametrize("blocks", [1, MANY_PARTS])
+def test_an_object_of_another_size_is_replaced_by_the_next_commit(
+    store: S3BlobStore, server: ObjectServer, bucket: str, blocks: int
+) -> None:
+    key = staged(store, blocks).commit()
+    server.client().put_object(Bucket=bucket, Key=f"some/prefix/objects/{key}", Body=b"half of it")
+    assert staged(store, blocks).commit() == key
+    assert b"".join(store.open(key)) == BLOCK * blocks
+
+
+def test_small_blobs_wait_in_memory_and_large_ones_in_a_file_without_a_name(store: S3BlobStore, tmp_path: Path) -> None:
+    staging = staged(store, 3)
+    assert list((tmp_path / "spool").iterdir()) == []
+    reader = staging.open()
+    first = next(reader)
+    staging.discard()
+    assert first + b"".join(reader) == BLOCK * 3
+
+
+# ---- faults of the way and of the server
+
+
+@pytest.mark.parametrize("blocks", [1, MANY_PARTS])
+def test_a_server_that_goes_away_during_an_upload(
+    gated: S3BlobStore, gate: Gate, server: ObjectServer, bucket: str, blocks: int
+) -> None:
+    """Nothing is visible, and the same staging goes through when the server is back."""
+    staging = staged(gated, blocks)
+    gate.shut_after(blocks * len(BLOCK) // 2)
+    before = time.monotonic()
+    with pytest.raises(ConnectionError, match=f"s3://{bucket}/some/prefix at .*: no answer"):
+        staging.commit()
+    assert gate.broken.is_set()
+    assert time.monotonic() - before < 20
+    assert names(server, bucket) == []
+    gate.open()
+    key = staging.commit()
+    assert b"".join(gated.open(key)) == BLOCK * blocks
+
+
+def test_everything_fails_as_a_connection_while_the_server_is_away(gated: S3BlobStore, gate: Gate) -> None:
+    key = staged(gated, 1).commit()
+    gate.shut()
+    for attempt in (
+        lambda: gated.open(key),
+        lambda: gated.size(key),
+        lambda: gated.delete(key),
+        lambda: gated.committed_at(key),
+        lambda: list(gated.keys()),
+        lambda: staged(gated, 1).commit(),
+    ):
+        with pytest.raises(ConnectionError):
+            attempt()
+    gate.open()
+    assert b"".join(gated.open(key)) == BLOCK
+
+
+def test_a_server_that_does_not_listen_is_a_connection_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    url = f"s3://docs?endpoint=http://127.0.0.1:{free_ports(1)[0]}&region=us-east-1"
+    with pytest.raises(ConnectionError, match="no answer") as refusal:
+        open_blob_store(url, tmp_path)
+    assert "hush" not in str(refusal.value)
+
+
+def test_a_server_that_is_silent_is_a_time_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    monkeypatch.setattr(s3, "REQUEST_SECONDS", 1)
+    monkeypatch.setattr(s3, "RETRY_SECONDS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        location = Location("docs", "", f"http://127.0.0.1:{silent.getsockname()[1]}", "us-east-1")
+        before = time.monotonic()
+        with pytest.raises(TimeoutError, match="no answer in time"):
+            S3BlobStore(location, tmp_path).size("0" * 64)
+        assert time.monotonic() - before < 8
+
+
+def test_a_broken_download_goes_on_where_it_was(gated: S3BlobStore, gate: Gate) -> None:
+    key = staged(gated, MANY_PARTS).commit()
+    gate.break_after(5_000_000, times=3)
+    assert b"".join(gated.open(key, 10, 20_000_000)) == (BLOCK * MANY_PARTS)[10:20_000_010]
+    assert gate.broken.is_set()
+
+
+def test_a_download_whose_server_goes_away_is_an_error_and_not_a_short_blob(gated: S3BlobStore, gate: Gate) -> None:
+    key = staged(gated, MANY_PARTS).commit()
+    chunks = gated.open(key)
+    next(chunks)
+    gate.shut()
+    with pytest.raises(OSError, match="no answer"):
+        list(chunks)
+
+
+@pytest.mark.swift
+def test_octets_changed_on_the_way_are_refused(swift: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in swift.environment().items():
+        monkeypatch.setenv(name, value)
+    bucket = f"bucket-{uuid.uuid4().hex}"
+    swift.client().create_bucket(Bucket=bucket)
+    with Gate(swift.port) as gate:
+        store = S3BlobStore(swift.location(bucket, port=gate.port), tmp_path)
+        gate.change = lambda data: data.replace(b"the dose is 10 mg", b"the dose is 90 mg")
+        staging = store.stage()
+        staging.write(b"the dose is 10 mg")
+        with pytest.raises(OSError, match="HTTP 4"):
+            staging.commit()
+        assert names(swift, bucket) == []
+        gate.change = None
+        assert b"".join(store.open(staging.commit())) == b"the dose is 10 mg"
+
+
+def test_a_server_that_is_started_again_serves_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_ports(1)[0]
+    staging: s3.S3Staging | None = None
+    for _ in range(2):
+        with running_moto(tmp_path, port) as server:
+            server.client().create_bucket(Bucket="docs")
+            if staging is None:
+                for name, value in server.environment().items():
+                    monkeypatch.setenv(name, value)
+                store = S3BlobStore(server.location("docs"), tmp_path / "spool")
+                staged(store, 1).commit()
+                staging = staged(store, 2)
+                continue
+            assert b"".join(store.open(staging.commit())) == BLOCK * 2
+            break
+        with pytest.raises(ConnectionError):
+            staging.commit()
+
+
+# ---- a sweep beside commits
+
+
+def test_a_blob_that_is_being_deleted_is_sent_again(store: S3BlobStore, server: ObjectServer, bucket: str) -> None:
+    """A commit that finds the blob while a sweep is about to delete it waits for the sweep, and then puts it back."""
+    key = staged(store, 1).commit()
+    client = server.client()
+    client.put_object(Bucket=bucket, Key=f"some/prefix/locks/{key}", Body=b"a sweep")
+    committing = threading.Thread(target=lambda: staged(store, 1).commit())
+    committing.start()
+    committing.join(1)
+    assert committing.is_alive()
+    client.delete_object(Bucket=bucket, Key=f"some/prefix/objects/{key}")
+    client.delete_object(Bucket=bucket, Key=f"some/prefix/locks/{key}")
+    committing.join(20)
+    assert not committing.is_alive()
+    assert b"".join(store.open(key)) == BLOCK
+    assert names(server, bucket) == [f"some/prefix/objects/{key}"]
+
+
+def test_a_sweep_sees_a_commit_that_came_before(store: S3BlobStore, server: ObjectServer, bucket: str) -> None:
+    key = staged(store, 1).commit()
+    client = server.client()
+    client.put_object(Bucket=bucket, Key=f"some/prefix/locks/{key}", Body=b"a commit")
+    first = store.committed_at(key)
+    outcome: list[bool] = []
+    sweeping = threading.Thread(
+        target=lambda: outcome.append(store.delete(key, unless_committed_since=first + timedelta(seconds=1.5)))
+    )
+    sweeping.start()
+    time.sleep(2.1)
+    client.put_object(Bucket=bucket, Key=f"some/prefix/commits/{key}", Body=b"")
+    client.delete_object(Bucket=bucket, Key=f"some/prefix/locks/{key}")
+    sweeping.join(20)
+    assert outcome == [False]
+    assert store.size(key) == len(BLOCK)
+
+
+def test_a_lock_whose_holder_died_is_taken(
+    store: S3BlobStore, server: ObjectServer, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = staged(store, 1).commit()
+    server.client().put_object(Bucket=bucket, Key=f"some/prefix/locks/{key}", Body=b"dead")
+    monkeypatch.setattr(s3, "LOCK_ABANDONED", 1.0)
+    assert staged(store, 1).commit() == key
+    assert store.delete(key, unless_committed_since=LONG_AGO) is False
+    assert store.delete(key, unless_committed_since=LATER) is True
+    assert names(server, bucket) == []
+
+
+def test_a_lock_that_is_never_free_is_a_time_out(
+    store: S3BlobStore, server: ObjectServer, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = staged(store, 1).commit()
+    server.client().put_object(Bucket=bucket, Key=f"some/prefix/locks/{key}", Body=b"busy")
+    monkeypatch.setattr(s3, "LOCK_AWAITED", 0.5)
+    with pytest.raises(TimeoutError, match="locked"):
+        store.delete(key)
+    assert store.size(key) == len(BLOCK)
+
+
+def test_a_deletion_that_became_slow_leaves_the_blob(store: S3BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock may count as abandoned by now, and a commit may rely on the blob."""
+    key = staged(store, 1).commit()
+    monkeypatch.setattr(s3, "LOCK_HELD", -1)
+    with pytest.raises(TimeoutError, match="too slow"):
+        store.delete(key)
+    assert store.size(key) == len(BLOCK)
+
+
+def test_many_threads_commit_and_delete_one_content(store: S3BlobStore) -> None:
+    """Whoever has committed finds the blob there, whatever a sweep of old blobs does at the same time."""
+    missing: list[str] = []
+    stop = threading.Event()
+
+    def sweep() -> None:
+        while not stop.is_set():
+            for key in list(store.keys()):
+                store.delete(key, unless_committed_since=datetime.now(UTC) - timedelta(hours=1))
+
+    def commit(number: int) -> None:
+        for turn in range(3):
+            staging = store.stage()
+            staging.write(b"contended %d" % (turn % 2))
+            key = staging.commit()
+            if b"".join(store.open(key)) != b"contended %d" % (turn % 2):
+                missing.append(f"{number}: {key}")
+
+    sweeper = threading.Thread(target=sweep)
+    sweeper.start()
+    committers = [threading.Thread(target=commit, args=(number,)) for number in range(4)]
+    for thread in committers:
+        thread.start()
+    for thread in committers:
+        thread.join()
+    stop.set()
+    sweeper.join()
+    assert missing == []
+
+
+# ---- size
+
+
+@pytest.mark.swift
+def test_memory_does_not_grow_with_a_blob(swift: ObjectServer, tmp_path: Path) -> None:
+    program = """
+import json, resource, sys
+from pathlib import Path
+from xds.store.blobs import open_blob_store
+store = open_blob_store(sys.argv[1], Path(sys.argv[2]))
+block = bytes(range(256)) * 4096
+peaks = []
+for blocks in (16, 160):
+    staging = store.stage()
+    for _ in range(blocks):
+        staging.write(block)
+    key = staging.commit()
+    assert sum(map(len, store.open(key))) == blocks << 20
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+print(json.dumps(peaks))
+"""
+    bucket = f"bucket-{uuid.uuid4().hex}"
+    swift.client().create_bucket(Bucket=bucket)
+    done = subprocess.run(
+        [sys.executable, "-c", program, swift.url(bucket), str(tmp_path)],
+        env=os.environ | swift.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    small, large = json.loads(done.stdout)
+    assert large - small < 48, f"{small} MiB for 16 MiB, {large} MiB for 160 MiB"
