@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from xds import transactions
 from xds.actors import document_repository
 from xds.actors.document_registry import DocumentRegistry
 from xds.actors.document_repository import DocumentRepository
+from xds.actors.document_repository_removal import ERASE_AFTER, ERASE_BLOB, erase
 from xds.actors.domain import Domain, DomainIdentity
 from xds.actors.imaging_document_source import PUBLISH_STUDY, ImagingDocumentSource
 from xds.actors.pix_manager import IDENTITIES_CHANGED, PixManager
@@ -141,16 +142,29 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
     return Domain(identity, registry, repository, imaging, pix)
 
 
+def _referenced(domain: Domain) -> Sequence[Callable[[Sequence[str]], Collection[str]]]:
+    """Every user of the blobs: each says which of some keys it needs."""
+    return (domain.document_repository.referenced, domain.imaging_document_source.referenced)
+
+
 def _sweep(blobs: BlobStore, domain: Domain, database: Database) -> Callable[[Job], str | None]:
     """The job that removes blobs nobody refers to, and asks for itself again."""
 
     def sweep_blobs(_job: Job) -> None:
         now = utc_now()
-        referenced = (domain.document_repository.referenced, domain.imaging_document_source.referenced)
-        document_repository.sweep(blobs, referenced, committed_before=now - SWEEP_AFTER)
+        document_repository.sweep(blobs, _referenced(domain), committed_before=now - SWEEP_AFTER)
         database.write(lambda connection: jobs.add(connection, SWEEP_BLOBS, "", {}, now + SWEEP_EVERY))
 
     return sweep_blobs
+
+
+def _erase(blobs: BlobStore, domain: Domain) -> Callable[[Job], str | None]:
+    """The job that erases the octets of a removed document."""
+
+    def erase_blob(job: Job) -> None:
+        erase(blobs, _referenced(domain), job.key, committed_before=utc_now() - ERASE_AFTER)
+
+    return erase_blob
 
 
 def _handlers(domain: Domain, blobs: BlobStore, database: Database) -> dict[str, Callable[[Job], str | None]]:
@@ -158,4 +172,5 @@ def _handlers(domain: Domain, blobs: BlobStore, database: Database) -> dict[str,
         PUBLISH_STUDY: lambda job: domain.imaging_document_source.publish(job.key),
         IDENTITIES_CHANGED: lambda _job: domain.imaging_document_source.resume(),
         SWEEP_BLOBS: _sweep(blobs, domain, database),
+        ERASE_BLOB: _erase(blobs, domain),
     }

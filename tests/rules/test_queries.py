@@ -13,7 +13,7 @@ from xds.model.metadata import Code
 from xds.model.stored_queries import RawQuery, ReturnType, StoredQuery
 from xds.model.vocabulary import AvailabilityStatus, StoredQueryId
 from xds.rules.queries import understand
-from xds.rules.stored_query_table import STORED_QUERIES
+from xds.rules.stored_query_table import MULTI_PATIENT_QUERIES, STORED_QUERIES
 from xds.wire.xml import parse
 
 PATIENT = ("XDSDocumentEntryPatientId", ("'P1^^^&1.2.3&ISO'",))
@@ -46,8 +46,9 @@ def codes(query: RawQuery) -> list[ErrorCode]:
 
 
 def test_every_query_of_the_registry_is_in_the_table() -> None:
-    assert set(STORED_QUERIES) == {item.value for item in StoredQueryId}
-    for definition in STORED_QUERIES.values():
+    assert set(STORED_QUERIES) | set(MULTI_PATIENT_QUERIES) == {item.value for item in StoredQueryId}
+    assert not set(STORED_QUERIES) & set(MULTI_PATIENT_QUERIES)
+    for definition in (*STORED_QUERIES.values(), *MULTI_PATIENT_QUERIES.values()):
         names = [parameter.name for parameter in definition.parameters]
         assert len(names) == len(set(names))
         assert {name for group in definition.one_of for name in group} <= set(names)
