@@ -85,6 +85,12 @@ class StoredQuery:
     values: Mapping[str, tuple[tuple[Value, ...], ...]] = field(default_factory=dict)
     home: str | None = None
 
+    @property
+    def metadata_level(self) -> int:
+        """$MetadataLevel: 1, which shows what a consumer without metadata update expects, or 2, which shows every version."""
+        values = self.group("MetadataLevel")
+        return int(str(values[0])) if values else 1
+
     def has(self, name: str) -> bool:
         """True when the parameter was given."""
         return name in self.values

@@ -78,9 +78,23 @@ def understand(raw: RawQuery, queries: Mapping[str, QueryDefinition] = STORED_QU
             if groups:
                 values[parameter.name] = groups
     errors.extend(_missing_or_conflicting(definition, values, given))
-    if errors or return_type is None:
+    if return_type is None:
         return errors
-    return StoredQuery(definition, return_type, values, raw.home)
+    query = StoredQuery(definition, return_type, values, raw.home)
+    errors.extend(_wrong_level(query))
+    return errors or query
+
+
+def _wrong_level(query: StoredQuery) -> list[RegistryError]:
+    """Spec: ITI TF-2 3.18.4.1.2.3.5.1 (the metadata update supplement)."""
+    if query.metadata_level not in (1, 2):
+        context = f"$MetadataLevel must be 1 or 2, received {query.metadata_level}"
+        return [RegistryError(ErrorCode.REGISTRY_ERROR, context)]
+    return [
+        RegistryError(ErrorCode.REGISTRY_ERROR, f"${name} is for consumers of $MetadataLevel 2, which must be said")
+        for name in query.values
+        if name.endswith("LogicalID") and query.metadata_level == 1
+    ]
 
 
 def _missing_or_conflicting(

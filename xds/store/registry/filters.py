@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, false, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, false, not_, or_, select, tuple_
 
 from xds.model.fragments import ObjectKind
 from xds.model.metadata import Code
 from xds.model.stored_queries import StoredQuery
-from xds.model.vocabulary import ON_DEMAND, STABLE, AvailabilityStatus
+from xds.model.vocabulary import ON_DEMAND, STABLE, AvailabilityStatus, DocumentAvailability
 from xds.store.registry.codes import CodeTable
-from xds.store.registry.objects import TABLES, select_objects
+from xds.store.registry.objects import APPROVED, DEPRECATED, TABLES, select_objects
 from xds.store.schema.registry import (
     CodeKind,
     TextKind,
@@ -91,6 +91,8 @@ class _Shape:
     sizes: tuple[tuple[str, tuple[int, ...]], ...]
     statuses: frozenset[Any]
     types: frozenset[Any]
+    availabilities: frozenset[Any]
+    level: int
 
 
 def inside_patients(
@@ -133,6 +135,8 @@ def _shape(kind: ObjectKind, query: StoredQuery, patients: int | None, as_refs: 
         tuple((name, tuple(map(len, query.values[name]))) for name in _BOUND[kind] if name in query.values),
         frozenset(query.group(_STATUS[kind])),
         frozenset(query.group(f"{_ENTRY}Type")),
+        frozenset(query.group(f"{_ENTRY}DocumentAvailability")),
+        query.metadata_level,
     )
 
 
@@ -169,7 +173,7 @@ def _among_keys(shape: _Shape) -> Statement:
 
 def _entry_conditions(shape: _Shape) -> list[Condition]:
     entry = document_entry.c
-    found = _status(entry.deprecated, shape)
+    found = _status(entry.deprecated, shape, shown=DEPRECATED)
     for name, column in (
         (f"{_ENTRY}ClassCode", entry.class_code),
         (f"{_ENTRY}TypeCode", entry.type_code),
@@ -187,7 +191,7 @@ def _entry_conditions(shape: _Shape) -> list[Condition]:
     for binds in _binds(shape, f"{_ENTRY}ReferenceIdList"):
         found.append(_has_text(TextKind.REFERENCE_ID, entry, shape, _one_of(object_text.c.value, binds)))
     found += _authored(TextKind.DOCUMENT_AUTHOR_PERSON, entry, shape, f"{_ENTRY}AuthorPerson")
-    return found + _document_type(shape)
+    return found + _document_type(shape) + _availability(shape)
 
 
 def _submission_set_conditions(shape: _Shape) -> list[Condition]:
@@ -201,7 +205,7 @@ def _submission_set_conditions(shape: _Shape) -> list[Condition]:
 
 
 def _folder_conditions(shape: _Shape) -> list[Condition]:
-    found = _status(folder.c.deprecated, shape)
+    found = _status(folder.c.deprecated, shape, shown=APPROVED)
     found += _range(folder.c.last_update_time, shape, f"{_FOLDER}LastUpdateTime")
     return found + _coded(CodeKind.FOLDER, folder.c, shape, f"{_FOLDER}CodeList")
 
@@ -228,10 +232,17 @@ def _patients(column: Any, shape: _Shape) -> Condition:
     return _one_of(column, [bindparam(f"patient_{number}") for number in range(shape.patients or 0)])
 
 
-def _status(column: Any, shape: _Shape) -> list[Condition]:
-    if not shape.statuses or len(shape.statuses) == len(AvailabilityStatus):
-        return []
-    return [column == int(AvailabilityStatus.DEPRECATED in shape.statuses)]
+def _status(column: Any, shape: _Shape, *, shown: int) -> list[Condition]:
+    """The statuses that are asked for. `shown` is what a consumer of metadata level 1 may see beside Approved."""
+    wanted = shape.statuses or frozenset(AvailabilityStatus)
+    found = []
+    if AvailabilityStatus.APPROVED not in wanted:
+        found.append(column >= DEPRECATED)
+    if AvailabilityStatus.DEPRECATED not in wanted:
+        found.append(column == APPROVED)
+    elif shape.level == 1:
+        found.append(column <= shown)
+    return found
 
 
 def _range(column: Any, shape: _Shape, name: str) -> list[Condition]:
@@ -246,6 +257,18 @@ def _document_type(shape: _Shape) -> list[Condition]:
     if len(wanted) == 2:
         return []
     return [document_entry.c.on_demand == int(ON_DEMAND in wanted)] if wanted else [false()]
+
+
+def _availability(shape: _Shape) -> list[Condition]:
+    """documentAvailability, which is Online where it is not said."""
+    wanted = shape.availabilities & frozenset(DocumentAvailability)
+    if not shape.availabilities or len(wanted) == len(DocumentAvailability):
+        return []
+    if not wanted:
+        return [false()]
+    entry = document_entry.c
+    offline = _has_text(TextKind.DOCUMENT_AVAILABILITY, entry, shape, object_text.c.value == DocumentAvailability.OFFLINE)
+    return [offline if DocumentAvailability.OFFLINE in wanted else not_(offline)]
 
 
 def _inside(side: Any, owner: Any, shape: _Shape) -> Condition:

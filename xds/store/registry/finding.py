@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Connection, and_, bindparam, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Table, and_, bindparam, or_, select
 
 from xds.model.fragments import ObjectKind
 from xds.model.identifiers import uuid_bytes
 from xds.model.stored_queries import StoredQuery
-from xds.model.vocabulary import AvailabilityStatus
+from xds.model.vocabulary import AssociationType, AvailabilityStatus
 from xds.store.registry import filters
 from xds.store.registry.codes import CodeTable
 from xds.store.registry.filters import Statement
-from xds.store.registry.objects import TABLES, StoredObject, read_object, select_objects
-from xds.store.schema.registry import association, document_entry, registry_object, unique_identifier
+from xds.store.registry.objects import APPROVED, SUPERSEDED, TABLES, StoredObject, read_object, select_objects
+from xds.store.schema.registry import association, document_entry, folder, registry_object, unique_identifier
 
 #: Databases limit the number of parameters of a statement.
 _VALUES_PER_STATEMENT: Final = 1000
@@ -25,11 +25,16 @@ _VALUES_PER_STATEMENT: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Finder:
-    """Finds objects on one connection. `as_refs`: the caller needs no fragments."""
+    """Finds objects on one connection. `as_refs`: the caller needs no fragments.
+
+    `level` 1 finds what a consumer without metadata update expects: the newest versions of DocumentEntries, and Folders and
+    Associations that are Approved, without the Associations that triggered updates. Level 2 finds everything.
+    """
 
     connection: Connection
     codes: CodeTable
     as_refs: bool
+    level: int = 2
 
     def inside(self, kind: ObjectKind, patients: Sequence[int], query: StoredQuery, limit: int) -> list[StoredObject]:
         """Objects of these patients that pass the filters of the query, the first `limit` of them."""
@@ -73,7 +78,24 @@ class Finder:
         for some in _chunks([uuid_bytes(uuid) for uuid in uuids]):
             rows = self.connection.execute(_KEYS, {"wanted": some})
             found += [key for key, kind in rows if not kinds or kind in kinds]
-        return found
+        hidden = self._hidden(found)
+        return [key for key in found if key not in hidden]
+
+    def connected(self, objects: Sequence[StoredObject]) -> list[StoredObject]:
+        """The objects without those Associations that lead to something that this level hides."""
+        if self.level == 2:
+            return list(objects)
+        seen = {item.key for item in objects}
+        ends = {key for item in objects for key in (item.source_key, item.target_key) if key is not None}
+        hidden = self._hidden(ends - seen)
+        return [item for item in objects if item.source_key not in hidden and item.target_key not in hidden]
+
+    def _hidden(self, keys: Collection[int]) -> set[int]:
+        """Which of these objects this level hides."""
+        if self.level == 2 or not keys:
+            return set()
+        rows = (self.connection.execute(_HIDDEN, {"wanted": some}).scalars() for some in _chunks(list(keys)))
+        return {key for found in rows for key in found}
 
     def associations_from(self, keys: Iterable[int], types: Collection[str] = ()) -> list[StoredObject]:
         """Associations whose source is one of these objects, of these types; of any type when none is given."""
@@ -97,7 +119,8 @@ class Finder:
         return self._each(kind, _by_locator(kind, column, self.as_refs), wanted)
 
     def _each(self, kind: ObjectKind, statement: Statement, wanted: Sequence[Any]) -> list[StoredObject]:
-        return [item for some in _chunks(wanted) for item in self._read(kind, statement, {"wanted": some})]
+        found = (item for some in _chunks(wanted) for item in self._read(kind, statement, {"wanted": some}))
+        return list(found) if self.level == 2 else [item for item in found if _is_shown_to_everybody(item)]
 
     def _read(self, kind: ObjectKind, statement: Statement, values: dict[str, Any]) -> list[StoredObject]:
         rows = self.connection.execute(statement, values).fetchall()
@@ -105,6 +128,36 @@ class Finder:
 
 
 _WANTED: Final[BindParameter[Any]] = bindparam("wanted", expanding=True)
+#: Associations that triggered updates.
+_TRIGGERS: Final = (AssociationType.UPDATE_AVAILABILITY_STATUS.value, AssociationType.SUBMIT_ASSOCIATION.value)
+
+
+def _is_shown_to_everybody(item: StoredObject) -> bool:
+    """True for what metadata level 1 shows."""
+    if item.kind is ObjectKind.DOCUMENT_ENTRY:
+        return not item.superseded
+    return item.fragment.status is AvailabilityStatus.APPROVED and item.association_type not in _TRIGGERS
+
+
+def _same_object(table: Table) -> ColumnElement[bool]:
+    return and_(table.c.patient_key == registry_object.c.patient_key, table.c.object_key == registry_object.c.object_key)
+
+
+_HIDDEN: Final = (
+    select(registry_object.c.object_key)
+    .outerjoin(document_entry, _same_object(document_entry))
+    .outerjoin(folder, _same_object(folder))
+    .outerjoin(association, _same_object(association))
+    .where(
+        registry_object.c.object_key.in_(_WANTED),
+        or_(
+            document_entry.c.deprecated == SUPERSEDED,
+            folder.c.deprecated > APPROVED,
+            association.c.deprecated > APPROVED,
+            association.c.type.in_(_TRIGGERS),
+        ),
+    )
+)
 _KEYS: Final = select(registry_object.c.object_key, registry_object.c.kind).where(registry_object.c.entry_uuid.in_(_WANTED))
 
 
@@ -134,8 +187,8 @@ def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def with_association_status(found: Iterable[StoredObject], query: StoredQuery) -> list[StoredObject]:
-    """The associations that $XDSAssociationStatus asks for; all of them when it was not given."""
-    wanted = query.group("XDSAssociationStatus") or tuple(AvailabilityStatus)
+    """The associations that $XDSAssociationStatus asks for; those that are Approved when it was not given."""
+    wanted = query.group("XDSAssociationStatus") or (AvailabilityStatus.APPROVED,)
     return [item for item in found if item.fragment.status in wanted]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +24,9 @@ from xds.store.schema.registry import (
     submission_set,
     unique_identifier,
 )
+
+#: Databases limit the number of parameters of a statement.
+_VALUES_PER_STATEMENT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,32 @@ def meet(connection: Connection, submission: Submission, *, assume_patients: boo
         ),
         {uuid_urn(row.entry_uuid): Located(row.object_key, row.patient_key, ObjectKind(row.kind)) for row in by_uuid},
     )
+
+
+def versions(connection: Connection, logical_ids: Iterable[str]) -> list[tuple[KnownObject, Located]]:
+    """Every registered version of the objects with these logicalIDs."""
+    return _located_objects(connection, _BY_LOGICAL_ID, [uuid_bytes(item) for item in logical_ids])
+
+
+def by_key(connection: Connection, keys: Iterable[int]) -> list[tuple[KnownObject, Located]]:
+    """The registered objects with these keys."""
+    return _located_objects(connection, _BY_KEY, list(keys))
+
+
+def _located_objects(connection: Connection, statement: Any, wanted: Sequence[Any]) -> list[tuple[KnownObject, Located]]:
+    portions = (wanted[start : start + _VALUES_PER_STATEMENT] for start in range(0, len(wanted), _VALUES_PER_STATEMENT))
+    rows = [row for some in portions for row in connection.execute(statement, {"wanted": some})]
+    patients = affinity_patients.surviving(connection, {row.patient_key for row in rows})
+    return [(_known_object(row, patients), Located(row.object_key, row.patient_key, ObjectKind(row.kind))) for row in rows]
+
+
+def owner(connection: Connection, submission: Submission, found: KnownObjects) -> int:
+    """The key of the patient of a submission that the rules have let pass; a patient who counted as known is made known."""
+    identifier = read_cx(submission.submission_set.patient_id or "")
+    if identifier is None:
+        raise ValueError("the rules let a submission pass whose SubmissionSet names no patient")
+    patient = found.patients[identifier.key]
+    return patient.patient_key if patient.patient_key > 0 else affinity_patients.add(connection, identifier).patient_key
 
 
 def _known_patients(
@@ -141,3 +170,5 @@ _BY_UNIQUE_ID: Final = _DETAILS.where(
         select(unique_identifier.c.object_key).where(unique_identifier.c.unique_id.in_(bindparam("unique_ids", expanding=True)))
     )
 )
+_BY_LOGICAL_ID: Final = _DETAILS.where(registry_object.c.logical_id.in_(bindparam("wanted", expanding=True)))
+_BY_KEY: Final = _DETAILS.where(registry_object.c.object_key.in_(bindparam("wanted", expanding=True)))

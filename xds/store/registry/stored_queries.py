@@ -41,13 +41,13 @@ def find(connection: Connection, codes: CodeTable, query: StoredQuery, limit: in
 
     A little more than `limit` objects tell that there are too many; which ones those are is undefined then.
     """
-    finder = Finder(connection, codes, as_refs=query.return_type is ReturnType.OBJECT_REF)
+    finder = Finder(connection, codes, query.return_type is ReturnType.OBJECT_REF, query.metadata_level)
     identity = StoredQueryId(query.definition.id)
     if identity in _INSIDE:
         return _find_inside(finder, query, *_INSIDE[identity], limit + 1)
     if identity in _SEVERAL_PATIENTS:
         return _find_for_several(finder, query, *_SEVERAL_PATIENTS[identity], limit + 1)
-    objects = sorted(_BY_ID[identity](finder, query), key=_key)
+    objects = sorted(finder.connected(_BY_ID[identity](finder, query)), key=_key)
     return Found(objects, affinity_patients.surviving(connection, {item.patient_key for item in objects}))
 
 
@@ -64,7 +64,7 @@ def _find_inside(finder: Finder, query: StoredQuery, patient_id: str, kinds: Seq
     patients = dict.fromkeys(keys, patient)
     found = [item for kind in kinds for item in finder.inside(kind, keys, query, limit)]
     if query.definition.id == StoredQueryId.GET_ALL and len(found) < limit:
-        found += with_association_status(finder.associations_of(_keys(found)), query)
+        found = finder.connected([*found, *with_association_status(finder.associations_of(_keys(found)), query)])
         patients |= affinity_patients.surviving(finder.connection, {item.patient_key for item in found} - patients.keys())
     return Found(sorted(found, key=_key), patients)
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from xds.model.fragments import ObjectKind
 from xds.model.identifiers import dtm_number, uuid_bytes, uuid_urn
 from xds.model.metadata import Association, Code, DocumentEntry, Folder, RegistryObject, Submission, SubmissionSet
-from xds.model.vocabulary import AssociationType, AvailabilityStatus
+from xds.model.vocabulary import AssociationType, AvailabilityStatus, SlotName
 from xds.store.registry.codes import CodeKey, CodeTable
 from xds.store.registry.fragments import pack
 from xds.store.registry.known import Located
@@ -113,6 +113,7 @@ class _Insertion:
         self._put_codes(CodeKind.CONFIDENTIALITY, entry.confidentiality_codes, own)
         self._put_texts(TextKind.DOCUMENT_AUTHOR_PERSON, (author.person for author in entry.authors), own)
         self._put_texts(TextKind.REFERENCE_ID, entry.reference_ids, own)
+        self._put_texts(TextKind.DOCUMENT_AVAILABILITY, entry.slot(SlotName.DOCUMENT_AVAILABILITY), own)
 
     def _add_submission_set(self, package: SubmissionSet, own: Located, shared: dict[str, Any]) -> None:
         row = {

@@ -39,6 +39,7 @@ class TextKind(IntEnum):
     DOCUMENT_AUTHOR_PERSON = 1
     REFERENCE_ID = 2
     SUBMISSION_SET_AUTHOR_PERSON = 3
+    DOCUMENT_AVAILABILITY = 4
 
 
 patient = Table(
