@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from xds.actors.association_effects import folders_that_gain, inherited_folders, memberships, replacements_of
 from xds.actors.document_registry_audit import import_event, query_event
 from xds.actors.document_registry_removal import MetadataRemoval
 from xds.actors.domain import DomainIdentity
@@ -16,10 +17,10 @@ from xds.model.audit import EventOutcome
 from xds.model.caller import Action, Caller, Resource
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Severity, response_to
 from xds.model.fragments import Fragment, ObjectKind
-from xds.model.identifiers import new_uuid_urn, read_cx, to_dtm
+from xds.model.identifiers import new_uuid_urn, to_dtm
 from xds.model.metadata import Association, Submission
 from xds.model.stored_queries import ParameterKind, RawQuery, ReturnType, StoredQuery
-from xds.model.vocabulary import AssociationType, DocumentEntryScheme, FolderScheme, ObjectType, SubmissionSetScheme
+from xds.model.vocabulary import DocumentEntryScheme, FolderScheme, SubmissionSetScheme
 from xds.ports import AccessRule, Clock
 from xds.rules.queries import understand
 from xds.rules.stored_query_table import MULTI_PATIENT_QUERIES, STORED_QUERIES
@@ -29,14 +30,12 @@ from xds.store.affinity_patients import AffinityPatient
 from xds.store.database import Connection, Database
 from xds.store.registry import finding, known, stored_queries, writing
 from xds.store.registry.codes import CodeKey, CodeTable
-from xds.store.registry.known import Located
 from xds.store.registry.objects import StoredObject
 from xds.wire.ebrim import with_last_update_time, with_patient_id, write_object
 
 #: References weigh a fragment of what they refer to, and consumers page by them: so many may stand for one object.
 REFERENCES_PER_OBJECT = 20
 
-_REPLACING = (AssociationType.RPLC, AssociationType.XFRM_RPLC)
 _PATIENT_ID_SCHEMES = {
     ObjectKind.DOCUMENT_ENTRY: DocumentEntryScheme.PATIENT_ID,
     ObjectKind.SUBMISSION_SET: SubmissionSetScheme.PATIENT_ID,
@@ -144,33 +143,22 @@ class DocumentRegistry:
         if _has_error(findings):
             raise _RefusedError(findings)
         now = self._clock()
-        replacements = [
-            (item.source, meeting.located[item.target])
-            for item in prepared.assigned.associations
-            if item.association_type in _REPLACING
-        ]
+        replacements = replacements_of(prepared.assigned, meeting.located)
         replaced = [target for _source, target in replacements]
         deprecated = [*replaced, *writing.children_of(connection, replaced)]
-        folders = _inherited_folders(connection, prepared.assigned, replacements)
-        complete = prepared.with_associations(_memberships(prepared.assigned, folders))
+        folders = inherited_folders(connection, prepared.assigned, replacements)
+        complete = prepared.with_associations(memberships(prepared.assigned, folders))
         located = {**meeting.located, **{uuid: place for _entry, places in folders for uuid, place in places.items()}}
-        patient_key = self._patient_key(connection, complete.assigned, meeting)
+        patient_key = known.owner(connection, complete.assigned, meeting.known)
         located |= writing.allocate(connection, complete.assigned.objects(), patient_key)
         last_update = int(to_dtm(now))
         codes = writing.insert_objects(connection, self._codes, complete.assigned, complete.fragments, located, last_update)
         writing.deprecate_entries(connection, deprecated)
-        writing.touch_folders(connection, _folders_that_gain(complete.assigned, located), last_update)
+        writing.touch_folders(connection, folders_that_gain(complete.assigned, located), last_update)
         audit.append(connection, import_event(prepared.received, EventOutcome.SUCCESS, caller, self._identity, now))
         if along is not None:
             along(connection)
         return codes, findings
-
-    def _patient_key(self, connection: Connection, submission: Submission, meeting: known.Meeting) -> int:
-        identifier = read_cx(submission.submission_set.patient_id or "")
-        if identifier is None:
-            raise ValueError("the rules let a submission pass whose SubmissionSet names no patient")
-        patient = meeting.known.patients[identifier.key]
-        return patient.patient_key if patient.patient_key > 0 else affinity_patients.add(connection, identifier).patient_key
 
     # --- ITI-18, ITI-51 ----------------------------------------------------------------------------------------------
 
@@ -278,48 +266,6 @@ class _Prepared:
 
 def _has_error(findings: Iterable[RegistryError]) -> bool:
     return any(finding.severity is Severity.ERROR for finding in findings)
-
-
-def _inherited_folders(
-    connection: Connection, submission: Submission, replacements: Iterable[tuple[str, Located]]
-) -> list[tuple[str, dict[str, Located]]]:
-    """For each replacing entry the folders of what it replaces, without those that the submission puts it in itself."""
-    members = {(item.source, item.target) for item in submission.associations}
-    inherited = []
-    for entry, target in replacements:
-        places = writing.folders_holding(connection, target)
-        inherited.append((entry, {uuid: place for uuid, place in places.items() if (uuid, entry) not in members}))
-    return inherited
-
-
-def _memberships(submission: Submission, folders: Iterable[tuple[str, dict[str, Located]]]) -> list[Association]:
-    """The HasMembers that put replacing entries into folders, each itself a member of the SubmissionSet.
-
-    Spec: ITI TF-3 4.2.2.2.3.
-    """
-    created = []
-    for entry, places in folders:
-        for folder in places:
-            member = _has_member(folder, entry)
-            created += [member, _has_member(submission.submission_set.id, member.id)]
-    return created
-
-
-def _has_member(source: str, target: str) -> Association:
-    return Association(
-        new_uuid_urn(),
-        ObjectType.ASSOCIATION,
-        association_type=AssociationType.HAS_MEMBER.value,
-        source=source,
-        target=target,
-    )
-
-
-def _folders_that_gain(submission: Submission, located: Mapping[str, Located]) -> list[Located]:
-    """Folders that were registered before and now get a member."""
-    new: set[str] = {folder.id for folder in submission.folders}
-    sources = {item.source for item in submission.associations if item.association_type == AssociationType.HAS_MEMBER}
-    return [located[uuid] for uuid in sources - new if located[uuid].kind is ObjectKind.FOLDER]
 
 
 def _too_many(found: Sequence[StoredObject], limit: int) -> RegistryError | None:

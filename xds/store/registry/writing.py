@@ -263,7 +263,7 @@ def set_status(connection: Connection, obj: Located, status: AvailabilityStatus)
 def _set_deprecated(connection: Connection, objects: Iterable[Located], value: int) -> None:
     for item in objects:
         table = TABLES[item.kind]
-        own = (table.c.patient_key == item.patient_key, table.c.object_key == item.key)
+        own = (table.c.patient_key == item.patient_key, table.c.object_key == item.key, table.c.deprecated < SUPERSEDED)
         connection.execute(update(table).where(*own).values(deprecated=value))
 
 

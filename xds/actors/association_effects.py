@@ -1,0 +1,65 @@
+"""What associations bring about when they are registered: what replaces a document takes its place in folders.
+
+Spec: ITI TF-3 4.2.2.2.3; ITI TF-2 3.42.4.1.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from xds.model.fragments import ObjectKind
+from xds.model.identifiers import new_uuid_urn
+from xds.model.metadata import Association, Submission
+from xds.model.vocabulary import AssociationType, ObjectType
+from xds.store.database import Connection
+from xds.store.registry import writing
+from xds.store.registry.known import Located
+
+_REPLACING = (AssociationType.RPLC, AssociationType.XFRM_RPLC)
+
+
+def replacements_of(submission: Submission, located: Mapping[str, Located]) -> list[tuple[str, Located]]:
+    """Each entry that replaces a registered one, and that one."""
+    return [(item.source, located[item.target]) for item in submission.associations if item.association_type in _REPLACING]
+
+
+def inherited_folders(
+    connection: Connection, submission: Submission, replacements: Iterable[tuple[str, Located]]
+) -> list[tuple[str, dict[str, Located]]]:
+    """For each replacing entry the folders of what it replaces, without those that the submission puts it in itself."""
+    members = {(item.source, item.target) for item in submission.associations}
+    inherited = []
+    for entry, target in replacements:
+        places = writing.folders_holding(connection, target)
+        inherited.append((entry, {uuid: place for uuid, place in places.items() if (uuid, entry) not in members}))
+    return inherited
+
+
+def memberships(submission: Submission, folders: Iterable[tuple[str, dict[str, Located]]]) -> list[Association]:
+    """The HasMembers that put replacing entries into folders, each itself a member of the SubmissionSet.
+
+    Spec: ITI TF-3 4.2.2.2.3.
+    """
+    created = []
+    for entry, places in folders:
+        for folder in places:
+            member = _has_member(folder, entry)
+            created += [member, _has_member(submission.submission_set.id, member.id)]
+    return created
+
+
+def _has_member(source: str, target: str) -> Association:
+    return Association(
+        new_uuid_urn(),
+        ObjectType.ASSOCIATION,
+        association_type=AssociationType.HAS_MEMBER.value,
+        source=source,
+        target=target,
+    )
+
+
+def folders_that_gain(submission: Submission, located: Mapping[str, Located]) -> list[Located]:
+    """Folders that were registered before and now get a member."""
+    new: set[str] = {folder.id for folder in submission.folders}
+    sources = {item.source for item in submission.associations if item.association_type == AssociationType.HAS_MEMBER}
+    return [located[uuid] for uuid in sources - new if located[uuid].kind is ObjectKind.FOLDER]
