@@ -16,9 +16,10 @@ from xml.sax.saxutils import escape, quoteattr
 from lxml import etree
 
 from xds.ports import Staging
-from xds.wire.xml import SOAP12, WSA
+from xds.wire.xml import SOAP12, WSA, parse
 
 ANONYMOUS = f"{WSA}/anonymous"
+NONE = f"{WSA}/none"
 WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
 
 _SOAP = f"{{{SOAP12}}}"
@@ -177,12 +178,7 @@ def _addressing(blocks: Sequence[etree._Element]) -> Addressing:
         found.setdefault(name, block)
     action = _text(found.get("Action"))
     if not action:
-        raise SoapFault(
-            "Sender",
-            "a required header is missing: wsa:Action",
-            subcode=(WSA, "MessageAddressingHeaderRequired"),
-            detail="<wsa:ProblemHeaderQName>wsa:Action</wsa:ProblemHeaderQName>",
-        )
+        raise header_required("Action")
     return Addressing(
         action=action,
         message_id=_text(found.get("MessageID")),
@@ -228,6 +224,42 @@ def require_anonymous(addressing: Addressing) -> None:
             raise _invalid_header(name, "OnlyAnonymousAddressSupported", f"wsa:{name} must be the anonymous address")
 
 
+def is_asynchronous(addressing: Addressing) -> bool:
+    """Whether the answer is not to come over the same connection."""
+    return addressing.reply_to not in (None, ANONYMOUS)
+
+
+def require_elsewhere(addressing: Addressing, permits: Callable[[str], bool]) -> None:
+    """Insist that a message whose answer goes elsewhere can be related to, and that reply and faults go where `permits` says.
+
+    Spec: WS-Addressing core 3.4; WS-Addressing SOAP binding 6.4.1.
+    Errors: SoapFault with `wsa:MessageAddressingHeaderRequired`, `wsa:InvalidAddress`, `wsa:OnlyNonAnonymousAddressSupported`.
+    """
+    if addressing.message_id is None:
+        raise header_required("MessageID")
+    for name, address in (("ReplyTo", addressing.reply_to), ("FaultTo", addressing.fault_to)):
+        if address == ANONYMOUS:
+            reason = f"wsa:{name} must not be the anonymous address when the reply goes elsewhere"
+            raise _invalid_header(name, "OnlyNonAnonymousAddressSupported", reason)
+        if address not in (None, NONE) and not permits(address):
+            raise _invalid_header(name, "InvalidAddress", f"wsa:{name} is none of the addresses that this server replies to")
+
+
+def duplicate_message_id() -> SoapFault:
+    """The fault for a wsa:MessageID that another message had. Spec: WS-Addressing SOAP binding 6.4.1."""
+    return _invalid_header("MessageID", "DuplicateMessageID", "another message had this wsa:MessageID")
+
+
+def header_required(name: str) -> SoapFault:
+    """The fault for an absent addressing header. Spec: WS-Addressing SOAP binding 6.4.2."""
+    return SoapFault(
+        "Sender",
+        f"a required header is missing: wsa:{name}",
+        subcode=(WSA, "MessageAddressingHeaderRequired"),
+        detail=f"<wsa:ProblemHeaderQName>wsa:{name}</wsa:ProblemHeaderQName>",
+    )
+
+
 def action_not_supported(action: str) -> SoapFault:
     """The fault for a wsa:Action that this address does not serve. Spec: WS-Addressing SOAP binding 6.4.2."""
     said = escape(action[:_ECHO])
@@ -239,8 +271,26 @@ def action_not_supported(action: str) -> SoapFault:
     )
 
 
-def write_envelope(body: Sequence[bytes], addressing: Addressing) -> list[bytes]:
-    """An envelope around the Body's child, which comes as ready XML in pieces with its own namespace declarations."""
+def reference_parameters(headers: Sequence[etree._Element], name: str) -> str:
+    """The reference parameters of the `wsa:ReplyTo` or `wsa:FaultTo` among these headers, as a reply must carry them.
+
+    Spec: WS-Addressing SOAP binding 3.3, 3.4.
+    """
+    written = []
+    for block in headers:
+        for parameter in block.iterfind(f"{_WSA}ReferenceParameters/*") if block.tag == _WSA + name else ():
+            # Written and read again, a copy keeps the namespaces that its values need.
+            copy = parse(etree.tostring(parameter, with_tail=False))
+            copy.set(f"{_WSA}IsReferenceParameter", "true")
+            written.append(etree.tostring(copy, encoding="unicode"))
+    return "".join(written)
+
+
+def write_envelope(body: Sequence[bytes], addressing: Addressing, more_headers: str = "") -> list[bytes]:
+    """An envelope around the Body's child, which comes as ready XML in pieces with its own namespace declarations.
+
+    `more_headers` are header blocks as ready XML.
+    """
     header = [f'<wsa:Action s:mustUnderstand="true">{escape(addressing.action)}</wsa:Action>']
     if addressing.message_id is not None:
         header.append(f"<wsa:MessageID>{escape(addressing.message_id)}</wsa:MessageID>")
@@ -251,7 +301,7 @@ def write_envelope(body: Sequence[bytes], addressing: Addressing) -> list[bytes]
             header.append(f"<wsa:{name}><wsa:Address>{escape(address)}</wsa:Address></wsa:{name}>")
     if addressing.relates_to is not None:
         header.append(f"<wsa:RelatesTo>{escape(addressing.relates_to)}</wsa:RelatesTo>")
-    return [_opening("".join(header)), *body, b"</s:Body></s:Envelope>"]
+    return [_opening("".join(header) + more_headers), *body, b"</s:Body></s:Envelope>"]
 
 
 def _opening(header: str) -> bytes:
@@ -261,8 +311,15 @@ def _opening(header: str) -> bytes:
     ).encode()
 
 
-def write_fault(fault: SoapFault, *, message_id: str | None = None, relates_to: str | None = None) -> bytes:
-    """A whole envelope with a fault.
+def write_fault(
+    fault: SoapFault,
+    *,
+    message_id: str | None = None,
+    relates_to: str | None = None,
+    to: str | None = None,
+    more_headers: str = "",
+) -> bytes:
+    """A whole envelope with a fault. `more_headers` are header blocks as ready XML.
 
     Spec: SOAP 1.2 part 1 sections 5.4, 5.4.7 (Upgrade), 5.4.8 (NotUnderstood); WS-Addressing SOAP binding section 6.
     """
@@ -270,8 +327,11 @@ def write_fault(fault: SoapFault, *, message_id: str | None = None, relates_to: 
     header = [f'<wsa:Action s:mustUnderstand="true">{action}</wsa:Action>']
     if message_id is not None:
         header.append(f"<wsa:MessageID>{escape(message_id)}</wsa:MessageID>")
+    if to is not None:
+        header.append(f"<wsa:To>{escape(to)}</wsa:To>")
     if relates_to is not None:
         header.append(f"<wsa:RelatesTo>{escape(relates_to)}</wsa:RelatesTo>")
+    header.append(more_headers)
     if fault.code == "VersionMismatch":
         header.append('<s:Upgrade><s:SupportedEnvelope qname="s:Envelope"/></s:Upgrade>')
     for tag in fault.not_understood:
