@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.object_servers import moto, swift  # noqa: F401 - fixtures
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

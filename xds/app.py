@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
 
 from xds import transactions
 from xds.actors import document_repository
@@ -74,13 +76,37 @@ def build(settings: Settings, public_url: str) -> App:
     """
     data = settings.server.data
     data.mkdir(parents=True, exist_ok=True)
-    database = open_database(settings.database.url or f"sqlite:///{(data / DATABASE_FILE).resolve()}")
+    database = open_database(_database_url(settings))
     database.create_schema()
     blobs = open_blob_store(settings.storage.url, Path(data / BLOB_DIRECTORY).resolve())
     identity = database.write(lambda connection: _identity(connection, settings, public_url))
     database.write(lambda connection: jobs.add(connection, SWEEP_BLOBS, "", {}, utc_now() + SWEEP_EVERY))
     domain = _domain(settings, database, blobs, identity)
     return App(settings, domain, database, blobs, transactions.MODULES, _handlers(domain, blobs, database))
+
+
+@contextmanager
+def existing_stores(settings: Settings, *, writing: bool) -> Iterator[tuple[Database, BlobStore]]:
+    """Database and blobs of a domain that was started before, for commands beside its server: nothing is created.
+
+    Errors: OSError when there is none, or when it cannot be used.
+    """
+    directory = (settings.server.data / BLOB_DIRECTORY).resolve()
+    url = make_url(_database_url(settings))
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        raise FileNotFoundError(f"there is no database {url.database}; --data or --config tells where it is")
+    if not settings.storage.url and not directory.is_dir():
+        raise FileNotFoundError(f"there is no directory {directory}; --data or --config tells where it is")
+    blobs = open_blob_store(settings.storage.url, directory, writing=writing)
+    database = open_database(_database_url(settings))
+    try:
+        yield database, blobs
+    finally:
+        database.close()
+
+
+def _database_url(settings: Settings) -> str:
+    return settings.database.url or f"sqlite:///{(settings.server.data / DATABASE_FILE).resolve()}"
 
 
 def utc_now() -> datetime:

@@ -92,8 +92,7 @@ class S3BlobStore:
     """
 
     def __init__(self, location: Location, directory: Path) -> None:
-        """`directory` is where uploads are spooled. Nothing is sent yet. Errors: OSError when it cannot be made."""
-        directory.mkdir(parents=True, exist_ok=True)
+        """`directory` is where uploads are spooled; it is made when it is needed. Nothing is sent yet."""
         self._directory = directory
         self._name = str(location)
         given = {"endpoint": location.endpoint, "region": location.region}

@@ -31,6 +31,7 @@ class Spool:
     def write(self, octets: memoryview) -> None:
         """Append. Errors: OSError when the disk is full; what is in the spool then is incomplete."""
         if self._file is None and self.size + len(octets) > IN_MEMORY:
+            self._directory.mkdir(parents=True, exist_ok=True)
             self._file = tempfile.TemporaryFile(dir=self._directory, buffering=0)  # noqa: SIM115 (closed by `close`)
             self._append(self._memory.getbuffer())
             self._memory = io.BytesIO()
