@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import back_end, free_postgresql_urls, postgresql_server, postgresql_urls  # noqa: F401 - fixtures
 from tests.object_servers import moto, swift  # noqa: F401 - fixtures
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

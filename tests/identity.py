@@ -100,7 +100,7 @@ class Region:
 
     def audited(self) -> list[AuditEvent]:
         """The audit trail, oldest first."""
-        self.database.write(lambda connection: None)
+        self.database.flush()
         with self.database.read() as connection:
             return [event for _, event in reversed(audit.find(connection))]
 

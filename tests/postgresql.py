@@ -94,15 +94,15 @@ class PostgresqlServer:
             for statement in statements:
                 connection.execute(statement)
 
-    def create_database(self, template: str = "template1") -> str:
-        """The URL of a new database, a copy of the template."""
+    def create_database(self) -> str:
+        """The URL of a new, empty database."""
         name = f"test_{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.execute(f"CREATE DATABASE {name}")
         return self.url(name)
 
-    def drop_database(self, url: str) -> None:
-        """Remove a database again, whoever is still connected."""
-        self.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+    def empty(self, url: str) -> None:
+        """Remove all rows from a database, which is faster than making another; keys begin at 1 again."""
+        self.execute(_EMPTY, database=url.rpartition("/")[2])
 
     def _conninfo(self, database: str) -> str:
         return f"host=127.0.0.1 port={self.port} user=xds dbname={database} connect_timeout=5"
@@ -156,6 +156,22 @@ class PostgresqlServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
+
+
+#: The version of the tables belongs to them and stays.
+_EMPTY = """
+DO $$
+DECLARE name text; has_rows boolean;
+BEGIN
+    FOR name IN SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE 'schema%' LOOP
+        EXECUTE 'SELECT EXISTS (SELECT 1 FROM ' || name || ')' INTO has_rows;
+        IF has_rows THEN EXECUTE 'DELETE FROM ' || name; END IF;
+    END LOOP;
+    FOR name IN SELECT quote_ident(sequencename) FROM pg_sequences WHERE schemaname = 'public' AND last_value IS NOT NULL LOOP
+        EXECUTE 'ALTER SEQUENCE ' || name || ' RESTART';
+    END LOOP;
+END $$
+"""
 
 
 def _free_port() -> int:

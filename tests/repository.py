@@ -85,7 +85,7 @@ class World:
 
     def events(self) -> list[AuditEvent]:
         """The audit trail, oldest first, with what was queued before."""
-        self.database.write(lambda connection: None)
+        self.database.flush()
         with self.database.read() as connection:
             return [event for _, event in reversed(audit.find(connection, limit=1000))]
 

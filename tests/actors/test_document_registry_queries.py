@@ -548,7 +548,7 @@ def test_what_is_not_permitted_is_left_out(tmp_path: Path) -> None:
 def test_each_query_leaves_one_audit_event(registry: Registry) -> None:
     find(registry)
     registry.actor.query(RawQuery("unknown", "LeafClass", (), "urn:oid:1.2"), CALLER)
-    registry.database.write(lambda _connection: None)
+    registry.database.flush()
     with registry.database.read() as connection:
         refused, answered = (event for _sequence, event in audit.find(connection, limit=2))
     assert (answered.event_id.code, answered.event_type.code, answered.outcome) == ("110112", "ITI-18", "0")
@@ -592,9 +592,15 @@ def test_no_query_scans_a_table(registry: Registry, query: str, parameters: dict
     selects = [item for item in statements if item[0].lstrip().upper().startswith("SELECT")]
     assert selects
     with registry.database.read() as connection:
-        for statement, values in selects:
-            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values):
-                assert not row[3].startswith("SCAN"), (row[3], statement)
+        if engine.dialect.name == "sqlite":
+            plans = [
+                (row[3], text) for text, some in selects for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", some)
+            ]
+        else:
+            # Tables as small as these are scanned unless that is forbidden.
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            plans = [(row[0], text) for text, some in selects for row in connection.exec_driver_sql(f"EXPLAIN {text}", some)]
+    assert [plan for plan in plans if plan[0].startswith("SCAN") or "Seq Scan" in plan[0]] == []
 
 
 def test_patients_are_found_by_their_identifier(registry: Registry) -> None:

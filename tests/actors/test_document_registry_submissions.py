@@ -52,7 +52,7 @@ def objects_of(registry: Registry) -> int:
 
 
 def events(registry: Registry):
-    registry.database.write(lambda _connection: None)
+    registry.database.flush()
     with registry.database.read() as connection:
         return [event for _sequence, event in audit.find(connection)]
 

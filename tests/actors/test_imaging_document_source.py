@@ -390,7 +390,7 @@ def test_retrieves_are_audited_after_the_last_octet(archive: Archive, complete: 
     archive.store(packaged("CT_small.dcm"))
     answer = archive.source.retrieve([request(), request(instance="1.2.3.4")], [EXPLICIT_LITTLE], CONSUMER)
     answer.finished(complete)
-    archive.database.write(lambda _connection: None)
+    archive.database.flush()
     with archive.database.read() as connection:
         found = [event for _, event in audit.find(connection)]
     refused, sent = found[0], found[1]

@@ -17,6 +17,12 @@ from xds.wire.dicom_study import read_study
 
 
 @pytest.fixture
+def back_end() -> str:
+    """Nothing here needs a database."""
+    return "none"
+
+
+@pytest.fixture
 def study() -> Study:
     return read_study([packaged("CT_small.dcm")])
 

@@ -14,6 +14,8 @@ from xds.store import documents
 from xds.store.database import Database
 from xds.store.documents import OtherContentError, StoredDocument
 
+pytestmark = pytest.mark.usefixtures("back_end")
+
 MOMENT = datetime(2024, 5, 6, 7, 8, 9, 123000, tzinfo=UTC)
 DOCUMENT = StoredDocument(
     unique_id="1.2.3",

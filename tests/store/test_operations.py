@@ -16,6 +16,8 @@ from xds.store import affinity_patients, audit, jobs, settings
 from xds.store.database import Database
 from xds.store.registry.fragments import pack, unpack
 
+pytestmark = pytest.mark.usefixtures("back_end")
+
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 

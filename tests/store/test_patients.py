@@ -17,6 +17,8 @@ from xds.model.patient import Demographics
 from xds.store.database import Database
 from xds.store.patients import Identity, Patients, StoredLink, read_demographics, write_demographics
 
+pytestmark = pytest.mark.usefixtures("back_end")
+
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:

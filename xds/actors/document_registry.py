@@ -31,6 +31,7 @@ from xds.store.database import Connection, Database
 from xds.store.registry import finding, known, stored_queries, writing
 from xds.store.registry.codes import CodeKey, CodeTable
 from xds.store.registry.objects import StoredObject
+from xds.store.registry.turns import take_turn
 from xds.wire.ebrim import with_last_update_time, with_patient_id, write_object
 
 #: References weigh a fragment of what they refer to, and consumers page by them: so many may stand for one object.
@@ -139,6 +140,7 @@ class DocumentRegistry:
         self, connection: Connection, prepared: _Prepared, caller: Caller, along: Callable[[Any], object] | None
     ) -> tuple[Mapping[CodeKey, int], list[RegistryError]]:
         """What happens inside the one transaction of a submission. Gives back interned codes and warnings."""
+        take_turn(connection, prepared.received)
         meeting, findings = self._meet(connection, prepared.received)
         if _has_error(findings):
             raise _RefusedError(findings)

@@ -175,6 +175,7 @@ class PixManager:
 
         def work(connection: Transaction) -> bool:
             patients = Patients(connection)
+            patients.take_turn()
             found = (self._find(patients, one), self._find(patients, other))
             if found[0] is None or found[1] is None or found[0].person_key == found[1].person_key:
                 return False
@@ -193,6 +194,7 @@ class PixManager:
 
         def work(connection: Transaction) -> bool:
             patients = Patients(connection)
+            patients.take_turn()
             domain = patients.domain(self._domains.complete(subsumed.authority))
             prior = patients.identity(domain.domain_key, subsumed.value) if domain else None
             if domain is None or prior is None or prior.subsumed_by is None:

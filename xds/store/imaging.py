@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from xds.model.imaging import Addition, Instance, PublishedManifest, Series, StoredStudy, Study, StudyPatient, StudyState
 from xds.model.metadata import Code
+from xds.store.dialects import put
 from xds.store.schema.imaging import imaging_instance, imaging_manifest, imaging_rejection, imaging_series, imaging_study
 
 
@@ -34,7 +34,9 @@ def add_instance(connection: Connection, study: Study, received: datetime) -> Ad
     """
     series = study.series[0]
     instance = series.instances[0]
-    row = connection.execute(select(imaging_study).where(imaging_study.c.study_instance_uid == study.study_instance_uid)).first()
+    # Instances of one study arrive on several associations: each waits until the one before has counted its revision.
+    own = imaging_study.c.study_instance_uid == study.study_instance_uid
+    row = connection.execute(select(imaging_study).where(own).with_for_update()).first()
     if row is None:
         values = _study_values(study) | {"received": _milliseconds(received), "revision": 1, "state": StudyState.RECEIVED.value}
         key = connection.execute(insert(imaging_study).values(values).returning(imaging_study.c.study_key)).scalar_one()
@@ -56,9 +58,9 @@ def add_instance(connection: Connection, study: Study, received: datetime) -> Ad
         changed |= {"received": _milliseconds(received), "revision": row.revision + 1}
         changed |= {"state": StudyState.RECEIVED.value, "reason": None}
         connection.execute(update(imaging_study).where(imaging_study.c.study_key == key).values(changed))
-    _put(connection, imaging_series, ("study_key", "series_instance_uid"), {"study_key": key, **_series_values(series)})
+    put(connection, imaging_series, ("study_key", "series_instance_uid"), {"study_key": key, **_series_values(series)})
     values = {"study_key": key, "series_instance_uid": series.series_instance_uid, "stored": _milliseconds(received)}
-    _put(
+    put(
         connection,
         imaging_instance,
         ("study_key", "series_instance_uid", "sop_instance_uid"),
@@ -71,7 +73,7 @@ def reject(connection: Connection, study_instance_uid: str, sop_instance_uids: I
     """Withhold these instances of a study that is there: they are neither published nor returned from now on."""
     key = _key(connection, study_instance_uid)
     for uid in sop_instance_uids:
-        _put(
+        put(
             connection,
             imaging_rejection,
             ("study_key", "sop_instance_uid"),
@@ -167,12 +169,6 @@ def _key(connection: Connection, study_instance_uid: str) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
-def _put(connection: Connection, table: Any, key: tuple[str, ...], values: dict[str, Any]) -> None:
-    statement = upsert(table).values(values)
-    changed = {name: value for name, value in values.items() if name not in key}
-    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
-
-
 def _other_patient(row: Row[Any], patient: StudyPatient) -> bool:
     differs = bool(row.patient_id and patient.patient_id and row.patient_id != patient.patient_id)
     return differs or bool(row.issuer_oid and patient.issuer_oid and row.issuer_oid != patient.issuer_oid)
@@ -256,14 +252,14 @@ def _series(connection: Connection, study_key: int, series_uid: str | None, sop_
         statement = statement.where(table.c.series_instance_uid == series_uid)
     if sop_uid is not None:
         statement = statement.where(table.c.sop_instance_uid == sop_uid)
-    rows = connection.execute(statement.order_by(table.c.instance_number, table.c.sop_instance_uid))
+    rows = connection.execute(statement.order_by(table.c.instance_number.nulls_first(), table.c.sop_instance_uid))
     instances: dict[str, list[Instance]] = {}
     for row in rows:
         instances.setdefault(row.series_instance_uid, []).append(_instance(row))
     series = connection.execute(
         select(imaging_series)
         .where(imaging_series.c.study_key == study_key)
-        .order_by(imaging_series.c.number, imaging_series.c.series_instance_uid)
+        .order_by(imaging_series.c.number.nulls_first(), imaging_series.c.series_instance_uid)
     )
     return tuple(
         Series(

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
-from sqlalchemy.dialects.sqlite import insert
 
+from xds.store.dialects import put
 from xds.store.schema.operations import job
 
 #: How long a worker may take before its job is given to another.
@@ -46,13 +46,14 @@ def add(connection: Connection, kind: str, key: str, payload: Mapping[str, Any],
         "attempts": 0,
         "error": None,
     }
-    statement = insert(job).values(values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["kind", "key"], set_=values))
+    put(connection, job, ("kind", "key"), values)
 
 
 def claim(connection: Connection, now: datetime, limit: int) -> tuple[Job, ...]:
     """Lease the jobs that are due, the longest waiting first. Call it inside a write."""
     due = select(job).where(job.c.run_at <= _milliseconds(now)).order_by(job.c.run_at, job.c.job_id).limit(limit)
+    # Another worker that claims at this moment takes the jobs after these.
+    due = due.with_for_update(skip_locked=True)
     lease = _milliseconds(now + LEASE)
     claimed = tuple(
         Job(row.job_id, row.kind, row.key, json.loads(row.payload), row.attempts + 1, lease) for row in connection.execute(due)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TypeVar
 
 from sqlalchemy import Connection
 
-Result = TypeVar("Result")
-Work = Callable[[Connection], Result]
+from xds.store.database.joint import Joint, Result, Work
 
 
 class DatabaseClosedError(RuntimeError):
@@ -30,6 +29,9 @@ class SchemaError(RuntimeError):
 
 class Database(ABC):
     """One database of this process. `open_database` makes it."""
+
+    def __init__(self) -> None:
+        self._joints = threading.local()
 
     @abstractmethod
     def create_schema(self) -> None:
@@ -63,5 +65,51 @@ class Database(ABC):
         """
 
     @abstractmethod
+    def flush(self) -> None:
+        """Wait until what was to be written later is stored."""
+
+    @abstractmethod
     def close(self) -> None:
         """Finish what was submitted, then release the database. Idempotent."""
+
+    def together(self, body: Callable[[], Result], conclude: Callable[[Connection, Result], object]) -> Result:
+        """Run `body` in this thread, then `conclude`: what both write becomes durable in one transaction, or nothing of it.
+
+        What `body` writes by `write` and `write_later` is part of that transaction, which begins with the first of it; what it
+        reads by `read` is the database without it. Others may have to wait from then on: `body` must not, and nothing of it is
+        run again when it collides with the work of others.
+        Errors: whatever `body` or `conclude` raised, and as `write`.
+        """
+        if self._joint is not None:
+            raise RuntimeError("a piece of work must not open another transaction")
+        joint = self._joints.current = self._open_joint()
+        try:
+            try:
+                result = body()
+                joint.run(lambda connection: conclude(connection, result))
+            except BaseException as error:
+                joint.undo(error)
+                raise
+            joint.commit()
+        finally:
+            self._joints.current = None
+        for action in joint.afterwards:
+            action()
+        return result
+
+    def when_durable(self, action: Callable[[], object]) -> None:
+        """Do what must follow a commit: now, after a `write`; inside `together` when its transaction was committed."""
+        joint = self._joint
+        if joint is None:
+            action()
+        else:
+            joint.afterwards.append(action)
+
+    @property
+    def _joint(self) -> Joint | None:
+        """The transaction that this thread's writes are part of, inside `together`."""
+        return getattr(self._joints, "current", None)
+
+    @abstractmethod
+    def _open_joint(self) -> Joint:
+        """A transaction for `together`."""

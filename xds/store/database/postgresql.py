@@ -23,6 +23,7 @@ from sqlalchemy.engine import URL, make_url
 
 from xds.store.database.gathering import Gathering
 from xds.store.database.interface import Database, DatabaseClosedError, DatabaseUnavailableError, Result, Work
+from xds.store.database.joint import Joint
 from xds.store.schema import metadata
 
 #: Connections of this process at most, for reads and for writes each; one more writes what nobody waits for.
@@ -163,12 +164,13 @@ class PostgresqlDatabase(Database):
     """
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         self._url = make_url(url).set(drivername="postgresql+psycopg")
         self._readers = _engine(self._url, reading=True)
         self._writers = _engine(self._url, reading=False)
         self._closed = False
         self._inside = threading.local()
-        self._later = Gathering(self._commit_later, retry_on=DatabaseUnavailableError)
+        self._later = Gathering(self._commit_later)
 
     def create_schema(self) -> None:
         """Bring the tables to what this version needs."""
@@ -186,20 +188,22 @@ class PostgresqlDatabase(Database):
         """Run `work` in a transaction of its own; again, when it collides with another."""
         if self._closed:
             raise DatabaseClosedError
-        if getattr(self._inside, "work", False):
-            raise RuntimeError("a piece of work must not open another transaction")
-        self._inside.work = True
-        try:
-            with _refusing():
-                return self._again(lambda: self._transaction(work))
-        finally:
-            self._inside.work = False
+        if self._joint is not None:
+            return self._joint.run(work)
+        return self._write(work)
 
     def write_later(self, work: Work[object]) -> None:
         """Run `work` some milliseconds later, together with others."""
         if self._closed:
             raise DatabaseClosedError
-        self._later.put(work)
+        if self._joint is not None:
+            self._joint.run(work)
+        else:
+            self._later.put(work)
+
+    def flush(self) -> None:
+        """Wait until what was to be written later is stored."""
+        self._later.flush()
 
     def close(self) -> None:
         """Finish what was submitted, then leave the server. Idempotent."""
@@ -209,6 +213,21 @@ class PostgresqlDatabase(Database):
         self._later.close()
         self._readers.dispose()
         self._writers.dispose()
+
+    def _write(self, work: Work[Result]) -> Result:
+        if getattr(self._inside, "work", False):
+            raise RuntimeError("a piece of work must not open another transaction")
+        self._inside.work = True
+        try:
+            with _refusing():
+                return self._again(lambda: self._transaction(work))
+        finally:
+            self._inside.work = False
+
+    def _open_joint(self) -> Joint:
+        if self._closed:
+            raise DatabaseClosedError
+        return _OwnTransaction(self._writers)
 
     def _again(self, transaction: Callable[[], Returned]) -> Returned:
         for attempt in range(1, ATTEMPTS):
@@ -246,7 +265,7 @@ class PostgresqlDatabase(Database):
                 work(connection)
 
         try:
-            self.write(together)
+            self._write(together)
         except DatabaseUnavailableError:
             raise
         except Exception as failure:
@@ -255,6 +274,33 @@ class PostgresqlDatabase(Database):
                 return
             for work in batch:
                 self._commit_later([work])
+
+
+class _OwnTransaction(Joint):
+    """A transaction on a connection of its own."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def run(self, work: Work[Result]) -> Result:
+        with _refusing():
+            return super().run(work)
+
+    def begin(self) -> Connection:
+        connection = self._engine.connect()
+        connection.begin()
+        return connection
+
+    def commit(self) -> None:
+        if self._connection is not None:
+            with _refusing(), self._connection as connection:
+                connection.commit()
+
+    def undo(self, cause: BaseException) -> None:
+        if self._connection is not None:
+            # Closing undoes; a connection that is lost has undone it already.
+            self._connection.close()
 
 
 class _CommitError(Exception):

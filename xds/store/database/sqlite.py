@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import make_url
 
 from xds.store.database.interface import Database, DatabaseClosedError, Result, Work
+from xds.store.database.joint import Joint, Loan
 from xds.store.schema import metadata
 
 #: How many pieces of work one COMMIT carries at most, and how many may wait before callers are held back.
@@ -80,6 +81,7 @@ class SqliteDatabase(Database):
     def __init__(self, url: str) -> None:
         if make_url(url).get_backend_name() != "sqlite" or make_url(url).database in (None, "", ":memory:"):
             raise ValueError("the database must be an SQLite file: sqlite:////path/to/file")
+        super().__init__()
         self._engine = create_engine(url, poolclass=NullPool, connect_args={"check_same_thread": False})
         _configure(self._engine)
         self._idle: deque[Connection] = deque()
@@ -115,6 +117,8 @@ class SqliteDatabase(Database):
         Errors: whatever `work` raised (nothing of it is stored then); SQLAlchemyError when the commit failed; RuntimeError when
         it is called from inside another piece of work, which would wait for itself.
         """
+        if self._joint is not None:
+            return self._joint.run(work)
         if threading.current_thread() is self._writer:
             raise RuntimeError("a piece of work must not open another transaction")
         future: Future[Result] = Future()
@@ -123,7 +127,14 @@ class SqliteDatabase(Database):
 
     def write_later(self, work: Work[object]) -> None:
         """Run `work` like `write` does, without waiting for it. Callers wait when too much of it has piled up."""
-        self._submit(_Item(work, None))
+        if self._joint is not None:
+            self._joint.run(work)
+        else:
+            self._submit(_Item(work, None))
+
+    def flush(self) -> None:
+        """Wait until what was to be written later is stored."""
+        self.write(lambda _connection: None)
 
     def close(self) -> None:
         """Finish what was submitted, then release the file. Idempotent."""
@@ -137,6 +148,9 @@ class SqliteDatabase(Database):
         while self._idle:
             self._idle.pop().close()
         self._engine.dispose()
+
+    def _open_joint(self) -> Joint:
+        return Loan(lambda work, future: self._submit(_Item(work, future)))
 
     def _submit(self, item: _Item) -> None:
         # Under the lock nothing can slip into the queue behind the sentinel, where it would never be answered.

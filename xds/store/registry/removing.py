@@ -14,6 +14,7 @@ from xds.model.removal import Reference, RemovalSurroundings
 from xds.store.registry.codes import CodeTable
 from xds.store.registry.finding import Finder
 from xds.store.registry.objects import TABLES, StoredObject
+from xds.store.registry.turns import take_turn_with
 from xds.store.schema.registry import object_code, object_text, registry_object, unique_identifier
 
 
@@ -32,6 +33,7 @@ def meet(
     visible: Callable[[list[StoredObject]], list[StoredObject]],
 ) -> RemovalMeeting:
     """Everything that decides whether these objects may go. What `visible` leaves out counts as absent."""
+    take_turn_with(connection, ids)
     finder = Finder(connection, codes, as_refs=True)
     uuids = [item for item in ids if is_uuid_urn(item)]
     objects = visible([item for kind in ObjectKind for item in finder.by_uuid(kind, uuids)])

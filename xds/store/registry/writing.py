@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from xds.model.fragments import ObjectKind
 from xds.model.identifiers import dtm_number, uuid_bytes, uuid_urn
 from xds.model.metadata import Association, Code, DocumentEntry, Folder, RegistryObject, Submission, SubmissionSet
 from xds.model.vocabulary import AssociationType, AvailabilityStatus, SlotName
+from xds.store.dialects import next_keys
 from xds.store.registry.codes import CodeKey, CodeTable
 from xds.store.registry.fragments import pack
 from xds.store.registry.known import Located
@@ -44,7 +45,6 @@ _INSERTS: Final = {
         object_text,
     )
 }
-_LAST_KEY: Final = select(func.coalesce(func.max(registry_object.c.object_key), 0))
 
 
 class _Insertion:
@@ -185,10 +185,10 @@ _KINDS = {
 def allocate(connection: Connection, objects: Sequence[RegistryObject], patient_key: int) -> dict[str, Located]:
     """Give each new object its key, all of them under one patient. Ids must be UUIDs.
 
-    Keys follow one another in the order of the objects. Nobody else can take them: only one transaction writes at a time.
+    Keys ascend in the order of the objects.
     """
-    last: int = connection.execute(_LAST_KEY).scalar_one()
-    located = {obj.id: Located(key, patient_key, _KINDS[type(obj)]) for key, obj in enumerate(objects, last + 1)}
+    keys = next_keys(connection, registry_object.c.object_key, len(objects))
+    located = {obj.id: Located(key, patient_key, _KINDS[type(obj)]) for key, obj in zip(keys, objects, strict=True)}
     rows = [
         {
             "object_key": place.key,

@@ -5,9 +5,13 @@ Every table that holds data of patients begins its primary key with `patient_key
 
 from __future__ import annotations
 
+import sqlalchemy
 from sqlalchemy import BigInteger, Integer, MetaData
 
 metadata = MetaData()
 
 #: Keys have 64 bits everywhere; SQLite numbers rows by itself only in a column that is called INTEGER.
 Key = BigInteger().with_variant(Integer(), "sqlite")
+
+#: Text of any length, compared and sorted by code point on both databases, whatever language the server speaks.
+Text = sqlalchemy.Text().with_variant(sqlalchemy.Text(collation="C"), "postgresql")

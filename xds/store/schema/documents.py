@@ -6,21 +6,21 @@ its partition key is the uniqueId, the only thing that a retrieve names.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, String, Table
+from sqlalchemy import BigInteger, Column, Table
 
-from xds.store.schema import metadata
+from xds.store.schema import Text, metadata
 
 repository_document = Table(
     "repository_document",
     metadata,
-    Column("unique_id", String, primary_key=True),
-    Column("blob", String(64), nullable=False, index=True),
+    Column("unique_id", Text, primary_key=True),
+    Column("blob", Text, nullable=False, index=True),
     Column("size", BigInteger, nullable=False),
-    Column("sha1", String(40), nullable=False),
-    Column("mime_type", String, nullable=False),
-    Column("patient_id", String, nullable=False),
-    Column("class_code", String),
-    Column("confidentiality", String, nullable=False),
+    Column("sha1", Text, nullable=False),
+    Column("mime_type", Text, nullable=False),
+    Column("patient_id", Text, nullable=False),
+    Column("class_code", Text),
+    Column("confidentiality", Text, nullable=False),
     Column("stored", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )

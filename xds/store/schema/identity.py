@@ -7,16 +7,16 @@ join can be undone.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, Table, UniqueConstraint
 
-from xds.store.schema import Key, metadata
+from xds.store.schema import Key, Text, metadata
 
 identity_domain = Table(
     "identity_domain",
     metadata,
     Column("domain_key", Key, primary_key=True),
-    Column("namespace", String, unique=True),
-    Column("oid", String, unique=True),
+    Column("namespace", Text, unique=True),
+    Column("oid", Text, unique=True),
 )
 
 person = Table(
@@ -34,11 +34,11 @@ identity = Table(
     metadata,
     Column("person_key", BigInteger, primary_key=True, autoincrement=False),
     Column("domain_key", BigInteger, primary_key=True, autoincrement=False),
-    Column("value", String, primary_key=True),
-    Column("type_code", String),
+    Column("value", Text, primary_key=True),
+    Column("type_code", Text),
     Column("assigned", Boolean, nullable=False),
-    Column("subsumed_by", String),
-    Column("joined_to", String),
+    Column("subsumed_by", Text),
+    Column("joined_to", Text),
     Column("created", BigInteger, nullable=False),
     UniqueConstraint("domain_key", "value"),
     sqlite_with_rowid=False,
@@ -49,7 +49,7 @@ stated_demographics = Table(
     "stated_demographics",
     metadata,
     Column("person_key", BigInteger, primary_key=True, autoincrement=False),
-    Column("source", String, primary_key=True),
+    Column("source", Text, primary_key=True),
     Column("demographics", Text, nullable=False),
     Column("search", Text, nullable=False),
     Column("updated", BigInteger, nullable=False),
@@ -61,8 +61,8 @@ match_key = Table(
     "match_key",
     metadata,
     Column("person_key", BigInteger, primary_key=True, autoincrement=False),
-    Column("source", String, primary_key=True),
-    Column("key", String, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
     Index("match_key_key", "key", "person_key"),
     sqlite_with_rowid=False,
 )
@@ -72,7 +72,7 @@ person_link = Table(
     metadata,
     Column("lower_key", BigInteger, primary_key=True, autoincrement=False),
     Column("higher_key", BigInteger, primary_key=True, autoincrement=False),
-    Column("reason", String, primary_key=True),
+    Column("reason", Text, primary_key=True),
     Column("created", BigInteger, nullable=False),
     Column("ended", BigInteger),
     Index("person_link_higher", "higher_key"),
@@ -83,8 +83,8 @@ person_link = Table(
 feed_message = Table(
     "feed_message",
     metadata,
-    Column("source", String, primary_key=True),
-    Column("message_id", String, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),
     Column("digest", LargeBinary(32), primary_key=True),
     Column("received", BigInteger, nullable=False, index=True),
     sqlite_with_rowid=False,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, Integer, Table, UniqueConstraint, text
 
-from xds.store.schema import Key, metadata
+from xds.store.schema import Key, Text, metadata
 
 audit_event = Table(
     "audit_event",
     metadata,
     Column("sequence", Key, primary_key=True),
     Column("occurred", BigInteger, nullable=False),
-    Column("event_type", String, nullable=False),
-    Column("patient", String),
+    Column("event_type", Text, nullable=False),
+    Column("patient", Text),
     Column("body", Text, nullable=False),
     Index("audit_event_patient", "patient", "sequence"),
 )
@@ -21,19 +21,20 @@ job = Table(
     "job",
     metadata,
     Column("job_id", Key, primary_key=True),
-    Column("kind", String, nullable=False),
-    Column("key", String, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
     Column("payload", Text, nullable=False),
     Column("run_at", BigInteger),
     Column("attempts", Integer, nullable=False),
-    Column("error", String),
+    Column("error", Text),
     UniqueConstraint("kind", "key"),
-    Index("job_due", "run_at", "job_id"),
+    # Jobs that were given up have no time.
+    Index("job_due", "run_at", "job_id", sqlite_where=text("run_at IS NOT NULL"), postgresql_where=text("run_at IS NOT NULL")),
 )
 
 setting = Table(
     "setting",
     metadata,
-    Column("name", String, primary_key=True),
-    Column("value", String, nullable=False),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )

@@ -17,12 +17,11 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     SmallInteger,
-    String,
     Table,
     UniqueConstraint,
 )
 
-from xds.store.schema import Key, metadata
+from xds.store.schema import Key, Text, metadata
 
 
 class CodeKind(IntEnum):
@@ -46,8 +45,8 @@ patient = Table(
     "patient",
     metadata,
     Column("patient_key", Key, primary_key=True),
-    Column("authority", String, nullable=False),
-    Column("value", String, nullable=False),
+    Column("authority", Text, nullable=False),
+    Column("value", Text, nullable=False),
     Column("surviving_key", BigInteger),
     UniqueConstraint("authority", "value"),
     Index("patient_surviving", "surviving_key"),
@@ -57,8 +56,8 @@ code = Table(
     "code",
     metadata,
     Column("code_id", Key, primary_key=True),
-    Column("code", String, nullable=False),
-    Column("scheme", String, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("scheme", Text, nullable=False),
     UniqueConstraint("code", "scheme"),
 )
 
@@ -75,7 +74,7 @@ registry_object = Table(
 unique_identifier = Table(
     "unique_identifier",
     metadata,
-    Column("unique_id", String, primary_key=True),
+    Column("unique_id", Text, primary_key=True),
     Column("object_key", BigInteger, primary_key=True, autoincrement=False),
     Column("kind", SmallInteger, nullable=False),
     Column("patient_key", BigInteger, nullable=False),
@@ -99,13 +98,13 @@ document_entry = Table(
     Column("creation_time", BigInteger),
     Column("service_start_time", BigInteger),
     Column("service_stop_time", BigInteger),
-    Column("hash", String),
-    Column("size", String),
-    Column("repository_unique_id", String, nullable=False),
-    Column("mime_type", String, nullable=False),
-    Column("unique_id", String, nullable=False),
-    Column("confidentiality", String, nullable=False),
-    Column("home", String),
+    Column("hash", Text),
+    Column("size", Text),
+    Column("repository_unique_id", Text, nullable=False),
+    Column("mime_type", Text, nullable=False),
+    Column("unique_id", Text, nullable=False),
+    Column("confidentiality", Text, nullable=False),
+    Column("home", Text),
     Column("fragment", LargeBinary, nullable=False),
     # The filters by which ITI-51 searches all patients; every other query stays inside one.
     Index("document_entry_class", "class_code"),
@@ -120,10 +119,10 @@ submission_set = Table(
     Column("object_key", BigInteger, primary_key=True, autoincrement=False),
     Column("entry_uuid", LargeBinary(16), nullable=False),
     Column("content_type_code", Integer, nullable=False),
-    Column("source_id", String, nullable=False),
+    Column("source_id", Text, nullable=False),
     Column("submission_time", BigInteger, nullable=False),
-    Column("unique_id", String, nullable=False),
-    Column("home", String),
+    Column("unique_id", Text, nullable=False),
+    Column("home", Text),
     Column("fragment", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -137,8 +136,8 @@ folder = Table(
     Column("deprecated", SmallInteger, nullable=False),
     Column("version", Integer, nullable=False),
     Column("last_update_time", BigInteger, nullable=False),
-    Column("unique_id", String, nullable=False),
-    Column("home", String),
+    Column("unique_id", Text, nullable=False),
+    Column("home", Text),
     Column("fragment", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -149,11 +148,11 @@ association = Table(
     Column("patient_key", BigInteger, primary_key=True, autoincrement=False),
     Column("object_key", BigInteger, primary_key=True, autoincrement=False),
     Column("entry_uuid", LargeBinary(16), nullable=False),
-    Column("type", String, nullable=False),
+    Column("type", Text, nullable=False),
     Column("source_key", BigInteger, nullable=False),
     Column("target_key", BigInteger, nullable=False),
     Column("deprecated", SmallInteger, nullable=False),
-    Column("home", String),
+    Column("home", Text),
     Column("fragment", LargeBinary, nullable=False),
     Index("association_source", "source_key"),
     Index("association_target", "target_key"),
@@ -176,7 +175,7 @@ object_text = Table(
     metadata,
     Column("patient_key", BigInteger, primary_key=True, autoincrement=False),
     Column("kind", SmallInteger, primary_key=True, autoincrement=False),
-    Column("value", String, primary_key=True),
+    Column("value", Text, primary_key=True),
     Column("object_key", BigInteger, primary_key=True, autoincrement=False),
     sqlite_with_rowid=False,
 )
