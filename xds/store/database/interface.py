@@ -11,6 +11,8 @@ from sqlalchemy import Connection
 
 from xds.store.database.joint import Joint, Result, Work
 
+__all__ = ["Database", "DatabaseClosedError", "DatabaseUnavailableError", "Joint", "Result", "SchemaError", "Work"]
+
 
 class DatabaseClosedError(RuntimeError):
     """The database was closed; nothing of what was asked happened."""

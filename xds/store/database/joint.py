@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -64,7 +64,8 @@ class Loan(Joint):
     def begin(self) -> Connection:
         """Wait for the writer's transaction."""
         self._submit(self._lend, self._done)
-        wait((self._handed, self._done), return_when=FIRST_COMPLETED)
+        either: list[Future[Any]] = [self._handed, self._done]
+        wait(either, return_when=FIRST_COMPLETED)
         if not self._handed.done():
             # The writer could not even begin.
             self._done.result()
