@@ -13,6 +13,7 @@ from xds.actors.association_effects import folders_that_gain, inherited_folders,
 from xds.actors.document_registry_audit import import_event, query_event
 from xds.actors.document_registry_removal import MetadataRemoval
 from xds.actors.domain import DomainIdentity
+from xds.actors.metadata_update import MetadataUpdate
 from xds.model.audit import EventOutcome
 from xds.model.caller import Action, Caller, Resource
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Severity, response_to
@@ -25,6 +26,7 @@ from xds.ports import AccessRule, Clock
 from xds.rules.queries import understand
 from xds.rules.stored_query_table import MULTI_PATIENT_QUERIES, STORED_QUERIES
 from xds.rules.submission import assign_identifiers, check, check_against_registry
+from xds.rules.update import RESTRICTED, UNRESTRICTED
 from xds.store import affinity_patients, audit
 from xds.store.affinity_patients import AffinityPatient
 from xds.store.database import Connection, Database
@@ -95,6 +97,9 @@ class DocumentRegistry:
         self._max_results = max_results
         self._codes = CodeTable()
         self._removal = MetadataRemoval(database, self._codes, self._permitted, identity, clock)
+        self._updates = MetadataUpdate(
+            database, self._codes, self._permitted, identity, clock, require_known_patient=require_known_patient
+        )
 
     # --- ITI-42 ------------------------------------------------------------------------------------------------------
 
@@ -225,6 +230,18 @@ class DocumentRegistry:
     def remove(self, ids: Sequence[str], caller: Caller) -> RegistryResponse:
         """Remove the objects with these entryUUIDs, all or none. See `MetadataRemoval.remove`."""
         return self._removal.remove(ids, caller)
+
+    # --- ITI-57, ITI-92 ----------------------------------------------------------------------------------------------
+
+    def update(self, submission: Submission, caller: Caller, *, found: Sequence[RegistryError] = ()) -> RegistryResponse:
+        """Update metadata: new versions, statuses, associations; all or nothing. See `MetadataUpdate.update`."""
+        return self._updates.update(submission, caller, UNRESTRICTED, found)
+
+    def restricted_update(
+        self, submission: Submission, caller: Caller, *, found: Sequence[RegistryError] = ()
+    ) -> RegistryResponse:
+        """Update DocumentEntries in what may be changed without restriction. See `MetadataUpdate.update`."""
+        return self._updates.update(submission, caller, RESTRICTED, found)
 
     # --- for a repository in the same process ------------------------------------------------------------------------
 

@@ -1,0 +1,53 @@
+"""ITI-57 Update Document Set.
+
+Spec: ITI TF-2 3.57 (XDS Metadata Update). A Document Administrator updates metadata of a Document Registry: new versions of
+DocumentEntries and Folders, their availabilityStatus and that of Associations, and Associations between registered objects, all
+in one `lcm:SubmitObjectsRequest` as simple SOAP, answered by `rs:RegistryResponse`.
+
+Errors: XDSMetadataUpdateError, XDSMetadataUpdateOperationError, XDSMetadataVersionError, XDSPatientIDReconciliationError,
+UnresolvedReferenceException, XDSRegistryMetadataError (also for a message that its schema does not allow), XDSUnknownPatientId,
+XDSPatientIdDoesNotMatch, XDSRegistryDuplicateUniqueIdInMessage, XDSDuplicateUniqueIdInRegistry.
+"""
+
+from __future__ import annotations
+
+from xds.actors.domain import Domain
+from xds.model.caller import Caller
+from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, response_to
+from xds.model.metadata import Submission
+from xds.transactions.client import post_soap
+from xds.transactions.transaction import Transaction, Wire
+from xds.wire.ebrim import read_submission, write_submission
+from xds.wire.ebrs import read_registry_response, write_registry_response
+from xds.wire.soap import SoapReply, SoapRequest
+from xds.wire.xml import LCM
+
+TRANSACTION = Transaction(
+    id="ITI-57",
+    name="Update Document Set",
+    responder="Document Registry",
+    wire=Wire.SOAP,
+    path="/services/registry",
+    action="urn:ihe:iti:2010:UpdateDocumentSet",
+    reply_action="urn:ihe:iti:2010:UpdateDocumentSetResponse",
+    body=f"{{{LCM}}}SubmitObjectsRequest",
+    wsdl="registry.wsdl",
+    operation="DocumentRegistry_UpdateDocumentSet",
+)
+
+
+def respond(request: SoapRequest, domain: Domain, caller: Caller) -> SoapReply:
+    """Read, update, answer. What is wrong with the form of the message is reported together with what its content breaks."""
+    submission, problems = read_submission(request.body)
+    found = [RegistryError(ErrorCode.REGISTRY_METADATA_ERROR, problem) for problem in problems]
+    response = response_to(found) if submission is None else domain.document_registry.update(submission, caller, found=found)
+    return SoapReply([write_registry_response(response)])
+
+
+def send(submission: Submission, *, endpoint: str, timeout: float = 60) -> RegistryResponse:
+    """Update metadata of a Document Registry. `timeout` in seconds.
+
+    Errors: SoapFault; ConnectionError, TimeoutError when nobody answers.
+    """
+    answer = post_soap(endpoint, TRANSACTION, write_submission(submission), timeout=timeout)
+    return read_registry_response(answer.body)
