@@ -1,12 +1,13 @@
 """Audit events of the Document Registry.
 
-Spec: ITI TF-2 3.18.5.1, 3.42.5.1, 3.62.5.1; DICOM PS3.15 A.5.
+Spec: ITI TF-2 3.18.5.1, 3.42.5.1, 3.57.5.1, 3.62.5.1, 3.92.5.1; DICOM PS3.15 A.5.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from xds.actors.domain import DomainIdentity
@@ -28,7 +29,9 @@ _PERMANENT_ERASURE = "15"
 _ITI_18 = Code("ITI-18", "IHE Transactions", "Registry Stored Query")
 _ITI_42 = Code("ITI-42", "IHE Transactions", "Register Document Set-b")
 _ITI_51 = Code("ITI-51", "IHE Transactions", "Multi-Patient Stored Query")
+_ITI_57 = Code("ITI-57", "IHE Transactions", "Update Document Set")
 _ITI_62 = Code("ITI-62", "IHE Transactions", "Remove Metadata")
+_ITI_92 = Code("ITI-92", "IHE Transactions", "Restricted Update Document Set")
 
 
 def import_event(
@@ -48,6 +51,20 @@ def import_event(
             *(AuditObject(item.unique_id, "2", "20", _SUBMISSION_SET) for item in submission.submission_sets if item.unique_id),
         ),
     )
+
+
+def update_event(
+    submission: Submission,
+    outcome: EventOutcome,
+    caller: Caller,
+    identity: DomainIdentity,
+    occurred: datetime,
+    *,
+    restricted: bool,
+) -> AuditEvent:
+    """Metadata were updated, or an update was refused. Spec: ITI TF-2 3.57.5.1, 3.92.5.1."""
+    imported = import_event(submission, outcome, caller, identity, occurred)
+    return replace(imported, action=EventAction.UPDATE, event_type=_ITI_92 if restricted else _ITI_57)
 
 
 def query_event(

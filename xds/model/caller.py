@@ -36,6 +36,7 @@ class Action(StrEnum):
     RETRIEVE = "retrieve"
     IDENTITY = "identity"
     REMOVE = "remove"
+    UPDATE = "update"
 
 
 @dataclass(frozen=True, slots=True)

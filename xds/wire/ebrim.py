@@ -45,7 +45,7 @@ from xds.model.metadata import (
     UnlabelledPackage,
 )
 from xds.model.vocabulary import FOLDER_NODE, SUBMISSION_SET_NODE, AvailabilityStatus, ObjectType, SlotName
-from xds.wire.xml import LCM, RIM, schema_errors
+from xds.wire.xml import LCM, RIM, parse, schema_errors
 
 _SLOT: Final = f"{{{RIM}}}Slot"
 _NAME: Final = f"{{{RIM}}}Name"
@@ -130,6 +130,12 @@ def read_objects(objects_list: Iterable[etree._Element]) -> tuple[list[RegistryO
     if beside:
         problems += _put_inside(objects, beside)
     return [_labelled(item) if type(item) is UnlabelledPackage else item for item in objects], references, problems
+
+
+def read_fragments(fragments: Iterable[Fragment]) -> list[RegistryObject]:
+    """Stored objects as objects again, in their order."""
+    element = parse(f'<rim:RegistryObjectList xmlns:rim="{RIM}">'.encode() + join(fragments) + b"</rim:RegistryObjectList>")
+    return read_objects(element)[0]
 
 
 def _put_inside(objects: list[RegistryObject], beside: list[Classification | ExternalIdentifier]) -> list[str]:
@@ -415,7 +421,13 @@ def _external_identifier(item: ExternalIdentifier) -> str:
     )
 
 
-# --- changing what is stored -----------------------------------------------------------------------------------------
+# --- reading and changing what is stored ----------------------------------------------------------------------------
+
+
+def read_stored(fragment: Fragment) -> RegistryObject:
+    """A stored object as it was registered. Errors: XmlError when the store is damaged."""
+    element = parse(f'<rim:RegistryObjectList xmlns:rim="{RIM}">'.encode() + complete(fragment) + b"</rim:RegistryObjectList>")
+    return read_objects(element)[0][0]
 
 
 def with_last_update_time(stored: bytes, dtm: str) -> bytes:
