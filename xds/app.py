@@ -14,22 +14,30 @@ from sqlalchemy.engine import make_url
 
 from xds import transactions
 from xds.actors import document_repository
-from xds.actors.document_registry import DocumentRegistry
+from xds.actors.document_registry import DocumentRegistry, LocalRules, no_local_rules
 from xds.actors.document_repository import DocumentRepository
 from xds.actors.document_repository_removal import ERASE_AFTER, ERASE_BLOB, erase
 from xds.actors.domain import Domain, DomainIdentity
 from xds.actors.imaging_document_source import PUBLISH_STUDY, ImagingDocumentSource
+from xds.actors.on_demand_documents import OnDemandDocuments
 from xds.actors.pix_manager import IDENTITIES_CHANGED, PixManager
+from xds.actors.record_index import RecordIndexProducer
+from xds.actors.registered_documents import RegisteredDocuments
+from xds.config import ConfigError
 from xds.model.identifiers import AssigningAuthority, new_oid
 from xds.model.patient import IdentityDomain
 from xds.ports import BlobStore
+from xds.rules import codes
 from xds.rules.access import AllowAll
+from xds.rules.codes import Strictness
 from xds.settings import Settings
 from xds.store import counts, jobs
 from xds.store import settings as stored_settings
 from xds.store.blobs import open_blob_store
 from xds.store.database import Database, open_database
 from xds.store.jobs import Job
+from xds.wire.codes import read_codes
+from xds.wire.xml import XmlError
 
 #: Namespace (HL7 table 0363) of the affinity domain's own assigning authority.
 AFFINITY_NAMESPACE = "XDS"
@@ -129,6 +137,20 @@ def _identity(connection: Connection, settings: Settings, public_url: str) -> Do
     )
 
 
+def _local_rules(settings: Settings) -> LocalRules:
+    """The codes of the affinity domain, as strictly as the settings say. Errors: ConfigError."""
+    strictness = Strictness(settings.registry.check_codes)
+    if strictness is Strictness.OFF:
+        return no_local_rules
+    path = settings.registry.codes
+    try:
+        known = read_codes(Path(path).read_bytes())
+    except (OSError, XmlError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else problem
+        raise ConfigError(f"registry.codes: {path} cannot be used: {reason}") from problem
+    return lambda submission: codes.check(submission, known, strictness)
+
+
 def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: DomainIdentity) -> Domain:
     access = AllowAll()
     registry = DocumentRegistry(
@@ -138,8 +160,18 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
         utc_now,
         require_known_patient=settings.registry.require_known_patient,
         max_results=settings.registry.max_results,
+        local_rules=_local_rules(settings),
     )
-    repository = DocumentRepository(blobs, database, registry, registry, identity, access, utc_now)
+    registered = RegisteredDocuments(database)
+    on_demand = OnDemandDocuments(
+        registered,
+        (RecordIndexProducer(registered),),
+        identity,
+        access,
+        utc_now,
+        persist=settings.repository.persist_on_demand,
+    )
+    repository = DocumentRepository(blobs, database, registry, registry, identity, access, utc_now, on_demand)
     pix = PixManager(
         database,
         identity,

@@ -36,8 +36,6 @@ DEMO_VALUES: dict[str, Any] = {
 
 #: Settings whose function is still to come.
 WITHOUT_EFFECT = (
-    "registry.codes",
-    "registry.check_codes",
     "tls.certificate",
     "tls.key",
     "tls.trusted",

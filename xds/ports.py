@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from xds.model.caller import Action, Caller, Resource
 from xds.model.errors import RegistryResponse
-from xds.model.metadata import Submission
+from xds.model.metadata import DocumentEntry, Submission
+from xds.model.on_demand import ProducedDocument
 
 #: The current time, aware and in UTC. Passed in, so that tests decide what time it is.
 Clock = Callable[[], datetime]
@@ -84,3 +85,16 @@ class AccessRule(Protocol):
 
     def permits(self, caller: Caller, action: Action, resources: Sequence[Resource]) -> Sequence[bool]:
         """One verdict for each resource, in their order."""
+
+
+class OnDemandProducer(Protocol):
+    """Makes the documents of on-demand entries when they are retrieved."""
+
+    def accepts(self, entry: DocumentEntry) -> bool:
+        """True when this one makes the document of that entry."""
+
+    def produce(self, entry: DocumentEntry) -> ProducedDocument:
+        """The document as of now. What it is made from has not changed as long as its uniqueId is the same.
+
+        Errors: OSError (also ConnectionError, TimeoutError) when what it is made from cannot be reached.
+        """

@@ -92,8 +92,27 @@ class RegistrySettings(_Section):
 
     require_known_patient: bool = Field(default=True, description="Refuse patients that no feed announced (XDSUnknownPatientId).")
     codes: str = Field(default="", description="Path of the affinity domain's codes: a `codes.xml` as the NIST toolkit uses it.")
-    check_codes: Literal["off", "warn", "strict"] = Field(default="off", description="What happens to a code that is not there.")
+    check_codes: Literal["off", "warn", "strict"] = Field(
+        default="off",
+        description="What happens to a code or MIME type that is not there: nothing, a warning, or a refusal. "
+        "It holds for what this server registers itself, too: manifests of images, snapshots.",
+    )
     max_results: int = Field(default=5000, ge=1, description="Most objects that one stored query returns with LeafClass.")
+
+    @model_validator(mode="after")
+    def _codes_to_check_against(self) -> RegistrySettings:
+        if self.check_codes != "off" and not self.codes:
+            raise ValueError(f"check_codes is {self.check_codes!r}, which needs the codes: set registry.codes")
+        return self
+
+
+class RepositorySettings(_Section):
+    """How the Document Repository answers."""
+
+    persist_on_demand: bool = Field(
+        default=False,
+        description="Keep what was made for an on-demand entry: it is registered as a snapshot and stays retrievable.",
+    )
 
 
 class IdentityDomainSettings(_Section):
@@ -186,6 +205,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     storage: StorageSettings = StorageSettings()
     registry: RegistrySettings = RegistrySettings()
+    repository: RepositorySettings = RepositorySettings()
     identity: IdentitySettings = IdentitySettings()
     imaging: ImagingSettings = ImagingSettings()
     pacs: tuple[PacsSettings, ...] = Field(default=(), description="The PACSs, as `[[pacs]]` tables.")

@@ -20,6 +20,7 @@ from xds.model.vocabulary import AvailabilityStatus
 from xds.wire.ebrim import kind_of, write_object
 from xds.wire.ebrs import (
     ReceivedDocument,
+    SentDocument,
     read_content,
     read_query,
     read_query_response,
@@ -224,13 +225,16 @@ def test_a_retrieve_answer_is_read_as_it_was_written() -> None:
     response = RegistryResponse(
         Status.PARTIAL_SUCCESS, (RegistryError(ErrorCode.DOCUMENT_UNIQUE_ID_ERROR, "not here", location="9.9"),)
     )
-    documents = [(REQUESTS[0], "application/dicom", "doc 1/ü@x"), (REQUESTS[1], "text/plain", None)]
+    documents = [
+        SentDocument(REQUESTS[0], "application/dicom", "doc 1/ü@x"),
+        SentDocument(REQUESTS[1], "text/plain", None, "1.2.3", "4.5.6"),
+    ]
     element = parse(write_retrieve_response(response, documents))
     assert read_retrieve_response(element) == (
         response,
         (
             ReceivedDocument(REQUESTS[0], "application/dicom", "doc 1/ü@x"),
-            ReceivedDocument(REQUESTS[1], "text/plain", None, b""),
+            ReceivedDocument(REQUESTS[1], "text/plain", None, b"", "1.2.3", "4.5.6"),
         ),
     )
     assert [etree.QName(child).localname for child in element[1]] == [

@@ -75,6 +75,15 @@ class _RefusedError(Exception):
         self.errors = errors
 
 
+#: Rules that one affinity domain adds to the standard's; warnings are allowed.
+LocalRules = Callable[[Submission], Sequence[RegistryError]]
+
+
+def no_local_rules(_submission: Submission) -> Sequence[RegistryError]:
+    """The rules of an affinity domain that adds none."""
+    return ()
+
+
 class DocumentRegistry:
     """The actor. One object serves all threads."""
 
@@ -87,21 +96,32 @@ class DocumentRegistry:
         *,
         require_known_patient: bool = True,
         max_results: int = 5000,
+        local_rules: LocalRules = no_local_rules,
     ) -> None:
-        """`max_results`: objects answered in full. Without `require_known_patient` submissions announce their patients."""
+        """`max_results`: objects answered in full. Without `require_known_patient` submissions announce their patients.
+
+        `local_rules` are those of the affinity domain beside the standard's, such as its codes.
+        """
         self._database = database
         self._identity = identity
         self._access = access
         self._clock = clock
         self._require_known_patient = require_known_patient
         self._max_results = max_results
+        self._local_rules = local_rules
         self._codes = CodeTable()
         self._removal = MetadataRemoval(database, self._codes, self._permitted, identity, clock)
         self._updates = MetadataUpdate(
-            database, self._codes, self._permitted, identity, clock, require_known_patient=require_known_patient
+            database,
+            self._codes,
+            self._permitted,
+            identity,
+            clock,
+            require_known_patient=require_known_patient,
+            local_rules=local_rules,
         )
 
-    # --- ITI-42 ------------------------------------------------------------------------------------------------------
+    # --- ITI-42, ITI-61 ----------------------------------------------------------------------------------------------
 
     def register(
         self,
@@ -110,25 +130,27 @@ class DocumentRegistry:
         *,
         along: Callable[[Any], object] | None = None,
         found: Sequence[RegistryError] = (),
+        on_demand: bool = False,
     ) -> RegistryResponse:
         """Store the metadata of a submission: all or nothing, durable when it succeeded.
 
         `along` runs last in the same transaction, with its connection; what it raises undoes everything. `found` is what was
-        wrong with the form of the message already, to be reported together with all other errors.
+        wrong with the form of the message already, to be reported together with all other errors. `on_demand`: it registers
+        on-demand DocumentEntries, and may register no other ones.
 
-        Spec: ITI TF-2 3.42.4.1.3.
+        Spec: ITI TF-2 3.42.4.1.3, 3.61.4.1.3.
         Errors: those of `xds.rules.submission`.
         """
-        findings = [*found, *check(submission, registering=True)]
+        findings = [*found, *check(submission, registering=True, on_demand=on_demand), *self._local_rules(submission)]
         if _has_error(findings):
             with self._database.read() as connection:
                 findings += self._meet(connection, submission)[1]
-            return self._refuse(submission, findings, caller)
-        prepared = _Prepared.of(submission)
+            return self._refuse(submission, findings, caller, on_demand)
+        prepared = _Prepared.of(submission, on_demand)
         try:
             committed, more = self._database.write(lambda connection: self._store(connection, prepared, caller, along))
         except _RefusedError as refusal:
-            return self._refuse(submission, [*findings, *refusal.errors], caller)
+            return self._refuse(submission, [*findings, *refusal.errors], caller, on_demand)
         self._codes.remember(committed)
         return response_to([*findings, *more])
 
@@ -136,8 +158,11 @@ class DocumentRegistry:
         meeting = known.meet(connection, submission, assume_patients=not self._require_known_patient)
         return meeting, check_against_registry(submission, meeting.known)
 
-    def _refuse(self, submission: Submission, findings: Sequence[RegistryError], caller: Caller) -> RegistryResponse:
-        event = import_event(submission, EventOutcome.SERIOUS_FAILURE, caller, self._identity, self._clock())
+    def _refuse(
+        self, submission: Submission, findings: Sequence[RegistryError], caller: Caller, on_demand: bool
+    ) -> RegistryResponse:
+        now = self._clock()
+        event = import_event(submission, EventOutcome.SERIOUS_FAILURE, caller, self._identity, now, on_demand=on_demand)
         self._database.write_later(lambda connection: audit.append(connection, event))
         return response_to(findings)
 
@@ -162,7 +187,8 @@ class DocumentRegistry:
         codes = writing.insert_objects(connection, self._codes, complete.assigned, complete.fragments, located, last_update)
         writing.deprecate_entries(connection, deprecated)
         writing.touch_folders(connection, folders_that_gain(complete.assigned, located), last_update)
-        audit.append(connection, import_event(prepared.received, EventOutcome.SUCCESS, caller, self._identity, now))
+        event = import_event(prepared.received, EventOutcome.SUCCESS, caller, self._identity, now, on_demand=prepared.on_demand)
+        audit.append(connection, event)
         if along is not None:
             along(connection)
         return codes, findings
@@ -265,16 +291,17 @@ class DocumentRegistry:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A submission as received, the same with UUIDs, and its objects rendered by id."""
+    """A submission as received, the same with UUIDs, its objects rendered by id, and whether it came by ITI-61."""
 
     received: Submission
     assigned: Submission
     fragments: Mapping[str, bytes]
+    on_demand: bool
 
     @classmethod
-    def of(cls, submission: Submission) -> _Prepared:
+    def of(cls, submission: Submission, on_demand: bool) -> _Prepared:
         assigned = assign_identifiers(submission, new_uuid_urn)
-        return cls(submission, assigned, {obj.id: write_object(obj) for obj in assigned.objects()})
+        return cls(submission, assigned, {obj.id: write_object(obj) for obj in assigned.objects()}, on_demand)
 
     def with_associations(self, more: Sequence[Association]) -> _Prepared:
         if not more:

@@ -29,21 +29,28 @@ _PERMANENT_ERASURE = "15"
 _ITI_18 = Code("ITI-18", "IHE Transactions", "Registry Stored Query")
 _ITI_42 = Code("ITI-42", "IHE Transactions", "Register Document Set-b")
 _ITI_51 = Code("ITI-51", "IHE Transactions", "Multi-Patient Stored Query")
+_ITI_61 = Code("ITI-61", "IHE Transactions", "Register On-Demand Document Entry")
 _ITI_57 = Code("ITI-57", "IHE Transactions", "Update Document Set")
 _ITI_62 = Code("ITI-62", "IHE Transactions", "Remove Metadata")
 _ITI_92 = Code("ITI-92", "IHE Transactions", "Restricted Update Document Set")
 
 
 def import_event(
-    submission: Submission, outcome: EventOutcome, caller: Caller, identity: DomainIdentity, occurred: datetime
+    submission: Submission,
+    outcome: EventOutcome,
+    caller: Caller,
+    identity: DomainIdentity,
+    occurred: datetime,
+    *,
+    on_demand: bool = False,
 ) -> AuditEvent:
-    """Metadata were registered, or refused. Spec: ITI TF-2 3.42.5.1.2."""
+    """Metadata were registered, or refused. Spec: ITI TF-2 3.42.5.1.2, 3.61.5.1.2."""
     patient_id = next((item.patient_id for item in submission.submission_sets if item.patient_id), None)
     return AuditEvent(
         event_id=IMPORT,
         action=EventAction.CREATE,
         outcome=outcome,
-        event_type=_ITI_42,
+        event_type=_ITI_61 if on_demand else _ITI_42,
         occurred=occurred,
         participants=_participants(caller, identity),
         objects=(

@@ -12,19 +12,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from inspect import signature
 from itertools import islice
-from typing import Any, Protocol, TypeGuard
+from typing import Any, TypeGuard
 
 import structlog
 
-from xds.actors.document_repository_audit import export_events, import_event
+from xds.actors.document_repository_audit import import_event
 from xds.actors.document_repository_removal import DocumentRemoval
+from xds.actors.document_repository_retrieval import DocumentRetrieval, RegistryFacts
 from xds.actors.domain import DomainIdentity
+from xds.actors.on_demand_documents import OnDemandDocuments
 from xds.model.audit import AuditEvent, EventOutcome
-from xds.model.caller import Action, Caller, Resource
-from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status, response_to
+from xds.model.caller import Caller
+from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, response_to
 from xds.model.identifiers import read_cx
 from xds.model.metadata import DocumentEntry, Slot, Submission
-from xds.model.retrieval import DocumentRequest, RetrieveAnswer, RetrievedDocument
+from xds.model.retrieval import DocumentRequest, RetrieveAnswer
 from xds.model.vocabulary import SlotName
 from xds.ports import AccessRule, BlobStore, Clock, RegisterDocuments, RegisterDocumentsAlong, Staging
 from xds.rules import submission as rules
@@ -52,24 +54,6 @@ class ProvidedDocument:
     content_type: str | None = None
 
 
-class DocumentFacts(Protocol):
-    """What an access decision about a document needs; codes have the form `code^^scheme`."""
-
-    @property
-    def patient_id(self) -> str: ...
-    @property
-    def confidentiality(self) -> tuple[str, ...]: ...
-    @property
-    def class_code(self) -> str | None: ...
-
-
-class RegistryFacts(Protocol):
-    """A registry in this process, which knows today's metadata of the documents it has registered."""
-
-    def documents(self, unique_ids: Sequence[str], repository_unique_id: str) -> Mapping[str, DocumentFacts]:
-        """Facts of the documents of that repository; those it does not know are absent."""
-
-
 class DocumentRepository:
     """The actor. One object serves all threads."""
 
@@ -82,17 +66,22 @@ class DocumentRepository:
         identity: DomainIdentity,
         access: AccessRule,
         clock: Clock,
+        on_demand: OnDemandDocuments | None = None,
     ) -> None:
-        """`registry_facts` is None when the registry is elsewhere: access is then decided by the metadata as submitted."""
+        """`registry_facts` is None when the registry is elsewhere: access is then decided by the metadata as submitted.
+
+        `on_demand` makes the documents of on-demand entries; without it there are none.
+        """
         self._blobs = blobs
         self._database = database
         self._register = register
         self._register_along = register if _in_one_transaction(register) else None
-        self._registry_facts = registry_facts
         self._identity = identity
-        self._access = access
         self._clock = clock
-        self._removal = DocumentRemoval(database, self._visible, identity, clock)
+        self._retrieval = DocumentRetrieval(
+            blobs, database, registry_facts, identity, access, clock, on_demand, self._provide_one
+        )
+        self._removal = DocumentRemoval(database, self._retrieval.visible, identity, clock)
 
     def stage(self) -> Staging:
         """Begin a document that did not arrive as a MIME part. The caller discards it in the end."""
@@ -133,23 +122,7 @@ class DocumentRepository:
         Spec: ITI TF-2 3.43.4.2.2.
         Errors: returned: XDSUnknownRepositoryId, XDSDocumentUniqueIdError, XDSRepositoryError.
         """
-        stored = self._visible(requests, caller, Action.RETRIEVE)
-        answered: list[tuple[RetrievedDocument, StoredDocument]] = []
-        failed: list[DocumentRequest] = []
-        errors: list[RegistryError] = []
-        for request in requests:
-            document = self._found(request, stored)
-            if isinstance(document, RegistryError):
-                errors.append(document)
-                failed.append(request)
-            else:
-                answered.append((self._retrieved(request, document), document))
-        status = Status.SUCCESS if not errors else Status.PARTIAL_SUCCESS if answered else Status.FAILURE
-        return RetrieveAnswer(
-            RegistryResponse(status, tuple(errors)),
-            tuple(document for document, _ in answered),
-            lambda complete: self._audit_retrieve(answered, failed, complete, caller),
-        )
+        return self._retrieval.retrieve(requests, caller)
 
     def remove(self, requests: Sequence[DocumentRequest], caller: Caller) -> RegistryResponse:
         """Remove these documents, as many of them as can be. See `DocumentRemoval.remove`."""
@@ -254,67 +227,13 @@ class DocumentRepository:
             confidentiality=tuple(str(code) for code in entry.confidentiality_codes),
         )
 
-    # ---- retrieve
-
-    def _visible(self, requests: Sequence[DocumentRequest], caller: Caller, action: Action) -> Mapping[str, StoredDocument]:
-        """The requested documents of this repository that the caller may act upon, by uniqueId."""
-        ours = self._identity.repository_unique_id
-        wanted = list(dict.fromkeys(item.document_unique_id for item in requests if item.repository_unique_id == ours))
-        with self._database.read() as connection:
-            found = documents.find(connection, wanted)
-        today = self._today(found)
-        resources = [Resource(item.patient_id, item.unique_id, item.confidentiality, item.class_code) for item in today]
-        verdicts = self._access.permits(caller, action, resources)
-        return {item.unique_id: item for item, permitted in zip(today, verdicts, strict=True) if permitted}
-
-    def _today(self, found: Mapping[str, StoredDocument]) -> list[StoredDocument]:
-        """The documents with what the registry says about them now: a merged patient, another confidentiality."""
-        if self._registry_facts is None or not found:
-            return list(found.values())
-        facts = self._registry_facts.documents(list(found), self._identity.repository_unique_id)
-        return [_as_registered(document, facts.get(document.unique_id)) for document in found.values()]
-
-    def _found(self, request: DocumentRequest, stored: Mapping[str, StoredDocument]) -> StoredDocument | RegistryError:
-        unique_id = request.document_unique_id
-        ours = self._identity.repository_unique_id
-        if request.repository_unique_id != ours:
-            context = f"RepositoryUniqueId {request.repository_unique_id}: this repository is {ours}"
-            return RegistryError(ErrorCode.UNKNOWN_REPOSITORY_ID, context, location=unique_id)
-        document = stored.get(unique_id)
-        if document is None:
-            context = f"DocumentUniqueId {unique_id}: no such document in this repository"
-            return RegistryError(ErrorCode.DOCUMENT_UNIQUE_ID_ERROR, context, location=unique_id)
+    def _provide_one(self, submission: Submission, entry_id: str, content: bytes, caller: Caller) -> RegistryResponse:
+        staging = self._blobs.stage()
         try:
-            size = self._blobs.size(document.blob)
-        except KeyError:
-            size = None
-        if size != document.size:
-            _log.error("document_repository.damaged", blob=document.blob, size=size, expected=document.size)
-            context = f"DocumentUniqueId {unique_id}: the repository cannot read this document"
-            return RegistryError(ErrorCode.REPOSITORY_ERROR, context, location=unique_id)
-        return document
-
-    def _retrieved(self, request: DocumentRequest, document: StoredDocument) -> RetrievedDocument:
-        return RetrievedDocument(request, document.mime_type, document.size, lambda: self._blobs.open(document.blob))
-
-    def _audit_retrieve(
-        self,
-        answered: Sequence[tuple[RetrievedDocument, StoredDocument]],
-        failed: Sequence[DocumentRequest],
-        complete: bool,
-        caller: Caller,
-    ) -> None:
-        by_patient: dict[str, list[DocumentRequest]] = {}
-        for retrieved, document in answered:
-            by_patient.setdefault(document.patient_id, []).append(retrieved.request)
-        now = self._clock()
-        events = export_events(by_patient, failed, complete, caller, self._identity, now)
-
-        def work(connection: Any) -> None:
-            for event in events:
-                audit.append(connection, event)
-
-        self._database.write_later(work)
+            staging.write(content)
+            return self.provide(submission, {entry_id: ProvidedDocument(staging)}, caller)
+        finally:
+            staging.discard()
 
     def _import_event(self, submission: Submission, caller: Caller, outcome: EventOutcome) -> AuditEvent:
         return import_event(submission, outcome, caller, self._identity, self._clock())
@@ -374,9 +293,3 @@ def _with_slots(entry: DocumentEntry, values: Mapping[SlotName, str]) -> Documen
 def _canonical_cx(text: str | None) -> str:
     identifier = read_cx(text or "")
     return identifier.to_cx() if identifier else (text or "")
-
-
-def _as_registered(document: StoredDocument, facts: DocumentFacts | None) -> StoredDocument:
-    if facts is None:
-        return document
-    return replace(document, patient_id=facts.patient_id, confidentiality=facts.confidentiality, class_code=facts.class_code)

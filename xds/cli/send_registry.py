@@ -1,10 +1,11 @@
-"""`xds send iti18`, `iti51` and `iti42`: queries to a registry, and registrations."""
+"""`xds send iti18`, `iti51`, `iti42` and `iti61`: queries to a registry, and registrations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ from xds.rules.stored_query_table import MULTI_PATIENT_QUERIES, STORED_QUERIES
 from xds.transactions import iti18_registry_stored_query as iti18_transaction
 from xds.transactions import iti42_register_document_set as iti42_transaction
 from xds.transactions import iti51_multi_patient_stored_query as iti51_transaction
+from xds.transactions import iti61_register_on_demand_document_entry as iti61_transaction
 from xds.transactions.client import post_soap
 from xds.transactions.transaction import Transaction
 from xds.wire.ebrim import write_submission
@@ -120,14 +122,35 @@ def iti42(
 
     `xds send iti42 submission.xml`
     """
-    wanted = exchange.form(as_json, as_xml)
+    _register(iti42_transaction, metadata, to, timeout, exchange.form(as_json, as_xml), dry_run=dry_run)
+
+
+def iti61(
+    metadata: Annotated[Path, typer.Argument(metavar="XML", help="A file with an lcm:SubmitObjectsRequest.")],
+    to: HttpTo = exchange.DEFAULT_HTTP,
+    as_json: AsJson = False,
+    as_xml: AsXml = False,
+    dry_run: DryRun = False,
+    timeout: Timeout = 60,
+) -> None:
+    """Register on-demand entries, whose documents are made when they are retrieved (ITI-61).
+
+    **Examples**
+
+    `xds send iti61 on-demand.xml`
+    """
+    _register(iti61_transaction, metadata, to, timeout, exchange.form(as_json, as_xml), dry_run=dry_run)
+
+
+def _register(module: ModuleType, metadata: Path, to: str, timeout: float, wanted: exchange.Form, *, dry_run: bool) -> None:
+    """Register by the transaction of that module and show what comes, or only print the message."""
     submission = read_metadata(metadata)
     if dry_run:
         print(exchange.pretty(write_submission(submission)))
         return
-    endpoint = exchange.service(to, iti42_transaction.TRANSACTION)
+    endpoint = exchange.service(to, module.TRANSACTION)
     with talking(endpoint):
-        response = iti42_transaction.send(submission, endpoint=endpoint, timeout=timeout)
+        response = module.send(submission, endpoint=endpoint, timeout=timeout)
     exchange.show_response(response, wanted, done=f"{len(submission.objects())} objects registered")
 
 

@@ -74,6 +74,8 @@ def _run(settings: Settings, *, guide: bool) -> None:
     node = Node(settings)
     try:
         endpoints = dict(node.start())
+    except config.ConfigError as error:
+        raise Usage(str(error)) from error
     except OSError as error:
         raise Usage(
             f"cannot start: {error}; other ports and another data directory are chosen by flags, see xds serve --help"

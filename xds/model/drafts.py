@@ -7,7 +7,7 @@ Spec: ITI TF-3 4.2.3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xds.model.metadata import (
     Association,
@@ -95,6 +95,28 @@ def document_entry(facts: DocumentFacts) -> DocumentEntry:
             _identifier(facts.id, scheme.PATIENT_ID, facts.patient_id),
             _identifier(facts.id, scheme.UNIQUE_ID, facts.unique_id),
         ),
+    )
+
+
+def snapshot(
+    entry: DocumentEntry, *, symbolic_id: str, unique_id: str, patient_id: str, mime_type: str, creation_time: str
+) -> DocumentEntry:
+    """The stable DocumentEntry of a document that was made for an on-demand one; hash and size are the Repository's to add."""
+    values = {DocumentEntryScheme.UNIQUE_ID: unique_id, DocumentEntryScheme.PATIENT_ID: patient_id}
+    return replace(
+        entry,
+        id=symbolic_id,
+        object_type=STABLE,
+        lid=None,
+        status=None,
+        version=None,
+        mime_type=mime_type,
+        slots=(*entry.slots, *_slots((SlotName.CREATION_TIME, creation_time))),
+        classifications=tuple(
+            replace(item, id=f"{symbolic_id}-code-{number}", classified_object=symbolic_id)
+            for number, item in enumerate(entry.classifications)
+        ),
+        external_identifiers=tuple(_identifier(symbolic_id, scheme, value) for scheme, value in values.items()),
     )
 
 

@@ -31,12 +31,17 @@ class ImagingDocumentRequest:
 
 @dataclass(frozen=True, slots=True)
 class RetrievedDocument:
-    """One document of an answer: exactly `size` octets come from `chunks()`, which may be called once for each transfer."""
+    """One document of an answer: exactly `size` octets come from `chunks()`, which may be called once for each transfer.
+
+    A document that was made on demand has a uniqueId of its own, and a repositoryUniqueId when it stays retrievable there.
+    """
 
     request: DocumentRequest
     mime_type: str
     size: int
     chunks: Callable[[], Iterator[bytes]]
+    new_document_unique_id: str | None = None
+    new_repository_unique_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,3 +180,7 @@ IHE_FORMAT_CODES: Final = "1.3.6.1.4.1.19376.1.2.3"
 
 #: Imaging.
 KEY_OBJECT_SELECTION: Final = "1.2.840.10008.5.1.4.1.1.88.59"
+
+#: Formats that this software defines: its own coding scheme and the codes in it.
+RECORD_INDEX_FORMATS: Final = "2.25.96637267178044357694728970618953186148"
+RECORD_INDEX: Final = "record-index"

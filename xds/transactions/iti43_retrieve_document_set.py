@@ -1,7 +1,7 @@
 """ITI-43 Retrieve Document Set.
 
 Spec: ITI TF-2 3.43. A Document Consumer asks a Document Repository for documents: `xds:RetrieveDocumentSetRequest`, answered by
-`xds:RetrieveDocumentSetResponse` as MTOM.
+`xds:RetrieveDocumentSetResponse` as MTOM. The document of an on-demand entry is made for the answer, under a uniqueId of its own.
 
 Errors: XDSUnknownRepositoryId, XDSDocumentUniqueIdError (also for a document that the caller may not see), XDSRepositoryError.
 """
@@ -18,7 +18,7 @@ from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status
 from xds.model.retrieval import DocumentRequest, RetrieveAnswer
 from xds.transactions.client import SoapAnswer, post_soap
 from xds.transactions.transaction import Transaction, Wire
-from xds.wire.ebrs import read_retrieve_request, write_retrieve_request, write_retrieve_response
+from xds.wire.ebrs import SentDocument, read_retrieve_request, write_retrieve_request, write_retrieve_response
 from xds.wire.soap import SentPart, SoapReply, SoapRequest
 from xds.wire.xml import XDSB
 
@@ -53,7 +53,10 @@ def reply_with(answer: RetrieveAnswer) -> SoapReply:
         SentPart(f"{number}.{message}@xds", _part_type(item.mime_type), item.size, item.chunks)
         for number, item in enumerate(answer.documents, 1)
     ]
-    documents = [(item.request, item.mime_type, part.content_id) for item, part in zip(answer.documents, parts, strict=True)]
+    documents = [
+        SentDocument(item.request, item.mime_type, part.content_id, item.new_repository_unique_id, item.new_document_unique_id)
+        for item, part in zip(answer.documents, parts, strict=True)
+    ]
     return SoapReply([write_retrieve_response(answer.response, documents)], parts, answer.finished)
 
 

@@ -184,16 +184,32 @@ def _read_error(element: etree._Element) -> RegistryError:
 # --- documents -------------------------------------------------------------------------------------------------------
 
 
+class SentDocument(NamedTuple):
+    """One document of an answer that goes out: what it answers, and the MIME part that holds its octets (None: it has none).
+
+    The new identifiers are those of a document that was made on demand.
+    """
+
+    request: DocumentRequest
+    mime_type: str
+    content_id: str | None
+    new_repository_unique_id: str | None = None
+    new_document_unique_id: str | None = None
+
+
 class ReceivedDocument(NamedTuple):
     """One document of an answer: what it answers, and where its octets are.
 
     They are the MIME part `content_id`, or `inline` when they were in the XML as base64; both are None when neither was readable.
+    The new identifiers are those of a document that was made on demand.
     """
 
     request: DocumentRequest
     mime_type: str
     content_id: str | None
     inline: bytes | None = None
+    new_repository_unique_id: str | None = None
+    new_document_unique_id: str | None = None
 
 
 def read_retrieve_request(element: etree._Element) -> tuple[tuple[DocumentRequest, ...], list[str]]:
@@ -236,20 +252,27 @@ def write_retrieve_request(requests: Iterable[DocumentRequest]) -> bytes:
     return f'<xds:RetrieveDocumentSetRequest xmlns:xds="{XDSB}">{items}</xds:RetrieveDocumentSetRequest>'.encode()
 
 
-def write_retrieve_response(response: RegistryResponse, documents: Iterable[tuple[DocumentRequest, str, str | None]]) -> bytes:
-    """An `xds:RetrieveDocumentSetResponse`; each document is (what it answers, mimeType, content id of its MIME part).
+def write_retrieve_response(response: RegistryResponse, documents: Iterable[SentDocument]) -> bytes:
+    """An `xds:RetrieveDocumentSetResponse` with these documents.
 
-    A document without content id has no octets. Spec: ITI TF-2 3.43.4.2.2, 3.43.4.2.3; XOP.
+    Spec: ITI TF-2 3.43.4.2.2, 3.43.4.2.3; XOP.
     """
     items = "".join(
-        f"<xds:DocumentResponse>{document_request(request)}<xds:mimeType>{escape(mime_type)}</xds:mimeType>"
-        f"<xds:Document>{_include(content_id)}</xds:Document></xds:DocumentResponse>"
-        for request, mime_type, content_id in documents
+        f"<xds:DocumentResponse>{document_request(item.request)}"
+        f"{_optional('NewRepositoryUniqueId', item.new_repository_unique_id)}"
+        f"{_optional('NewDocumentUniqueId', item.new_document_unique_id)}"
+        f"<xds:mimeType>{escape(item.mime_type)}</xds:mimeType>"
+        f"<xds:Document>{_include(item.content_id)}</xds:Document></xds:DocumentResponse>"
+        for item in documents
     )
     declarations = f' xmlns:xds="{XDSB}" xmlns:rs="{RS}"'
     return (
         f"<xds:RetrieveDocumentSetResponse{declarations}>{_registry_response(response)}{items}</xds:RetrieveDocumentSetResponse>"
     ).encode()
+
+
+def _optional(name: str, value: str | None) -> str:
+    return "" if value is None else f"<xds:{name}>{escape(value)}</xds:{name}>"
 
 
 def _include(content_id: str | None) -> str:
@@ -270,7 +293,14 @@ def _read_document(element: etree._Element) -> ReceivedDocument:
     document = element.find(f"{{{XDSB}}}Document")
     if document is not None:
         content_id, inline = read_content(document)
-    return ReceivedDocument(read_document_request(element), _child_text(element, "mimeType") or "", content_id, inline)
+    return ReceivedDocument(
+        read_document_request(element),
+        _child_text(element, "mimeType") or "",
+        content_id,
+        inline,
+        _child_text(element, "NewRepositoryUniqueId"),
+        _child_text(element, "NewDocumentUniqueId"),
+    )
 
 
 def read_content(element: etree._Element) -> tuple[str | None, bytes | None]:
