@@ -17,7 +17,7 @@ from threading import Lock
 
 from xds.actors import document_repository
 from xds.ports import BlobStore
-from xds.store import blob_references, documents, imaging
+from xds.store import asynchronous, blob_references, documents, imaging
 from xds.store.blob_references import Reference
 from xds.store.database import Database
 
@@ -141,7 +141,8 @@ class RepositoryCare:
         `committed_before` must lie further back than the longest submission takes. Errors: OSError.
         """
         if not rehearse:
-            users = (self._needed_documents, self._needed_images)
+            # Requests come first: what one of them needed may be a document a moment later, and must be found as one of both.
+            users = (self._needed_requests, self._needed_documents, self._needed_images)
             return document_repository.sweep(self._blobs, users, committed_before=committed_before)
         unneeded = (key for page in self._listed() for key in _without(page, self._needed(page)))
         return sum(self._is_older(key, committed_before) for key in unneeded)
@@ -215,6 +216,10 @@ class RepositoryCare:
     def _needed(self, keys: Sequence[str]) -> Mapping[str, object]:
         with self._database.read() as connection:
             return blob_references.find(connection, keys)
+
+    def _needed_requests(self, keys: Sequence[str]) -> frozenset[str]:
+        with self._database.read() as connection:
+            return asynchronous.referenced(connection, keys)
 
     def _needed_documents(self, keys: Sequence[str]) -> frozenset[str]:
         with self._database.read() as connection:

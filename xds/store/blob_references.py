@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, cast, func, literal, null, select, union, union_all
 
+from xds.store.schema.asynchronous import asynchronous_blob
 from xds.store.schema.documents import repository_document
 from xds.store.schema.imaging import imaging_instance, imaging_manifest
 
@@ -19,6 +20,7 @@ class Holder(Enum):
     DOCUMENT = "document"
     IMAGE = "image"
     MANIFEST = "manifest"
+    REQUEST = "asynchronous request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ _SOURCES: tuple[tuple[Holder, Any, Any, Any], ...] = (
     (Holder.DOCUMENT, repository_document.c.blob, repository_document.c.unique_id, repository_document.c.size),
     (Holder.IMAGE, imaging_instance.c.blob, imaging_instance.c.sop_instance_uid, imaging_instance.c.size),
     (Holder.MANIFEST, imaging_manifest.c.blob, imaging_manifest.c.unique_id, cast(null(), BigInteger)),
+    (Holder.REQUEST, asynchronous_blob.c.blob, asynchronous_blob.c.message, cast(null(), BigInteger)),
 )
 
 

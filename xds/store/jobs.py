@@ -6,7 +6,7 @@ A job that is claimed is leased: when its worker dies, it becomes due again. Eac
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,9 +20,12 @@ from xds.store.schema.operations import job
 LEASE = timedelta(minutes=10)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Job:
-    """A claimed job. `attempts` counts this one; `lease` tells this claim from a later request for the same work."""
+    """A claimed job. `attempts` counts this one; `lease` tells this claim from a later request for the same work.
+
+    When the lease ends another worker may take the job; `renewed` moves it.
+    """
 
     job_id: int
     kind: str
@@ -49,9 +52,18 @@ def add(connection: Connection, kind: str, key: str, payload: Mapping[str, Any],
     put(connection, job, ("kind", "key"), values)
 
 
-def claim(connection: Connection, now: datetime, limit: int) -> tuple[Job, ...]:
-    """Lease the jobs that are due, the longest waiting first. Call it inside a write."""
+def payload_of(connection: Connection, kinds: Collection[str], key: str) -> Mapping[str, Any] | None:
+    """What the job of that key, of one of these kinds, is about; None when there is none."""
+    statement = select(job.c.payload).where(job.c.kind.in_(kinds), job.c.key == key)
+    found = connection.execute(statement.limit(1)).scalar_one_or_none()
+    return None if found is None else json.loads(found)
+
+
+def claim(connection: Connection, now: datetime, limit: int, kinds: Collection[str] | None = None) -> tuple[Job, ...]:
+    """Lease the jobs that are due, of these kinds or of any, the longest waiting first. Call it inside a write."""
     due = select(job).where(job.c.run_at <= _milliseconds(now)).order_by(job.c.run_at, job.c.job_id).limit(limit)
+    if kinds is not None:
+        due = due.where(job.c.kind.in_(kinds))
     # Another worker that claims at this moment takes the jobs after these.
     due = due.with_for_update(skip_locked=True)
     lease = _milliseconds(now + LEASE)
@@ -64,9 +76,16 @@ def claim(connection: Connection, now: datetime, limit: int) -> tuple[Job, ...]:
     return claimed
 
 
-def finish(connection: Connection, done: Job) -> None:
-    """The work is done. A request for the same work that arrived meanwhile stays."""
-    connection.execute(delete(job).where(job.c.job_id == done.job_id, job.c.run_at == done.lease))
+def renewed(connection: Connection, held: Job, now: datetime) -> int | None:
+    """Keep others from a job that takes long. Gives its new `lease`, to be set once this is durable; None: it was lost."""
+    lease = _milliseconds(now + LEASE)
+    statement = update(job).where(job.c.job_id == held.job_id, job.c.run_at == held.lease)
+    return lease if connection.execute(statement.values(run_at=lease)).rowcount else None
+
+
+def finish(connection: Connection, done: Job) -> bool:
+    """The work is done. A request for the same work that arrived meanwhile stays. False when the lease was lost."""
+    return bool(connection.execute(delete(job).where(job.c.job_id == done.job_id, job.c.run_at == done.lease)).rowcount)
 
 
 def fail(connection: Connection, failed: Job, run_again_at: datetime | None, error: str) -> None:
