@@ -87,6 +87,7 @@ def entry_faults(**overrides: Any) -> list[tuple[ErrorCode, str]]:
             [document_entry(unique_id="urn:uuid:11111111-2222-3333-4444-555555555555", mime_type="text/xml; charset=utf-8")]
         ),
         submission([document_entry(extra_slots=(Slot("urn:example:extra", ("a", "b")),), size="4")]),
+        submission([document_entry(extra_slots=(Slot("urn:extra", ("a",)),), source_patient_id="12^^^HOSPITAL")]),
         submission([document_entry(legal_authenticator="899^Dupont^Anne^^^^^^&1.2.250.1.71.4.2.1&ISO^D^^^IDNPS")]),
         submission(
             [document_entry(lid="Document01", reference_ids=("a^^^&1.2&ISO^urn:ihe:iti:xds:2013:accession", "1.2^^^^urn:x"))]
@@ -166,7 +167,8 @@ def test_what_a_document_entry_must_have(overrides: dict[str, Any], attribute: s
         ({"repository_unique_id": "urn:oid:1.2"}, "repositoryUniqueId"),
         ({"repository_unique_id": "1.02.3"}, "repositoryUniqueId"),
         ({"repository_unique_id": "1." + "2" * 63}, "repositoryUniqueId"),
-        ({"source_patient_id": "12^^^fj34r"}, "sourcePatientId"),
+        ({"source_patient_id": "12^^^HOSP&1.2.3&ISO"}, "sourcePatientId"),
+        ({"source_patient_id": "12"}, "sourcePatientId"),
         ({"unique_id": "1.2.3 4"}, "uniqueId"),
         ({"unique_id": "x" * 129}, "uniqueId"),
         ({"unique_id": ""}, "uniqueId"),
@@ -185,6 +187,7 @@ def test_what_a_document_entry_must_have(overrides: dict[str, Any], attribute: s
         ({"title": "x" * 129}, "title"),
         ({"home": "1.2.3"}, "homeCommunityId"),
         ({"extra_slots": (Slot("urn:ihe:iti:unknown", ("x",)),)}, "Slot"),
+        ({"extra_slots": (Slot("urn:", ("x",)),)}, "Slot"),
         ({"extra_slots": (Slot("myslot", ("x",)),)}, "Slot"),
         ({"extra_slots": (Slot("urn:a:b", ("x" * 257,)),)}, "urn:a:b"),
         ({"extra_slots": (Slot("creationTime", ("2005",)),)}, "creationTime"),

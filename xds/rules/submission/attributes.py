@@ -1,5 +1,12 @@
 """The attributes of each registry object: where they stand, how often, and of which data type. The tables are the rules.
 
+Tolerated deviations, which are stored and answered as they came:
+
+| received | because |
+|---|---|
+| a sourcePatientId whose authority is a namespace alone, `id^^^HOSPITAL` | some sources know their own domain by no other name |
+| extra metadata whose name begins with `urn:` and is no full URN, `urn:x` | nothing depends on what follows |
+
 Spec: ITI TF-3 Tables 4.2.3.2-1 (DocumentEntry), 4.2.3.3-1 (SubmissionSet), 4.2.3.4-1 (Folder), 4.2.3.1.
 """
 
@@ -81,7 +88,7 @@ DOCUMENT_ENTRY: Final = ObjectRules(
         SlotName.SERVICE_START_TIME: SlotRule(datatypes.DTM),
         SlotName.SERVICE_STOP_TIME: SlotRule(datatypes.DTM),
         SlotName.SIZE: SlotRule(datatypes.INTEGER),
-        SlotName.SOURCE_PATIENT_ID: SlotRule(datatypes.CX),
+        SlotName.SOURCE_PATIENT_ID: SlotRule(datatypes.LOCAL_CX),
         SlotName.SOURCE_PATIENT_INFO: SlotRule(datatypes.PATIENT_FIELD, several=True),
         SlotName.URI: SlotRule(datatypes.URI, several=True),
         SlotName.DOCUMENT_AVAILABILITY: SlotRule(_AVAILABILITIES),

@@ -58,6 +58,12 @@ def _is_cx(text: str) -> bool:
     return "&" not in parts[0] and "~" not in parts[0] and "|" not in parts[0] and _is_authority(parts[3])
 
 
+def _is_local_cx(text: str) -> bool:
+    parts = text.split("^")
+    by_namespace = len(parts) == 4 and bool(parts[0].strip()) and not parts[1] and not parts[2] and bool(parts[3].strip())
+    return _is_cx(text) or (by_namespace and not any(character in text for character in "&~|"))
+
+
 def _is_cxi(text: str) -> bool:
     parts = text.split("^")
     if len(parts) != 5 or not parts[0].strip() or parts[1] or parts[2] or not parts[4]:
@@ -109,6 +115,7 @@ def _is_patient_field(text: str) -> bool:
 
 
 CX: Final = DataType("must be HL7 CX of the form id^^^&OID&ISO and nothing else", _is_cx)
+LOCAL_CX: Final = DataType(CX.rule, _is_local_cx)
 CXI: Final = DataType("must be HL7 CX of the form id^^^[&OID&ISO]^typecode", _is_cxi)
 DTM: Final = DataType("must be a real date and time YYYY[MM[DD[hh[mm[ss]]]]]", is_dtm)
 HASH: Final = DataType("must be a SHA-1 in 40 hexadecimal digits", _matching("[0-9A-Fa-f]{40}"))
