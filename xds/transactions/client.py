@@ -13,7 +13,9 @@ import ssl
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import overload
 from urllib.parse import urlsplit
 
 from lxml import etree
@@ -21,7 +23,7 @@ from lxml import etree
 from xds.ports import Staging
 from xds.transactions.transaction import Transaction
 from xds.wire import mtom
-from xds.wire.inline import SIMPLE
+from xds.wire.inline import SIMPLE, write_inline
 from xds.wire.soap import (
     ANONYMOUS,
     Addressing,
@@ -105,6 +107,14 @@ class SoapAnswer:
             part.staging.discard()
 
 
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """The partner has accepted a request, and will send the answer to its reply address, related to this wsa:MessageID."""
+
+    message_id: str
+
+
+@overload
 def post_soap(
     endpoint: str,
     transaction: Transaction,
@@ -116,19 +126,55 @@ def post_soap(
     ssl_context: ssl.SSLContext | None = None,
     chunked: bool = False,
     limits: mtom.MtomLimits | None = None,
-) -> SoapAnswer:
-    """Send one request and read its answer.
+) -> SoapAnswer: ...
+
+
+@overload
+def post_soap(
+    endpoint: str,
+    transaction: Transaction,
+    body: bytes | Sequence[bytes],
+    parts: Sequence[SentPart] = (),
+    *,
+    timeout: float = 60,
+    stage: Callable[[], Staging] = TemporaryStaging,
+    ssl_context: ssl.SSLContext | None = None,
+    chunked: bool = False,
+    limits: mtom.MtomLimits | None = None,
+    reply_to: str,
+    fault_to: str | None = None,
+    message_id: str | None = None,
+) -> Acknowledgement: ...
+
+
+def post_soap(
+    endpoint: str,
+    transaction: Transaction,
+    body: bytes | Sequence[bytes],
+    parts: Sequence[SentPart] = (),
+    *,
+    timeout: float = 60,
+    stage: Callable[[], Staging] = TemporaryStaging,
+    ssl_context: ssl.SSLContext | None = None,
+    chunked: bool = False,
+    limits: mtom.MtomLimits | None = None,
+    reply_to: str | None = None,
+    fault_to: str | None = None,
+    message_id: str | None = None,
+) -> SoapAnswer | Acknowledgement:
+    """Send one request and read its answer, or have the answer sent to `reply_to` (faults to `fault_to`, if given).
 
     `body` is ready XML with its own namespace declarations, `timeout` in seconds counts for each wait on the network,
-    `stage` takes the parts of the answer, `chunked` sends without Content-Length.
+    `stage` takes the parts of the answer, `chunked` sends without Content-Length. Whoever waits at `reply_to` knows the answer by
+    the `message_id`.
 
-    Spec: ITI TF-2 Appendix V.3; the packaging is the transaction's.
+    Spec: ITI TF-2 Appendix V.3, V.5 (Asynchronous Web Services Exchange); the packaging is the transaction's.
     Errors: SoapFault from the partner; NoAnswerError, UnusableAnswerError (both ConnectionError); ValueError for a bad endpoint.
     """
     if transaction.action is None:
         raise ValueError(f"{transaction.id} is not a SOAP transaction")
-    message_id = uuid.uuid4().urn
-    addressing = Addressing(transaction.action, message_id=message_id, to=endpoint, reply_to=ANONYMOUS)
+    message_id = message_id or uuid.uuid4().urn
+    addressing = Addressing(transaction.action, message_id, endpoint, reply_to=reply_to or ANONYMOUS, fault_to=fault_to)
     envelope = write_envelope([body] if isinstance(body, bytes) else body, addressing)
     outgoing = _outgoing(transaction, envelope, parts)
     headers = {"Content-Type": outgoing.content_type, "Accept": "application/soap+xml, multipart/related"}
@@ -136,6 +182,8 @@ def post_soap(
     connection, path = _connection(endpoint, timeout, ssl_context)
     try:
         response = _exchange(connection, path, outgoing.chunks, headers, chunked=chunked)
+        if reply_to is not None and response.status == HTTPStatus.ACCEPTED:
+            return Acknowledgement(message_id)
         answer = _read(response, stage, limits or mtom.MtomLimits())
     except (http.client.HTTPException, OSError) as error:
         if isinstance(error, UnusableAnswerError):
@@ -144,6 +192,8 @@ def post_soap(
     finally:
         connection.close()
     try:
+        if reply_to is not None:
+            raise UnusableAnswerError("the answer came over the connection, not to the reply address")
         _check(answer, transaction, message_id)
     except BaseException:
         answer.discard()
@@ -151,13 +201,56 @@ def post_soap(
     return answer
 
 
-def _outgoing(transaction: Transaction, envelope: Sequence[bytes], parts: Sequence[SentPart]) -> mtom.Outgoing:
-    if transaction.mtom:
-        return mtom.write_package(envelope, parts, action=transaction.action)
+def post_reply(
+    address: str,
+    make: Callable[[], mtom.Outgoing],
+    *,
+    timeout: float = 60,
+    connect_timeout: float = 10,
+    ssl_context: ssl.SSLContext | None = None,
+) -> None:
+    """Send an answer to the address that its request asked for. `make` gives it, once there is a connection to send it over.
+
+    Time-outs are in seconds; no redirection is followed.
+
+    Spec: WS-Addressing SOAP binding section 5.
+    Errors: NoAnswerError, also for any HTTP status but success; ValueError for a bad address; whatever `make` raises.
+    """
+    connection, path = _connection(address, connect_timeout, ssl_context)
+    netloc = urlsplit(address).netloc
+    try:
+        try:
+            connection.connect()
+        except OSError as error:
+            raise NoAnswerError(f"{netloc} cannot be reached: {type(error).__name__}") from error
+        connection.sock.settimeout(timeout)
+        outgoing = make()
+        headers = {"Content-Type": outgoing.content_type, "Content-Length": str(outgoing.length)}
+        try:
+            response = _exchange(connection, path, outgoing.chunks, headers, chunked=False)
+        except (http.client.HTTPException, OSError) as error:
+            raise NoAnswerError(f"no answer from {netloc}: {type(error).__name__}") from error
+        if not 200 <= response.status < 300:
+            raise NoAnswerError(f"{netloc} did not take the reply: HTTP {response.status}")
+    finally:
+        connection.close()
+
+
+def outgoing_of(envelope: Sequence[bytes], parts: Sequence[SentPart], action: str, *, is_mtom: bool) -> mtom.Outgoing:
+    """A message in its packaging. Spec: ITI TF-2 V.3."""
+    if is_mtom:
+        return mtom.write_package(envelope, parts, action=action)
+    content_type = f'{SIMPLE}; action="{action}"'
     if parts:
-        raise ValueError(f"{transaction.id} carries no parts")
+        return replace(write_inline(envelope, parts), content_type=content_type)
     length = sum(map(len, envelope))
-    return mtom.Outgoing(f'{SIMPLE}; action="{transaction.action}"', length, mtom.together(envelope, length))
+    return mtom.Outgoing(content_type, length, mtom.together(envelope, length))
+
+
+def _outgoing(transaction: Transaction, envelope: Sequence[bytes], parts: Sequence[SentPart]) -> mtom.Outgoing:
+    if parts and not transaction.mtom:
+        raise ValueError(f"{transaction.id} carries no parts")
+    return outgoing_of(envelope, parts, transaction.action or "", is_mtom=transaction.mtom)
 
 
 def _connection(endpoint: str, timeout: float, context: ssl.SSLContext | None) -> tuple[http.client.HTTPConnection, str]:
