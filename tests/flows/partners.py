@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
@@ -23,10 +24,14 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE
 from python_multipart.multipart import MultipartParser
 
+from tests.builders import document_entry, fresh_uid
+from tests.builders import submission as submission_of
+from tests.flows.conftest import AUTHORITY
 from tests.running import RunningServer
 from xds.model.errors import Status
 from xds.model.metadata import DocumentEntry, RegistryObject, Submission
 from xds.model.stored_queries import RawQuery, ReturnType
+from xds.model.vocabulary import StoredQueryId
 from xds.transactions import iti18_registry_stored_query as iti18
 from xds.wire.ebrim import write_submission
 
@@ -271,3 +276,28 @@ def provide(server: RunningServer, submission: Submission, contents: Mapping[str
         {f"{name}@partner.example": (mime_types[name], content) for name, content in contents.items()},
     )
     assert answer.status == SUCCESS, etree.tostring(answer.body)
+
+
+def exchange(server: RunningServer) -> None:
+    """An honest partner's exchange: feed, publication, query, retrieval."""
+    patient = f"H{fresh_uid().rpartition('.')[2]}^^^&{AUTHORITY}&ISO"
+    feed(server, patient)
+    content = fresh_uid().encode()
+    entry = document_entry(patient_id=patient, hash=None, size=None, repository_unique_id=None)
+    provide(server, submission_of([entry], patient_id=patient), {entry.id: content})
+    slots = {"XDSDocumentEntryPatientId": f"'{patient}'", "XDSDocumentEntryStatus": APPROVED}
+    (found,) = entries(ask(server, StoredQueryId.FIND_DOCUMENTS, **slots).objects)
+    assert retrieve(server, str(found.repository_unique_id), str(found.unique_id)) == {found.unique_id: content}
+
+
+def converse(address: str, octets: bytes, seconds: float = 20) -> bytes:
+    """What comes back on a plain connection until the server closes it, or falls silent after an answer."""
+    host, _, port = address.rpartition(":")
+    received = bytearray()
+    with socket.create_connection((host.rpartition("/")[2], int(port)), timeout=seconds) as connection, suppress(ConnectionError):
+        with suppress(ConnectionError):
+            connection.sendall(octets)
+            connection.shutdown(socket.SHUT_WR)
+        while data := connection.recv(65536):
+            received += data
+    return bytes(received)

@@ -5,6 +5,7 @@ Spec: HL7 v2.5 chapter 2; ITI TF-2 Appendix C.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,7 @@ class TestReading:
             (HEAD + b"\r" + HEAD + b"\r", Condition.SEGMENT_SEQUENCE, "MSH^2"),
             (HEAD + b"||||||ISO IR87\r", Condition.TABLE_VALUE, "MSH^1^18"),
             (HEAD + b"||||||UNICODE UTF-8\rPID|||\xff\r", Condition.DATA_TYPE, "MSH^1^18"),
+            (HEAD + b"\rPID|||" + b"~" * 1000 + b"\r", Condition.DATA_TYPE, "PID^1^3"),
         ],
     )
     def test_unreadable(self, data: bytes, condition: Condition, location: str) -> None:
@@ -113,6 +115,13 @@ class TestReading:
             hl7v2.read(data)
         assert caught.value.fault.condition is condition
         assert str(caught.value.fault.location or "") == location
+
+    def test_reading_a_long_field_repetition_by_repetition_takes_linear_time(self) -> None:
+        value = b"x" * 10_000
+        message = hl7v2.read(HEAD + b"\rPID|||" + b"~".join([value] * 1000) + b"\r")
+        started = time.process_time()
+        assert all(len(message.get("PID-3.1", number)) == 10_000 for number in range(1, 1001))
+        assert time.process_time() - started < 1
 
     def test_an_unreadable_message_can_still_be_answered_by_its_header(self) -> None:
         with pytest.raises(UnreadableError) as caught:

@@ -46,6 +46,8 @@ _CODECS = {
 }
 _LABELS = {"utf-8": "UNICODE UTF-8"} | {codec: label for label, codec in _CODECS.items() if label.startswith("8859/")}
 _CHARACTER_SET_FIELD = 18
+#: No honest field repeats more often.
+MOST_REPETITIONS = 1000
 
 
 class Condition(IntEnum):
@@ -146,6 +148,12 @@ def _part(text: str, separator: str, number: int) -> str:
     return parts[number - 1] if number <= len(parts) else ""
 
 
+@lru_cache(maxsize=4)
+def _repetitions(text: str, separator: str) -> tuple[str, ...]:
+    """Readers ask for one repetition after the other: a long field is split once."""
+    return tuple(text.split(separator))
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A message as its segments, with the separators and the character set (a Python codec) that it came or goes with."""
@@ -187,12 +195,9 @@ class Message:
         text = segment.field(number)
         if name == "MSH" and number <= 2:
             return text
-        for separator, index in (
-            (self.separators.repetition, repetition),
-            (self.separators.component, component),
-            (self.separators.subcomponent, subcomponent),
-        ):
-            text = _part(text, separator, index)
+        repeated = _repetitions(text, self.separators.repetition)
+        text = _part(repeated[repetition - 1] if repetition <= len(repeated) else "", self.separators.component, component)
+        text = _part(text, self.separators.subcomponent, subcomponent)
         return unescape(text, self.separators, self.codec)
 
     @property
@@ -334,7 +339,7 @@ def read(data: bytes) -> Message:
     """Read one message, without MLLP framing.
 
     Errors: UnreadableError when it does not begin with an MSH segment that declares its separators, holds a second MSH, names an
-    unknown character set or is not written in the one it names.
+    unknown character set or is not written in the one it names, or has a field with more than `MOST_REPETITIONS`.
     """
     data = data.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n\t ")
     if not data.startswith(b"MSH"):
@@ -367,7 +372,17 @@ def _read_body(data: bytes, end: str, header: Message) -> Message:
     segments = tuple(_segment(line, separators.field) for line in lines if line.strip())
     if any(item.name == "MSH" for item in segments[1:]):
         raise _unreadable("the frame holds more than one message", location=Location("MSH", 2))
+    if text.count(separators.repetition) >= MOST_REPETITIONS:
+        _check_repetitions(segments, separators.repetition)
     return Message(segments, separators, codec)
+
+
+def _check_repetitions(segments: Sequence[Segment], separator: str) -> None:
+    for item in segments:
+        for number, field in enumerate(item.fields, 1):
+            if field.count(separator) >= MOST_REPETITIONS:
+                reason = f"a field repeats more than {MOST_REPETITIONS} times"
+                raise _unreadable(reason, Condition.DATA_TYPE, Location(item.name, 1, number))
 
 
 def _wire_form(segments: Sequence[Segment], separator: str) -> str:
