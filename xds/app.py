@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,6 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
 from xds import transactions
-from xds.actors import document_repository
 from xds.actors.document_registry import DocumentRegistry, LocalRules, no_local_rules
 from xds.actors.document_repository import DocumentRepository
 from xds.actors.document_repository_removal import ERASE_AFTER, ERASE_BLOB, erase
@@ -23,6 +22,7 @@ from xds.actors.on_demand_documents import OnDemandDocuments
 from xds.actors.pix_manager import IDENTITIES_CHANGED, PixManager
 from xds.actors.record_index import RecordIndexProducer
 from xds.actors.registered_documents import RegisteredDocuments
+from xds.actors.repository_care import RepositoryCare
 from xds.config import ConfigError
 from xds.model.identifiers import AssigningAuthority, new_oid
 from xds.model.patient import IdentityDomain
@@ -200,35 +200,31 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
     return Domain(identity, registry, repository, imaging, pix)
 
 
-def _referenced(domain: Domain) -> Sequence[Callable[[Sequence[str]], Collection[str]]]:
-    """Every user of the blobs: each says which of some keys it needs."""
-    return (domain.document_repository.referenced, domain.imaging_document_source.referenced)
-
-
-def _sweep(blobs: BlobStore, domain: Domain, database: Database) -> Callable[[Job], str | None]:
+def _sweep(care: RepositoryCare, database: Database) -> Callable[[Job], str | None]:
     """The job that removes blobs nobody refers to, and asks for itself again."""
 
     def sweep_blobs(_job: Job) -> None:
         now = utc_now()
-        document_repository.sweep(blobs, _referenced(domain), committed_before=now - SWEEP_AFTER)
+        care.sweep(committed_before=now - SWEEP_AFTER)
         database.write(lambda connection: jobs.add(connection, SWEEP_BLOBS, "", {}, now + SWEEP_EVERY))
 
     return sweep_blobs
 
 
-def _erase(blobs: BlobStore, domain: Domain) -> Callable[[Job], str | None]:
+def _erase(blobs: BlobStore, care: RepositoryCare) -> Callable[[Job], str | None]:
     """The job that erases the octets of a removed document."""
 
     def erase_blob(job: Job) -> None:
-        erase(blobs, _referenced(domain), job.key, committed_before=utc_now() - ERASE_AFTER)
+        erase(blobs, (care.needed,), job.key, committed_before=utc_now() - ERASE_AFTER)
 
     return erase_blob
 
 
 def _handlers(domain: Domain, blobs: BlobStore, database: Database) -> dict[str, Callable[[Job], str | None]]:
+    care = RepositoryCare(blobs, database)
     return {
         PUBLISH_STUDY: lambda job: domain.imaging_document_source.publish(job.key),
         IDENTITIES_CHANGED: lambda _job: domain.imaging_document_source.resume(),
-        SWEEP_BLOBS: _sweep(blobs, domain, database),
-        ERASE_BLOB: _erase(blobs, domain),
+        SWEEP_BLOBS: _sweep(care, database),
+        ERASE_BLOB: _erase(blobs, care),
     }

@@ -17,7 +17,7 @@ from threading import Lock
 
 from xds.actors import document_repository
 from xds.ports import BlobStore
-from xds.store import asynchronous, blob_references, documents, imaging
+from xds.store import blob_references
 from xds.store.blob_references import Reference
 from xds.store.database import Database
 
@@ -141,22 +141,24 @@ class RepositoryCare:
         `committed_before` must lie further back than the longest submission takes. Errors: OSError.
         """
         if not rehearse:
-            # Requests come first: what one of them needed may be a document a moment later, and must be found as one of both.
-            users = (self._needed_requests, self._needed_documents, self._needed_images)
-            return document_repository.sweep(self._blobs, users, committed_before=committed_before)
-        unneeded = (key for page in self._listed() for key in _without(page, self._needed(page)))
+            return document_repository.sweep(self._blobs, (self.needed,), committed_before=committed_before)
+        unneeded = (key for page in self._listed() for key in _without(page, self.needed(page)))
         return sum(self._is_older(key, committed_before) for key in unneeded)
+
+    def needed(self, keys: Sequence[str]) -> Mapping[str, tuple[Reference, ...]]:
+        """Those of these blobs that something needs, looked up in one snapshot: what needs a blob may change its kind."""
+        with self._database.read() as connection:
+            return blob_references.find(connection, keys)
 
     # ---- scrub
 
     def _findings(self, reading: _Reading) -> Iterator[Finding]:
         for page in self._referenced():
-            with self._database.read() as connection:
-                references = blob_references.find(connection, page)
+            references = self.needed(page)
             for content in reading.read(page):
                 yield from self._judge(content, references.get(content.blob, ()))
         for page in self._listed():
-            for content in reading.read(_without(page, self._needed(page))):
+            for content in reading.read(_without(page, self.needed(page))):
                 yield from self._judge_unreferenced(content)
 
     def _judge(self, content: _Content, references: tuple[Reference, ...]) -> Iterator[Finding]:
@@ -210,24 +212,7 @@ class RepositoryCare:
             yield page
 
     def _references(self, key: str) -> tuple[Reference, ...]:
-        with self._database.read() as connection:
-            return blob_references.find(connection, [key]).get(key, ())
-
-    def _needed(self, keys: Sequence[str]) -> Mapping[str, object]:
-        with self._database.read() as connection:
-            return blob_references.find(connection, keys)
-
-    def _needed_requests(self, keys: Sequence[str]) -> frozenset[str]:
-        with self._database.read() as connection:
-            return asynchronous.referenced(connection, keys)
-
-    def _needed_documents(self, keys: Sequence[str]) -> frozenset[str]:
-        with self._database.read() as connection:
-            return documents.referenced(connection, keys)
-
-    def _needed_images(self, keys: Sequence[str]) -> frozenset[str]:
-        with self._database.read() as connection:
-            return imaging.referenced(connection, keys)
+        return self.needed([key]).get(key, ())
 
     def _is_older(self, key: str, than: datetime) -> bool:
         try:
