@@ -162,6 +162,25 @@ def test_a_pdu_of_gigabytes_ends_the_connection_and_not_the_server(port: int) ->
     test_echo(port)
 
 
+def test_connections_without_a_request_occupy_nothing(archive: Archive) -> None:
+    """A load balancer asks by connecting, a port scanner says something else: neither may use up the associations."""
+    server = DimseServer(archive.source, "XDS", port=0, max_associations=3, idle_seconds=60)
+    port = server.start()
+    for said in (b"", b"", b"GET / HTTP/1.0\r\n\r\n", struct.pack(">BBL", 4, 0, 4) + b"data") * 2:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+            connection.sendall(said)
+    end = time.monotonic() + 10
+    unit = AE("MODALITY1")
+    unit.add_requested_context("1.2.840.10008.1.1")
+    while not (association := unit.associate("127.0.0.1", port)).is_established:
+        assert time.monotonic() < end, "every association is taken"
+        time.sleep(0.05)
+    association.release()
+    started = time.monotonic()
+    server.stop()
+    assert time.monotonic() - started < 5
+
+
 def test_a_connection_that_breaks_leaves_no_file(
     archive: Archive, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,7 +150,7 @@ class DimseServer:
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_C_ECHO, lambda _event: SUCCESS),
             (evt.EVT_PDU_RECV, self._check_size),
-            (evt.EVT_CONN_CLOSE, _remove_unfinished),
+            (evt.EVT_CONN_CLOSE, _connection_closed),
         ]
         listener = self._unit.make_server(
             self._address, ssl_context=self._ssl_context, evt_handlers=handlers, server_class=_Listener
@@ -234,9 +234,13 @@ def _chunks(path: Path, position: int) -> Iterator[bytes]:
             yield chunk
 
 
-def _remove_unfinished(event: Any) -> None:
-    """A data set whose association ended before it was complete stays behind as a file otherwise."""
-    message = event.assoc.dimse.message
+def _connection_closed(event: Any) -> None:
+    """Ends what pynetdicom would leave: a thread that waits for a request to come, a data set that is not complete."""
+    association = event.assoc
+    if association.requestor.primitive is None:
+        # Without a request there is no association to end: a port scan or a health check would occupy one for `idle_seconds`.
+        association.dul.to_user_queue.put(None)
+    message = association.dimse.message
     file = getattr(message, "_data_set_file", None)
     if file is not None:
         file.close()
