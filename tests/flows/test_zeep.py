@@ -1,6 +1,6 @@
 """An independent SOAP client, zeep in strict mode, loads every served contract and calls every operation in it.
 
-Spec: ITI TF-2 Appendix V.2; 3.18, 3.41, 3.42, 3.43; RAD TF-2 4.69.
+Spec: ITI TF-2 Appendix V.2; 3.18, 3.41, 3.42, 3.43, 3.51, 3.61, 3.62, 3.86; RAD TF-2 4.69.
 
 zeep knows no substitution groups: the objects of a registry's list are put in and taken out by a plugin. It cannot send MTOM
 either: that is done by a transport.
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
+from uuid import uuid4
 
 import pydicom
 import pytest
@@ -28,7 +29,7 @@ from tests.flows.partners import APPROVED, SUCCESS, XDSB, XOP, feed, store, writ
 from tests.running import RunningServer
 from xds import transactions
 from xds.model.metadata import DocumentEntry, Submission
-from xds.model.vocabulary import StoredQueryId
+from xds.model.vocabulary import ON_DEMAND, StoredQueryId
 from xds.transactions.transaction import Wire
 from xds.wire.ebrim import write_submission
 
@@ -151,10 +152,17 @@ def find(clients: Clients, unique_id: str) -> etree._Element:
     return found
 
 
-def ask(clients: Clients, query: str, return_type: str = "LeafClass", **slots: str) -> Any:
+def ask(
+    clients: Clients,
+    query: str,
+    return_type: str = "LeafClass",
+    *,
+    operation: str = "DocumentRegistry_RegistryStoredQuery",
+    **slots: str,
+) -> Any:
     return clients.call(
         REGISTRY,
-        "DocumentRegistry_RegistryStoredQuery",
+        operation,
         ResponseOption={"returnComposedObjects": True, "returnType": return_type},
         AdhocQuery={
             "id": query,
@@ -179,6 +187,67 @@ def query(clients: Clients, operation: str) -> None:
     assert answer.status.endswith(":Failure")
     assert [item.errorCode for item in answer.RegistryErrorList.RegistryError] == ["XDSStoredQueryMissingParam"] * 2
     assert clients.objects.incoming == []
+
+
+def query_several_patients(clients: Clients, operation: str) -> None:
+    """ITI-51, which does not answer the queries of ITI-18, and the other way round."""
+    unique_id = fresh_uid()
+    clients.objects.outgoing = list_of(registered(unique_id, REPORT))
+    clients.call(REGISTRY, "DocumentRegistry_RegisterDocumentSet-b", RegistryObjectList={})
+    several = StoredQueryId.FIND_DOCUMENTS_FOR_MULTIPLE_PATIENTS
+    slots = {"$XDSDocumentEntryPatientId": f"('{PATIENT}','NOBODY^^^&1.2.3&ISO')", "$XDSDocumentEntryStatus": APPROVED}
+    assert ask(clients, several, operation=operation, **slots).status == SUCCESS
+    assert unique_id in {
+        item.get("value") for found in clients.objects.incoming for item in found.iter(f"{{{RIM}}}ExternalIdentifier")
+    }
+    for query, called in ((several, "DocumentRegistry_RegistryStoredQuery"), (StoredQueryId.FIND_DOCUMENTS, operation)):
+        answer = ask(clients, query, operation=called, **slots)
+        assert [item.errorCode for item in answer.RegistryErrorList.RegistryError] == ["XDSUnknownStoredQuery"]
+
+
+def register_on_demand(clients: Clients, operation: str) -> None:
+    """ITI-61: queries find the entry only when they ask for its kind."""
+    unique_id = fresh_uid()
+    absent = dict.fromkeys(("creation_time", "hash", "size"))
+    clients.objects.outgoing = list_of(registered(unique_id, REPORT, object_type=ON_DEMAND, **absent))
+    answer = clients.call(REGISTRY, operation, RegistryObjectList={})
+    assert (answer.status, answer.RegistryErrorList) == (SUCCESS, None)
+    assert find(clients, unique_id).get("objectType") == ON_DEMAND
+
+    clients.objects.outgoing = list_of(registered(fresh_uid(), REPORT))
+    answer = clients.call(REGISTRY, operation, RegistryObjectList={})
+    assert {item.errorCode for item in answer.RegistryErrorList.RegistryError} == {"XDSRegistryMetadataError"}
+
+
+def remove_metadata(clients: Clients, operation: str) -> None:
+    """ITI-62: an entry alone is refused, the whole submission is removed."""
+    unique_id = fresh_uid()
+    clients.objects.outgoing = list_of(registered(unique_id, REPORT))
+    clients.call(REGISTRY, "DocumentRegistry_RegisterDocumentSet-b", RegistryObjectList={})
+    entry = find(clients, unique_id).get("id")
+    answer = clients.call(REGISTRY, operation, ObjectRefList={"ObjectRef": [{"id": entry}, {"id": f"urn:uuid:{uuid4()}"}]})
+    codes = [item.errorCode for item in answer.RegistryErrorList.RegistryError]
+    assert codes == ["UnresolvedReferenceException", "ReferencesExistException"]
+
+    assert ask(clients, StoredQueryId.GET_SUBMISSION_SETS, "ObjectRef", **{"$uuid": f"('{entry}')"}).status == SUCCESS
+    whole = [entry, *(item.get("id") for item in clients.objects.incoming)]
+    answer = clients.call(REGISTRY, operation, ObjectRefList={"ObjectRef": [{"id": item} for item in whole]})
+    assert (answer.status, answer.RegistryErrorList) == (SUCCESS, None)
+    ask(clients, StoredQueryId.GET_DOCUMENTS, **{"$XDSDocumentEntryUniqueId": f"('{unique_id}')"})
+    assert clients.objects.incoming == []
+
+
+def remove_documents(clients: Clients, operation: str) -> None:
+    """ITI-86: a document, and one that is not there."""
+    unique_id, _ = provided(clients, REPORT)
+    slots = {slot.get("name"): slot.findtext(f".//{{{RIM}}}Value") for slot in find(clients, unique_id).iter(f"{{{RIM}}}Slot")}
+    wanted = [{"RepositoryUniqueId": slots["repositoryUniqueId"], "DocumentUniqueId": uid} for uid in (unique_id, "1.2.3.999")]
+    answer = clients.call(REPOSITORY, operation, DocumentRequest=wanted)
+    assert answer.status == "urn:ihe:iti:2007:ResponseStatusType:PartialSuccess"
+    (error,) = answer.RegistryErrorList.RegistryError
+    assert (error.errorCode, error.location) == ("XDSDocumentUniqueIdError", "1.2.3.999")
+    answer = clients.call(REPOSITORY, "DocumentRepository_RetrieveDocumentSet", DocumentRequest=wanted[:1])
+    assert answer.RegistryResponse.status.endswith(":Failure")
 
 
 def provide(clients: Clients, operation: str) -> None:
@@ -247,7 +316,11 @@ def retrieve_images(clients: Clients, operation: str) -> None:
 OPERATIONS: dict[str, Callable[[Clients, str], None]] = {
     "DocumentRegistry_RegistryStoredQuery": query,
     "DocumentRegistry_RegisterDocumentSet-b": register,
+    "DocumentRegistry_MultiPatientStoredQuery": query_several_patients,
+    "DocumentRegistry_RegisterOnDemandDocumentEntry": register_on_demand,
+    "DocumentRegistry_DeleteDocumentSet": remove_metadata,
     "DocumentRepository_ProvideAndRegisterDocumentSet-b": provide,
+    "DocumentRepository_RemoveDocuments": remove_documents,
     "DocumentRepository_RetrieveDocumentSet": retrieve,
     "ImagingDocumentSource_RetrieveImagingDocumentSet": retrieve_images,
 }

@@ -19,7 +19,7 @@ _XS = "http://www.w3.org/2001/XMLSchema"
 WSDLS = ("registry.wsdl", "repository.wsdl", "imaging-source.wsdl")
 
 #: The schemas that the contracts and each other import; no other file is handed out.
-SCHEMAS = ("lcm.xsd", "query.xsd", "rim.xsd", "rs.xsd", "xdsb.xsd", "xdsi.xsd", "xml.xsd")
+SCHEMAS = ("lcm.xsd", "query.xsd", "rim.xsd", "rmd.xsd", "rs.xsd", "xdsb.xsd", "xdsi.xsd", "xml.xsd")
 
 
 def wsdl_document(name: str, address: str) -> bytes:

@@ -1,0 +1,74 @@
+"""The collected messages of other products and toolkits, driven by the independent runner beside them, and their verdicts.
+
+Samples whose verdict the runner itself calls doubtful, and those that it cannot drive (gateways, recipients), say nothing here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.flows.conftest import AUTHORITY, IMAGING_SOURCE
+from tests.running import RunningServer
+
+REGISTRY = ["ITI-18", "ITI-42", "ITI-51", "ITI-61", "ITI-62"]
+UPDATES = ["ITI-57", "ITI-92"]
+REPOSITORY = ["ITI-41", "ITI-43", "ITI-86", "RAD-68"]
+
+WRONG = ("wrong verdict", "wrong code", "invalid answer", "blocked", "parse failed")
+
+#: Samples that are to be accepted and break a rule of the standard, with the rule.
+AGAINST_THE_STANDARD = {
+    "ITI-42/tk2-12022-submit1-submit.xml": "a Folder without codeList, which Table 4.2.3.4-1 requires, and a Folder membership "
+    "that is no member of the SubmissionSet (ITI TF-3 4.2.1.4)",
+    "ITI-42/tk2-12346-main-submit_doc.xml": "languageCode twice: slot names are unique in an object (ITI TF-3 4.2.3.1.6), "
+    "for which derived-37-duplicate-slot.xml is to be refused",
+    "ITI-42/tk2-16102c-submit-load_two_de_fd.xml": "a Folder that is no member of the SubmissionSet (ITI TF-3 4.2.1.4)",
+    "ITI-18/tk2-16102c-verify_move-FD_for_Initial_XAD-PID.xml": "needs the submission above",
+}
+
+
+def run_samples(shared: Path, server: RunningServer, out: Path, transactions: list[str]) -> list[dict[str, Any]]:
+    """Send the samples of these transactions; what became of each."""
+    samples = shared / "vectors" / "messages"
+    command = [
+        sys.executable,
+        str(samples / "runner" / "run.py"),
+        "--samples",
+        str(samples),
+        "--plan",
+        str(samples / "plan.json"),
+    ]
+    command += ["--out", str(out), "--schemas", str(shared / "official-schemas")]
+    command += ["--registry", f"{server.http}/services/registry", "--repository", f"{server.http}/services/repository"]
+    command += ["--imaging-source", f"{server.http}/services/imaging-source", "--imaging-uid", IMAGING_SOURCE]
+    command += ["--mllp", server.mllp, "--dicomweb", f"{server.http}/dicomweb", "--assigning-authority", AUTHORITY]
+    command += ["--tx", *transactions]
+    # The samples are read-only: nothing may be compiled beside them.
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240, env=environment)
+    assert (out / "results.json").exists(), done.stderr
+    results: list[dict[str, Any]] = json.loads((out / "results.json").read_text())["results"]
+    return results
+
+
+@pytest.mark.parametrize("transactions", [REGISTRY, UPDATES, REPOSITORY], ids=["registry", "updates", "repository"])
+def test_verdicts(shared: Path, server: RunningServer, tmp_path: Path, transactions: list[str]) -> None:
+    results = run_samples(shared, server, tmp_path, transactions)
+    expected = [item["file"] for item in results if item["category"] == "as expected"]
+    assert {item.partition("/")[0] for item in expected} == set(transactions)
+    wrong = {item["file"]: item for item in results if item["category"] in WRONG}
+    unforeseen = [
+        f"{file}: {item['category']}: wanted {item['verdict']} {item['codes']}, "
+        f"got {item['got']} {item['got_codes']} {item['note']} {item['faults']}"
+        for file, item in wrong.items()
+        if file not in AGAINST_THE_STANDARD
+    ]
+    assert unforeseen == []
+    assert [file for file in AGAINST_THE_STANDARD if file.partition("/")[0] in transactions and file not in wrong] == []
