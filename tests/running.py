@@ -49,7 +49,10 @@ class RunningServer:
                     break
         finally:
             watchdog.cancel()
-        assert self.ready.get("event") == "ready", f"no ready line; log:\n{log.read_text()[-4000:]}"
+        if self.ready.get("event") != "ready":
+            self.kill()
+            self.process.stdout.close()
+            raise AssertionError(f"no ready line; log:\n{log.read_text()[-4000:]}")
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
         return self
 
