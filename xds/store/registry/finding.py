@@ -86,9 +86,14 @@ class Finder:
         if self.level == 2:
             return list(objects)
         seen = {item.key for item in objects}
-        ends = {key for item in objects for key in (item.source_key, item.target_key) if key is not None}
-        hidden = self._hidden(ends - seen)
-        return [item for item in objects if item.source_key not in hidden and item.target_key not in hidden]
+        elsewhere = _ends(objects) - seen
+        hidden = self._hidden(elsewhere)
+        # A SubmissionSet refers to memberships of Folders, which lead further.
+        further = self.by_key(ObjectKind.ASSOCIATION, elsewhere - hidden)
+        hidden |= self._hidden(_ends(further) - seen)
+        while lost := {item.key for item in (*objects, *further) if not hidden.isdisjoint(_ends((item,)))} - hidden:
+            hidden |= lost
+        return [item for item in objects if item.key not in hidden]
 
     def _hidden(self, keys: Collection[int]) -> set[int]:
         """Which of these objects this level hides."""
@@ -130,6 +135,11 @@ class Finder:
 _WANTED: Final[BindParameter[Any]] = bindparam("wanted", expanding=True)
 #: Associations that triggered updates.
 _TRIGGERS: Final = (AssociationType.UPDATE_AVAILABILITY_STATUS.value, AssociationType.SUBMIT_ASSOCIATION.value)
+
+
+def _ends(objects: Iterable[StoredObject]) -> set[int]:
+    """What the Associations among these objects lead to."""
+    return {key for item in objects for key in (item.source_key, item.target_key) if key is not None}
 
 
 def _is_shown_to_everybody(item: StoredObject) -> bool:
