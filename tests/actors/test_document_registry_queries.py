@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import event as sqlalchemy_event
@@ -558,6 +559,27 @@ def test_each_query_leaves_one_audit_event(registry: Registry) -> None:
     assert refused.objects[0].details == (("QueryEncoding", "UTF-8"), ("urn:ihe:iti:xca:2010:homeCommunityId", "urn:oid:1.2"))
 
 
+def statements_of(registry: Registry, query: str, parameters: dict[str, str]) -> list[tuple[str, object]]:
+    """What the database is asked for a query, with the values."""
+    statements: list[tuple[str, object]] = []
+
+    def seen(_connection, _cursor, statement, values, _context, _many) -> None:
+        statements.append((statement, values))
+
+    with registry.database.read() as connection:
+        engine, driver = connection.engine, cast(Any, connection.connection.driver_connection)
+    if engine.dialect.name == "sqlite":
+        # The driver itself runs most of them; the query takes the connection that became idle last, which is this one.
+        driver.set_trace_callback(lambda statement: statements.append((statement, ())))
+        registry.answer(query, **parameters)
+        driver.set_trace_callback(None)
+    else:
+        sqlalchemy_event.listen(engine, "before_cursor_execute", seen)
+        registry.answer(query, **parameters)
+        sqlalchemy_event.remove(engine, "before_cursor_execute", seen)
+    return statements
+
+
 @pytest.mark.parametrize(
     ("query", "parameters"),
     [
@@ -579,20 +601,10 @@ def test_no_query_scans_a_table(registry: Registry, query: str, parameters: dict
     put(registry, "one", id=uuid_for(1), reference_ids=("x^^^^urn:x",))
     if query in (StoredQueryId.FIND_DOCUMENTS, StoredQueryId.FIND_DOCUMENTS_BY_REFERENCE_ID):
         parameters = {"XDSDocumentEntryPatientId": f"'{PATIENT_ID}'", "XDSDocumentEntryStatus": APPROVED, **parameters}
-    statements: list[tuple[str, object]] = []
-
-    def seen(_connection, _cursor, statement, parameters, _context, _many) -> None:
-        statements.append((statement, parameters))
-
-    with registry.database.read() as connection:
-        engine = connection.engine
-    sqlalchemy_event.listen(engine, "before_cursor_execute", seen)
-    registry.answer(query, **parameters)
-    sqlalchemy_event.remove(engine, "before_cursor_execute", seen)
-    selects = [item for item in statements if item[0].lstrip().upper().startswith("SELECT")]
+    selects = [item for item in statements_of(registry, query, parameters) if item[0].lstrip().upper().startswith("SELECT")]
     assert selects
     with registry.database.read() as connection:
-        if engine.dialect.name == "sqlite":
+        if connection.dialect.name == "sqlite":
             plans = [
                 (row[3], text) for text, some in selects for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", some)
             ]

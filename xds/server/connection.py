@@ -10,11 +10,14 @@ Spec: RFC 9112 sections 5, 6, 7.1, 9.6.
 from __future__ import annotations
 
 import re
+import select
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 from cheroot.server import HTTPConnection, HTTPRequest
@@ -24,9 +27,14 @@ from cheroot.wsgi import Gateway_10
 from xds.server.limits import Limits
 
 _BUFFER = 64 << 10
+#: Octets, and pieces, that are sent with one call; the pieces are far below what the system takes.
+_GATHERED = 256 << 10
+_PIECES = 512
 _DRAIN = 64 << 10
 _LINGER_SECONDS = 2.0
 _HURRY_SECONDS = 0.2
+#: How long a thread stays with a connection whose client may go on at once.
+_STAY_MILLISECONDS = 20
 _MAX_HEADERS = 100
 _MAX_LINE = 4 << 10
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
@@ -134,22 +142,46 @@ class SocketReader:
 
 
 class SocketWriter:
-    """What goes to a client, unbuffered. A reader slower than the minimum rate is left."""
+    """What goes to a client: gathered, so that a header and a small answer are one packet and one call of the system.
+
+    A reader slower than the minimum rate is left.
+    """
 
     def __init__(self, sock: Any, pace: Pace) -> None:
         self._socket = sock
         self._pace = pace
+        self._can_gather = not isinstance(sock, ssl.SSLSocket)
+        self._held: list[bytes] = []
+        self._size = 0
         self.bytes_written = 0
 
     def write(self, data: bytes) -> None:
-        """Send everything. Errors: OSError, TimeoutError among them."""
+        """Send, or keep until there is enough, or until `flush`. Errors: OSError, TimeoutError among them."""
+        self._held.append(data)
+        self._size += len(data)
+        if self._size >= _GATHERED or len(self._held) >= _PIECES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send everything that was written. Errors: OSError, TimeoutError among them."""
+        held, size = self._held, self._size
+        if not held:
+            return
+        self._held, self._size = [], 0
+        sent = 0
+        if self._can_gather and len(held) > 1:
+            sent = self._socket.sendmsg(held)
+            self._pace.moved(sent)
+        if sent < size:
+            self._send_rest(held[0] if len(held) == 1 else b"".join(held), sent)
+        self.bytes_written += size
+
+    def _send_rest(self, data: bytes, done: int) -> None:
         with memoryview(data) as octets:
-            done = 0
             while done < len(octets):
                 sent = self._socket.send(octets[done:])
                 done += sent
                 self._pace.moved(sent)
-        self.bytes_written += len(data)
 
 
 class Body:
@@ -184,6 +216,7 @@ class Body:
         if self._is_awaited:
             self._is_awaited = False
             self._writer.write(_CONTINUE)
+            self._writer.flush()
         if self._is_chunked and not self._left and not self._next_chunk():
             return b""
         data = self._reader.read_some(min(size, self._left))
@@ -297,14 +330,26 @@ class Request(HTTPRequest):
         self.server.gateway(self).respond()
         if self.chunked_write:
             self.conn.wfile.write(b"0\r\n\r\n")
+        self.conn.wfile.flush()
         self.conn.is_unread = not self.rfile.is_finished
+
+    def simple_response(self, status: Any, msg: Any = "") -> None:
+        """A short answer of the server itself."""
+        super().simple_response(status, msg)
+        self.conn.wfile.flush()
 
     def send_headers(self) -> None:
         """Send the header of the answer; a connection whose request was not read to its end is not kept."""
         if not self.rfile.is_finished and not self.rfile.drain():
             self.close_connection = True
         self.conn.rfile.pace.expect_flow()
+        self.outheaders.append((b"Date", _date(int(time.time()))))
         super().send_headers()
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode("ascii")
 
 
 class Gateway(Gateway_10):
@@ -334,12 +379,26 @@ class Connection(HTTPConnection):
         super().__init__(server, sock, lambda s, mode, size: SocketReader(s, pace) if "r" in mode else SocketWriter(s, pace))
         self.is_new = True
         self.is_unread = False
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
 
     def communicate(self) -> bool:
-        """Serve one request. True: the connection can be kept."""
+        """Serve one request, and those that follow at once. True: the connection can be kept."""
         if self.server.ssl_adapter is not None and not self.ssl_env and not self._shake_hands():
             return False
-        return bool(super().communicate())  # type: ignore[no-untyped-call]
+        while super().communicate():  # type: ignore[no-untyped-call]
+            if not self._has_more():
+                return True
+        return False
+
+    def _has_more(self) -> bool:
+        """Wait for a moment whether the client goes on, while there are threads to spare.
+
+        It spares the way through the selector and another thread, which costs more than a small request.
+        """
+        if not self.server.ready or not self.server.has_spare_threads:
+            return False
+        return self.rfile.has_data() or bool(self._poll.poll(_STAY_MILLISECONDS))
 
     def _shake_hands(self) -> bool:
         try:

@@ -13,6 +13,7 @@ from cheroot.wsgi import Server
 from xds.server.connection import Connection, Gateway, LateHandshake
 from xds.server.http import WsgiApp
 from xds.server.limits import Limits
+from xds.server.threads import LastIdleFirst
 
 _log = structlog.get_logger()
 
@@ -52,7 +53,18 @@ def server_context(tls: ServerTls) -> ssl.SSLContext:
 class _Server(Server):
     ConnectionClass = Connection
     limits: Limits
+    idle_threads: LastIdleFirst
     _connections: Any
+
+    @property
+    def has_spare_threads(self) -> bool:
+        """Whether enough threads are idle for one to wait for a client that may go on."""
+        return self.idle_threads.idle > self.limits.threads // 4
+
+    def prepare(self) -> None:
+        self.idle_threads = self.requests._queue = LastIdleFirst()
+        self.requests.get = self.idle_threads.get
+        super().prepare()
 
     def bind(self, family: int, type: int, proto: int = 0) -> Any:  # noqa: A002 - cheroot's name
         sock = self.prepare_socket(self.bind_addr, family, type, proto, self.nodelay, self.ssl_adapter, self.reuse_port)

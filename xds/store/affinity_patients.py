@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
-from sqlalchemy import Connection, Row, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.store.schema.registry import patient
+from xds.store.statements import Prepared, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +36,23 @@ _KEYS_PER_STATEMENT = 500
 _COLUMNS = (patient.c.patient_key, patient.c.authority, patient.c.value, patient.c.surviving_key)
 
 
-def _patient(row: Row[*tuple[Any, ...]]) -> AffinityPatient:
+def _patient(row: Row) -> AffinityPatient:
     return AffinityPatient(row[0], PatientIdentifier(row[2], AssigningAuthority(None, row[1])), row[3])
 
 
-_BY_IDENTIFIER = select(*_COLUMNS).where(patient.c.authority == bindparam("authority"), patient.c.value == bindparam("value"))
+_IDENTIFIED = select(*_COLUMNS).where(patient.c.authority == bindparam("authority"), patient.c.value == bindparam("value"))
 _OTHER = patient.alias("other")
 _HAS_SUBSUMED = exists().where(_OTHER.c.surviving_key == patient.c.patient_key)
-_ACTIVE = _BY_IDENTIFIER.where(patient.c.surviving_key.is_(None)).add_columns(_HAS_SUBSUMED)
-_BY_KEY = select(*_COLUMNS).where(patient.c.patient_key == bindparam("patient_key"))
-_BY_KEYS = select(*_COLUMNS).where(patient.c.patient_key.in_(bindparam("patient_keys", expanding=True)))
-_SUBSUMED = select(patient.c.patient_key).where(patient.c.surviving_key == bindparam("surviving_key"))
+_BY_IDENTIFIER: Final = Prepared(_IDENTIFIED)
+_ACTIVE: Final = Prepared(_IDENTIFIED.where(patient.c.surviving_key.is_(None)).add_columns(_HAS_SUBSUMED))
+_BY_KEYS: Final = Prepared(select(*_COLUMNS).where(patient.c.patient_key.in_(bindparam("patient_keys", expanding=True))))
+_SUBSUMED: Final = Prepared(select(patient.c.patient_key).where(patient.c.surviving_key == bindparam("surviving_key")))
 
 
 def find(connection: Connection, identifier: PatientIdentifier) -> AffinityPatient | None:
     """The patient of that identifier, active or subsumed; None when the feed never announced it."""
     authority, value = identifier.key
-    row = connection.execute(_BY_IDENTIFIER, {"authority": authority, "value": value}).first()
+    row = _BY_IDENTIFIER.row(connection, {"authority": authority, "value": value})
     return _patient(row) if row else None
 
 
@@ -83,7 +84,7 @@ def merge(connection: Connection, subsumed: PatientIdentifier, surviving: Patien
 def find_active(connection: Connection, identifier: PatientIdentifier) -> tuple[AffinityPatient, tuple[int, ...]] | None:
     """The patient of an identifier that is not subsumed, and the keys of its `chain`. None when there is none."""
     authority, value = identifier.key
-    row = connection.execute(_ACTIVE, {"authority": authority, "value": value}).first()
+    row = _ACTIVE.row(connection, {"authority": authority, "value": value})
     if row is None:
         return None
     found = _patient(row)
@@ -94,7 +95,7 @@ def chain(connection: Connection, patient_key: int) -> tuple[int, ...]:
     """The key itself and those of every patient that was subsumed under it, directly or through others."""
     keys = [patient_key]
     for key in keys:
-        keys.extend(connection.execute(_SUBSUMED, {"surviving_key": key}).scalars())
+        keys.extend(row[0] for row in _SUBSUMED.rows(connection, {"surviving_key": key}))
     return tuple(keys)
 
 
@@ -117,8 +118,6 @@ def surviving(connection: Connection, patient_keys: Iterable[int]) -> dict[int, 
 
 def _by_keys(connection: Connection, keys: Sequence[int]) -> dict[int, AffinityPatient]:
     """The patients of these keys."""
-    if len(keys) == 1:
-        return {keys[0]: _patient(connection.execute(_BY_KEY, {"patient_key": keys[0]}).one())}
     portions = (keys[start : start + _KEYS_PER_STATEMENT] for start in range(0, len(keys), _KEYS_PER_STATEMENT))
-    rows = (row for some in portions for row in connection.execute(_BY_KEYS, {"patient_keys": some}))
+    rows = (row for some in portions for row in _BY_KEYS.rows(connection, {"patient_keys": some}))
     return {row[0]: _patient(row) for row in rows}

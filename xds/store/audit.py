@@ -9,17 +9,17 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from xds.model.audit import AuditEvent, AuditObject, AuditParticipant, EventAction, EventOutcome
 from xds.model.metadata import Code
 from xds.store.schema.operations import audit_event
+from xds.store.statements import prepared_insert
 
 #: ParticipantObjectTypeCode and ParticipantObjectTypeCodeRole of a patient. Spec: DICOM PS3.15 A.5.2.
 PATIENT = ("1", "1")
 
-
-_INSERT = insert(audit_event)
+_INSERT = prepared_insert(audit_event, "occurred", "event_type", "patient", "body")
 
 
 def append(connection: Connection, event: AuditEvent) -> None:
@@ -31,7 +31,7 @@ def append(connection: Connection, event: AuditEvent) -> None:
         "patient": patient,
         "body": json.dumps(_body(event), ensure_ascii=False, separators=(",", ":")),
     }
-    connection.execute(_INSERT, values)
+    _INSERT.run(connection, (values,))
 
 
 def find(

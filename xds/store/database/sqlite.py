@@ -55,8 +55,9 @@ def _configure(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("writing", False)
-        _driver(connection).execute("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        # Those that read have begun already, for statements that do not come this way.
+        if connection.get_execution_options().get("writing", False):
+            _driver(connection).execute("BEGIN IMMEDIATE")
 
 
 def _driver(connection: Connection) -> SqliteConnection:
@@ -104,10 +105,13 @@ class SqliteDatabase(Database):
             connection = self._idle.pop()
         except IndexError:
             connection = self._engine.connect()
+        driver = _driver(connection)
+        driver.execute("BEGIN")
         try:
             yield connection
         finally:
             connection.rollback()
+            driver.rollback()
             self._idle.append(connection)
 
     def write(self, work: Work[Result]) -> Result:

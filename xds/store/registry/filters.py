@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, false, not_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, false, not_, or_, select, tuple_
 
 from xds.model.fragments import ObjectKind
 from xds.model.metadata import Code
@@ -29,9 +29,9 @@ from xds.store.schema.registry import (
     registry_object,
     submission_set,
 )
+from xds.store.statements import Prepared
 
 Condition = ColumnElement[bool]
-Statement = Select[*tuple[Any, ...]]
 
 #: LIKE of the standard has no escape character, so that a backslash is an ordinary one. This one cannot occur in XML.
 _NO_ESCAPE: Final = "\x01"
@@ -97,7 +97,7 @@ class _Shape:
 
 def inside_patients(
     kind: ObjectKind, query: StoredQuery, patients: Sequence[int], limit: int, *, as_refs: bool
-) -> tuple[Statement, dict[str, Any]]:
+) -> tuple[Prepared, dict[str, Any]]:
     """The first `limit` objects of these patients that pass the filters; codes are still to be bound by `bind_codes`."""
     statement = _inside_patients(_shape(kind, query, len(patients), as_refs))
     values = dict(_values(kind, query))
@@ -106,7 +106,7 @@ def inside_patients(
     return statement, values
 
 
-def across_patients(kind: ObjectKind, query: StoredQuery, limit: int, *, as_refs: bool) -> tuple[Statement, dict[str, Any]]:
+def across_patients(kind: ObjectKind, query: StoredQuery, limit: int, *, as_refs: bool) -> tuple[Prepared, dict[str, Any]]:
     """Some `limit` objects of any patient that pass the filters; codes are still to be bound by `bind_codes`.
 
     One of the filters must have an index over all patients: class, healthcare facility type, event codes, codes of folders.
@@ -114,7 +114,7 @@ def across_patients(kind: ObjectKind, query: StoredQuery, limit: int, *, as_refs
     return _across_patients(_shape(kind, query, None, as_refs)), {**dict(_values(kind, query)), "limit": limit}
 
 
-def among_keys(kind: ObjectKind, query: StoredQuery, keys: Sequence[int], *, as_refs: bool) -> tuple[Statement, dict[str, Any]]:
+def among_keys(kind: ObjectKind, query: StoredQuery, keys: Sequence[int], *, as_refs: bool) -> tuple[Prepared, dict[str, Any]]:
     """Those of these objects that pass the filters; codes are still to be bound by `bind_codes`."""
     return _among_keys(_shape(kind, query, 0, as_refs)), {**dict(_values(kind, query)), "keys": keys}
 
@@ -148,27 +148,27 @@ def _values(kind: ObjectKind, query: StoredQuery) -> Iterator[tuple[str, Any]]:
 
 
 @lru_cache(maxsize=512)
-def _inside_patients(shape: _Shape) -> Statement:
+def _inside_patients(shape: _Shape) -> Prepared:
     table = TABLES[shape.kind]
     patients = _patients(table.c.patient_key, shape)
     statement = select_objects(shape.kind, as_refs=shape.as_refs).where(patients, *_CONDITIONS[shape.kind](shape))
-    return statement.order_by(table.c.object_key).limit(bindparam("limit"))
+    return Prepared(statement.order_by(table.c.object_key).limit(bindparam("limit")))
 
 
 @lru_cache(maxsize=512)
-def _across_patients(shape: _Shape) -> Statement:
+def _across_patients(shape: _Shape) -> Prepared:
     # Without an order the database may stop at the limit; with one it would have to find every match first.
     statement = select_objects(shape.kind, as_refs=shape.as_refs).where(*_CONDITIONS[shape.kind](shape))
-    return statement.limit(bindparam("limit"))
+    return Prepared(statement.limit(bindparam("limit")))
 
 
 @lru_cache(maxsize=512)
-def _among_keys(shape: _Shape) -> Statement:
+def _among_keys(shape: _Shape) -> Prepared:
     table = TABLES[shape.kind]
     same = and_(table.c.patient_key == registry_object.c.patient_key, table.c.object_key == registry_object.c.object_key)
     statement = select_objects(shape.kind, as_refs=shape.as_refs).join(registry_object, same)
     wanted = registry_object.c.object_key.in_(bindparam("keys", expanding=True))
-    return statement.where(wanted, *_CONDITIONS[shape.kind](shape))
+    return Prepared(statement.where(wanted, *_CONDITIONS[shape.kind](shape)))
 
 
 def _entry_conditions(shape: _Shape) -> list[Condition]:

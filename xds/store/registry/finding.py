@@ -15,9 +15,9 @@ from xds.model.stored_queries import StoredQuery
 from xds.model.vocabulary import AssociationType, AvailabilityStatus
 from xds.store.registry import filters
 from xds.store.registry.codes import CodeTable
-from xds.store.registry.filters import Statement
 from xds.store.registry.objects import APPROVED, SUPERSEDED, TABLES, StoredObject, read_object, select_objects
 from xds.store.schema.registry import association, document_entry, folder, registry_object, unique_identifier
+from xds.store.statements import Prepared
 
 #: Databases limit the number of parameters of a statement.
 _VALUES_PER_STATEMENT: Final = 1000
@@ -76,7 +76,7 @@ class Finder:
         """Keys of the objects with these entryUUIDs that are of one of these kinds; of any kind when none is given."""
         found: list[int] = []
         for some in _chunks([uuid_bytes(uuid) for uuid in uuids]):
-            rows = self.connection.execute(_KEYS, {"wanted": some})
+            rows = _KEYS.rows(self.connection, {"wanted": some})
             found += [key for key, kind in rows if not kinds or kind in kinds]
         hidden = self._hidden(found)
         return [key for key in found if key not in hidden]
@@ -99,8 +99,7 @@ class Finder:
         """Which of these objects this level hides."""
         if self.level == 2 or not keys:
             return set()
-        rows = (self.connection.execute(_HIDDEN, {"wanted": some}).scalars() for some in _chunks(list(keys)))
-        return {key for found in rows for key in found}
+        return {key for some in _chunks(list(keys)) for (key,) in _HIDDEN.rows(self.connection, {"wanted": some})}
 
     def associations_from(self, keys: Iterable[int], types: Collection[str] = ()) -> list[StoredObject]:
         """Associations whose source is one of these objects, of these types; of any type when none is given."""
@@ -123,13 +122,12 @@ class Finder:
     def _located(self, kind: ObjectKind, column: str, wanted: Sequence[Any]) -> list[StoredObject]:
         return self._each(kind, _by_locator(kind, column, self.as_refs), wanted)
 
-    def _each(self, kind: ObjectKind, statement: Statement, wanted: Sequence[Any]) -> list[StoredObject]:
+    def _each(self, kind: ObjectKind, statement: Prepared, wanted: Sequence[Any]) -> list[StoredObject]:
         found = (item for some in _chunks(wanted) for item in self._read(kind, statement, {"wanted": some}))
         return list(found) if self.level == 2 else [item for item in found if _is_shown_to_everybody(item)]
 
-    def _read(self, kind: ObjectKind, statement: Statement, values: dict[str, Any]) -> list[StoredObject]:
-        rows = self.connection.execute(statement, values).fetchall()
-        return [read_object(kind, row, as_refs=self.as_refs) for row in rows]
+    def _read(self, kind: ObjectKind, statement: Prepared, values: dict[str, Any]) -> list[StoredObject]:
+        return [read_object(kind, row, as_refs=self.as_refs) for row in statement.rows(self.connection, values)]
 
 
 _WANTED: Final[BindParameter[Any]] = bindparam("wanted", expanding=True)
@@ -153,7 +151,7 @@ def _same_object(table: Table) -> ColumnElement[bool]:
     return and_(table.c.patient_key == registry_object.c.patient_key, table.c.object_key == registry_object.c.object_key)
 
 
-_HIDDEN: Final = (
+_HIDDEN: Final = Prepared(
     select(registry_object.c.object_key)
     .outerjoin(document_entry, _same_object(document_entry))
     .outerjoin(folder, _same_object(folder))
@@ -168,28 +166,30 @@ _HIDDEN: Final = (
         ),
     )
 )
-_KEYS: Final = select(registry_object.c.object_key, registry_object.c.kind).where(registry_object.c.entry_uuid.in_(_WANTED))
+_KEYS: Final = Prepared(
+    select(registry_object.c.object_key, registry_object.c.kind).where(registry_object.c.entry_uuid.in_(_WANTED))
+)
 
 
 @lru_cache
-def _by_locator(kind: ObjectKind, column: str, as_refs: bool) -> Statement:
+def _by_locator(kind: ObjectKind, column: str, as_refs: bool) -> Prepared:
     table = TABLES[kind]
     same = and_(table.c.patient_key == registry_object.c.patient_key, table.c.object_key == registry_object.c.object_key)
     statement = select_objects(kind, as_refs=as_refs).join(registry_object, same)
-    return statement.where(registry_object.c[column].in_(_WANTED))
+    return Prepared(statement.where(registry_object.c[column].in_(_WANTED)))
 
 
 @lru_cache
-def _by_unique_id(kind: ObjectKind, as_refs: bool) -> Statement:
+def _by_unique_id(kind: ObjectKind, as_refs: bool) -> Prepared:
     table = TABLES[kind]
     same = and_(table.c.patient_key == unique_identifier.c.patient_key, table.c.object_key == unique_identifier.c.object_key)
     statement = select_objects(kind, as_refs=as_refs).join(unique_identifier, same)
-    return statement.where(unique_identifier.c.kind == int(kind), unique_identifier.c.unique_id.in_(_WANTED))
+    return Prepared(statement.where(unique_identifier.c.kind == int(kind), unique_identifier.c.unique_id.in_(_WANTED)))
 
 
 @lru_cache
-def _by_end(end: str, as_refs: bool) -> Statement:
-    return select_objects(ObjectKind.ASSOCIATION, as_refs=as_refs).where(association.c[end].in_(_WANTED))
+def _by_end(end: str, as_refs: bool) -> Prepared:
+    return Prepared(select_objects(ObjectKind.ASSOCIATION, as_refs=as_refs).where(association.c[end].in_(_WANTED)))
 
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -216,17 +216,23 @@ class RegisteredDocument:
 
 def documents(connection: Connection, unique_ids: Iterable[str], repository_unique_id: str) -> dict[str, RegisteredDocument]:
     """Documents of a repository by uniqueId. Of several entries of one document the newest counts, Approved before Deprecated."""
+    found = {}
+    for some in _chunks(list(unique_ids)):
+        values = {"wanted": some, "repository_unique_id": repository_unique_id}
+        for unique_id, patient_key, confidentiality, *rest in _DOCUMENTS.rows(connection, values):
+            found[unique_id] = RegisteredDocument(patient_key, tuple(confidentiality.split("\n")), *rest)
+    return found
+
+
+def _documents() -> Prepared:
     table = document_entry.c
     columns = (table.patient_key, table.confidentiality, table.class_code, table.mime_type, table.size, table.hash)
     same = and_(table.patient_key == unique_identifier.c.patient_key, table.object_key == unique_identifier.c.object_key)
     statement = select(table.unique_id, *columns).join(unique_identifier, same)
     statement = statement.where(unique_identifier.c.kind == int(ObjectKind.DOCUMENT_ENTRY))
-    statement = statement.where(table.repository_unique_id == repository_unique_id)
-    statement = statement.order_by(table.deprecated.desc(), table.object_key)
-    found = {}
-    for some in _chunks(list(unique_ids)):
-        for unique_id, patient_key, confidentiality, *rest in connection.execute(
-            statement.where(unique_identifier.c.unique_id.in_(some))
-        ):
-            found[unique_id] = RegisteredDocument(patient_key, tuple(confidentiality.split("\n")), *rest)
-    return found
+    statement = statement.where(unique_identifier.c.unique_id.in_(_WANTED))
+    statement = statement.where(table.repository_unique_id == bindparam("repository_unique_id"))
+    return Prepared(statement.order_by(table.deprecated.desc(), table.object_key))
+
+
+_DOCUMENTS: Final = _documents()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, and_, bindparam, func, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Table, and_, bindparam, func, select
 
 from xds.model.fragments import ObjectKind
 from xds.model.identifiers import PatientIdentifier, is_uuid_urn, read_cx, uuid_bytes, uuid_urn
@@ -24,6 +24,7 @@ from xds.store.schema.registry import (
     submission_set,
     unique_identifier,
 )
+from xds.store.statements import Prepared
 
 #: Databases limit the number of parameters of a statement.
 _VALUES_PER_STATEMENT: Final = 1000
@@ -63,13 +64,13 @@ def meet(connection: Connection, submission: Submission, *, assume_patients: boo
     mentioned = {item.id for item in submission.objects()}
     mentioned |= {end for item in submission.associations for end in (item.source, item.target)}
     uuids = [uuid_bytes(identifier) for identifier in mentioned if is_uuid_urn(identifier)]
-    by_uuid = connection.execute(_BY_UUID, {"uuids": uuids}).fetchall() if uuids else []
+    by_uuid = _details(connection, _BY_UUID, uuids) if uuids else []
     unique_ids = [item.unique_id for item in _holders(submission) if item.unique_id]
-    same = connection.execute(_BY_UNIQUE_ID, {"unique_ids": unique_ids}).fetchall()
+    same = _details(connection, _BY_UNIQUE_ID, unique_ids)
     patients = affinity_patients.surviving(connection, {row.patient_key for row in (*by_uuid, *same)})
     by_unique_id: dict[str, list[KnownObject]] = {}
     for row in sorted(same, key=lambda row: row.object_key):
-        by_unique_id.setdefault(row.unique_id, []).append(_known_object(row, patients))
+        by_unique_id.setdefault(row.unique_id or "", []).append(_known_object(row, patients))
     return Meeting(
         KnownObjects(
             patients=_known_patients(connection, patient_ids(submission), assume_patients),
@@ -90,9 +91,9 @@ def by_key(connection: Connection, keys: Iterable[int]) -> list[tuple[KnownObjec
     return _located_objects(connection, _BY_KEY, list(keys))
 
 
-def _located_objects(connection: Connection, statement: Any, wanted: Sequence[Any]) -> list[tuple[KnownObject, Located]]:
+def _located_objects(connection: Connection, statement: Prepared, wanted: Sequence[Any]) -> list[tuple[KnownObject, Located]]:
     portions = (wanted[start : start + _VALUES_PER_STATEMENT] for start in range(0, len(wanted), _VALUES_PER_STATEMENT))
-    rows = [row for some in portions for row in connection.execute(statement, {"wanted": some})]
+    rows = [row for some in portions for row in _details(connection, statement, some)]
     patients = affinity_patients.surviving(connection, {row.patient_key for row in rows})
     return [(_known_object(row, patients), Located(row.object_key, row.patient_key, ObjectKind(row.kind))) for row in rows]
 
@@ -122,7 +123,7 @@ def _known_patients(
     return known
 
 
-def _known_object(row: Row[*tuple[Any, ...]], patients: Mapping[int, AffinityPatient]) -> KnownObject:
+def _known_object(row: _Details, patients: Mapping[int, AffinityPatient]) -> KnownObject:
     kind = ObjectKind(row.kind)
     is_entry = kind is ObjectKind.DOCUMENT_ENTRY
     return KnownObject(
@@ -138,6 +139,26 @@ def _known_object(row: Row[*tuple[Any, ...]], patients: Mapping[int, AffinityPat
         version=row.version or 1,
         superseded=row.deprecated == SUPERSEDED,
     )
+
+
+class _Details(NamedTuple):
+    """A row of the statements below."""
+
+    object_key: int
+    entry_uuid: bytes
+    kind: int
+    patient_key: int
+    logical_id: bytes
+    version: int | None
+    deprecated: int
+    unique_id: str | None
+    on_demand: int | None
+    hash: str | None
+    size: str | None
+
+
+def _details(connection: Connection, statement: Prepared, wanted: Sequence[Any]) -> list[_Details]:
+    return [_Details(*row) for row in statement.rows(connection, {"wanted": wanted})]
 
 
 def _of(table: Table) -> ColumnElement[bool]:
@@ -164,11 +185,12 @@ _DETAILS: Final = (
     .outerjoin(folder, _of(folder))
     .outerjoin(association, _of(association))
 )
-_BY_UUID: Final = _DETAILS.where(registry_object.c.entry_uuid.in_(bindparam("uuids", expanding=True)))
-_BY_UNIQUE_ID: Final = _DETAILS.where(
-    registry_object.c.object_key.in_(
-        select(unique_identifier.c.object_key).where(unique_identifier.c.unique_id.in_(bindparam("unique_ids", expanding=True)))
+_WANTED: Final[BindParameter[Any]] = bindparam("wanted", expanding=True)
+_BY_UUID: Final = Prepared(_DETAILS.where(registry_object.c.entry_uuid.in_(_WANTED)))
+_BY_UNIQUE_ID: Final = Prepared(
+    _DETAILS.where(
+        registry_object.c.object_key.in_(select(unique_identifier.c.object_key).where(unique_identifier.c.unique_id.in_(_WANTED)))
     )
 )
-_BY_LOGICAL_ID: Final = _DETAILS.where(registry_object.c.logical_id.in_(bindparam("wanted", expanding=True)))
-_BY_KEY: Final = _DETAILS.where(registry_object.c.object_key.in_(bindparam("wanted", expanding=True)))
+_BY_LOGICAL_ID: Final = Prepared(_DETAILS.where(registry_object.c.logical_id.in_(_WANTED)))
+_BY_KEY: Final = Prepared(_DETAILS.where(registry_object.c.object_key.in_(_WANTED)))

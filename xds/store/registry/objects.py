@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, Select, Table, select
+from sqlalchemy import Select, Table, select
 
 from xds.model.fragments import Fragment, ObjectKind
 from xds.model.vocabulary import AvailabilityStatus
 from xds.store.registry.fragments import unpack
 from xds.store.schema.registry import association, document_entry, folder, submission_set
+from xds.store.statements import Row
 
 #: What the columns `deprecated` hold. Beside what a status can be, they tell that a newer version has taken an object's place.
 APPROVED: Final = 0
@@ -74,7 +75,7 @@ def select_objects(kind: ObjectKind, *, as_refs: bool) -> Select[*tuple[Any, ...
     return _SELECTS[as_refs][kind]
 
 
-def read_object(kind: ObjectKind, row: Row[*tuple[Any, ...]], *, as_refs: bool) -> StoredObject:
+def read_object(kind: ObjectKind, row: Row, *, as_refs: bool) -> StoredObject:
     """The object of a row of `select_objects`."""
     if as_refs:
         *own, key, patient_key, uuid = row

@@ -1,0 +1,122 @@
+"""Statements that are run in every request.
+
+SQLAlchemy describes them, for every database alike. SQLite answers most of them in a few microseconds, and the way of a statement
+through SQLAlchemy costs several times that: there the driver itself runs the text that SQLAlchemy made of it once. A server
+takes longer to answer than that way, so that for others SQLAlchemy runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from sqlite3 import Connection as SqliteConnection
+from sqlite3 import Error as SqliteError
+from typing import Any, Final, cast
+
+from sqlalchemy import Connection, Executable, Table, insert
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy.sql.visitors import iterate
+
+Row = tuple[Any, ...]
+Values = Mapping[str, Any]
+
+_SQLITE: Final = sqlite.dialect(paramstyle="named")
+#: Lengths of its lists for which one statement keeps its text.
+_TEXTS: Final = 32
+
+
+class Prepared:
+    """A statement, ready to be run often. Values are bound by name, lists as expanding parameters.
+
+    A value must be what every driver takes as it is: a number, text, octets, or None. `columns` are those of an insert.
+    Errors: of every method, DBAPIError of SQLAlchemy, whoever runs the statement.
+    """
+
+    __slots__ = ("_expanding", "_text", "statement")
+
+    def __init__(self, statement: Executable, *, columns: Sequence[str] | None = None) -> None:
+        self.statement = statement
+        binds = [item for item in iterate(cast(Any, statement)) if isinstance(item, BindParameter) and item.required]
+        named = dict.fromkeys(item.key for item in binds if not item.expanding)
+        self._expanding = tuple(dict.fromkeys(item.key for item in binds if item.expanding))
+
+        def text(*sizes: int) -> tuple[str, Values]:
+            lists = {name: [None] * size for name, size in zip(self._expanding, sizes, strict=True)}
+            return _text(cast(Any, statement), {**named, **lists}, columns)
+
+        self._text = lru_cache(_TEXTS)(text)
+
+    def rows(self, connection: Connection, values: Values) -> Sequence[Row]:
+        """Every row of the answer."""
+        driver = _driver(connection)
+        if driver is None:
+            return cast(Sequence[Row], connection.execute(self.statement, values).fetchall())
+        text, bound = self._bound(values)
+        try:
+            return driver.execute(text, bound).fetchall()
+        except SqliteError as error:
+            raise _as_usual(text, error) from error
+
+    def row(self, connection: Connection, values: Values) -> Row | None:
+        """The first row of the answer, if there is one."""
+        driver = _driver(connection)
+        if driver is None:
+            return cast(Row | None, connection.execute(self.statement, values).first())
+        text, bound = self._bound(values)
+        try:
+            return cast(Row | None, driver.execute(text, bound).fetchone())
+        except SqliteError as error:
+            raise _as_usual(text, error) from error
+
+    def run(self, connection: Connection, rows: Sequence[Values]) -> None:
+        """Run it once for each of these, which all have the same names. There is no answer."""
+        driver = _driver(connection)
+        if driver is None:
+            connection.execute(self.statement, rows)
+            return
+        text, _ = self._text()
+        try:
+            driver.executemany(text, rows)
+        except SqliteError as error:
+            raise _as_usual(text, error) from error
+
+    def _bound(self, values: Values) -> tuple[str, Values]:
+        text, constants = self._text(*[len(values[name]) for name in self._expanding])
+        if not constants and not self._expanding:
+            return text, values
+        bound = {**constants, **values}
+        for name in self._expanding:
+            bound.update((f"{name}_{number}", item) for number, item in enumerate(bound.pop(name), 1))
+        return text, bound
+
+
+def prepared_insert(table: Table, *columns: str) -> Prepared:
+    """An insert of these columns; of all when none is named."""
+    return Prepared(insert(table), columns=columns or tuple(table.columns.keys()))
+
+
+def _text(statement: Any, samples: Mapping[str, Any], columns: Sequence[str] | None) -> tuple[str, Values]:
+    """The text for SQLite, made with sample values, and the constants that stand in the statement itself."""
+    if samples:
+        statement = statement.params(samples)
+    compiled = statement.compile(dialect=_SQLITE, column_keys=columns, compile_kwargs={"render_postcompile": True})
+    constants: dict[str, Any] = {}
+    for bind, name in compiled.bind_names.items():
+        if name in samples or bind.required:
+            continue
+        if bind.expanding:
+            constants.update((f"{name}_{number}", item) for number, item in enumerate(bind.value, 1))
+        else:
+            constants[name] = bind.value
+    return str(compiled), constants
+
+
+def _driver(connection: Connection) -> SqliteConnection | None:
+    driver = connection.connection.driver_connection
+    return driver if isinstance(driver, SqliteConnection) else None
+
+
+def _as_usual(text: str, error: SqliteError) -> BaseException:
+    return cast(BaseException, DBAPIError.instance(text, None, error, SqliteError, dialect=_SQLITE, hide_parameters=True))
