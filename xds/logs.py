@@ -5,11 +5,39 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from typing import TextIO, cast
 
 import structlog
 
 #: Libraries that quote whole messages or attribute values in what they log; those would be patients' data.
 _QUOTING = ("spyne", "pydicom", "pynetdicom", "hl7apy", "py.warnings")
+
+
+class LossyStream:
+    """A stream for log lines, which are lost when it refuses them.
+
+    A disk that is full or a collector that died must stop neither the answer to a partner nor the thread that writes for all.
+    The next line that gets through is preceded by one that tells how many were lost.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = 0
+
+    def write(self, text: str) -> int:
+        """Write a whole line, or lose it."""
+        told = f'{{"event": "logs.lost", "lines": {self._lost}, "level": "error"}}\n' if self._lost else ""
+        try:
+            self._stream.write(told + text)
+            self._stream.flush()
+        except OSError:
+            self._lost += 1
+        else:
+            self._lost = 0
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits: each line was flushed."""
 
 
 def configure(level: str = "info") -> None:
@@ -23,14 +51,15 @@ def configure(level: str = "info") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     )
+    stream = cast(TextIO, LossyStream(sys.stderr))
     renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
