@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
-from xds.app import App, build
+from xds.app import App, build, utc_now
 from xds.portal import create_portal
+from xds.server.asynchronous import AsynchronousExchange
 from xds.server.dimse import DimseServer
 from xds.server.http import HttpApplication, StartResponse
 from xds.server.launcher import HttpServer
@@ -14,6 +16,11 @@ from xds.server.limits import Limits
 from xds.server.mllp import MllpServer
 from xds.server.worker import Worker
 from xds.settings import Settings
+from xds.transactions.transaction import Wire
+from xds.wire.reply_addresses import ReplyAddresses
+
+#: How many answers of asynchronous requests are made and delivered at a time.
+COURIERS = 4
 
 #: Largest request bodies by path, in octets: documents and images are large, queries are not.
 BODY_LIMITS = {
@@ -65,9 +72,16 @@ class Node:
             "mllp": f"{server.host}:{self._started(mllp)}",
             "dicom": f"{server.ae_title}@{server.host}:{self._started(dimse)}",
         }
-        worker = Worker(app.database, app.job_handlers, app.domain.pix_manager.clock)
-        worker.start()
-        self._running.append(worker)
+        exchange = self._exchange(app)
+        worker = Worker(app.database, app.job_handlers, utc_now, kinds=app.job_handlers.keys())
+        # Partners that are slow to take their answers must not keep other work waiting.
+        courier = Worker(
+            app.database, exchange.handlers, utc_now, kinds=exchange.handlers.keys(), poll_seconds=2, threads=COURIERS
+        )
+        exchange.wake = courier.wake
+        for each in (worker, courier):
+            each.start()
+            self._running.append(each)
         portal = create_portal(
             [module.TRANSACTION for module in app.transactions], lambda: self._endpoints, app.domain.identity, app.counts
         )
@@ -78,6 +92,19 @@ class Node:
             limits=Limits(bodies=BODY_LIMITS),
             checks={"database": app.is_ready},
             fallback=portal,
+            asynchronous=exchange,
+        )
+
+    def _exchange(self, app: App) -> AsynchronousExchange:
+        return AsynchronousExchange(
+            app.database,
+            app.blobs,
+            app.domain,
+            [module for module in app.transactions if module.TRANSACTION.wire is Wire.SOAP],
+            ReplyAddresses(self._settings.server.reply_to),
+            utc_now,
+            give_up_after=timedelta(hours=self._settings.server.reply_hours),
+            inline_limit=Limits().inline,
         )
 
     def _started(self, listener: MllpServer | DimseServer) -> int:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from xds.model.identifiers import is_oid
+from xds.wire.reply_addresses import read_reply_address
 
 ENVIRONMENT_PREFIX = "XDS__"
 
@@ -25,6 +26,11 @@ def _required_oid(text: str) -> str:
     return text
 
 
+def _reply_address(text: str) -> str:
+    read_reply_address(text)
+    return text
+
+
 def _without_trailing_slash(text: str) -> str:
     return text.rstrip("/")
 
@@ -33,6 +39,7 @@ Oid = Annotated[str, AfterValidator(_oid_or_empty)]
 RequiredOid = Annotated[str, AfterValidator(_required_oid)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]+$")]
+ReplyAddress = Annotated[str, AfterValidator(_reply_address)]
 Url = Annotated[str, AfterValidator(_without_trailing_slash)]
 
 
@@ -61,6 +68,14 @@ class ServerSettings(_Section):
     ae_title: AeTitle = Field(default="XDS", description="DICOM application entity title.")
     public_url: Url = Field(
         default="", description="Base of every absolute URL that goes out; empty: the HTTP listener's address."
+    )
+    reply_to: tuple[ReplyAddress, ...] = Field(
+        default=(),
+        description="Where answers may be sent when a SOAP request names a `wsa:ReplyTo` (asynchronous exchange): exact URLs, "
+        "or URLs that end in `/` for everything below them; empty: answers go over the connection alone.",
+    )
+    reply_hours: float = Field(
+        default=24.0, gt=0, description="An answer that its address does not take is given up after so many hours."
     )
     data: Path = Field(default=Path(".data"), description="Data directory: database and documents of the embedded default.")
     demo: bool = Field(default=False, description="Load the demo region at start, unless the data directory has it.")

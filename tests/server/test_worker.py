@@ -99,5 +99,44 @@ def test_a_closed_database_ends_it(tmp_path: Path, clock: SteppedClock) -> None:
     worker.start()
     opened.close()
     worker.stop(10)
-    assert worker._thread is not None
-    assert not worker._thread.is_alive()
+    assert not any(thread.is_alive() for thread in worker._threads)
+
+
+def test_it_takes_jobs_of_its_kinds_alone(database: Database, clock: SteppedClock) -> None:
+    done: list[str] = []
+    add(database, clock, "a", kind="other")
+    add(database, clock, "b")
+    worker = Worker(database, {"k": lambda job: done.append(job.key)}, clock, kinds=["k"])
+    assert worker.run_due() == 1
+    assert done == ["b"]
+
+
+def test_threads_work_side_by_side(database: Database, clock: SteppedClock) -> None:
+    both = threading.Barrier(2, timeout=10)
+    met = threading.Semaphore(0)
+
+    def handle(_job: Job) -> None:
+        both.wait()
+        met.release()
+
+    add(database, clock, "a")
+    add(database, clock, "b")
+    worker = Worker(database, {"k": handle}, clock, poll_seconds=0.01, threads=2)
+    worker.start()
+    assert met.acquire(timeout=10)
+    assert met.acquire(timeout=10)
+    worker.stop()
+
+
+def test_a_job_that_takes_long_is_kept_from_others(database: Database, clock: SteppedClock) -> None:
+    add(database, clock, "a")
+    (job,) = database.write(lambda connection: jobs.claim(connection, clock(), 1))
+    clock.advance(minutes=9)
+    lease = database.write(lambda connection: jobs.renewed(connection, job, clock()))
+    assert lease is not None
+    assert database.write(lambda connection: jobs.renewed(connection, job, clock())) is None
+    clock.advance(minutes=9)
+    assert database.write(lambda connection: jobs.claim(connection, clock(), 1)) == ()
+    job.lease = lease
+    assert database.write(lambda connection: jobs.finish(connection, job))
+    assert not database.write(lambda connection: jobs.finish(connection, job))

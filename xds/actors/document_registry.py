@@ -151,7 +151,7 @@ class DocumentRegistry:
             committed, more = self._database.write(lambda connection: self._store(connection, prepared, caller, along))
         except _RefusedError as refusal:
             return self._refuse(submission, [*findings, *refusal.errors], caller, on_demand)
-        self._codes.remember(committed)
+        self._database.when_durable(lambda: self._codes.remember(committed))
         return response_to([*findings, *more])
 
     def _meet(self, connection: Connection, submission: Submission) -> tuple[known.Meeting, list[RegistryError]]:

@@ -88,7 +88,7 @@ class MetadataUpdate:
             committed, more = self._database.write(lambda connection: self._carry_out(connection, prepared, caller))
         except _RefusedError as refusal:
             return self._refuse(submission, [*findings, *refusal.errors], caller, dialect)
-        self._codes.remember(committed)
+        self._database.when_durable(lambda: self._codes.remember(committed))
         return response_to([*findings, *more])
 
     def _meet(

@@ -19,9 +19,11 @@ from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.ports import Staging
 from xds.server import contracts, failures
+from xds.server.answering import SoapTransaction
+from xds.server.asynchronous import AsynchronousExchange
 from xds.server.limits import BodyError, Limits, RequestBody
 from xds.server.metrics import Metrics
-from xds.server.soap import SoapServices, SoapTransaction, status_line
+from xds.server.soap import SoapServices, status_line
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.http import HttpReply, HttpRequest
 
@@ -99,8 +101,11 @@ class HttpApplication:
         metrics: Metrics | None = None,
         checks: Mapping[str, Callable[[], bool]] | None = None,
         fallback: WsgiApp | None = None,
+        asynchronous: AsynchronousExchange | None = None,
     ) -> None:
         """`checks` say whether the process can serve, `fallback` answers every path that is nobody else's.
+
+        With `asynchronous` SOAP requests may ask for their answers to be sent elsewhere.
 
         Errors: ValueError when two transactions cannot be told apart.
         """
@@ -112,7 +117,7 @@ class HttpApplication:
         self._fallback = fallback
         self._uploads = threading.BoundedSemaphore(self._limits.uploads)
         soap = [cast(SoapTransaction, module) for module in modules if module.TRANSACTION.wire is Wire.SOAP]
-        self._soap = SoapServices(domain, soap, stage=stage, limits=self._limits)
+        self._soap = SoapServices(domain, soap, stage=stage, limits=self._limits, asynchronous=asynchronous)
         self._routes: list[_Route] = []
         for module in modules:
             if module.TRANSACTION.wire is Wire.HTTP:
@@ -215,7 +220,7 @@ class HttpApplication:
         answer = self._soap.answer(environ, body, caller_from_environ(environ))
         return _Answer(
             status=status_line(answer.status),
-            headers=[("Content-Type", answer.content_type), ("Content-Length", str(answer.length))],
+            headers=[*_content_type(answer.content_type), ("Content-Length", str(answer.length))],
             chunks=answer.chunks,
             route=path,
             transaction=answer.transaction.id if answer.transaction is not None else "",
@@ -359,6 +364,10 @@ def _headers(environ: Environ) -> dict[str, str]:
         if environ.get(name):
             headers[name.replace("_", "-").lower()] = environ[name]
     return headers
+
+
+def _content_type(value: str) -> list[tuple[str, str]]:
+    return [("Content-Type", value)] if value else []
 
 
 def _whole(status: int, content_type: str, body: bytes, route: str) -> _Answer:

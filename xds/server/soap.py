@@ -16,25 +16,29 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 from lxml import etree
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.ports import Staging
-from xds.server import failures, spyne_shim
+from xds.server import spyne_shim
+from xds.server.answering import SoapTransaction, answer_of, own_failure
+from xds.server.asynchronous import AsynchronousExchange
 from xds.server.limits import BodyError, Limits, RequestBody
 from xds.transactions.transaction import Transaction
 from xds.wire import mtom
 from xds.wire.inline import SIMPLE, write_inline
 from xds.wire.soap import (
     Addressing,
+    Envelope,
     ReceivedPart,
     SoapFault,
     SoapReply,
     SoapRequest,
     action_not_supported,
+    is_asynchronous,
     message_id_of,
     read_envelope,
     require_anonymous,
@@ -61,21 +65,12 @@ _EXCHANGE = "xds.exchange"
 _NAMESPACE = "urn:xds:services"
 
 
-class SoapTransaction(Protocol):
-    """A transaction module that answers SOAP."""
-
-    @property
-    def TRANSACTION(self) -> Transaction:  # noqa: N802
-        """Its record."""
-
-    @property
-    def respond(self) -> Callable[[SoapRequest, Domain, Caller], SoapReply]:
-        """Its answer."""
-
-
 @dataclass(slots=True)
 class SoapAnswer:
-    """An answer ready to send. `finished` must be called once, also when `chunks` was not exhausted."""
+    """An answer ready to send; the acknowledgement of a request that is answered elsewhere has neither type nor octets.
+
+    `finished` must be called once, also when `chunks` was not exhausted.
+    """
 
     status: int
     content_type: str
@@ -100,6 +95,9 @@ class _Exchange:
     domain: Domain
     caller: Caller
     inline_limit: int
+    offered: AsynchronousExchange | None
+    #: Set when this request is to be accepted, and answered later.
+    asynchronous: AsynchronousExchange | None = None
     root: bytes = b""
     parts: Mapping[str, ReceivedPart] = field(default_factory=dict)
     is_mtom: bool = False
@@ -111,34 +109,31 @@ class _Exchange:
     reply: SoapReply | None = None
     fault: SoapFault | None = None
 
-    def call(self, body: etree._Element) -> SoapReply:
-        """Let the transaction answer. Errors: SoapFault, also for a failure of our own."""
+    def call(self, body: etree._Element) -> SoapReply | None:
+        """Let the transaction answer; None when the answer goes elsewhere. Errors: SoapFault, also for a failure of our own."""
         assert self.operation is not None
         assert self.addressing is not None
-        module = self.operation.module
+        if self.asynchronous is not None:
+            transaction = self.operation.module.TRANSACTION
+            try:
+                path = transaction.path or ""
+                read = Envelope(self.addressing, body, self.headers)
+                self.asynchronous.accept(path, self.root, read, self.parts, self.caller, is_mtom=self.is_mtom)
+            except SoapFault:
+                raise
+            except Exception as error:
+                raise own_failure(error, transaction.id) from None
+            return None
         request = SoapRequest(body, self.addressing, self.parts, self.headers)
-        try:
-            reply = module.respond(request, self.domain, replace(self.caller, reply_to=self.addressing.reply_to))
-        except SoapFault:
-            raise
-        except Exception as error:
-            raise _own_failure(error, module.TRANSACTION.id) from None
-        if not self.is_mtom and sum(part.size for part in reply.parts) > self.inline_limit:
-            if reply.finished is not None:
-                reply.finished(False)
-            raise SoapFault("Sender", f"the documents are larger than {self.inline_limit} octets: ask for them with MTOM")
-        self.reply = reply
-        return reply
+        caller = replace(self.caller, reply_to=self.addressing.reply_to)
+        limit = None if self.is_mtom else self.inline_limit
+        self.reply = answer_of(self.operation.module, request, self.domain, caller, inline_limit=limit)
+        return self.reply
 
     def discard(self) -> None:
         """Forget the parts that no actor committed."""
         for part in self.parts.values():
             part.staging.discard()
-
-
-def _own_failure(error: BaseException, transaction: str | None) -> SoapFault:
-    reference = failures.report("soap.failure", error, transaction=transaction)
-    return SoapFault("Receiver", f"the request could not be processed; the operator finds the cause under reference {reference}")
 
 
 class _SpyneFault(Fault):  # type: ignore[misc]
@@ -160,14 +155,18 @@ class _IheSoap12(Soap12):  # type: ignore[misc]
             ctx.in_document = parse(exchange.root)
         except XmlError as error:
             raise _SpyneFault(SoapFault("Sender", f"the envelope cannot be read: {error}")) from None
-        exchange.root = b""
 
     def decompose_incoming_envelope(self, ctx: Any, message: Any = None) -> None:
         exchange: _Exchange = ctx.transport.req_env[_EXCHANGE]
         exchange.message_id = message_id_of(ctx.in_document)
         try:
             addressing, body, exchange.headers = read_envelope(ctx.in_document)
-            require_anonymous(addressing)
+            if exchange.offered is not None and is_asynchronous(addressing):
+                exchange.offered.check(addressing)
+                exchange.asynchronous = exchange.offered
+            else:
+                require_anonymous(addressing)
+                exchange.root = b""
             exchange.addressing = addressing
             exchange.operation = operation = exchange.operations.get(addressing.action)
             if operation is None:
@@ -191,6 +190,9 @@ class _IheSoap12(Soap12):  # type: ignore[misc]
         if ctx.out_error is not None:
             exchange.fault = fault = _fault_of(ctx.out_error)
             ctx.out_string = [write_fault(fault, message_id=_new_message_id(), relates_to=exchange.message_id)]
+            return
+        if exchange.asynchronous is not None:
+            ctx.out_string = []
             return
         assert exchange.operation is not None
         assert exchange.reply is not None
@@ -256,8 +258,13 @@ class SoapServices:
         *,
         stage: Callable[[], Staging],
         limits: Limits,
+        asynchronous: AsynchronousExchange | None = None,
     ) -> None:
-        """Errors: ValueError when two transactions of one path have the same wsa:Action."""
+        """Without `asynchronous` every answer goes over the connection of its request.
+
+        Errors: ValueError when two transactions of one path have the same wsa:Action.
+        """
+        self._asynchronous = asynchronous
         self._domain = domain
         self._stage = stage
         self._limits = limits
@@ -290,13 +297,14 @@ class SoapServices:
 
     def answer(self, environ: Mapping[str, Any], body: RequestBody, caller: Caller) -> SoapAnswer:
         """Answer one POST. Whatever goes wrong becomes a fault."""
-        exchange = _Exchange(self._operations[environ["PATH_INFO"]], self._domain, caller, self._limits.inline)
+        operations = self._operations[environ["PATH_INFO"]]
+        exchange = _Exchange(operations, self._domain, caller, self._limits.inline, self._asynchronous)
         try:
             self._receive(exchange, environ.get("CONTENT_TYPE", ""), environ.get("HTTP_CONTENT_ENCODING", ""), body)
         except SoapFault as fault:
             exchange.refusal = fault
         except Exception as error:
-            exchange.refusal = _own_failure(error, None)
+            exchange.refusal = own_failure(error, None)
         try:
             status, pieces = self._through_spyne(environ, exchange)
             return _packaged(exchange, status, pieces)
@@ -306,8 +314,8 @@ class SoapServices:
                 exchange.reply.finished(False)
             if not isinstance(error, Exception):
                 raise
-            exchange.reply, exchange.is_mtom = None, False
-            failure = _own_failure(error, exchange.operation.module.TRANSACTION.id if exchange.operation else None)
+            exchange.reply, exchange.is_mtom, exchange.asynchronous = None, False, None
+            failure = own_failure(error, exchange.operation.module.TRANSACTION.id if exchange.operation else None)
             exchange.fault = failure
             return _packaged(exchange, failure.http_status, [write_fault(failure, relates_to=exchange.message_id)])
 
@@ -348,8 +356,11 @@ class SoapServices:
 def _packaged(exchange: _Exchange, status: int, pieces: Sequence[bytes]) -> SoapAnswer:
     """The answer in the packaging of the request. Spec: ITI TF-2 V.3.6."""
     reply = exchange.reply if exchange.fault is None else None
+    is_accepted = exchange.asynchronous is not None and exchange.fault is None
     parts = reply.parts if reply is not None else ()
-    if exchange.is_mtom:
+    if is_accepted:
+        status, outgoing = HTTPStatus.ACCEPTED, mtom.Outgoing("", 0, iter(()))
+    elif exchange.is_mtom:
         outgoing = mtom.write_package(pieces, parts)
     elif parts:
         outgoing = write_inline(pieces, parts)

@@ -7,7 +7,8 @@ Nobody's request is waiting here, so a handler that raises is logged and its job
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -28,7 +29,7 @@ _log = structlog.get_logger()
 
 
 class Worker:
-    """Runs the jobs of some kinds in one thread. Several workers, also in several processes, share the work."""
+    """Runs jobs, one at a time in each of its threads. Several workers, also in several processes, share the work."""
 
     def __init__(
         self,
@@ -39,8 +40,14 @@ class Worker:
         poll_seconds: float = 1.0,
         first_wait: timedelta = FIRST_WAIT,
         longest_wait: timedelta = LONGEST_WAIT,
+        kinds: Collection[str] | None = None,
+        threads: int = 1,
     ) -> None:
-        """`handlers` maps a kind of job to what does it; `poll_seconds` is how often it looks for jobs that became due."""
+        """`handlers` maps a kind of job to what does it; `poll_seconds` is how often it looks for jobs that became due.
+
+        It takes jobs of these `kinds`, or of any: then what has no handler is tried again and again, and seen in the log.
+        """
+        self._kinds = kinds
         self._database = database
         self._handlers = handlers
         self._clock = clock
@@ -49,19 +56,21 @@ class Worker:
         self._longest_wait = longest_wait
         self._stopping = threading.Event()
         self._wanted = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads = [threading.Thread(target=self._run, name=f"worker-{number}", daemon=True) for number in range(threads)]
 
     def start(self) -> None:
         """Begin to work in the background."""
-        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, timeout: float = 30.0) -> None:
-        """Finish the job in hand, then end. Jobs that are due stay for the next worker. `timeout` is in seconds."""
+        """Finish the jobs in hand, then end. Jobs that are due stay for the next worker. `timeout` is in seconds."""
         self._stopping.set()
         self._wanted.set()
-        if self._thread is not None:
-            self._thread.join(timeout)
+        until = time.monotonic() + timeout
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(until - time.monotonic(), 0))
 
     def wake(self) -> None:
         """Look for due jobs now instead of at the next poll."""
@@ -71,7 +80,7 @@ class Worker:
         """Do every job that is due now, in this thread, and tell how many were tried."""
         done = 0
         while not self._stopping.is_set():
-            claimed = self._database.write(lambda connection: jobs.claim(connection, self._clock(), 1))
+            claimed = self._database.write(lambda connection: jobs.claim(connection, self._clock(), 1, self._kinds))
             if not claimed:
                 break
             for job in claimed:

@@ -48,33 +48,45 @@ class StoredPart:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an answer goes: a URL, and its reference parameters as ready header blocks."""
+
+    address: str
+    parameters: str
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """An accepted request. `envelope` is the key of the blob that holds it, `digest` what tells it from another with its
     wsa:MessageID, `reply_message_id` the wsa:MessageID of its reply, whenever that is made."""
 
     path: str
+    action: str
+    message_id: str
+    reply_to: Endpoint
+    fault_to: Endpoint
     envelope: str
     parts: tuple[StoredPart, ...]
     is_mtom: bool
     caller: Caller
     digest: str
     reply_message_id: str
-    received: datetime
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer to be sent to `address`: a whole envelope, in the packaging of its request."""
+    """An answer to be sent to `address`: a whole envelope, in the packaging of its request, whose path and action are named."""
 
-    transaction: str
     path: str
-    address: str
     action: str
+    address: str
+    reply_action: str
     envelope: str
     is_mtom: bool
     caller: Caller
     digest: str
-    received: datetime
+    since: datetime
 
 
 def key_of(message_id: str) -> str:
@@ -94,7 +106,7 @@ def accept(connection: Connection, key: str, request: Request) -> str:
     known = digest_of(connection, key)
     if known is not None:
         return known
-    jobs.add(connection, REQUEST, key, _payload(request), request.received)
+    jobs.add(connection, REQUEST, key, _payload(request), request.since)
     blobs = {request.envelope, *(part.blob for part in request.parts)}
     connection.execute(insert(asynchronous_blob), [{"blob": blob, "message": key} for blob in blobs])
     return request.digest
@@ -103,7 +115,8 @@ def accept(connection: Connection, key: str, request: Request) -> str:
 def read_request(job: Job) -> Request:
     """The request that a job is about."""
     fields = _fields(job.payload)
-    return Request(**{**fields, "parts": tuple(StoredPart(**part) for part in fields["parts"])})
+    fields["parts"] = tuple(StoredPart(**part) for part in fields["parts"])
+    return Request(**{**fields, **{name: Endpoint(**fields[name]) for name in ("reply_to", "fault_to")}})
 
 
 def read_reply(job: Job) -> Reply:
@@ -151,11 +164,11 @@ def _remember(connection: Connection, key: str, digest: str, now: datetime) -> N
 
 
 def _payload(item: Request | Reply) -> Mapping[str, Any]:
-    return {**asdict(item), "received": item.received.astimezone(UTC).isoformat()}
+    return {**asdict(item), "since": item.since.astimezone(UTC).isoformat()}
 
 
 def _fields(payload: Mapping[str, Any]) -> dict[str, Any]:
     caller: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in payload["caller"].items()
     }
-    return {**payload, "caller": Caller(**caller), "received": datetime.fromisoformat(payload["received"])}
+    return {**payload, "caller": Caller(**caller), "since": datetime.fromisoformat(payload["since"])}

@@ -54,7 +54,7 @@ def add(connection: Connection, kind: str, key: str, payload: Mapping[str, Any],
 
 def payload_of(connection: Connection, kinds: Collection[str], key: str) -> Mapping[str, Any] | None:
     """What the job of that key, of one of these kinds, is about; None when there is none."""
-    statement = select(job.c.payload).where(job.c.kind.in_(kinds), job.c.key == key)
+    statement = select(job.c.payload).where(job.c.kind.in_(list(kinds)), job.c.key == key)
     found = connection.execute(statement.limit(1)).scalar_one_or_none()
     return None if found is None else json.loads(found)
 
@@ -63,7 +63,7 @@ def claim(connection: Connection, now: datetime, limit: int, kinds: Collection[s
     """Lease the jobs that are due, of these kinds or of any, the longest waiting first. Call it inside a write."""
     due = select(job).where(job.c.run_at <= _milliseconds(now)).order_by(job.c.run_at, job.c.job_id).limit(limit)
     if kinds is not None:
-        due = due.where(job.c.kind.in_(kinds))
+        due = due.where(job.c.kind.in_(list(kinds)))
     # Another worker that claims at this moment takes the jobs after these.
     due = due.with_for_update(skip_locked=True)
     lease = _milliseconds(now + LEASE)

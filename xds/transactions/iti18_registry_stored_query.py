@@ -33,6 +33,7 @@ TRANSACTION = Transaction(
     body=f"{{{QUERY}}}AdhocQueryRequest",
     wsdl="registry.wsdl",
     operation="DocumentRegistry_RegistryStoredQuery",
+    safe=True,
 )
 
 

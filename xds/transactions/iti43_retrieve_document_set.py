@@ -34,6 +34,7 @@ TRANSACTION = Transaction(
     mtom=True,
     wsdl="repository.wsdl",
     operation="DocumentRepository_RetrieveDocumentSet",
+    safe=True,
 )
 
 

@@ -37,6 +37,7 @@ TRANSACTION = Transaction(
     mtom=True,
     wsdl="imaging-source.wsdl",
     operation="ImagingDocumentSource_RetrieveImagingDocumentSet",
+    safe=True,
 )
 
 

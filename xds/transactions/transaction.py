@@ -21,7 +21,7 @@ class Transaction:
 
     `path` is the HTTP path (a prefix for HTTP transactions), `action`/`reply_action` are the wsa:Action values, `body` is the
     request element in Clark notation, `operation` its WSDL operation in the file `wsdl`, `triggers` are values of MSH-9.1^9.2,
-    `methods` those of HTTP.
+    `methods` those of HTTP. A transaction is `safe` when asking again changes nothing: a query, a retrieve.
     """
 
     id: str
@@ -37,3 +37,4 @@ class Transaction:
     operation: str | None = None
     triggers: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
+    safe: bool = False

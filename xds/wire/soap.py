@@ -323,8 +323,7 @@ def write_fault(
 
     Spec: SOAP 1.2 part 1 sections 5.4, 5.4.7 (Upgrade), 5.4.8 (NotUnderstood); WS-Addressing SOAP binding section 6.
     """
-    action = f"{WSA}/fault" if fault.subcode is not None and fault.subcode[0] == WSA else f"{WSA}/soap/fault"
-    header = [f'<wsa:Action s:mustUnderstand="true">{action}</wsa:Action>']
+    header = [f'<wsa:Action s:mustUnderstand="true">{fault_action(fault)}</wsa:Action>']
     if message_id is not None:
         header.append(f"<wsa:MessageID>{escape(message_id)}</wsa:MessageID>")
     if to is not None:
@@ -344,6 +343,11 @@ def write_fault(
         f'<s:Reason><s:Text xml:lang="en">{escape(fault.reason)}</s:Text></s:Reason>{detail}</s:Fault>'
     )
     return b"".join((_opening("".join(header)), body.encode(), b"</s:Body></s:Envelope>"))
+
+
+def fault_action(fault: SoapFault) -> str:
+    """The wsa:Action of a fault. Spec: WS-Addressing SOAP binding section 6."""
+    return f"{WSA}/fault" if fault.subcode is not None and fault.subcode[0] == WSA else f"{WSA}/soap/fault"
 
 
 def _subcode(fault: SoapFault) -> str:
