@@ -92,6 +92,15 @@ def test_a_sweep_tells_first_and_removes_then(xds: Commands, data: Path) -> None
     assert [path.read_bytes() for path in blob_files(data)] == [b"report"]
 
 
+@pytest.mark.parametrize("command", [("scrub",), ("sweep", "--dry-run")])
+def test_looking_changes_no_file(xds: Commands, data: Path, command: tuple[str, ...]) -> None:
+    """Not even what a broken upload left: a server that starts removes that."""
+    (data / BLOB_DIRECTORY / "staging" / "stale").write_bytes(b"half")
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in (data / BLOB_DIRECTORY).rglob("*")}
+    assert xds("admin", *command, "--data", str(data)).code == 0
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in (data / BLOB_DIRECTORY).rglob("*")} == before
+
+
 def test_a_sweep_of_what_may_be_arriving_is_wrong_usage(xds: Commands, data: Path) -> None:
     outcome = xds("admin", "sweep", "--hours", "0.1", "--data", str(data))
     assert outcome.code == 2

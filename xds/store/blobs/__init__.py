@@ -17,7 +17,7 @@ def open_blob_store(url: str, directory: Path, *, writing: bool = True) -> BlobS
     Errors: OSError when it cannot be used.
     """
     if not url:
-        return LocalBlobStore(directory)
+        return LocalBlobStore(directory, writing=writing)
     from xds.store.blobs.s3 import S3BlobStore, read_location  # here, because the library is not small and seldom needed
 
     store = S3BlobStore(read_location(url), directory / "spool")

@@ -26,11 +26,16 @@ _KEY = re.compile(r"[0-9a-f]{64}\Z")
 class LocalBlobStore:
     """A `xds.ports.BlobStore` on a local disk. Several processes may share the directory."""
 
-    def __init__(self, directory: Path) -> None:
-        """Create the directory when it is not there, and remove what broken uploads of dead processes left in `staging`."""
+    def __init__(self, directory: Path, *, writing: bool = True) -> None:
+        """Create the directory when it is not there, and remove what broken uploads of dead processes left in `staging`.
+
+        Without `writing` neither happens: the store is only read.
+        """
         self._objects = directory / "objects"
         self._staging = directory / "staging"
         self._durable = bytearray(0x10000)
+        if not writing:
+            return
         for path in (self._objects, self._staging):
             path.mkdir(parents=True, exist_ok=True)
         _sync_directory(directory.parent)
