@@ -19,6 +19,7 @@ REGISTER = ["11990", "11991", "11992", "11996", "11998a", "11999", "12000", "120
 QUERY = ["11901", "11903", "11906", "15803"]
 REPOSITORY = ["11966", "11983", "12029", "12369"]
 REMOVAL = ["30000", "30001", "30002", "50000"]
+UPDATE = ["15800", "15800b", "15802", "20000", "20000b", "20001", "20002", "20007", "21001", "40000", "40000b", "40000d"]
 IMAGING = ["ids_2018-4801a", "ids_2018-4802a", "ids_2018-4803a", "ids_4801", "ids_4805", "ids_4810"]
 
 
@@ -41,7 +42,9 @@ def run_testkit(shared: Path, server: RunningServer, out: Path, tests: list[str]
     return {test: verdicts[test] for test in tests}
 
 
-@pytest.mark.parametrize("tests", [REGISTER, QUERY, REPOSITORY, REMOVAL], ids=["register", "query", "repository", "removal"])
+@pytest.mark.parametrize(
+    "tests", [REGISTER, QUERY, REPOSITORY, REMOVAL, UPDATE], ids=["register", "query", "repository", "removal", "update"]
+)
 def test_registry_and_repository(shared: Path, server: RunningServer, tmp_path: Path, tests: list[str]) -> None:
     verdicts = run_testkit(shared, server, tmp_path, tests)
     assert verdicts == dict.fromkeys(tests, "PASS"), (tmp_path / "table.txt").read_text()

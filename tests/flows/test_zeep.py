@@ -1,6 +1,6 @@
 """An independent SOAP client, zeep in strict mode, loads every served contract and calls every operation in it.
 
-Spec: ITI TF-2 Appendix V.2; 3.18, 3.41, 3.42, 3.43, 3.51, 3.61, 3.62, 3.86; RAD TF-2 4.69.
+Spec: ITI TF-2 Appendix V.2; 3.18, 3.41, 3.42, 3.43, 3.51, 3.57, 3.61, 3.62, 3.86, 3.92; RAD TF-2 4.69.
 
 zeep knows no substitution groups: the objects of a registry's list are put in and taken out by a plugin. It cannot send MTOM
 either: that is done by a transport.
@@ -27,6 +27,8 @@ from tests.builders import document_entry, fresh_uid, submission
 from tests.flows.conftest import AUTHORITY, IMAGING_SOURCE
 from tests.flows.partners import APPROVED, SUCCESS, XDSB, XOP, feed, store, write_parts
 from tests.running import RunningServer
+from tests.updates import member
+from tests.updates import request as update_request
 from xds import transactions
 from xds.model.metadata import DocumentEntry, Submission
 from xds.model.vocabulary import ON_DEMAND, StoredQueryId
@@ -237,6 +239,28 @@ def remove_metadata(clients: Clients, operation: str) -> None:
     assert clients.objects.incoming == []
 
 
+def update_metadata(clients: Clients, operation: str) -> None:
+    """ITI-57 and ITI-92: a title is corrected; what is no later version is refused."""
+    unique_id = fresh_uid()
+    clients.objects.outgoing = list_of(registered(unique_id, REPORT))
+    clients.call(REGISTRY, "DocumentRegistry_RegisterDocumentSet-b", RegistryObjectList={})
+    logical_id = find(clients, unique_id).get("id")
+    facts = {"hash": hashlib.sha1(REPORT).hexdigest(), "size": str(len(REPORT)), "unique_id": unique_id, "patient_id": PATIENT}
+    new = document_entry(lid=logical_id, title="Corrected", **facts)
+    clients.objects.outgoing = list_of(update_request(new, member(new), patient_id=PATIENT))
+    answer = clients.call(REGISTRY, operation, RegistryObjectList={})
+    assert (answer.status, answer.RegistryErrorList) == (SUCCESS, None)
+    found = find(clients, unique_id)
+    assert found.find(f"{{{RIM}}}VersionInfo").get("versionName") == "2"
+    assert (found.get("lid"), found.find(f"{{{RIM}}}Name")[0].get("value")) == (logical_id, "Corrected")
+
+    first = document_entry(**facts)
+    clients.objects.outgoing = list_of(update_request(first, member(first), patient_id=PATIENT))
+    answer = clients.call(REGISTRY, operation, RegistryObjectList={})
+    expected = "XDSMetadataUpdateError" if operation.startswith("DocumentRegistry") else "XDSInvalidRequestException"
+    assert [item.errorCode for item in answer.RegistryErrorList.RegistryError] == [expected]
+
+
 def remove_documents(clients: Clients, operation: str) -> None:
     """ITI-86: a document, and one that is not there."""
     unique_id, _ = provided(clients, REPORT)
@@ -317,8 +341,10 @@ OPERATIONS: dict[str, Callable[[Clients, str], None]] = {
     "DocumentRegistry_RegistryStoredQuery": query,
     "DocumentRegistry_RegisterDocumentSet-b": register,
     "DocumentRegistry_MultiPatientStoredQuery": query_several_patients,
+    "DocumentRegistry_UpdateDocumentSet": update_metadata,
     "DocumentRegistry_RegisterOnDemandDocumentEntry": register_on_demand,
     "DocumentRegistry_DeleteDocumentSet": remove_metadata,
+    "UpdateResponder_RestrictedUpdateDocumentSet": update_metadata,
     "DocumentRepository_ProvideAndRegisterDocumentSet-b": provide,
     "DocumentRepository_RemoveDocuments": remove_documents,
     "DocumentRepository_RetrieveDocumentSet": retrieve,

@@ -1,4 +1,4 @@
-"""`xds send iti18`, `iti51`, `iti42` and `iti61`: queries to a registry, and registrations."""
+"""`xds send iti18`, `iti51`, `iti42`, `iti57`, `iti61` and `iti92`: queries to a registry, registrations, updates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from xds.rules.stored_query_table import MULTI_PATIENT_QUERIES, STORED_QUERIES
 from xds.transactions import iti18_registry_stored_query as iti18_transaction
 from xds.transactions import iti42_register_document_set as iti42_transaction
 from xds.transactions import iti51_multi_patient_stored_query as iti51_transaction
+from xds.transactions import iti57_update_document_set as iti57_transaction
 from xds.transactions import iti61_register_on_demand_document_entry as iti61_transaction
+from xds.transactions import iti92_restricted_update_document_set as iti92_transaction
 from xds.transactions.client import post_soap
 from xds.transactions.transaction import Transaction
 from xds.wire.ebrim import write_submission
@@ -142,8 +144,46 @@ def iti61(
     _register(iti61_transaction, metadata, to, timeout, exchange.form(as_json, as_xml), dry_run=dry_run)
 
 
-def _register(module: ModuleType, metadata: Path, to: str, timeout: float, wanted: exchange.Form, *, dry_run: bool) -> None:
-    """Register by the transaction of that module and show what comes, or only print the message."""
+def iti57(
+    metadata: Annotated[Path, typer.Argument(metavar="XML", help="A file with an lcm:SubmitObjectsRequest.")],
+    to: HttpTo = exchange.DEFAULT_HTTP,
+    as_json: AsJson = False,
+    as_xml: AsXml = False,
+    dry_run: DryRun = False,
+    timeout: Timeout = 60,
+) -> None:
+    """Update metadata of a registry: new versions, changes of status, associations (ITI-57).
+
+    A new version has an id of its own, the logicalID of what it updates, and PreviousVersion in its HasMember.
+
+    **Examples**
+
+    `xds send iti57 update.xml`
+    """
+    _register(iti57_transaction, metadata, to, timeout, exchange.form(as_json, as_xml), dry_run=dry_run, verb="submitted")
+
+
+def iti92(
+    metadata: Annotated[Path, typer.Argument(metavar="XML", help="A file with an lcm:SubmitObjectsRequest.")],
+    to: HttpTo = exchange.DEFAULT_HTTP,
+    as_json: AsJson = False,
+    as_xml: AsXml = False,
+    dry_run: DryRun = False,
+    timeout: Timeout = 60,
+) -> None:
+    """Update metadata of documents, except whose they are, which they are and where they are kept (ITI-92).
+
+    **Examples**
+
+    `xds send iti92 update.xml`
+    """
+    _register(iti92_transaction, metadata, to, timeout, exchange.form(as_json, as_xml), dry_run=dry_run, verb="submitted")
+
+
+def _register(
+    module: ModuleType, metadata: Path, to: str, timeout: float, wanted: exchange.Form, *, dry_run: bool, verb: str = "registered"
+) -> None:
+    """Register or update by the transaction of that module and show what comes, or only print the message."""
     submission = read_metadata(metadata)
     if dry_run:
         print(exchange.pretty(write_submission(submission)))
@@ -151,7 +191,7 @@ def _register(module: ModuleType, metadata: Path, to: str, timeout: float, wante
     endpoint = exchange.service(to, module.TRANSACTION)
     with talking(endpoint):
         response = module.send(submission, endpoint=endpoint, timeout=timeout)
-    exchange.show_response(response, wanted, done=f"{len(submission.objects())} objects registered")
+    exchange.show_response(response, wanted, done=f"{len(submission.objects())} objects {verb}")
 
 
 def _ask(raw: RawQuery, transaction: Transaction, to: str, timeout: float, wanted: exchange.Form, *, dry_run: bool) -> None:

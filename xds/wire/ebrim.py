@@ -12,6 +12,7 @@ Tolerated deviations, when reading:
 | Name or Description without a LocalizedString | absent |
 | Classification without `nodeRepresentation` | empty text |
 | `status` that is neither Approved nor Deprecated | absent (the Registry decides it) |
+| empty `home` | absent |
 | `versionName` that is not a number | absent |
 | white space around the text of a Value | dropped |
 | other `objectType` of packages, associations, classifications and identifiers | written as the standard's |
@@ -232,7 +233,7 @@ def _read_common(element: etree._Element) -> _Common:
         get("id", ""),
         get("objectType"),
         get("lid"),
-        get("home"),
+        get("home") or None,
         _STATUSES.get(get("status")),
         version,
         tuple(slots),
