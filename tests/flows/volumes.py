@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
-import shutil
 import struct
 import subprocess
 from pathlib import Path
@@ -59,9 +59,16 @@ class Volume:
         finally:
             os.close(descriptor)
 
-    def free(self) -> int:
-        """Octets that are free."""
-        return shutil.disk_usage(self.path).free
+    def fill(self) -> Path:
+        """A file that takes all the space that is left; whoever removes it frees the space again."""
+        ballast = self.path / "ballast"
+        with ballast.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError as problem:
+                assert problem.errno == errno.ENOSPC  # noqa: PT017 (the loop has no other end)
+        return ballast
 
     def __enter__(self) -> Self:
         self.mount()

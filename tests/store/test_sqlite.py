@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert, select
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
-from xds.store.database import Database, DatabaseClosedError, open_database
+from xds.store.database import Database, DatabaseClosedError, DatabaseFullError, open_database
 from xds.store.schema.operations import setting
 
 
@@ -140,7 +140,7 @@ def test_a_full_disk_fails_what_needs_it_and_nothing_after(database: Database) -
 
     used = database.write(lambda connection: connection.exec_driver_sql("PRAGMA page_count").scalar_one())
     database.write(limit(used + 2))
-    with pytest.raises(OperationalError, match="full"):
+    with pytest.raises(DatabaseFullError, match="no space left"):
         database.write(put("big", "x" * 200_000))
     database.write(limit(1_000_000))
     assert database.write(put("small")) == "small"

@@ -16,7 +16,7 @@ from xds.actors.domain import DomainIdentity
 from xds.actors.metadata_update import MetadataUpdate
 from xds.model.audit import EventOutcome
 from xds.model.caller import Action, Caller, Resource
-from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Severity, response_to
+from xds.model.errors import REGISTRY_IS_FULL, ErrorCode, RegistryError, RegistryResponse, Severity, response_to
 from xds.model.fragments import Fragment, ObjectKind
 from xds.model.identifiers import new_uuid_urn, to_dtm
 from xds.model.metadata import Association, Submission
@@ -29,7 +29,7 @@ from xds.rules.submission import assign_identifiers, check, check_against_regist
 from xds.rules.update import RESTRICTED, UNRESTRICTED
 from xds.store import affinity_patients, audit
 from xds.store.affinity_patients import AffinityPatient
-from xds.store.database import Connection, Database
+from xds.store.database import Connection, Database, DatabaseFullError
 from xds.store.registry import finding, known, stored_queries, writing
 from xds.store.registry.codes import CodeKey, CodeTable
 from xds.store.registry.objects import StoredObject
@@ -139,7 +139,7 @@ class DocumentRegistry:
         on-demand DocumentEntries, and may register no other ones.
 
         Spec: ITI TF-2 3.42.4.1.3, 3.61.4.1.3.
-        Errors: those of `xds.rules.submission`.
+        Errors: those of `xds.rules.submission`; XDSRegistryOutOfResources.
         """
         findings = [*found, *check(submission, registering=True, on_demand=on_demand), *self._local_rules(submission)]
         if _has_error(findings):
@@ -151,6 +151,8 @@ class DocumentRegistry:
             committed, more = self._database.write(lambda connection: self._store(connection, prepared, caller, along))
         except _RefusedError as refusal:
             return self._refuse(submission, [*findings, *refusal.errors], caller, on_demand)
+        except DatabaseFullError:
+            return REGISTRY_IS_FULL
         self._database.when_durable(lambda: self._codes.remember(committed))
         return response_to([*findings, *more])
 

@@ -14,7 +14,7 @@ from xds.actors.document_registry_removal import Permitted
 from xds.actors.domain import DomainIdentity
 from xds.model.audit import EventOutcome
 from xds.model.caller import Action, Caller
-from xds.model.errors import RegistryError, RegistryResponse, Severity, response_to
+from xds.model.errors import REGISTRY_IS_FULL, RegistryError, RegistryResponse, Severity, response_to
 from xds.model.fragments import Fragment, ObjectKind
 from xds.model.identifiers import new_uuid_urn, to_dtm
 from xds.model.known import UpdateSurroundings
@@ -26,7 +26,7 @@ from xds.rules.submission import assign_identifiers
 from xds.rules.update import Dialect, Operations, Propagated, operations_of
 from xds.store import affinity_patients, audit
 from xds.store.affinity_patients import AffinityPatient
-from xds.store.database import Connection, Database
+from xds.store.database import Connection, Database, DatabaseFullError
 from xds.store.registry import known, updating, writing
 from xds.store.registry.codes import CodeKey, CodeTable
 from xds.store.registry.known import Located
@@ -76,7 +76,7 @@ class MetadataUpdate:
         form of the message already, to be reported together with all other errors.
 
         Spec: ITI TF-2 3.57.4.1.3, 3.92.4.1.3.
-        Errors: those of `xds.rules.update`, all of them.
+        Errors: those of `xds.rules.update`, all of them; XDSRegistryOutOfResources.
         """
         findings = [*found, *rules.check(submission, dialect), *self._local_rules(submission)]
         if _has_error(findings):
@@ -88,6 +88,8 @@ class MetadataUpdate:
             committed, more = self._database.write(lambda connection: self._carry_out(connection, prepared, caller))
         except _RefusedError as refusal:
             return self._refuse(submission, [*findings, *refusal.errors], caller, dialect)
+        except DatabaseFullError:
+            return REGISTRY_IS_FULL
         self._database.when_durable(lambda: self._codes.remember(committed))
         return response_to([*findings, *more])
 
@@ -159,11 +161,10 @@ class _Prepared:
     def of(cls, submission: Submission, dialect: Dialect) -> _Prepared:
         assigned = assign_identifiers(submission, new_uuid_urn)
         versions = {item.obj.id: (item.previous_version or 0) + 1 for item in operations_of(assigned).versions}
-        numbered = Submission(
-            tuple(replace(item, version=1) for item in assigned.submission_sets),
-            tuple(replace(item, version=versions[item.id]) for item in assigned.document_entries),
-            tuple(replace(item, version=versions[item.id]) for item in assigned.folders),
-            tuple(replace(item, version=1) for item in assigned.associations),
+        numbered = replace(
+            assigned,
+            document_entries=tuple(replace(item, version=versions[item.id]) for item in assigned.document_entries),
+            folders=tuple(replace(item, version=versions[item.id]) for item in assigned.folders),
         )
         return cls(submission, numbered, dialect)
 

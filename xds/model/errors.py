@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 
 class Status(StrEnum):
@@ -104,6 +105,12 @@ class RegistryResponse:
     def succeeded(self) -> bool:
         """True when the submission took effect."""
         return self.status is Status.SUCCESS
+
+
+#: The answer of a Registry whose database has no space left: nothing was stored.
+REGISTRY_IS_FULL: Final = RegistryResponse(
+    Status.FAILURE, (RegistryError(ErrorCode.REGISTRY_OUT_OF_RESOURCES, "the registry has no space left; nothing was stored"),)
+)
 
 
 def response_to(errors: Iterable[RegistryError]) -> RegistryResponse:

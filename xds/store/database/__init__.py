@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError
 from xds.store.database.interface import (
     Database,
     DatabaseClosedError,
+    DatabaseFullError,
     DatabaseUnavailableError,
     SchemaError,
     Work,
@@ -23,6 +24,7 @@ __all__ = [
     "Connection",
     "Database",
     "DatabaseClosedError",
+    "DatabaseFullError",
     "DatabaseUnavailableError",
     "SchemaError",
     "Work",

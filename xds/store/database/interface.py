@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,7 +12,16 @@ from sqlalchemy import Connection
 
 from xds.store.database.joint import Joint, Result, Work
 
-__all__ = ["Database", "DatabaseClosedError", "DatabaseUnavailableError", "Joint", "Result", "SchemaError", "Work"]
+__all__ = [
+    "Database",
+    "DatabaseClosedError",
+    "DatabaseFullError",
+    "DatabaseUnavailableError",
+    "Joint",
+    "Result",
+    "SchemaError",
+    "Work",
+]
 
 
 class DatabaseClosedError(RuntimeError):
@@ -23,6 +33,13 @@ class DatabaseUnavailableError(ConnectionError):
 
     Nothing that was asked is acknowledged. Only when the connection broke during the COMMIT itself may it have taken effect.
     """
+
+
+class DatabaseFullError(OSError):
+    """The disk has no space left for the database. Nothing of what was asked happened; `errno` is ENOSPC, as for a file."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOSPC, "no space left for the database")
 
 
 class SchemaError(RuntimeError):
@@ -55,8 +72,8 @@ class Database(ABC):
 
         `work` must not open another transaction, must not wait for anything, and must bear being run again from its beginning,
         because what collides with the work of others is undone and tried once more.
-        Errors: whatever `work` raised (nothing of it is stored then); DatabaseUnavailableError, DatabaseClosedError,
-        SQLAlchemyError when the commit failed.
+        Errors: whatever `work` raised (nothing of it is stored then); DatabaseUnavailableError, DatabaseFullError,
+        DatabaseClosedError; SQLAlchemyError when the commit failed.
         """
 
     @abstractmethod

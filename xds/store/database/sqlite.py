@@ -8,20 +8,21 @@ durable COMMIT. A piece of work that fails is rolled back alone.
 from __future__ import annotations
 
 import queue
+import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from sqlite3 import Connection as SqliteConnection
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import structlog
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
-from xds.store.database.interface import Database, DatabaseClosedError, Result, Work
+from xds.store.database.interface import Database, DatabaseClosedError, DatabaseFullError, Result, Work
 from xds.store.database.joint import Joint, Loan
 from xds.store.schema import metadata
 
@@ -30,6 +31,9 @@ WORK_PER_COMMIT = 64
 WAITING_WORK = 4096
 #: How long work that nobody waits for may gather before it is committed.
 GATHERING_SECONDS = 0.02
+
+#: What SQLite says when the disk has no room for the log or for its index.
+_NO_SPACE: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 _log = structlog.get_logger()
 
@@ -47,7 +51,7 @@ _PRAGMAS = (
 
 def _configure(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
-    def connected(driver: SqliteConnection, _record: Any) -> None:
+    def connected(driver: sqlite3.Connection, _record: Any) -> None:
         # The driver's own transactions begin too late for savepoints and for snapshots: this module begins them.
         driver.isolation_level = None
         for pragma in _PRAGMAS:
@@ -60,9 +64,9 @@ def _configure(engine: Engine) -> None:
             _driver(connection).execute("BEGIN IMMEDIATE")
 
 
-def _driver(connection: Connection) -> SqliteConnection:
+def _driver(connection: Connection) -> sqlite3.Connection:
     """The driver's own connection, for the statements around transactions: they are many, and need nothing of SQLAlchemy."""
-    return cast(SqliteConnection, connection.connection.driver_connection)
+    return cast(sqlite3.Connection, connection.connection.driver_connection)
 
 
 class _Item:
@@ -118,8 +122,8 @@ class SqliteDatabase(Database):
         """Run `work` inside a transaction and return its result once it is durable.
 
         `work` must not open another transaction, and must not wait for anything.
-        Errors: whatever `work` raised (nothing of it is stored then); SQLAlchemyError when the commit failed; RuntimeError when
-        it is called from inside another piece of work, which would wait for itself.
+        Errors: whatever `work` raised (nothing of it is stored then); DatabaseFullError; SQLAlchemyError when the commit failed;
+        RuntimeError when it is called from inside another piece of work, which would wait for itself.
         """
         if self._joint is not None:
             return self._joint.run(work)
@@ -195,7 +199,7 @@ class SqliteDatabase(Database):
                 outcomes.extend((item, *self._attempt(item.work)) for item in batch)
         except BaseException as error:
             # Carried to everybody who took part, for whom nothing happened; this thread must go on in any case.
-            outcomes = [(item, None, error) for item in batch]
+            outcomes = [(item, None, _as_told(error)) for item in batch]
         for item, result, failure in outcomes:
             self._answer(item, result, failure)
 
@@ -211,7 +215,7 @@ class SqliteDatabase(Database):
                 raise
             driver.execute("ROLLBACK TO work")
             driver.execute("RELEASE work")
-            return None, error
+            return None, _as_told(error)
         driver.execute("RELEASE work")
         return result, None
 
@@ -224,6 +228,13 @@ class SqliteDatabase(Database):
             item.future.set_exception(failure)
         else:
             item.future.set_result(result)
+
+
+def _as_told(error: BaseException) -> BaseException:
+    """What the caller is told: a full disk is not the statement's fault."""
+    if isinstance(error, OperationalError) and getattr(error.orig, "sqlite_errorcode", None) in _NO_SPACE:
+        return DatabaseFullError()
+    return error
 
 
 _NOTHING_WAITING = _Item(lambda _connection: None, None)
