@@ -696,3 +696,22 @@ def test_a_new_submission_cannot_build_on_what_is_superseded(registry: Registry)
     ]
     assert [item.version for item in entry(registry, first.unique_id)] == [2]
     assert (package.id, entry(registry, late.unique_id)[0].id) in ends(associations(registry, package.id))
+
+
+def test_the_version_before_is_the_newest_again_when_its_successor_is_removed(registry: Registry) -> None:
+    first = registered(registry)
+    accept(registry, update(first))
+    (new,) = entry(registry, first.unique_id)
+    submitted_with = registry.ask(StoredQueryId.GET_SUBMISSION_SETS, uuid=quoted([new.id]))
+    removed = registry.actor.remove([new.id, *(item.id for item in submitted_with)], CALLER)
+    assert removed.succeeded, removed.errors
+    assert [(item.id, item.status) for item in entry(registry, first.unique_id)] == [(first.id, DEPRECATED)]
+    accept(registry, request(status_change(first, DEPRECATED, APPROVED)))
+    accept(registry, update(first))
+    assert [item.version for item in entry(registry, first.unique_id, level=2)] == [1, 2]
+
+
+def test_a_first_version_has_the_number_one(registry: Registry) -> None:
+    first = registered(registry, version=7)
+    assert first.version == 1
+    accept(registry, update(first))

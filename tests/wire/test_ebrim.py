@@ -53,6 +53,7 @@ from xds.wire.ebrim import (
     join,
     kind_of,
     read_objects,
+    read_stored,
     read_submission,
     start_tag,
     with_last_update_time,
@@ -120,7 +121,9 @@ COMMON = {
 
 
 @FIXED
-@given(st.builds(DocumentEntry, **COMMON, object_type=st.one_of(st.none(), XML_TEXT), home=XML_TEXT, mime_type=XML_TEXT))
+@given(
+    st.builds(DocumentEntry, **COMMON, object_type=st.one_of(st.none(), XML_TEXT), home=XML_TEXT.filter(bool), mime_type=XML_TEXT)
+)
 def test_any_document_entry_survives_the_wire(entry: DocumentEntry) -> None:
     assert read_back(entry) == entry
 
@@ -186,6 +189,20 @@ def test_children_stand_in_the_order_of_the_schema() -> None:
     element = in_list(complete(fragment(document_entry(comments="c"))))[0]
     names = list(dict.fromkeys(etree.QName(child).localname for child in element))
     assert names == ["Slot", "Name", "Description", "VersionInfo", "Classification", "ExternalIdentifier"]
+
+
+def test_a_stored_object_is_read_as_it_was_registered() -> None:
+    for obj in (document_entry(home="urn:oid:1.2.3"), folder(), association("urn:x", "a", "b", id="c")):
+        found = read_stored(fragment(obj))
+        assert found == replace(obj, lid=obj.id, version=1, status=AvailabilityStatus.APPROVED, object_type=found.object_type)
+
+
+def test_an_empty_home_is_none() -> None:
+    sent = etree.tostring(submitted(complete(fragment(document_entry(home="urn:oid:1"))).decode()))
+    found, problems = read_submission(parse(sent.replace(b'home="urn:oid:1"', b'home=""')))
+    assert problems == []
+    assert found is not None
+    assert found.document_entries[0].home is None
 
 
 def test_the_stored_form_holds_neither_status_nor_home() -> None:

@@ -19,7 +19,7 @@ def assign_identifiers(submission: Submission, new_uuid: Callable[[], str]) -> S
 
     Each distinct symbolic id of an object becomes one UUID; ids that are `urn:uuid:` already stay. Classifications and external
     identifiers, which nothing refers to, get a UUID each, even when a sender has used one symbolic id for several. An object
-    whose logical id is absent or symbolic is a first version, and gets its own id as logical id.
+    whose logical id is absent or symbolic is a first version: it gets its own id as logical id, and the number 1 in any case.
     """
     return _Assignment(new_uuid).of(submission)
 
@@ -53,10 +53,12 @@ class _Assignment:
 
     def _object(self, item: _Object) -> _Object:
         identifier = self._id(item.id)
+        logical_id = item.lid if item.lid and item.lid.startswith("urn:uuid:") else identifier
         return replace(
             item,
             id=identifier,
-            lid=item.lid if item.lid and item.lid.startswith("urn:uuid:") else identifier,
+            lid=logical_id,
+            version=1 if logical_id == identifier else item.version,
             classifications=tuple([self._classification(part) for part in item.classifications]),
             external_identifiers=tuple([self._identifier(part) for part in item.external_identifiers]),
         )

@@ -10,11 +10,14 @@ from sqlalchemy import Connection, Delete, Table, bindparam, delete
 
 from xds.model.fragments import ObjectKind
 from xds.model.identifiers import is_uuid_urn
+from xds.model.known import KnownObject
 from xds.model.removal import Reference, RemovalSurroundings
 from xds.store.registry.codes import CodeTable
 from xds.store.registry.finding import Finder
+from xds.store.registry.known import Located, by_key, versions
 from xds.store.registry.objects import TABLES, StoredObject
 from xds.store.registry.turns import take_turn_with
+from xds.store.registry.writing import uncover
 from xds.store.schema.registry import object_code, object_text, registry_object, unique_identifier
 
 
@@ -59,7 +62,9 @@ def meet(
 
 
 def remove(connection: Connection, objects: Iterable[StoredObject]) -> None:
-    """Delete these objects and everything that is stored beside them."""
+    """Delete these objects and everything that is stored beside them. Versions before them are the newest again."""
+    objects = tuple(objects)
+    logical_ids = _logical_ids(connection, objects)
     by_kind: dict[ObjectKind, list[dict[str, Any]]] = {}
     for item in objects:
         row = {"patient": item.patient_key, "object": item.key, "unique": item.unique_id}
@@ -67,6 +72,18 @@ def remove(connection: Connection, objects: Iterable[StoredObject]) -> None:
     for kind, rows in by_kind.items():
         for statement in _STATEMENTS[kind]:
             connection.execute(statement, rows)
+    newest = {found.logical_id: (found, place) for found, place in sorted(versions(connection, logical_ids), key=_version)}
+    uncover(connection, [place for found, place in newest.values() if found.superseded])
+
+
+def _logical_ids(connection: Connection, objects: Iterable[StoredObject]) -> set[str]:
+    """The logicalIDs of those of these objects that can have several versions."""
+    keys = [item.key for item in objects if item.kind in (ObjectKind.DOCUMENT_ENTRY, ObjectKind.FOLDER)]
+    return {found.logical_id for found, _place in by_key(connection, keys) if found.logical_id}
+
+
+def _version(found: tuple[KnownObject, Located]) -> int:
+    return found[0].version
 
 
 def _rows_of(table: Table) -> Delete:

@@ -255,6 +255,14 @@ def supersede(connection: Connection, versions: Iterable[Located]) -> None:
     _set_deprecated(connection, versions, SUPERSEDED)
 
 
+def uncover(connection: Connection, versions: Iterable[Located]) -> None:
+    """Make superseded DocumentEntries and Folders the newest versions again; they stay Deprecated."""
+    for item in versions:
+        table = TABLES[item.kind]
+        own = (table.c.patient_key == item.patient_key, table.c.object_key == item.key)
+        connection.execute(update(table).where(*own).values(deprecated=DEPRECATED))
+
+
 def set_status(connection: Connection, obj: Located, status: AvailabilityStatus) -> None:
     """Change the status of the newest version of a DocumentEntry or Folder, or of an Association."""
     _set_deprecated(connection, (obj,), STATUSES.index(status))
