@@ -14,8 +14,8 @@ from xds.cli import exchange
 from xds.cli.exchange import AsJson, AsXml, DryRun, HttpTo, Timeout, talking
 from xds.cli.outcome import Usage
 from xds.cli.send_identity import affinity_identifier
-from xds.cli.send_repository import read_metadata
-from xds.model.metadata import Association, DocumentEntry, Folder, RegistryObject, SubmissionSet
+from xds.cli.send_repository import index_of_record, read_metadata
+from xds.model.metadata import Association, DocumentEntry, Folder, RegistryObject, Submission, SubmissionSet
 from xds.model.stored_queries import Parameter, ParameterKind, QueryDefinition, RawQuery, ReturnType
 from xds.model.vocabulary import AvailabilityStatus
 from xds.rules.stored_query_table import MULTI_PATIENT_QUERIES, STORED_QUERIES
@@ -124,11 +124,19 @@ def iti42(
 
     `xds send iti42 submission.xml`
     """
-    _register(iti42_transaction, metadata, to, timeout, exchange.form(as_json, as_xml), dry_run=dry_run)
+    _register(iti42_transaction, read_metadata(metadata), to, timeout, exchange.form(as_json, as_xml), dry_run=dry_run)
 
 
 def iti61(
-    metadata: Annotated[Path, typer.Argument(metavar="XML", help="A file with an lcm:SubmitObjectsRequest.")],
+    metadata: Annotated[Path | None, typer.Argument(metavar="XML", help="A file with an lcm:SubmitObjectsRequest.")] = None,
+    index_of: Annotated[
+        str | None,
+        typer.Option(
+            "--index-of", metavar="CX", help="In place of a file: the index of this patient's record, made by our repository."
+        ),
+    ] = None,
+    repository: Annotated[str | None, typer.Option(metavar="OID", help="repositoryUniqueId of our repository.")] = None,
+    text: Annotated[bool, typer.Option("--text", help="The index as plain text; otherwise it is CDA.")] = False,
     to: HttpTo = exchange.DEFAULT_HTTP,
     as_json: AsJson = False,
     as_xml: AsXml = False,
@@ -140,8 +148,17 @@ def iti61(
     **Examples**
 
     `xds send iti61 on-demand.xml`
+
+    `xds send iti61 --index-of 'PAT1^^^&2.999.1&ISO' --repository 2.999.3`
     """
-    _register(iti61_transaction, metadata, to, timeout, exchange.form(as_json, as_xml), dry_run=dry_run)
+    wanted = exchange.form(as_json, as_xml)
+    if metadata is not None and index_of is None:
+        submission = read_metadata(metadata)
+    elif metadata is None and index_of is not None and repository is not None:
+        submission = index_of_record(exchange.patient_identifier(index_of).to_cx(), repository, as_text=text)
+    else:
+        raise Usage("give a file, or --index-of with --repository")
+    _register(iti61_transaction, submission, to, timeout, wanted, dry_run=dry_run)
 
 
 def iti57(
@@ -160,7 +177,9 @@ def iti57(
 
     `xds send iti57 update.xml`
     """
-    _register(iti57_transaction, metadata, to, timeout, exchange.form(as_json, as_xml), dry_run=dry_run, verb="submitted")
+    _register(
+        iti57_transaction, read_metadata(metadata), to, timeout, exchange.form(as_json, as_xml), dry_run=dry_run, verb="submitted"
+    )
 
 
 def iti92(
@@ -177,14 +196,22 @@ def iti92(
 
     `xds send iti92 update.xml`
     """
-    _register(iti92_transaction, metadata, to, timeout, exchange.form(as_json, as_xml), dry_run=dry_run, verb="submitted")
+    _register(
+        iti92_transaction, read_metadata(metadata), to, timeout, exchange.form(as_json, as_xml), dry_run=dry_run, verb="submitted"
+    )
 
 
 def _register(
-    module: ModuleType, metadata: Path, to: str, timeout: float, wanted: exchange.Form, *, dry_run: bool, verb: str = "registered"
+    module: ModuleType,
+    submission: Submission,
+    to: str,
+    timeout: float,
+    wanted: exchange.Form,
+    *,
+    dry_run: bool,
+    verb: str = "registered",
 ) -> None:
     """Register or update by the transaction of that module and show what comes, or only print the message."""
-    submission = read_metadata(metadata)
     if dry_run:
         print(exchange.pretty(write_submission(submission)))
         return

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from xds.actors import record_index
 from xds.cli import exchange, files
 from xds.cli.exchange import AsJson, AsXml, DryRun, HttpTo, Timeout, talking
 from xds.cli.outcome import Usage
@@ -194,6 +195,40 @@ def _drafted(paths: Sequence[Path], about: _About) -> tuple[Submission, list[Doc
     members = [drafts.association(AssociationType.HAS_MEMBER, "submission", item.id, original=True) for item in entries]
     documents = [_document(entry.id, path) for entry, path in zip(entries, paths, strict=True)]
     return Submission.of(submission_set, *entries, *members), documents
+
+
+def index_of_record(patient_id: str, repository: str, *, as_text: bool) -> Submission:
+    """The registration of an index of a patient's record (CX), which our repository makes whenever it is retrieved."""
+    now = to_dtm(datetime.now(UTC))
+    entry = drafts.on_demand_entry(
+        drafts.DocumentFacts(
+            id="index",
+            unique_id=new_oid(),
+            patient_id=patient_id,
+            source_patient_id=patient_id,
+            mime_type=record_index.TEXT if as_text else record_index.CDA,
+            title=record_index.FORMAT.display,
+            creation_time=now,
+            class_code=_CLASS,
+            type_code=_TYPE,
+            format_code=record_index.FORMAT,
+            facility_type=_FACILITY,
+            practice_setting=_PRACTICE,
+            confidentiality=(_NORMAL,),
+            language="en",
+        ),
+        repository,
+    )
+    submission_set = drafts.submission_set(
+        symbolic_id="submission",
+        unique_id=new_oid(),
+        source_id=new_oid(),
+        patient_id=patient_id,
+        submission_time=now,
+        content_type=_TYPE,
+    )
+    member = drafts.association(AssociationType.HAS_MEMBER, submission_set.id, entry.id, original=True)
+    return Submission.of(submission_set, entry, member)
 
 
 def _whole(metadata: Path, given: Sequence[str]) -> tuple[Submission, list[DocumentToSend]]:

@@ -24,6 +24,7 @@ from xds.model.metadata import (
 from xds.model.vocabulary import (
     EXTERNAL_IDENTIFIER_NAMES,
     FOLDER_NODE,
+    ON_DEMAND,
     STABLE,
     SUBMISSION_SET_NODE,
     AssociationType,
@@ -96,6 +97,13 @@ def document_entry(facts: DocumentFacts) -> DocumentEntry:
             _identifier(facts.id, scheme.UNIQUE_ID, facts.unique_id),
         ),
     )
+
+
+def on_demand_entry(facts: DocumentFacts, repository_unique_id: str) -> DocumentEntry:
+    """The on-demand DocumentEntry of a document that this repository makes when it is retrieved."""
+    entry = document_entry(facts)
+    kept = tuple(slot for slot in entry.slots if slot.name != SlotName.CREATION_TIME)
+    return replace(entry, object_type=ON_DEMAND, slots=(*kept, *_slots((SlotName.REPOSITORY_UNIQUE_ID, repository_unique_id))))
 
 
 def snapshot(
