@@ -174,10 +174,11 @@ def ct(**attributes: Any) -> Dataset:
 
 def wait_for_documents(server: RunningServer, patient_id: str, seconds: float = 30) -> dict[str, DocumentEntry]:
     end = time.monotonic() + seconds
-    while not (documents := found(server, patient_id)):
+    slots: dict[str, Any] = {"XDSDocumentEntryPatientId": f"'{patient_id}'", "XDSDocumentEntryStatus": APPROVED}
+    while not ask(server, StoredQueryId.FIND_DOCUMENTS, **slots).objects:
         assert time.monotonic() < end, "the study was not published in time"
         time.sleep(0.2)
-    return documents
+    return found(server, patient_id)
 
 
 def test_images_that_name_their_issuer_by_its_namespace_alone(server: RunningServer) -> None:
@@ -202,8 +203,9 @@ def test_images_of_a_foreign_issuer_never_reach_a_namesake_of_the_affinity_domai
             "PV1||O",
         )
     )
-    store(server, ct(PatientID=number, IssuerOfPatientID="ELSEWHERE"))
-    own = ct(PatientID=number)
+    same = {"PatientID": number, "PatientName": "Blanc^Noe", "PatientBirthDate": "20100101", "PatientSex": "M"}
+    store(server, ct(**same, IssuerOfPatientID="ELSEWHERE"))
+    own = ct(**same)
     store(server, own)
     (entry,) = wait_for_documents(server, mine).values()
     time.sleep(1)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pydicom
@@ -13,7 +14,9 @@ import pytest
 from pynetdicom import AE
 
 from tests.flows.conftest import AUTHORITY, IMAGING_SOURCE
+from tests.flows.partners import APPROVED, ask, feed
 from tests.running import RunningServer
+from xds.model.vocabulary import StoredQueryId
 
 REGISTER = ["11990", "11991", "11992", "11996", "11998a", "11999", "12000", "12004"]
 QUERY = ["11901", "11903", "11906", "15803"]
@@ -50,9 +53,16 @@ def test_registry_and_repository(shared: Path, server: RunningServer, tmp_path: 
     assert verdicts == dict.fromkeys(tests, "PASS"), (tmp_path / "table.txt").read_text()
 
 
+#: Whose images are stored under which number, and whom the toolkit asks for.
+DEPARTMENT = "1.3.6.1.4.1.21367.1800.13.20.1000"
+PATIENT = f"C3L-00277^^^&{DEPARTMENT}&ISO~IDS_2018-4801a^^^&{AUTHORITY}&ISO"
+
+
 def test_imaging_document_source(shared: Path, server: RunningServer, tmp_path: Path) -> None:
+    feed(server, PATIENT, name="ChestXR^TwoViews", more="||19601218|M")
     for image in sorted((shared / "vectors" / "nist-testkit" / "synthetic-images").rglob("*.dcm")):
         store(server, image)
+    wait_for_manifest(server, f"IDS_2018-4801a^^^&{AUTHORITY}&ISO")
     verdicts = run_testkit(shared, server, tmp_path, IMAGING)
     assert verdicts == dict.fromkeys(IMAGING, "PASS"), (tmp_path / "table.txt").read_text()
 
@@ -68,3 +78,11 @@ def store(server: RunningServer, image: Path) -> None:
     status = association.send_c_store(dataset)
     association.release()
     assert status.Status == 0x0000
+
+
+def wait_for_manifest(server: RunningServer, patient_id: str, seconds: float = 30) -> None:
+    slots = {"XDSDocumentEntryPatientId": f"'{patient_id}'", "XDSDocumentEntryStatus": APPROVED}
+    end = time.monotonic() + seconds
+    while not ask(server, StoredQueryId.FIND_DOCUMENTS, **slots).objects:
+        assert time.monotonic() < end, "the study was not published in time"
+        time.sleep(0.2)
