@@ -49,6 +49,7 @@ from xds.server.asynchronous_messages import (
     reply_of,
     stored_part,
 )
+from xds.server.worker import LONGEST_WAIT
 from xds.store import asynchronous, audit, jobs
 from xds.store.asynchronous import LostError, Reply, Request
 from xds.store.database import Connection, Database
@@ -219,10 +220,11 @@ class AsynchronousExchange:
 
     def _answer_now(self, job: Job, request: Request, module: SoapTransaction) -> str | None:
         """Execute a query or a retrieve, and send its answer in the same go."""
-        if self._is_over(job, request.since):
-            self._give_up(job, request, request.reply_to.address, "it could not be made and sent")
-            return None
         address = request.reply_to.address
+        if self._is_over(job, request.since + 2 * LONGEST_WAIT):
+            # Attempts that end without an answer being refused, one after the other, end too.
+            self._give_up(job, request, address, "making and sending it failed each time")
+            return None
         made: list[SoapReply] = []
 
         def make() -> Outgoing:
