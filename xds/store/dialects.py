@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from itertools import count
+from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Integer, Select, Table, bindparam, func, select
+from sqlalchemy import Column, Connection, Insert, Integer, Select, Table, bindparam, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 
@@ -16,6 +17,43 @@ def put(connection: Connection, table: Table, key: Sequence[str], values: Mappin
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = make(table).values(dict(values))
     connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
+
+
+#: Marks a statement that has no answer, and whose parameters are $1, $2, …: the driver then need not look for them.
+RAW: Final = "/* raw */ "
+#: Parameters of one statement at most; PostgreSQL has room for 65 535.
+_PARAMETERS: Final = 10_000
+
+
+def insert_rows(connection: Connection, rows: Mapping[Table, Sequence[Mapping[str, Any]]]) -> None:
+    """Insert into several tables; all rows of one table have the same columns.
+
+    PostgreSQL gets everything in one statement: each one costs more than the rows that it carries.
+    """
+    if connection.dialect.name == "postgresql" and sum(len(some) * len(some[0]) for some in rows.values()) <= _PARAMETERS:
+        shape = tuple((table.name, tuple(some[0]), len(some)) for table, some in rows.items())
+        values = tuple(value for some in rows.values() for row in some for value in row.values())
+        connection.exec_driver_sql(_insertion(shape), values)
+        return
+    for table, some in rows.items():
+        connection.execute(_insert(table), list(some))
+
+
+@lru_cache
+def _insert(table: Table) -> Insert:
+    return insert(table)
+
+
+@lru_cache(maxsize=512)
+def _insertion(shape: tuple[tuple[str, tuple[str, ...], int], ...]) -> str:
+    inserts = []
+    places = count(1)
+    for table, columns, number in shape:
+        rows = ("(" + ",".join(f"${next(places)}" for _ in columns) + ")" for _ in range(number))
+        inserts.append(f"INSERT INTO {table} ({','.join(columns)}) VALUES {','.join(rows)}")
+    *others, last = inserts
+    parts = ",".join(f"part{number} AS ({text})" for number, text in enumerate(others))
+    return f"{RAW}{f'WITH {parts} ' if parts else ''}{last}"
 
 
 def next_keys(connection: Connection, column: Column[int], number: int) -> Sequence[int]:
@@ -31,11 +69,11 @@ def next_keys(connection: Connection, column: Column[int], number: int) -> Seque
 
 
 @lru_cache
-def _drawn(column: Column[int]) -> Select[tuple[int]]:
+def _drawn(column: Column[int]) -> Select[int]:
     sequence = f"{column.table.name}_{column.name}_seq"
     return select(func.nextval(sequence)).select_from(func.generate_series(1, bindparam("number", type_=Integer)))
 
 
 @lru_cache
-def _last(column: Column[int]) -> Select[tuple[int]]:
+def _last(column: Column[int]) -> Select[int]:
     return select(func.coalesce(func.max(column), 0))

@@ -9,17 +9,19 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
+
+from xds.store.dialects import RAW
 
 #: Held shared by everybody who holds names, and alone by whoever needs more of them than the server has room for.
 _ALL: Final = 0x58445331
 _NAMES: Final = 256
 
-_TAKE: Final = text(
-    "SELECT pg_advisory_xact_lock_shared(:all)"
-    " UNION ALL SELECT pg_advisory_xact_lock(key) FROM unnest(CAST(:keys AS bigint[])) AS key"
+_TAKE: Final = (
+    f"{RAW}SELECT pg_advisory_xact_lock_shared({_ALL})"
+    " UNION ALL SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key"
 )
-_TAKE_ALL: Final = text("SELECT pg_advisory_xact_lock(:all)")
+_TAKE_ALL: Final = f"{RAW}SELECT pg_advisory_xact_lock({_ALL})"
 
 
 def take(connection: Connection, names: Iterable[str]) -> None:
@@ -32,6 +34,6 @@ def take(connection: Connection, names: Iterable[str]) -> None:
     # In one order everywhere, so that two transactions never hold what the other waits for.
     keys = sorted({int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True) for name in names})
     if len(keys) > _NAMES:
-        connection.execute(_TAKE_ALL, {"all": _ALL})
+        connection.exec_driver_sql(_TAKE_ALL)
     else:
-        connection.execute(_TAKE, {"all": _ALL, "keys": keys})
+        connection.exec_driver_sql(_TAKE, (keys,))

@@ -12,7 +12,7 @@ import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Self, TypeVar, cast
 
 import psycopg
 import structlog
@@ -24,6 +24,7 @@ from sqlalchemy.engine import URL, make_url
 from xds.store.database.gathering import Gathering
 from xds.store.database.interface import Database, DatabaseClosedError, DatabaseUnavailableError, Result, Work
 from xds.store.database.joint import Joint
+from xds.store.dialects import RAW
 from xds.store.schema import metadata
 
 #: Connections of this process at most, for reads and for writes each; one more writes what nobody waits for.
@@ -78,12 +79,42 @@ _log = structlog.get_logger()
 Returned = TypeVar("Returned")
 
 
-class _BinaryCursor(psycopg.Cursor[Any]):
+class _Connection(psycopg.Connection[Any]):
+    """A connection that can send statements without waiting for each of them."""
+
+    pipeline_in_use: psycopg.Pipeline | None = None
+
+    @contextmanager
+    def deferring(self) -> Iterator[None]:
+        """Until the block ends, statements without an answer travel together with the next that has one, or with the COMMIT."""
+        with self.pipeline() as pipeline:
+            self.pipeline_in_use = pipeline
+            try:
+                yield
+            finally:
+                self.pipeline_in_use = None
+
+
+#: What begins so answers nothing that anybody looks at.
+_ANSWERLESS: Final = (RAW, "INSERT ")
+
+
+class _Cursor(psycopg.Cursor[Any]):
     """Fetches values as the server has them: a fragment is not written in hexadecimal and read back."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.format = Format.BINARY
+
+    def execute(self, query: Any, params: Any = None, **named: Any) -> Self:
+        if isinstance(query, str) and query.startswith(RAW):
+            psycopg.RawCursor(self.connection).execute(query, params)
+        else:
+            super().execute(query, params, **named)
+        pipeline = cast(_Connection, self.connection).pipeline_in_use
+        if pipeline is not None and (not query.startswith(_ANSWERLESS) or " RETURNING " in query):
+            pipeline.sync()
+        return self
 
 
 def _is_silent(driver: psycopg.Connection[Any]) -> bool:
@@ -104,9 +135,12 @@ def _engine(url: URL, *, reading: bool) -> Engine:
         max_overflow=0,
         pool_timeout=POOL_SECONDS,
         pool_use_lifo=True,
-        connect_args={name: value for name, value in _CONNECT.items() if name not in url.query}
-        | {"cursor_factory": _BinaryCursor},
+        connect_args={name: value for name, value in _CONNECT.items() if name not in url.query} | {"cursor_factory": _Cursor},
     )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, arguments: Any, named: Any) -> _Connection:
+        return _Connection.connect(*arguments, **named)
 
     @event.listens_for(engine, "connect")
     def connected(driver: psycopg.Connection[Any], _record: Any) -> None:
@@ -246,15 +280,15 @@ class PostgresqlDatabase(Database):
 
     def _transaction(self, work: Work[Result]) -> Result:
         with self._writers.connect() as connection:
-            transaction = connection.begin()
-            result = work(connection)
-            try:
-                transaction.commit()
-            except sql.DBAPIError as error:
-                if _is_lost(error):
-                    # It may have taken effect: running it again could do it twice.
-                    raise _CommitError(error) from error
-                raise
+            with connection.begin() as transaction, cast(_Connection, connection.connection.driver_connection).deferring():
+                result = work(connection)
+                try:
+                    transaction.commit()
+                except sql.DBAPIError as error:
+                    if _is_lost(error):
+                        # It may have taken effect: running it again could do it twice.
+                        raise _CommitError(error) from error
+                    raise
             return result
 
     def _commit_later(self, batch: list[Work[object]]) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from xds.model.fragments import ObjectKind
 from xds.model.identifiers import dtm_number, uuid_bytes, uuid_urn
 from xds.model.metadata import Association, Code, DocumentEntry, Folder, RegistryObject, Submission, SubmissionSet
 from xds.model.vocabulary import AssociationType, AvailabilityStatus, SlotName
-from xds.store.dialects import next_keys
+from xds.store.dialects import insert_rows, next_keys
 from xds.store.registry.codes import CodeKey, CodeTable
 from xds.store.registry.fragments import pack
 from xds.store.registry.known import Located
@@ -30,21 +30,6 @@ from xds.store.schema.registry import (
 )
 
 Rows = list[dict[str, Any]]
-
-#: Made once: making a statement costs more than running it.
-_INSERTS: Final = {
-    table: insert(table)
-    for table in (
-        registry_object,
-        unique_identifier,
-        document_entry,
-        submission_set,
-        folder,
-        association,
-        object_code,
-        object_text,
-    )
-}
 
 
 class _Insertion:
@@ -78,8 +63,7 @@ class _Insertion:
 
     def execute(self, connection: Connection) -> None:
         """Insert what was collected."""
-        for table, rows in self._rows.items():
-            connection.execute(_INSERTS[table], rows)
+        insert_rows(connection, self._rows)
 
     def _put(self, table: Any, row: dict[str, Any]) -> None:
         self._rows.setdefault(table, []).append(row)
@@ -199,7 +183,7 @@ def allocate(connection: Connection, objects: Sequence[RegistryObject], patient_
         }
         for obj, place in zip(objects, located.values(), strict=True)
     ]
-    connection.execute(_INSERTS[registry_object], rows)
+    insert_rows(connection, {registry_object: rows})
     return located
 
 
