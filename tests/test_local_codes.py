@@ -79,7 +79,9 @@ def test_strict(tmp_path: Path, codes_file: Path) -> None:
         on_demand = register(app, known(codes_file, **unknown, **absent, object_type=ON_DEMAND), on_demand=True)
     assert not refused.succeeded
     named = [error.context for error in refused.errors]
-    assert [any(word in context for context in named) for word in ("goofy^^1.2.3", "image/x-unheard", "sourcePatientId")] == [True] * 3
+    assert [any(word in context for context in named) for word in ("goofy^^1.2.3", "image/x-unheard", "sourcePatientId")] == [
+        True
+    ] * 3
     assert {error.code.value for error in on_demand.errors} == {"XDSRegistryMetadataError"}
     assert len(on_demand.errors) == 2
 
