@@ -15,10 +15,10 @@ from xds.store.database.interface import (
     DatabaseClosedError,
     DatabaseFullError,
     DatabaseUnavailableError,
-    SchemaError,
     Work,
 )
 from xds.store.database.sqlite import SqliteDatabase
+from xds.store.migrations import SchemaError
 
 __all__ = [
     "Connection",

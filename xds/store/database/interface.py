@@ -19,7 +19,6 @@ __all__ = [
     "DatabaseUnavailableError",
     "Joint",
     "Result",
-    "SchemaError",
     "Work",
 ]
 
@@ -40,10 +39,6 @@ class DatabaseFullError(OSError):
 
     def __init__(self) -> None:
         super().__init__(errno.ENOSPC, "no space left for the database")
-
-
-class SchemaError(RuntimeError):
-    """The tables in the database are not for this version of the software. The message tells an operator what to do."""
 
 
 class Database(ABC):

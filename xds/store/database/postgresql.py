@@ -25,7 +25,7 @@ from xds.store.database.gathering import Gathering
 from xds.store.database.interface import Database, DatabaseClosedError, DatabaseUnavailableError, Result, Work
 from xds.store.database.joint import Joint
 from xds.store.dialects import RAW
-from xds.store.schema import metadata
+from xds.store.migrations import migrate
 
 #: Connections of this process at most, for reads and for writes each; one more writes what nobody waits for.
 CONNECTIONS: Final = 16
@@ -208,7 +208,7 @@ class PostgresqlDatabase(Database):
 
     def create_schema(self) -> None:
         """Bring the tables to what this version needs."""
-        self.write(metadata.create_all)
+        self.write(migrate)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError
 
 from xds.store.database.interface import Database, DatabaseClosedError, DatabaseFullError, Result, Work
 from xds.store.database.joint import Joint, Loan
-from xds.store.schema import metadata
+from xds.store.migrations import migrate
 
 #: How many pieces of work one COMMIT carries at most, and how many may wait before callers are held back.
 WORK_PER_COMMIT = 64
@@ -98,7 +98,7 @@ class SqliteDatabase(Database):
         self._writer.start()
 
     def create_schema(self) -> None:
-        self.write(metadata.create_all)
+        self.write(migrate)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
