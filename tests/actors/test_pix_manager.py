@@ -173,6 +173,14 @@ class TestFeed:
         region.feed(C1, ins, demographics=PAUL, source="HOSP_C|ADT")
         assert region.others(A1, HOSPITAL_C) == []
 
+    def test_a_number_that_everybody_has_joins_a_bounded_group(self, region: Region) -> None:
+        placeholder = at(INS, "199000001111111", "INS")
+        named = replace(MARIE, national_identifiers=(placeholder,))
+        for number in range(60):
+            region.feed(at(HOSPITAL_A, f"A{number}"), demographics=named, source="HOSP_A|ADT")
+        sizes = [len(person.identifiers) for person in region.pix.persons(CALLER)]
+        assert max(sizes) < 60
+
     def test_parallel_feeds_of_one_new_identifier_make_one_person(self, region: Region) -> None:
         problems = []
         threads = [

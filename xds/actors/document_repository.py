@@ -6,7 +6,6 @@ Spec: ITI TF-1 10.1.1.4; ITI TF-2 3.41 (Provide and Register Document Set-b), 3.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -166,10 +165,10 @@ class DocumentRepository:
         try:
             keys = {entry.id: provided[entry.id].staging.commit() for entry in submission.document_entries}
         except OSError as problem:
-            if problem.errno not in _DISK_IS_FULL:
-                raise
-            _log.error("document_repository.disk_full", error=os.strerror(problem.errno or 0))
-            return _failure(ErrorCode.REPOSITORY_OUT_OF_RESOURCES, "the repository has no space left for the documents")
+            _log.error("document_repository.store_failed", error=type(problem).__name__, errno=problem.errno)
+            if problem.errno in _DISK_IS_FULL:
+                return _failure(ErrorCode.REPOSITORY_OUT_OF_RESOURCES, "the repository has no space left for the documents")
+            return _failure(ErrorCode.REPOSITORY_ERROR, "the repository could not keep the documents; nothing was stored")
         completed = self._completed(submission, provided)
         rows = [self._row(entry, keys[entry.id], provided[entry.id].staging) for entry in completed.document_entries]
         event = self._import_event(submission, caller, EventOutcome.SUCCESS)

@@ -21,6 +21,8 @@ from xds.store.patients import Identity, Patients, StoredLink
 _NUMBER_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 #: More records under one key than this are no help to a decision: a placeholder that everybody types.
 _MAX_CANDIDATES = 50
+#: Rules join nobody to a group that has more records than this: nobody has so many, so what they share is a placeholder, too.
+_MAX_GROUP = 50
 
 
 def new_patient_number() -> str:
@@ -82,11 +84,12 @@ class Clusters:
             self.regroup(own)
             own = self._cluster_members(person_key)
         others = set(self._patients.matching(person_key, _MAX_CANDIDATES)) - set(own)
-        if not others:
+        if not others or len(own) > _MAX_GROUP:
             return
         group = self._group(own)
         person = next(member for member in group if member.person_key == person_key)
         clusters = self._patients.members(set(self._patients.cluster_of(others).values()))
+        clusters = {key: persons for key, persons in clusters.items() if len(persons) <= _MAX_GROUP}
         members = {item.person_key: item for item in self._group([key for keys in clusters.values() for key in keys])}
         found = linkage.links(person, group, [[members[key] for key in clusters[cluster]] for cluster in sorted(clusters)])
         for link in found:

@@ -1,8 +1,8 @@
 """ITI-92 Restricted Update Document Set.
 
-Spec: ITI TF-2 3.92 (Restricted Metadata Update). An Update Initiator sends new versions of DocumentEntries to an Update Responder,
-here the Document Registry: `lcm:SubmitObjectsRequest` as simple SOAP, answered by `rs:RegistryResponse`. Whose document it is,
-which one, and where it is kept cannot be changed.
+Spec: ITI TF-2 3.92 (Restricted Metadata Update). An Update Initiator sends new versions of DocumentEntries to an Update
+Responder, here the Document Registry: `lcm:SubmitObjectsRequest` as simple SOAP, answered by `rs:RegistryResponse`. Whose
+document it is, which one, and where it is kept cannot be changed.
 
 Errors: XDSMetadataAnnotationError, XDSInvalidRequestException, XDSMetadataVersionError, XDSMetadataIdentifierError,
 XDSObjectTypeError, UnmodifiableMetadataError, XDSPatientIDReconciliationError, XDSMetadataUpdateError, XDSRegistryMetadataError

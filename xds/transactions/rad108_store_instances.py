@@ -4,11 +4,13 @@ Spec: RAD TF-2 4.108; DICOM PS3.18 10.5. `POST /dicomweb/studies[/{study}]` with
 `multipart/related; type="application/dicom"`; the answer tells of each object as `application/dicom+json`.
 
 Errors: 200 when every object is stored, 202 when some are, 409 when none is; Failure Reason 0xC000 for what is no DICOM object,
-0xA900 for one of another study, 0xC001 for another patient in the study; 400 for a broken multipart message, 406 when the sender
-takes no JSON, 415 for another media type.
+0xA900 for one of another study, 0xC001 for another patient in the study, 0xA700 when it could not be kept; 400 for a broken
+multipart message, 406 when the sender takes no JSON, 415 for another media type.
 """
 
 from __future__ import annotations
+
+import structlog
 
 from xds.actors.domain import Domain
 from xds.actors.imaging_audit import STORED_OVER_THE_WEB
@@ -44,6 +46,9 @@ TRANSACTION = Transaction(
 _CANNOT_UNDERSTAND = 0xC000
 _OTHER_STUDY = 0xA900
 _OTHER_PATIENT = 0xC001
+_OUT_OF_RESOURCES = 0xA700
+
+_log = structlog.get_logger()
 
 
 def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
@@ -92,6 +97,10 @@ def _store(staging: Staging, study_instance_uid: str | None, domain: Domain, cal
             failure = _OTHER_PATIENT if addition is Addition.CONFLICT else None
         except DicomError:
             failure = _CANNOT_UNDERSTAND
+        except OSError as problem:
+            # The sender keeps what was not stored; the objects before and after it are answered as they fare.
+            _log.error("store_instances.store_failed", error=type(problem).__name__, errno=problem.errno)
+            failure = _OUT_OF_RESOURCES
     return Storing(
         instance.sop_class_uid, instance.sop_instance_uid, study.study_instance_uid, series.series_instance_uid, failure
     )
