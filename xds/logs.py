@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -52,7 +53,9 @@ def configure(level: str = "info") -> None:
         structlog.processors.format_exc_info,
     )
     stream = cast(TextIO, LossyStream(sys.stderr))
-    renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
+    # Made once: the renderer of structlog would make one for each line.
+    encode = json.JSONEncoder(ensure_ascii=False, default=repr).encode
+    renderer = structlog.processors.JSONRenderer(serializer=lambda event, **_options: encode(event))
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),

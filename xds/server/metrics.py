@@ -28,6 +28,7 @@ class Metrics:
         self._received = Counter("xds_received_bytes", "Octets of request bodies", ("transaction",), registry=self.registry)
         self._sent = Counter("xds_sent_bytes", "Octets of answer bodies", ("transaction",), registry=self.registry)
         self._in_flight = Gauge("xds_requests_in_flight", "Requests being answered now", registry=self.registry)
+        self._labelled: dict[tuple[str, str], tuple[Counter, Histogram, Counter, Counter]] = {}
 
     def began(self) -> None:
         """A request arrived."""
@@ -36,10 +37,21 @@ class Metrics:
     def ended(self, transaction: str, outcome: str, seconds: float, received: int, sent: int) -> None:
         """A request was answered, or its client went away (outcome `aborted`)."""
         self._in_flight.dec()
-        self._requests.labels(transaction, outcome).inc()
-        self._seconds.labels(transaction).observe(seconds)
-        self._received.labels(transaction).inc(received)
-        self._sent.labels(transaction).inc(sent)
+        counted, timed, counted_in, counted_out = self._labelled.get((transaction, outcome)) or self._label(transaction, outcome)
+        counted.inc()
+        timed.observe(seconds)
+        counted_in.inc(received)
+        counted_out.inc(sent)
+
+    def _label(self, transaction: str, outcome: str) -> tuple[Counter, Histogram, Counter, Counter]:
+        """The metrics of these labels, kept: finding them costs more than counting."""
+        found = self._labelled[transaction, outcome] = (
+            self._requests.labels(transaction, outcome),
+            self._seconds.labels(transaction),
+            self._received.labels(transaction),
+            self._sent.labels(transaction),
+        )
+        return found
 
     def render(self) -> bytes:
         """Everything, as `/metrics` shows it."""

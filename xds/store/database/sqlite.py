@@ -7,10 +7,8 @@ durable COMMIT. A piece of work that fails is rolled back alone.
 
 from __future__ import annotations
 
-import queue
 import sqlite3
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -27,10 +25,10 @@ from xds.store.database.joint import Joint, Loan
 from xds.store.migrations import migrate
 
 #: How many pieces of work one COMMIT carries at most, and how many may wait before callers are held back.
-WORK_PER_COMMIT = 64
-WAITING_WORK = 4096
+WORK_PER_COMMIT: Final = 64
+WAITING_WORK: Final = 4096
 #: How long work that nobody waits for may gather before it is committed.
-GATHERING_SECONDS = 0.02
+GATHERING_SECONDS: Final = 0.02
 
 #: What SQLite says when the disk has no room for the log or for its index.
 _NO_SPACE: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
@@ -77,6 +75,52 @@ class _Item:
         self.future = future
 
 
+class _Queue:
+    """The work that waits for the writer, which is woken only when there is a reason to."""
+
+    def __init__(self) -> None:
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)
+        self._room = threading.Condition(lock)
+        self._items: deque[_Item] = deque()
+        #: How many of them somebody waits for.
+        self._awaited = 0
+        self._is_closed = False
+
+    def put(self, item: _Item) -> None:
+        """Add one; wait when there are too many. Errors: DatabaseClosedError."""
+        with self._changed:
+            self._room.wait_for(lambda: len(self._items) < WAITING_WORK or self._is_closed)
+            if self._is_closed:
+                raise DatabaseClosedError
+            self._items.append(item)
+            if item.future is not None:
+                self._awaited += 1
+            if item.future is not None or len(self._items) in (1, WORK_PER_COMMIT):
+                self._changed.notify()
+
+    def take(self) -> list[_Item]:
+        """What one COMMIT is to carry; nothing at the end. As long as nobody waits for it, more may gather for a moment."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._is_closed)
+            if not self._awaited:
+                self._changed.wait_for(self._has_waited_enough, GATHERING_SECONDS)
+            batch = [self._items.popleft() for _ in range(min(len(self._items), WORK_PER_COMMIT))]
+            self._awaited -= sum(item.future is not None for item in batch)
+            self._room.notify_all()
+            return batch
+
+    def close(self) -> None:
+        """Refuse what comes from now on."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+            self._room.notify_all()
+
+    def _has_waited_enough(self) -> bool:
+        return self._awaited > 0 or self._is_closed or len(self._items) >= WORK_PER_COMMIT
+
+
 class SqliteDatabase(Database):
     """One SQLite file, written by this process alone. `url` is a SQLAlchemy URL such as `sqlite:////var/lib/xds/xds.sqlite`.
 
@@ -90,9 +134,8 @@ class SqliteDatabase(Database):
         self._engine = create_engine(url, poolclass=NullPool, connect_args={"check_same_thread": False})
         _configure(self._engine)
         self._idle: deque[Connection] = deque()
-        self._queue: queue.Queue[_Item | None] = queue.Queue(WAITING_WORK)
+        self._queue = _Queue()
         self._closed = False
-        self._closing = threading.Lock()
         self._writing = self._engine.connect().execution_options(writing=True)
         self._writer = threading.Thread(target=self._write_until_closed, name="database-writer", daemon=True)
         self._writer.start()
@@ -130,7 +173,7 @@ class SqliteDatabase(Database):
         if threading.current_thread() is self._writer:
             raise RuntimeError("a piece of work must not open another transaction")
         future: Future[Result] = Future()
-        self._submit(_Item(work, future))
+        self._queue.put(_Item(work, future))
         return future.result()
 
     def write_later(self, work: Work[object]) -> None:
@@ -138,7 +181,7 @@ class SqliteDatabase(Database):
         if self._joint is not None:
             self._joint.run(work)
         else:
-            self._submit(_Item(work, None))
+            self._queue.put(_Item(work, None))
 
     def flush(self) -> None:
         """Wait until what was to be written later is stored."""
@@ -146,11 +189,10 @@ class SqliteDatabase(Database):
 
     def close(self) -> None:
         """Finish what was submitted, then release the file. Idempotent."""
-        with self._closing:
-            if self._closed:
-                return
-            self._closed = True
-            self._queue.put(None)
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.close()
         self._writer.join()
         self._writing.close()
         while self._idle:
@@ -158,39 +200,11 @@ class SqliteDatabase(Database):
         self._engine.dispose()
 
     def _open_joint(self) -> Joint:
-        return Loan(lambda work, future: self._submit(_Item(work, future)))
-
-    def _submit(self, item: _Item) -> None:
-        # Under the lock nothing can slip into the queue behind the sentinel, where it would never be answered.
-        with self._closing:
-            if self._closed:
-                raise DatabaseClosedError
-            self._queue.put(item)
+        return Loan(lambda work, future: self._queue.put(_Item(work, future)))
 
     def _write_until_closed(self) -> None:
-        item = self._queue.get()
-        while item is not None:
-            batch, item = self._take_waiting(item)
+        while batch := self._queue.take():
             self._commit(batch)
-            if item is _NOTHING_WAITING:
-                item = self._queue.get()
-
-    def _take_waiting(self, first: _Item) -> tuple[list[_Item], _Item | None]:
-        """What one COMMIT is to carry. As long as nobody waits for it, more may gather for a moment."""
-        batch = [first]
-        somebody_waits = first.future is not None
-        until = time.monotonic() + GATHERING_SECONDS
-        while len(batch) < WORK_PER_COMMIT:
-            remaining = 0.0 if somebody_waits else until - time.monotonic()
-            try:
-                item = self._queue.get(timeout=remaining) if remaining > 0 else self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if item is None:
-                return batch, None
-            batch.append(item)
-            somebody_waits = somebody_waits or item.future is not None
-        return batch, _NOTHING_WAITING
 
     def _commit(self, batch: list[_Item]) -> None:
         outcomes: list[tuple[_Item, Any, BaseException | None]] = []
@@ -235,6 +249,3 @@ def _as_told(error: BaseException) -> BaseException:
     if isinstance(error, OperationalError) and getattr(error.orig, "sqlite_errorcode", None) in _NO_SPACE:
         return DatabaseFullError()
     return error
-
-
-_NOTHING_WAITING = _Item(lambda _connection: None, None)
