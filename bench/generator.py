@@ -20,9 +20,9 @@ from typing import Any
 
 from bench import messages
 from xds.actors.document_registry import DocumentRegistry
-from xds.actors.domain import DomainIdentity
 from xds.app import DATABASE_FILE
 from xds.model.caller import SYSTEM
+from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import uuid_bytes
 from xds.model.metadata import Submission
 from xds.rules.access import AllowAll

@@ -15,9 +15,9 @@ from pydicom.data import get_testdata_file
 
 from tests.databases import fresh_database
 from xds.actors.document_repository import ProvidedDocument
-from xds.actors.domain import DomainIdentity
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.model.caller import Action, Caller, Resource
+from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import RegistryError, RegistryResponse, response_to
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.imaging import Addition

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.databases import fresh_database
-from xds.actors.domain import Domain, DomainIdentity
+from xds.actors.domain import Domain
 from xds.actors.pix_manager import PixManager
 from xds.model.audit import AuditEvent
 from xds.model.caller import Action, Caller, Resource
+from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import Address, Demographics, FeedKind, IdentityDomain, IdentityFeed, PersonName
 from xds.rules.access import AllowAll

@@ -15,9 +15,10 @@ from tests.builders import ASSIGNING_AUTHORITY, PATIENT_ID, REPOSITORY_UNIQUE_ID
 from tests.databases import fresh_database
 from xds.actors.document_registry import DocumentRegistry
 from xds.actors.document_repository import DocumentRepository, ProvidedDocument
-from xds.actors.domain import Domain, DomainIdentity
+from xds.actors.domain import Domain
 from xds.model.audit import AuditEvent
 from xds.model.caller import Action, Caller, Resource
+from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import read_cx
 from xds.ports import AccessRule, RegisterDocuments, Staging
 from xds.rules.access import AllowAll

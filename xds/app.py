@@ -16,7 +16,7 @@ from xds import transactions
 from xds.actors.document_registry import DocumentRegistry, LocalRules, no_local_rules
 from xds.actors.document_repository import DocumentRepository
 from xds.actors.document_repository_removal import ERASE_AFTER, ERASE_BLOB, erase
-from xds.actors.domain import Domain, DomainIdentity
+from xds.actors.domain import Domain
 from xds.actors.imaging_document_source import PUBLISH_STUDY, ImagingDocumentSource
 from xds.actors.on_demand_documents import OnDemandDocuments
 from xds.actors.pix_manager import IDENTITIES_CHANGED, PixManager
@@ -24,6 +24,7 @@ from xds.actors.record_index import RecordIndexProducer
 from xds.actors.registered_documents import RegisteredDocuments
 from xds.actors.repository_care import RepositoryCare
 from xds.config import ConfigError
+from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import AssigningAuthority, new_oid
 from xds.model.patient import IdentityDomain
 from xds.ports import BlobStore

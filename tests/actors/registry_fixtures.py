@@ -12,8 +12,8 @@ from lxml import etree
 from tests.builders import ASSIGNING_AUTHORITY, PATIENT_ID, REPOSITORY_UNIQUE_ID
 from tests.databases import fresh_database
 from xds.actors.document_registry import DocumentRegistry, QueryAnswer
-from xds.actors.domain import DomainIdentity
 from xds.model.caller import Caller
+from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import ErrorCode, RegistryResponse, response_to
 from xds.model.fragments import Fragment
 from xds.model.identifiers import PatientIdentifier, read_cx

@@ -10,7 +10,7 @@ from importlib.resources import files
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from xds.actors.domain import DomainIdentity
+from xds.model.domain_identity import DomainIdentity
 from xds.portal import create_portal
 from xds.portal.language import LANGUAGES, texts
 from xds.transactions.transaction import Transaction, Wire

@@ -12,10 +12,10 @@ from typing import Any
 from xds.actors.association_effects import folders_that_gain, inherited_folders, memberships, replacements_of
 from xds.actors.document_registry_audit import import_event, query_event
 from xds.actors.document_registry_removal import MetadataRemoval
-from xds.actors.domain import DomainIdentity
 from xds.actors.metadata_update import MetadataUpdate
 from xds.model.audit import EventOutcome
 from xds.model.caller import Action, Caller, Resource
+from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import REGISTRY_IS_FULL, ErrorCode, RegistryError, RegistryResponse, Severity, response_to
 from xds.model.fragments import Fragment, ObjectKind
 from xds.model.identifiers import new_uuid_urn, to_dtm

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from xds.actors.domain import DomainIdentity
 from xds.model.audit import IMPORT, PATIENT_RECORD, QUERY, AuditEvent, AuditObject, AuditParticipant, EventAction, EventOutcome
 from xds.model.caller import Caller
+from xds.model.domain_identity import DomainIdentity
 from xds.model.metadata import Code, Submission
 from xds.model.stored_queries import RawQuery
 from xds.model.vocabulary import SUBMISSION_SET_NODE

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from xds.actors.document_registry_audit import removal_event
-from xds.actors.domain import DomainIdentity
 from xds.model.audit import EventOutcome
 from xds.model.caller import Action, Caller
+from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import RegistryError, RegistryResponse, response_to
 from xds.ports import Clock
 from xds.rules import removal as rules

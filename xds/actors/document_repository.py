@@ -18,10 +18,10 @@ import structlog
 from xds.actors.document_repository_audit import import_event
 from xds.actors.document_repository_removal import DocumentRemoval
 from xds.actors.document_repository_retrieval import DocumentRetrieval, RegistryFacts
-from xds.actors.domain import DomainIdentity
 from xds.actors.on_demand_documents import OnDemandDocuments
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import Caller
+from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, response_to
 from xds.model.identifiers import read_cx
 from xds.model.metadata import DocumentEntry, Slot, Submission

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from xds.actors.domain import DomainIdentity
 from xds.model.audit import (
     EXPORT,
     IMPORT,
@@ -22,6 +21,7 @@ from xds.model.audit import (
     EventOutcome,
 )
 from xds.model.caller import Caller
+from xds.model.domain_identity import DomainIdentity
 from xds.model.metadata import Code, DocumentEntry, Submission
 from xds.model.retrieval import DocumentRequest
 from xds.model.vocabulary import DICOM_UIDS, KEY_OBJECT_SELECTION, SUBMISSION_SET_NODE

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from xds.actors.document_repository_audit import removal_events
-from xds.actors.domain import DomainIdentity
 from xds.model.caller import Action, Caller
+from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status
 from xds.model.retrieval import DocumentRequest
 from xds.ports import BlobStore, Clock

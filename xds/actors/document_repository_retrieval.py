@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import structlog
 
 from xds.actors.document_repository_audit import export_events
-from xds.actors.domain import DomainIdentity
 from xds.actors.on_demand_documents import OnDemandDocuments, Provide
 from xds.model.caller import Action, Caller, Resource
+from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status
 from xds.model.on_demand import OnDemandEntry
 from xds.model.retrieval import DocumentRequest, RetrieveAnswer, RetrievedDocument

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from xds.actors.domain import DomainIdentity
 from xds.model.audit import (
     EXPORT,
     INSTANCES_TRANSFERRED,
@@ -21,6 +20,7 @@ from xds.model.audit import (
     EventOutcome,
 )
 from xds.model.caller import Caller
+from xds.model.domain_identity import DomainIdentity
 from xds.model.metadata import Code
 from xds.model.vocabulary import SUBMISSION_SET_NODE
 

@@ -13,11 +13,11 @@ from typing import Any, Final
 import structlog
 
 from xds.actors import imaging_audit
-from xds.actors.domain import DomainIdentity
 from xds.actors.imaging_metadata import MIME_TYPE, PublicationDefaults
 from xds.actors.imaging_publication import AffinityIdentifiers, Provide, SourcePatients, StudyPublisher
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import SYSTEM, Action, Caller, Resource
+from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status
 from xds.model.identifiers import AssigningAuthority
 from xds.model.imaging import Addition, Instance, StoredStudy, Study, StudyState

@@ -14,10 +14,10 @@ import structlog
 
 from xds.actors import imaging_audit
 from xds.actors.document_repository import ProvidedDocument
-from xds.actors.domain import DomainIdentity
 from xds.actors.imaging_metadata import MIME_TYPE, PublicationDefaults, submission_of
 from xds.model.audit import EventOutcome
 from xds.model.caller import Caller
+from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import ErrorCode, RegistryResponse
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier, new_oid, new_uuid_urn
 from xds.model.imaging import PublishedManifest, StoredStudy, Study, StudyPatient, StudyState

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from xds.actors.association_effects import folders_that_gain, inherited_folders, memberships, replacements_of
 from xds.actors.document_registry_audit import update_event
 from xds.actors.document_registry_removal import Permitted
-from xds.actors.domain import DomainIdentity
 from xds.model.audit import EventOutcome
 from xds.model.caller import Action, Caller
+from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import REGISTRY_IS_FULL, RegistryError, RegistryResponse, Severity, response_to
 from xds.model.fragments import Fragment, ObjectKind
 from xds.model.identifiers import new_uuid_urn, to_dtm

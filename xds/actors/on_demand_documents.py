@@ -11,9 +11,9 @@ from typing import Protocol
 
 import structlog
 
-from xds.actors.domain import DomainIdentity
 from xds.model import drafts
 from xds.model.caller import SYSTEM, Action, Caller, Resource
+from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse
 from xds.model.identifiers import new_oid, to_dtm
 from xds.model.metadata import Code, Submission

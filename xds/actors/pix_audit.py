@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from xds.actors.domain import DomainIdentity
 from xds.model.audit import (
     PATIENT_RECORD,
     QUERY,
@@ -21,6 +20,7 @@ from xds.model.audit import (
     EventOutcome,
 )
 from xds.model.caller import Caller
+from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import PatientIdentifier, escape_hl7
 from xds.model.metadata import Code
 from xds.model.patient import (

@@ -16,11 +16,11 @@ from functools import partial
 from typing import Final, Literal
 
 from xds.actors import pix_audit
-from xds.actors.domain import DomainIdentity
 from xds.actors.pix_clusters import Clusters, affinity_in_use, new_patient_number
 from xds.actors.pix_feed import FeedTransaction, RefusedError
 from xds.model.audit import AuditEvent
 from xds.model.caller import Action, Caller, Resource
+from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import (
     CrossReference,

@@ -9,7 +9,7 @@ from itertools import groupby
 from flask import Flask, Response, render_template, request
 
 import xds
-from xds.actors.domain import DomainIdentity
+from xds.model.domain_identity import DomainIdentity
 from xds.portal.language import LANGUAGES, Texts, texts
 from xds.transactions.transaction import Transaction, Wire
 
