@@ -87,7 +87,9 @@ class Partner:
             self.refuse -= 1
             start_response("503 Service Unavailable", [("Content-Length", "0")])
             return [b""]
-        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        body = b""
+        while len(body) < int(environ["CONTENT_LENGTH"]):
+            body += environ["wsgi.input"].read(1 << 20)
         self.deliveries.append(Delivery(environ["PATH_INFO"], environ["CONTENT_TYPE"], body))
 
         def answer(status: str, headers: list[tuple[str, str]]) -> None:

@@ -16,7 +16,15 @@ import pytest
 
 from tests.server.echo import KEEP, NAMESPACE, SAY, Echo, made, running
 from xds.store.blobs.local import LocalBlobStore
-from xds.transactions.client import NoAnswerError, TemporaryStaging, UnusableAnswerError, post_soap
+from xds.transactions.client import (
+    Acknowledgement,
+    NoAnswerError,
+    TemporaryStaging,
+    UnusableAnswerError,
+    outgoing_of,
+    post_reply,
+    post_soap,
+)
 from xds.wire.mtom import MtomLimits, write_package
 from xds.wire.soap import Addressing, SentPart, SoapFault, write_envelope, write_fault
 from xds.wire.xml import SOAP12, XOP
@@ -233,3 +241,68 @@ def test_a_temporary_staging_keeps_what_it_is_given() -> None:
         staging.commit()
     staging.discard()
     staging.discard()
+
+
+# ------------------------------------------------------------------ answers that go elsewhere
+
+ELSEWHERE = "http://192.0.2.1/replies/"
+
+
+def test_a_request_with_a_reply_address_is_acknowledged() -> None:
+    seen: list[bytes] = []
+
+    def answer(head: bytes, body: bytes) -> bytes:
+        seen.append(body)
+        return b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+
+    given = answered(answer, reply_to=ELSEWHERE, fault_to=f"{ELSEWHERE}faults", message_id="urn:uuid:7")
+    assert given == Acknowledgement("urn:uuid:7")
+    assert b"<wsa:ReplyTo><wsa:Address>http://192.0.2.1/replies/</wsa:Address></wsa:ReplyTo>" in seen[0]
+    assert b"<wsa:FaultTo><wsa:Address>http://192.0.2.1/replies/faults</wsa:Address></wsa:FaultTo>" in seen[0]
+    assert message_id(seen[0]) == "urn:uuid:7"
+
+
+def test_an_acknowledgement_is_no_answer() -> None:
+    with pytest.raises(UnusableAnswerError, match="HTTP 202"):
+        answered(lambda head, body: b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_an_answer_over_the_connection_is_no_acknowledgement() -> None:
+    with pytest.raises(UnusableAnswerError, match="came over the connection"):
+        answered(lambda head, body: http(enveloped(body)), reply_to=ELSEWHERE)
+
+
+def test_a_request_that_is_not_accepted_raises_the_fault() -> None:
+    fault = write_fault(SoapFault("Sender", "not there"))
+    with pytest.raises(SoapFault, match="not there"):
+        answered(lambda head, body: http(fault, status=400), reply_to=ELSEWHERE)
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_a_reply_is_delivered_by_any_success(status: int) -> None:
+    seen: list[bytes] = []
+
+    def answer(head: bytes, body: bytes) -> bytes:
+        seen.extend((head, body))
+        return f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode()
+
+    with partner(answer) as url:
+        post_reply(url, lambda: outgoing_of([ANSWER], (), "urn:a", is_mtom=False), timeout=10)
+    assert b'Content-Type: application/soap+xml; charset=UTF-8; action="urn:a"' in seen[0]
+    assert seen[1] == ANSWER
+
+
+@pytest.mark.parametrize("status", [302, 307, 404, 500])
+def test_a_reply_that_is_not_taken(status: int) -> None:
+    def answer(head: bytes, body: bytes) -> bytes:
+        return f"HTTP/1.1 {status} X\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n".encode()
+
+    with partner(answer) as url, pytest.raises(NoAnswerError, match=f"HTTP {status}"):
+        post_reply(url, lambda: outgoing_of([ANSWER], (), "urn:a", is_mtom=False), timeout=10)
+
+
+def test_a_reply_is_not_made_for_nobody() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(NoAnswerError, match="cannot be reached"):
+        post_reply(f"http://127.0.0.1:{port}/", lambda: pytest.fail("it was made"))
