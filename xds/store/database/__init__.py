@@ -15,6 +15,7 @@ from xds.store.database.interface import (
     DatabaseClosedError,
     DatabaseFullError,
     DatabaseUnavailableError,
+    DatabaseUrlError,
     Work,
 )
 from xds.store.database.sqlite import SqliteDatabase
@@ -26,6 +27,7 @@ __all__ = [
     "DatabaseClosedError",
     "DatabaseFullError",
     "DatabaseUnavailableError",
+    "DatabaseUrlError",
     "SchemaError",
     "Work",
     "open_database",
@@ -35,17 +37,21 @@ __all__ = [
 def open_database(url: str) -> Database:
     """The database of a SQLAlchemy URL: `sqlite:////path/to/file` or `postgresql://user:password@host/name`.
 
-    Nothing is asked of a server yet. Errors: ValueError, without the password, for a URL that cannot be used.
+    Nothing is asked of a server yet. Errors: DatabaseUrlError.
     """
     try:
         backend = make_url(url).get_backend_name()
     except ArgumentError:
-        raise ValueError("the database URL cannot be read: sqlite:////path/to/file or postgresql://user@host/name") from None
+        raise DatabaseUrlError(
+            "the database URL cannot be read: sqlite:////path/to/file or postgresql://user@host/name"
+        ) from None
     if backend == "sqlite":
         return SqliteDatabase(url)
     if backend == "postgresql":
-        # Here, because its driver is installed where it is needed alone.
-        from xds.store.database.postgresql import PostgresqlDatabase
-
+        try:
+            # Here, because its driver is installed where it is needed alone.
+            from xds.store.database.postgresql import PostgresqlDatabase
+        except ModuleNotFoundError as error:
+            raise DatabaseUrlError(f"PostgreSQL needs a driver ({error.name}): pip install 'xds[postgresql]'") from None
         return PostgresqlDatabase(url)
-    raise ValueError(f"the database must be an SQLite file or PostgreSQL, not {backend}")
+    raise DatabaseUrlError(f"the database must be an SQLite file or PostgreSQL, not {backend}")

@@ -17,10 +17,15 @@ __all__ = [
     "DatabaseClosedError",
     "DatabaseFullError",
     "DatabaseUnavailableError",
+    "DatabaseUrlError",
     "Joint",
     "Result",
     "Work",
 ]
+
+
+class DatabaseUrlError(ValueError):
+    """The URL names no database that can be used. The message tells an operator why, without the password."""
 
 
 class DatabaseClosedError(RuntimeError):

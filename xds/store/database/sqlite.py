@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from xds.store.database.interface import Database, DatabaseClosedError, DatabaseFullError, Result, Work
+from xds.store.database.interface import Database, DatabaseClosedError, DatabaseFullError, DatabaseUrlError, Result, Work
 from xds.store.database.joint import Joint, Loan
 from xds.store.migrations import migrate
 
@@ -124,12 +124,12 @@ class _Queue:
 class SqliteDatabase(Database):
     """One SQLite file, written by this process alone. `url` is a SQLAlchemy URL such as `sqlite:////var/lib/xds/xds.sqlite`.
 
-    Errors: ValueError for the URL of another kind of database.
+    Errors: DatabaseUrlError for the URL of another kind of database.
     """
 
     def __init__(self, url: str) -> None:
         if make_url(url).get_backend_name() != "sqlite" or make_url(url).database in (None, "", ":memory:"):
-            raise ValueError("the database must be an SQLite file: sqlite:////path/to/file")
+            raise DatabaseUrlError("the database must be an SQLite file: sqlite:////path/to/file")
         super().__init__()
         self._engine = create_engine(url, poolclass=NullPool, connect_args={"check_same_thread": False})
         _configure(self._engine)

@@ -1,0 +1,205 @@
+"""Connections to PostgreSQL by psycopg: how they are made, kept and given up, and what their errors mean."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Self, cast
+
+import psycopg
+from psycopg.pq import Format
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy import exc as sql
+from sqlalchemy.engine import URL
+
+from xds.store.database.interface import DatabaseFullError, DatabaseUnavailableError
+from xds.store.dialects import RAW
+
+#: Connections of this process at most, for reads and for writes each.
+CONNECTIONS: Final = 16
+#: How long a request waits for a connection to become free, in seconds.
+POOL_SECONDS: Final = 10
+
+_CONNECT: Final = {
+    "application_name": "xds",
+    "connect_timeout": 5,
+    # A server that vanished without a word is noticed within this time.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+#: Limits of a session. A lock that is held longer than this belongs to somebody who hangs.
+_SESSION: Final = (
+    "SET lock_timeout = '10s'",
+    "SET statement_timeout = '60s'",
+    "SET idle_in_transaction_session_timeout = '60s'",
+    # Whoever configured more than `on` keeps it.
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')",
+)
+
+_COLLISIONS: Final = frozenset(
+    (
+        "40001",  # serialization_failure
+        "40P01",  # deadlock_detected
+        "23505",  # unique_violation: another was first, and is seen at the next attempt
+    )
+)
+_NO_SPACE: Final = "53100"
+_UNAVAILABLE: Final = frozenset(
+    (
+        "25006",  # read_only_sql_transaction: a standby, in the middle of a switch
+        "53000",  # insufficient_resources
+        "53200",  # out_of_memory
+        "53300",  # too_many_connections
+        "55P03",  # lock_not_available
+        "57014",  # query_canceled: it took too long
+        "57P01",  # admin_shutdown
+        "57P02",  # crash_shutdown
+        "57P03",  # cannot_connect_now
+        "57P05",  # idle_session_timeout
+    )
+)
+
+
+class DriverConnection(psycopg.Connection[Any]):
+    """A connection that can send statements without waiting for each of them."""
+
+    pipeline_in_use: psycopg.Pipeline | None = None
+
+    @contextmanager
+    def deferring(self) -> Iterator[None]:
+        """Until the block ends, statements without an answer travel together with the next that has one, or with the COMMIT."""
+        with self.pipeline() as pipeline:
+            self.pipeline_in_use = pipeline
+            try:
+                yield
+            finally:
+                self.pipeline_in_use = None
+
+
+#: What begins so answers nothing that anybody looks at.
+_ANSWERLESS: Final = (RAW, "INSERT ")
+
+
+class _Cursor(psycopg.Cursor[Any]):
+    """Fetches values as the server has them: a fragment is not written in hexadecimal and read back."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.format = Format.BINARY
+
+    def execute(self, query: Any, params: Any = None, **named: Any) -> Self:
+        if isinstance(query, str) and query.startswith(RAW):
+            psycopg.RawCursor(self.connection).execute(query, params)
+        else:
+            super().execute(query, params, **named)
+        pipeline = cast(DriverConnection, self.connection).pipeline_in_use
+        if pipeline is not None and (not query.startswith(_ANSWERLESS) or " RETURNING " in query):
+            pipeline.sync()
+        return self
+
+
+def make_engine(url: URL, *, reading: bool) -> Engine:
+    """A pool of connections whose transactions are snapshots that cannot write, or ordinary ones."""
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=POOL_SECONDS,
+        pool_use_lifo=True,
+        connect_args={name: value for name, value in _CONNECT.items() if name not in url.query} | {"cursor_factory": _Cursor},
+    )
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, arguments: Any, named: Any) -> DriverConnection:
+        return DriverConnection.connect(*arguments, **named)
+
+    @event.listens_for(engine, "connect")
+    def connected(driver: DriverConnection, _record: Any) -> None:
+        driver.autocommit = True
+        for statement in _SESSION:
+            driver.execute(statement.encode())
+        driver.autocommit = False
+        driver.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ if reading else psycopg.IsolationLevel.READ_COMMITTED
+        driver.read_only = reading
+
+    @event.listens_for(engine, "checkout")
+    def checked_out(driver: DriverConnection, _record: Any, _proxy: Any) -> None:
+        if driver.closed or not _is_silent(driver):
+            # The others have most likely met the same fate.
+            raise sql.InvalidatePoolError
+
+    return engine
+
+
+def _is_silent(driver: DriverConnection) -> bool:
+    """False when the server has said something since: that it shut down, or that the connection is closed.
+
+    Costs no round trip, unlike asking.
+    """
+    poll = select.poll()
+    poll.register(driver.fileno(), select.POLLIN)
+    return not poll.poll(0)
+
+
+def driver_of(connection: Connection) -> DriverConnection:
+    """The driver's own connection."""
+    return cast(DriverConnection, connection.connection.driver_connection)
+
+
+def _cause(error: BaseException) -> psycopg.Error | None:
+    found = error.orig if isinstance(error, sql.DBAPIError) else error
+    return found if isinstance(found, psycopg.Error) else None
+
+
+def is_collision(error: BaseException) -> bool:
+    """True when the same transaction may succeed if it is run again at once."""
+    cause = _cause(error)
+    return cause is not None and cause.sqlstate in _COLLISIONS
+
+
+def is_lost(error: BaseException) -> bool:
+    """True when there is no connection (any more)."""
+    cause = _cause(error)
+    if cause is None:
+        return False
+    if cause.sqlstate is None:
+        return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
+    return cause.sqlstate.startswith(("08", "57P"))
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Makes the driver's words for an absent, overloaded or full server those of the interface."""
+    try:
+        yield
+    except sql.TimeoutError as error:
+        raise DatabaseUnavailableError("all connections to the database are in use") from error
+    except (sql.DBAPIError, psycopg.Error) as error:
+        cause = _cause(error)
+        if cause is not None and cause.sqlstate == _NO_SPACE:
+            raise DatabaseFullError from error
+        if cause is not None and (is_lost(error) or cause.sqlstate in _UNAVAILABLE):
+            raise DatabaseUnavailableError(f"the database does not answer now: {_reason(error, cause)}") from error
+        raise
+
+
+@contextmanager
+def borrowed(engine: Engine) -> Iterator[Connection]:
+    """A connection of the pool. Errors: those of the driver; DatabaseUnavailableError when even new connections are dead."""
+    try:
+        connection = engine.connect()
+    except sql.InvalidRequestError as error:
+        raise DatabaseUnavailableError("the database ends connections as soon as they are made") from error
+    with connection:
+        yield connection
+
+
+def _reason(error: BaseException, cause: psycopg.Error) -> str:
+    """Why, in words that hold no data: what the server says to a statement may quote its values."""
+    if isinstance(error, sql.DBAPIError) and error.statement is None and cause.sqlstate is None:
+        return str(cause).strip().splitlines()[0]
+    return type(cause).__name__
