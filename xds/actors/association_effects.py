@@ -6,14 +6,17 @@ Spec: ITI TF-3 4.2.2.2.3; ITI TF-2 3.42.4.1.3.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from xds.model.fragments import ObjectKind
+from xds.model.fragments import Fragment, ObjectKind
 from xds.model.identifiers import new_uuid_urn
 from xds.model.metadata import Association, Submission
 from xds.model.vocabulary import AssociationType, ObjectType
+from xds.rules.update import Propagated
 from xds.store.database import Connection
 from xds.store.registry import writing
 from xds.store.registry.known import Located
+from xds.wire.ebrim import read_stored
 
 _REPLACING = (AssociationType.RPLC, AssociationType.XFRM_RPLC)
 
@@ -63,3 +66,23 @@ def folders_that_gain(submission: Submission, located: Mapping[str, Located]) ->
     new: set[str] = {folder.id for folder in submission.folders}
     sources = {item.source for item in submission.associations if item.association_type == AssociationType.HAS_MEMBER}
     return [located[uuid] for uuid in sources - new if located[uuid].kind is ObjectKind.FOLDER]
+
+
+def recreated(item: Propagated, fragments: Mapping[str, Fragment]) -> Association:
+    """A registered association between the new versions, with all that was said of it."""
+    original = read_stored(fragments[item.original.id])
+    if not isinstance(original, Association):
+        raise TypeError(f"{item.original.id} is stored as something else than an Association")
+    identifier = new_uuid_urn()
+    return replace(
+        original,
+        id=identifier,
+        lid=identifier,
+        status=None,
+        version=1,
+        source=item.source,
+        target=item.target,
+        classifications=tuple(
+            replace(part, id=new_uuid_urn(), classified_object=identifier) for part in original.classifications
+        ),
+    )

@@ -13,6 +13,7 @@ from xds.actors.association_effects import folders_that_gain, inherited_folders,
 from xds.actors.document_registry_audit import import_event, query_event
 from xds.actors.document_registry_removal import MetadataRemoval
 from xds.actors.metadata_update import MetadataUpdate
+from xds.actors.patient_links import PatientLinks
 from xds.model.audit import EventOutcome
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
@@ -20,6 +21,8 @@ from xds.model.errors import REGISTRY_IS_FULL, ErrorCode, RegistryError, Registr
 from xds.model.fragments import Fragment, ObjectKind
 from xds.model.identifiers import new_uuid_urn, to_dtm
 from xds.model.metadata import Association, Submission
+from xds.model.patient import IdentityProblem
+from xds.model.patient_links import LinkChange
 from xds.model.stored_queries import ParameterKind, RawQuery, ReturnType, StoredQuery
 from xds.model.vocabulary import DocumentEntryScheme, FolderScheme, SubmissionSetScheme
 from xds.ports import AccessRule, Clock
@@ -111,6 +114,7 @@ class DocumentRegistry:
         self._local_rules = local_rules
         self._codes = CodeTable()
         self._removal = MetadataRemoval(database, self._codes, self._permitted, identity, clock)
+        self._links = PatientLinks(database, self._codes, identity, clock, require_known_patient=require_known_patient)
         self._updates = MetadataUpdate(
             database,
             self._codes,
@@ -270,6 +274,12 @@ class DocumentRegistry:
     ) -> RegistryResponse:
         """Update DocumentEntries in what may be changed without restriction. See `MetadataUpdate.update`."""
         return self._updates.update(submission, caller, RESTRICTED, found)
+
+    # --- ITI-64 ------------------------------------------------------------------------------------------------------
+
+    def change_link(self, change: LinkChange, caller: Caller) -> tuple[IdentityProblem, ...]:
+        """Move the documents of a local patient identifier; empty when it was done. See `PatientLinks.change`."""
+        return self._links.change(change, caller)
 
     # --- for a repository in the same process ------------------------------------------------------------------------
 

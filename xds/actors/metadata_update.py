@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from xds.actors.association_effects import folders_that_gain, inherited_folders, memberships, replacements_of
+from xds.actors.association_effects import folders_that_gain, inherited_folders, memberships, recreated, replacements_of
 from xds.actors.document_registry_audit import update_event
 from xds.actors.document_registry_removal import Permitted
 from xds.model.audit import EventOutcome
@@ -23,7 +23,7 @@ from xds.model.vocabulary import AvailabilityStatus
 from xds.ports import Clock
 from xds.rules import update as rules
 from xds.rules.submission import assign_identifiers
-from xds.rules.update import Dialect, Operations, Propagated, operations_of
+from xds.rules.update import Dialect, Operations, operations_of
 from xds.store import affinity_patients, audit
 from xds.store.affinity_patients import AffinityPatient
 from xds.store.database import Connection, Database, DatabaseFullError
@@ -129,7 +129,7 @@ class MetadataUpdate:
         met = meeting.surroundings
         prepared = prepared.with_homes(met)
         operations = operations_of(prepared.assigned)
-        following = [_copy(item, meeting.fragments) for item in rules.propagated(operations, met)]
+        following = [recreated(item, meeting.fragments) for item in rules.propagated(operations, met)]
         replacements = replacements_of(prepared.assigned, meeting.located)
         folders = inherited_folders(connection, prepared.assigned, replacements)
         complete = prepared.with_associations([*following, *memberships(prepared.assigned, folders)])
@@ -192,26 +192,6 @@ def _has_error(findings: Iterable[RegistryError]) -> bool:
 def _contents(fragments: Mapping[str, Fragment]) -> dict[str, DocumentEntry]:
     entries = (read_stored(item) for item in fragments.values() if item.kind is ObjectKind.DOCUMENT_ENTRY)
     return {item.id: item for item in entries if isinstance(item, DocumentEntry)}
-
-
-def _copy(item: Propagated, fragments: Mapping[str, Fragment]) -> Association:
-    """A registered association between the new versions, with all that was said of it."""
-    original = read_stored(fragments[item.original.id])
-    if not isinstance(original, Association):
-        raise TypeError(f"{item.original.id} is stored as something else than an Association")
-    identifier = new_uuid_urn()
-    return replace(
-        original,
-        id=identifier,
-        lid=identifier,
-        status=None,
-        version=1,
-        source=item.source,
-        target=item.target,
-        classifications=tuple(
-            replace(part, id=new_uuid_urn(), classified_object=identifier) for part in original.classifications
-        ),
-    )
 
 
 def _supersede(connection: Connection, operations: Operations, met: UpdateSurroundings, located: Mapping[str, Located]) -> None:

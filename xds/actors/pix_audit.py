@@ -1,6 +1,7 @@
-"""Audit events of the PIX Manager.
+"""Audit events of patient identity: those of the PIX Manager, and the Document Registry's of a link change.
 
-Spec: ITI TF-2 3.8.5.1 (feed: one event for each patient; a merge deletes one and updates the other), 3.9.5.1 (query).
+Spec: ITI TF-2 3.8.5.1 (feed: one event for each patient; a merge deletes one and updates the other), 3.9.5.1 (query),
+3.64.5.1 (link change).
 """
 
 from __future__ import annotations
@@ -31,10 +32,13 @@ from xds.model.patient import (
     IdentityProblemKind,
     IdentityQuery,
 )
+from xds.model.patient_links import XAD_PID_LINK_CHANGE, LinkChange
+from xds.model.vocabulary import SUBMISSION_SET_NODE
 
 _SOURCE = Code("110153", "DCM", "Source Role ID")
 _DESTINATION = Code("110152", "DCM", "Destination Role ID")
 _PATIENT_NUMBER = Code("2", "RFC-3881", "Patient Number")
+_SUBMISSION_SET = Code(SUBMISSION_SET_NODE, "IHE XDS Metadata", "submission set classificationNode")
 _MESSAGE_ID = "MSH-10"
 
 
@@ -104,6 +108,33 @@ def query_event(
         occurred=occurred,
         participants=_participants(query.source, query.destination, caller, identity),
         objects=(_patient(identifier), asked),
+        outcome_description=description,
+    )
+
+
+def link_change_event(
+    change: LinkChange,
+    submission_set: str | None,
+    caller: Caller,
+    identity: DomainIdentity,
+    occurred: datetime,
+    problems: Sequence[IdentityProblem] = (),
+) -> AuditEvent:
+    """The link of a local identifier changed. `submission_set` is the uniqueId under which that was registered, if it was."""
+    outcome, description = _outcome(problems)
+    identifiers = (change.local, change.subsumed, change.new, change.previous)
+    detail = ((_MESSAGE_ID, change.message_id),)
+    return AuditEvent(
+        event_id=PATIENT_RECORD,
+        action=EventAction.UPDATE,
+        outcome=outcome,
+        event_type=XAD_PID_LINK_CHANGE,
+        occurred=occurred,
+        participants=_participants(change.source, change.destination, caller, identity),
+        objects=(
+            *(_patient(item, detail) for item in identifiers if item),
+            *((AuditObject(submission_set, "2", "20", _SUBMISSION_SET),) if submission_set else ()),
+        ),
         outcome_description=description,
     )
 

@@ -179,7 +179,7 @@ class Clusters:
         connection = self._patients.connection
         for item, _ in changed:
             if item.joined_to is not None:
-                self._patients.release_affinity_patient(self._identifier(item.value))
+                affinity_patients.unmerge(connection, self._identifier(item.value))
         for item, value in changed:
             if value is not None:
                 affinity_patients.merge(connection, self._identifier(item.value), self._identifier(value))

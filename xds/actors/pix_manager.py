@@ -35,7 +35,7 @@ from xds.model.patient import (
 from xds.ports import AccessRule, Clock
 from xds.rules import linkage
 from xds.rules.identity_domains import DomainTable
-from xds.store import audit, jobs
+from xds.store import affinity_patients, audit, jobs
 from xds.store.database import Database
 from xds.store.patients import Identity, Patients, Transaction
 
@@ -203,7 +203,7 @@ class PixManager:
             patients.set_subsumed(prior, None)
             clusters = self._clusters(patients)
             if domain.domain_key == clusters.affinity_key:
-                patients.release_affinity_patient(PatientIdentifier(prior.value, self._affinity))
+                affinity_patients.unmerge(connection, PatientIdentifier(prior.value, self._affinity))
             clusters.unmerge(prior.person_key, survivor.person_key if survivor else prior.person_key)
             for event in pix_audit.desk_events((subsumed,), caller, self._identity, self.clock()):
                 audit.append(connection, event)

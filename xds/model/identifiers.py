@@ -121,6 +121,12 @@ def read_cx(text: str) -> PatientIdentifier | None:
     return PatientIdentifier(unescape_hl7(parts[0]), authority, type_code)
 
 
+def canonical_cx(text: str) -> str:
+    """The one spelling of a CX under which the same identifier is found again; text that is no CX with an OID stays as it is."""
+    identifier = read_cx(text)
+    return identifier.to_cx() if identifier and identifier.authority.oid else text.strip()
+
+
 def is_dtm(text: str) -> bool:
     """True for `YYYY[MM[DD[hh[mm[ss]]]]]` that is a real date and time. Spec: DTM, Table 4.2.3.1.7-2."""
     if not _DTM.match(text):

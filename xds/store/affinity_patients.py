@@ -81,6 +81,16 @@ def merge(connection: Connection, subsumed: PatientIdentifier, surviving: Patien
     return True
 
 
+def unmerge(connection: Connection, subsumed: PatientIdentifier) -> bool:
+    """Undo a merge: the identifier stands for itself again, with the documents that are registered under it.
+
+    False, and nothing changes, when no merge subsumed it.
+    """
+    authority, value = subsumed.key
+    where = (patient.c.authority == authority, patient.c.value == value, patient.c.surviving_key.is_not(None))
+    return connection.execute(update(patient).where(*where).values(surviving_key=None)).rowcount > 0
+
+
 def find_active(connection: Connection, identifier: PatientIdentifier) -> tuple[AffinityPatient, tuple[int, ...]] | None:
     """The patient of an identifier that is not subsumed, and the keys of its `chain`. None when there is none."""
     authority, value = identifier.key

@@ -25,7 +25,6 @@ from xds.store.schema.identity import (
     person_link,
     stated_demographics,
 )
-from xds.store.schema.registry import patient as affinity_patient
 
 #: The transaction that `Database.write` and `Database.read` hand out, for those who only pass it on.
 Transaction = Connection
@@ -312,14 +311,6 @@ class Patients:
             found = select(stated_demographics.c.person_key).where(stated_demographics.c.search.contains(word, autoescape=True))
             statement = statement.where(person.c.person_key.in_(found))
         return tuple(row[0] for row in self.connection.execute(statement.order_by(person.c.cluster_key).limit(limit)))
-
-    # The registry's own list
-
-    def release_affinity_patient(self, identifier: PatientIdentifier) -> None:
-        """Undo in the registry's list that an identifier was subsumed: it stands for itself again, with the documents it had."""
-        authority, value = identifier.key
-        where = (affinity_patient.c.authority == authority, affinity_patient.c.value == value)
-        self.connection.execute(update(affinity_patient).where(*where).values(surviving_key=None))
 
     # Messages
 

@@ -16,7 +16,15 @@ from xds.model.vocabulary import AssociationType, AvailabilityStatus
 from xds.store.registry import filters
 from xds.store.registry.codes import CodeTable
 from xds.store.registry.objects import APPROVED, SUPERSEDED, TABLES, StoredObject, read_object, select_objects
-from xds.store.schema.registry import association, document_entry, folder, registry_object, unique_identifier
+from xds.store.schema.registry import (
+    TextKind,
+    association,
+    document_entry,
+    folder,
+    object_text,
+    registry_object,
+    unique_identifier,
+)
 from xds.store.statements import Prepared
 
 #: Databases limit the number of parameters of a statement.
@@ -71,6 +79,13 @@ class Finder:
     def by_unique_id(self, kind: ObjectKind, unique_ids: Iterable[str]) -> list[StoredObject]:
         """Objects of that kind with these uniqueIds; several DocumentEntries may share one."""
         return self._each(kind, _by_unique_id(kind, self.as_refs), list(unique_ids))
+
+    def of_source_patient(self, patients: Sequence[int], source_patient_id: str) -> list[StoredObject]:
+        """The Approved DocumentEntries of these patients with that sourcePatientId, a CX in its canonical form."""
+        statement = _by_source_patient(self.as_refs)
+        values = {"source_patient_id": source_patient_id}
+        rows = (self._read(ObjectKind.DOCUMENT_ENTRY, statement, {"wanted": some, **values}) for some in _chunks(patients))
+        return [item for some in rows for item in some]
 
     def keys_of(self, uuids: Iterable[str], *kinds: ObjectKind) -> list[int]:
         """Keys of the objects with these entryUUIDs that are of one of these kinds; of any kind when none is given."""
@@ -185,6 +200,21 @@ def _by_unique_id(kind: ObjectKind, as_refs: bool) -> Prepared:
     same = and_(table.c.patient_key == unique_identifier.c.patient_key, table.c.object_key == unique_identifier.c.object_key)
     statement = select_objects(kind, as_refs=as_refs).join(unique_identifier, same)
     return Prepared(statement.where(unique_identifier.c.kind == int(kind), unique_identifier.c.unique_id.in_(_WANTED)))
+
+
+@lru_cache
+def _by_source_patient(as_refs: bool) -> Prepared:
+    side = object_text.c
+    same = and_(document_entry.c.patient_key == side.patient_key, document_entry.c.object_key == side.object_key)
+    statement = select_objects(ObjectKind.DOCUMENT_ENTRY, as_refs=as_refs).join(object_text, same)
+    return Prepared(
+        statement.where(
+            side.patient_key.in_(_WANTED),
+            side.kind == int(TextKind.SOURCE_PATIENT_ID),
+            side.value == bindparam("source_patient_id"),
+            document_entry.c.deprecated == APPROVED,
+        ).order_by(document_entry.c.object_key)
+    )
 
 
 @lru_cache

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
-from xds.model.identifiers import is_uuid_urn, uuid_bytes
+from xds.model.identifiers import PatientIdentifier, is_uuid_urn, uuid_bytes
 from xds.model.metadata import Submission
 from xds.store import locks
 from xds.store.registry.known import patient_ids
@@ -19,13 +19,22 @@ def take_turn(connection: Connection, submission: Submission) -> None:
     unique_ids += [item.unique_id for item in submission.folders]
     ids = {item.id for item in submission.objects()}
     ids |= {end for item in submission.associations for end in (item.source, item.target)}
-    patients = ("^".join(("patient", *identifier.key)) for identifier in patient_ids(submission))
+    patients = (_patient_name(identifier) for identifier in patient_ids(submission))
     locks.take(connection, (*patients, *(f"unique^{item}" for item in unique_ids if item), *_object_names(ids)))
+
+
+def take_turn_of(connection: Connection, patients: Iterable[PatientIdentifier], ids: Iterable[str]) -> None:
+    """Hold the records of these patients, and the objects with these ids, which are about to be changed."""
+    locks.take(connection, (*(_patient_name(item) for item in patients), *_object_names(ids)))
 
 
 def take_turn_with(connection: Connection, ids: Iterable[str]) -> None:
     """Hold the objects with these ids, which are about to be changed or removed."""
     locks.take(connection, _object_names(ids))
+
+
+def _patient_name(identifier: PatientIdentifier) -> str:
+    return "^".join(("patient", *identifier.key))
 
 
 def _object_names(ids: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from xds.model.fragments import ObjectKind
-from xds.model.identifiers import dtm_number, uuid_bytes, uuid_urn
+from xds.model.identifiers import canonical_cx, dtm_number, uuid_bytes, uuid_urn
 from xds.model.metadata import Association, Code, DocumentEntry, Folder, RegistryObject, Submission, SubmissionSet
 from xds.model.vocabulary import AssociationType, AvailabilityStatus, SlotName
 from xds.store.dialects import insert_rows, next_keys
@@ -98,6 +98,7 @@ class _Insertion:
         self._put_texts(TextKind.DOCUMENT_AUTHOR_PERSON, (author.person for author in entry.authors), own)
         self._put_texts(TextKind.REFERENCE_ID, entry.reference_ids, own)
         self._put_texts(TextKind.DOCUMENT_AVAILABILITY, entry.slot(SlotName.DOCUMENT_AVAILABILITY), own)
+        self._put_texts(TextKind.SOURCE_PATIENT_ID, (canonical_cx(entry.source_patient_id or ""),), own)
 
     def _add_submission_set(self, package: SubmissionSet, own: Located, shared: dict[str, Any]) -> None:
         row = {

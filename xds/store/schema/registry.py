@@ -39,6 +39,7 @@ class TextKind(IntEnum):
     REFERENCE_ID = 2
     SUBMISSION_SET_AUTHOR_PERSON = 3
     DOCUMENT_AVAILABILITY = 4
+    SOURCE_PATIENT_ID = 5
 
 
 patient = Table(
