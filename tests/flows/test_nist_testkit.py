@@ -23,6 +23,7 @@ QUERY = ["11901", "11903", "11906", "15803"]
 REPOSITORY = ["11966", "11983", "12029", "12369"]
 REMOVAL = ["30000", "30001", "30002", "50000"]
 UPDATE = ["15800", "15800b", "15802", "20000", "20000b", "20001", "20002", "20007", "21001", "40000", "40000b", "40000d"]
+LINK_CHANGE = ["16101", "16103"]
 IMAGING = ["ids_2018-4801a", "ids_2018-4802a", "ids_2018-4803a", "ids_4801", "ids_4805", "ids_4810"]
 
 
@@ -48,7 +49,9 @@ def run_testkit(shared: Path, server: RunningServer, out: Path, tests: list[str]
 
 
 @pytest.mark.parametrize(
-    "tests", [REGISTER, QUERY, REPOSITORY, REMOVAL, UPDATE], ids=["register", "query", "repository", "removal", "update"]
+    "tests",
+    [REGISTER, QUERY, REPOSITORY, REMOVAL, UPDATE, LINK_CHANGE],
+    ids=["register", "query", "repository", "removal", "update", "link change"],
 )
 def test_registry_and_repository(shared: Path, server: RunningServer, tmp_path: Path, tests: list[str]) -> None:
     verdicts = run_testkit(shared, server, tmp_path, tests)
