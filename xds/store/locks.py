@@ -21,7 +21,7 @@ _TAKE: Final = (
     f"{RAW}SELECT pg_advisory_xact_lock_shared({_ALL})"
     " UNION ALL SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key"
 )
-_TAKE_ALL: Final = f"{RAW}SELECT pg_advisory_xact_lock({_ALL})"
+_TAKE_ALL: Final = f"{RAW}SELECT pg_advisory_xact_lock($1)"
 
 
 def take(connection: Connection, names: Iterable[str]) -> None:
@@ -34,6 +34,6 @@ def take(connection: Connection, names: Iterable[str]) -> None:
     # In one order everywhere, so that two transactions never hold what the other waits for.
     keys = sorted({int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True) for name in names})
     if len(keys) > _NAMES:
-        connection.exec_driver_sql(_TAKE_ALL)
+        connection.exec_driver_sql(_TAKE_ALL, (_ALL,))
     else:
         connection.exec_driver_sql(_TAKE, (keys,))

@@ -115,16 +115,21 @@ class PostgresqlDatabase(Database):
 
     def _transaction(self, work: Work[Result]) -> Result:
         with borrowed(self._writers) as connection:
-            with connection.begin() as transaction, driver_of(connection).deferring():
-                result = work(connection)
-                try:
-                    transaction.commit()
-                except sql.DBAPIError as error:
-                    if is_lost(error):
-                        # It may have taken effect: running it again could do it twice.
-                        raise _CommitError from error
-                    raise
-            return result
+            driver = driver_of(connection)
+            try:
+                with connection.begin() as transaction, driver.deferring():
+                    result = work(connection)
+                    try:
+                        transaction.commit()
+                    except sql.DBAPIError as error:
+                        if is_lost(error):
+                            # It may have taken effect: running it again could do it twice.
+                            raise _CommitError from error
+                        raise
+                    return result
+            except BaseException:
+                driver.undo()
+                raise
 
     def _commit_later(self, batch: list[Work[object]]) -> None:
         """Errors: DatabaseUnavailableError, after which nothing of the batch is stored."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Self, cast
 
 import psycopg
@@ -23,6 +23,7 @@ POOL_SECONDS: Final = 10
 
 _CONNECT: Final = {
     "application_name": "xds",
+    "client_encoding": "UTF8",
     "connect_timeout": 5,
     # A server that vanished without a word is noticed within this time.
     "keepalives_idle": 10,
@@ -77,6 +78,11 @@ class DriverConnection(psycopg.Connection[Any]):
                 yield
             finally:
                 self.pipeline_in_use = None
+
+    def undo(self) -> None:
+        """End a transaction that failed. A COMMIT that travelled behind a failing statement was never read, and left it open."""
+        with suppress(psycopg.Error):
+            self.rollback()
 
 
 #: What begins so answers nothing that anybody looks at.
