@@ -21,11 +21,16 @@ from xds.model.vocabulary import AssociationType, StoredQueryId
 from xds.store.schema.registry import code, patient
 
 RIVALS = 8
+OTHER_PATIENT = "P2^^^&1.2.3.4.5&ISO"
 
 
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[tuple[Registry, Registry]]:
     opened = (open_registry(tmp_path), open_registry(tmp_path))
+    opened[0].announce(OTHER_PATIENT)
+    for node in opened:
+        # New codes would make the rivals wait for each other; they are to meet later.
+        node.accept(submission(1, patient_id=OTHER_PATIENT))
     yield opened
     for node in opened:
         node.database.close()
