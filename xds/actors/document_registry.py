@@ -14,6 +14,7 @@ from xds.actors.document_registry_audit import import_event, query_event
 from xds.actors.document_registry_removal import MetadataRemoval
 from xds.actors.metadata_update import MetadataUpdate
 from xds.actors.patient_links import PatientLinks
+from xds.actors.unavailability import REGISTRY_IS_BUSY, or_busy
 from xds.model.audit import EventOutcome
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
@@ -127,6 +128,7 @@ class DocumentRegistry:
 
     # --- ITI-42, ITI-61 ----------------------------------------------------------------------------------------------
 
+    @or_busy(REGISTRY_IS_BUSY)
     def register(
         self,
         submission: Submission,
@@ -201,6 +203,7 @@ class DocumentRegistry:
 
     # --- ITI-18, ITI-51 ----------------------------------------------------------------------------------------------
 
+    @or_busy(QueryAnswer(REGISTRY_IS_BUSY))
     def query(self, raw: RawQuery, caller: Caller, *, across_patients: bool = False) -> QueryAnswer:
         """Answer a stored query. What the access rule does not permit is left out without a word.
 
@@ -259,16 +262,19 @@ class DocumentRegistry:
 
     # --- ITI-62 ------------------------------------------------------------------------------------------------------
 
+    @or_busy(REGISTRY_IS_BUSY)
     def remove(self, ids: Sequence[str], caller: Caller) -> RegistryResponse:
         """Remove the objects with these entryUUIDs, all or none. See `MetadataRemoval.remove`."""
         return self._removal.remove(ids, caller)
 
     # --- ITI-57, ITI-92 ----------------------------------------------------------------------------------------------
 
+    @or_busy(REGISTRY_IS_BUSY)
     def update(self, submission: Submission, caller: Caller, *, found: Sequence[RegistryError] = ()) -> RegistryResponse:
         """Update metadata: new versions, statuses, associations; all or nothing. See `MetadataUpdate.update`."""
         return self._updates.update(submission, caller, UNRESTRICTED, found)
 
+    @or_busy(REGISTRY_IS_BUSY)
     def restricted_update(
         self, submission: Submission, caller: Caller, *, found: Sequence[RegistryError] = ()
     ) -> RegistryResponse:

@@ -19,6 +19,7 @@ from xds.actors.document_repository_audit import import_event
 from xds.actors.document_repository_removal import DocumentRemoval
 from xds.actors.document_repository_retrieval import DocumentRetrieval, RegistryFacts
 from xds.actors.on_demand_documents import OnDemandDocuments
+from xds.actors.unavailability import REPOSITORY_IS_BUSY, or_busy
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import Caller
 from xds.model.domain_identity import DomainIdentity
@@ -86,6 +87,7 @@ class DocumentRepository:
         """Begin a document that did not arrive as a MIME part. The caller discards it in the end."""
         return self._blobs.stage()
 
+    @or_busy(REPOSITORY_IS_BUSY)
     def provide(
         self,
         submission: Submission,
@@ -113,6 +115,7 @@ class DocumentRepository:
             self._database.write_later(lambda connection: audit.append(connection, event))
         return response
 
+    @or_busy(RetrieveAnswer(REPOSITORY_IS_BUSY, (), lambda _complete: None))
     def retrieve(self, requests: Sequence[DocumentRequest], caller: Caller) -> RetrieveAnswer:
         """The requested documents, each in the order asked, or an error whose location is its uniqueId.
 
@@ -123,6 +126,7 @@ class DocumentRepository:
         """
         return self._retrieval.retrieve(requests, caller)
 
+    @or_busy(REPOSITORY_IS_BUSY)
     def remove(self, requests: Sequence[DocumentRequest], caller: Caller) -> RegistryResponse:
         """Remove these documents, as many of them as can be. See `DocumentRemoval.remove`."""
         return self._removal.remove(requests, caller)

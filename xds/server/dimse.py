@@ -29,6 +29,7 @@ from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAsso
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.model.caller import Caller
 from xds.model.imaging import Addition
+from xds.store.database import DatabaseUnavailableError
 from xds.wire.dicom import DicomError, read_header
 from xds.wire.dicom_study import read_study
 from xds.wire.dicom_values import write_file_meta
@@ -191,6 +192,9 @@ class DimseServer:
             status, comment = self._keep(event, caller)
         except DicomError as problem:
             status, comment = CANNOT_UNDERSTAND, str(problem)
+        except DatabaseUnavailableError as problem:
+            status, comment = OUT_OF_RESOURCES, "the database does not answer now"
+            _log.error("dimse.database_unavailable", reason=str(problem))
         except OSError as problem:
             full = problem.errno in _DISK_IS_FULL
             status, comment = (OUT_OF_RESOURCES, "no space left") if full else (PROCESSING_FAILURE, "storage failed")

@@ -24,6 +24,7 @@ from xds.server.asynchronous import AsynchronousExchange
 from xds.server.limits import BodyError, Limits, RequestBody
 from xds.server.metrics import Metrics
 from xds.server.soap import SoapServices, status_line
+from xds.store.database import DatabaseUnavailableError
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.http import HttpReply, HttpRequest
 
@@ -141,6 +142,9 @@ class HttpApplication:
             answer = self._answer(environ, visit)
         except BodyError as error:
             answer = _plain(error.status, error.reason, _first_segment(environ["PATH_INFO"]))
+        except DatabaseUnavailableError as error:
+            failures.report("http.database_unavailable", error)
+            answer = _busy(_first_segment(environ["PATH_INFO"]), "the database does not answer now")
         except Exception as error:
             reference = failures.report("http.failure", error)
             answer = _plain(
@@ -385,7 +389,7 @@ def _not_allowed(route: str, allowed: str) -> _Answer:
     return answer
 
 
-def _busy(route: str) -> _Answer:
-    answer = _plain(503, "too many uploads at this moment", route)
+def _busy(route: str, why: str = "too many uploads at this moment") -> _Answer:
+    answer = _plain(503, why, route)
     answer.headers.append(("Retry-After", "5"))
     return answer
