@@ -16,7 +16,7 @@ from xds.model.patient import Address, Demographics, FeedKind, IdentityFeed, Ide
 from xds.wire import hl7v2
 from xds.wire.hl7v2 import Condition, Fault, Location, Message
 from xds.wire.hl7v2_answers import Acknowledgement, read_acknowledgement, write_ack
-from xds.wire.hl7v2_identity import PixQuery, fault_of, read_feed, read_pix_query, write_feed, write_pix_query
+from xds.wire.hl7v2_identity import FEED_KINDS, PixQuery, fault_of, read_feed, read_pix_query, write_feed, write_pix_query
 
 NOW = datetime(2026, 1, 15, 10, tzinfo=UTC)
 #: What a value may be: not blank at its ends, and not HL7's sign for deletion.
@@ -51,7 +51,7 @@ DEMOGRAPHICS = st.builds(
 )
 FEED = st.builds(
     IdentityFeed,
-    kind=st.sampled_from(FeedKind),
+    kind=st.sampled_from(sorted(set(FEED_KINDS.values()))),
     source=st.just("HOSP|ADT"),
     destination=st.just("REGION|XDS"),
     message_id=WORD,

@@ -67,11 +67,13 @@ def _outcome(problems: Sequence[IdentityProblem]) -> tuple[EventOutcome, str | N
 def feed_events(
     feed: IdentityFeed, caller: Caller, identity: DomainIdentity, occurred: datetime, problems: Sequence[IdentityProblem] = ()
 ) -> tuple[AuditEvent, ...]:
-    """What a feed did: one event, or two for a merge (the subsumed patient deleted, the surviving one updated)."""
+    """What a feed did: one event, or two: of a merge (the subsumed patient deleted, the surviving one updated), of a link."""
     outcome, description = _outcome(problems)
     touched = {
         FeedKind.ADD: [(EventAction.CREATE, feed.identifiers[:1])],
         FeedKind.REVISE: [(EventAction.UPDATE, feed.identifiers[:1])],
+        FeedKind.LINK: [(EventAction.UPDATE, feed.identifiers[:1]), (EventAction.UPDATE, feed.linked[:1])],
+        FeedKind.UNLINK: [(EventAction.UPDATE, feed.identifiers[:1]), (EventAction.UPDATE, feed.linked[:1])],
         FeedKind.MERGE: [(EventAction.DELETE, feed.subsumed[:1]), (EventAction.UPDATE, feed.identifiers[:1])],
     }[feed.kind]
     return tuple(

@@ -111,10 +111,10 @@ class Clusters:
         self._patients.add_link(one, other, LinkReason.APART, self._now)
         self.regroup([one, other])
 
-    def unmerge(self, one: int, other: int) -> None:
-        """End the link that a merge made between two persons; those of other reasons stay."""
+    def unlink(self, one: int, other: int, reason: LinkReason) -> None:
+        """End the link of that reason between two persons; those of other reasons stay."""
         lower, higher = sorted((one, other))
-        self._patients.end_link(StoredLink(lower, higher, LinkReason.MERGED), self._now)
+        self._patients.end_link(StoredLink(lower, higher, reason), self._now)
         self.regroup([one, other])
 
     def regroup(self, person_keys: Collection[int]) -> None:

@@ -1,6 +1,6 @@
-"""One identity feed applied inside one transaction: identifiers, demographics, merges.
+"""One identity feed applied inside one transaction: identifiers, demographics, merges, links.
 
-Spec: ITI TF-2 3.8.4.1.3 (add, revise), 3.8.4.2.3 (merge), 3.8.4.2.4 (the Document Registry's part).
+Spec: ITI TF-2 3.8.4.1.3 (add, revise), 3.8.4.2.3 (merge), 3.8.4.2.4 (the Document Registry's part), 3.30 (link, unlink).
 """
 
 from __future__ import annotations
@@ -57,6 +57,10 @@ class FeedTransaction:
         """Errors: RefusedError, after which the transaction must be rolled back."""
         if feed.kind is FeedKind.MERGE:
             self._merge(feed)
+        elif feed.kind is FeedKind.LINK:
+            self._link(feed)
+        elif feed.kind is FeedKind.UNLINK:
+            self._unlink(feed)
         else:
             self._upsert(feed)
 
@@ -142,7 +146,9 @@ class FeedTransaction:
             return "the prior identifier is unknown"
         return None
 
-    def _in_registry(self, old: PatientIdentifier, new: PatientIdentifier) -> tuple[PatientIdentifier, PatientIdentifier]:
+    def _in_registry(
+        self, old: PatientIdentifier | Identity, new: PatientIdentifier | Identity
+    ) -> tuple[PatientIdentifier, PatientIdentifier]:
         return PatientIdentifier(old.value, self._affinity), PatientIdentifier(new.value, self._affinity)
 
     def _replace(self, old: PatientIdentifier, new: PatientIdentifier) -> None:
@@ -160,3 +166,38 @@ class FeedTransaction:
         self._clusters.link(prior.person_key, survivor.person_key, LinkReason.MERGED)
         self._clusters.relink(survivor.person_key)
         self._clusters.regroup([survivor.person_key])
+
+    # Links
+
+    def _link(self, feed: IdentityFeed) -> None:
+        """Join two records, known or not. The registry is told when each has an identifier that the affinity domain issued."""
+        described = replace(feed, kind=FeedKind.REVISE, linked=())
+        one, other = (self._upsert(replace(described, identifiers=given)) for given in (feed.identifiers, feed.linked))
+        kept, joined = (self._issued(given) for given in (feed.identifiers, feed.linked))
+        if kept and joined and affinity_patients.merge(self._patients.connection, *self._in_registry(joined, kept)):
+            self._patients.set_joined(joined, kept.value)
+        self._clusters.link(one, other, LinkReason.LINKED)
+
+    def _unlink(self, feed: IdentityFeed) -> None:
+        """End what linking these two records did; when nobody had linked them, nothing happens."""
+        one, other = (self._issued(given) for given in (feed.identifiers, feed.linked))
+        for joined, kept in ((one, other), (other, one)):
+            if joined and kept and joined.joined_to == kept.value:
+                affinity_patients.unmerge(self._patients.connection, PatientIdentifier(joined.value, self._affinity))
+                self._patients.set_joined(joined, None)
+        for first in self._persons(feed.identifiers):
+            for second in self._persons(feed.linked):
+                self._clusters.unlink(first, second, LinkReason.LINKED)
+
+    def _known(self, identifiers: Sequence[PatientIdentifier]) -> list[Identity]:
+        found = (self._patients.identity(self._domain_key(item.authority), item.value) for item in identifiers)
+        return [item for item in found if item]
+
+    def _persons(self, identifiers: Sequence[PatientIdentifier]) -> list[int]:
+        persons = (self._patients.surviving(item).person_key for item in self._known(identifiers))
+        return list(dict.fromkeys(persons))
+
+    def _issued(self, identifiers: Sequence[PatientIdentifier]) -> Identity | None:
+        """The identifier of the affinity domain that its own source fed. Those assigned here follow the clusters anyway."""
+        own = (item for item in self._known(identifiers) if item.domain_key == self._clusters.affinity_key)
+        return next((item for item in own if not item.assigned), None)

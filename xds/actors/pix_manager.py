@@ -35,6 +35,7 @@ from xds.model.patient import (
 from xds.ports import AccessRule, Clock
 from xds.rules import linkage
 from xds.rules.identity_domains import DomainTable
+from xds.rules.linkage import LinkReason
 from xds.store import affinity_patients, audit, jobs
 from xds.store.database import Database
 from xds.store.patients import Identity, Patients, Transaction
@@ -74,14 +75,16 @@ class PixManager:
         """Let a feed take effect, durably; empty when it did, or when the same message already had.
 
         Spec: ITI TF-2 3.8.4.
-        Errors: problems with `identifiers` (PID-3) or `subsumed` (MRG-1); nothing is stored then but the audit event.
+        Errors: problems with `identifiers` (PID-3), `subsumed` (MRG-1) or `linked` (the second PID-3); nothing is stored then but
+        the audit event.
         """
         identifiers, problems = self._complete(feed.identifiers, feed.source, "identifiers")
         subsumed, more = self._complete(feed.subsumed, feed.source, "subsumed")
-        problems += more
+        linked, others = self._complete(feed.linked, feed.source, "linked")
+        problems += (*more, *others)
         if not problems:
             digest = _digest(feed)
-            completed = replace(feed, identifiers=identifiers, subsumed=subsumed)
+            completed = replace(feed, identifiers=identifiers, subsumed=subsumed, linked=linked)
             try:
                 self._database.write(lambda connection: self._apply(connection, completed, digest, caller))
             except RefusedError as refused:
@@ -204,7 +207,7 @@ class PixManager:
             clusters = self._clusters(patients)
             if domain.domain_key == clusters.affinity_key:
                 affinity_patients.unmerge(connection, PatientIdentifier(prior.value, self._affinity))
-            clusters.unmerge(prior.person_key, survivor.person_key if survivor else prior.person_key)
+            clusters.unlink(prior.person_key, survivor.person_key if survivor else prior.person_key, LinkReason.MERGED)
             for event in pix_audit.desk_events((subsumed,), caller, self._identity, self.clock()):
                 audit.append(connection, event)
             return True

@@ -69,13 +69,16 @@ class FeedKind(StrEnum):
     ADD = "add"
     REVISE = "revise"
     MERGE = "merge"
+    LINK = "link"
+    UNLINK = "unlink"
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityFeed:
     """One feed message in any wire form: ITI-8, ITI-44, ITI-104.
 
-    `identifiers` are those of the (surviving) patient, `subsumed` those of a merge's prior patient.
+    `identifiers` are those of the (surviving) patient, `subsumed` those of a merge's prior patient,
+    `linked` those of the other record of a link or unlink.
     `source` is `MSH-4|MSH-3` or the sending device of v3, `destination` whom it addressed; `message_id` makes a resent message
     harmless. `deleted` names the fields of `demographics` whose stored value the source deletes; those that are absent (None,
     empty) without being named there stay as they are. `event_type` names the transaction in the audit trail.
@@ -91,6 +94,7 @@ class IdentityFeed:
     destination: str = ""
     deleted: tuple[str, ...] = ()
     event_type: Code = PATIENT_IDENTITY_FEED
+    linked: tuple[PatientIdentifier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class LinkReason(StrEnum):
     NATIONAL_IDENTIFIER = "national identifier"
     STATED = "stated by source"
     MERGED = "merged by source"
+    LINKED = "linked by source"
     #: The opposite: somebody decided that they are two, and no rule may join them.
     APART = "apart"
 

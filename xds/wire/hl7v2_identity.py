@@ -59,31 +59,35 @@ def _authority(message: Message, path: str, repetition: int = 1, occurrence: int
     return AssigningAuthority(namespace or None, oid or None)
 
 
-def _identifier(message: Message, path: str, repetition: int = 1) -> PatientIdentifier | None:
-    value = message.get(f"{path}.1", repetition).strip()
+def _identifier(message: Message, path: str, repetition: int = 1, occurrence: int = 1) -> PatientIdentifier | None:
+    value = message.get(f"{path}.1", repetition, occurrence).strip()
     if not value or value == DELETED:
         return None
-    type_code = message.get(f"{path}.5", repetition).strip()
-    return PatientIdentifier(value, _authority(message, path, repetition), type_code or None)
+    type_code = message.get(f"{path}.5", repetition, occurrence).strip()
+    return PatientIdentifier(value, _authority(message, path, repetition, occurrence), type_code or None)
 
 
-def _identifiers(message: Message, path: str) -> tuple[PatientIdentifier, ...]:
-    found = (_identifier(message, path, number) for number in range(1, message.repetitions(path) + 1))
+def read_identifiers(message: Message, path: str, occurrence: int = 1) -> tuple[PatientIdentifier, ...]:
+    """The identifiers of a CX field in the n-th segment of its name; empty repetitions are left out."""
+    count = message.repetitions(path, occurrence)
+    found = (_identifier(message, path, number, occurrence) for number in range(1, count + 1))
     return tuple(item for item in found if item)
 
 
-def positions(message: Message, path: str) -> tuple[int, ...]:
+def positions(message: Message, path: str, occurrence: int = 1) -> tuple[int, ...]:
     """Which repetitions of a CX field hold an identifier: where those of the feed came from."""
-    return tuple(number for number in range(1, message.repetitions(path) + 1) if _identifier(message, path, number))
+    count = message.repetitions(path, occurrence)
+    return tuple(number for number in range(1, count + 1) if _identifier(message, path, number, occurrence))
 
 
-def _universal_id_faults(message: Message, path: str) -> list[Fault]:
+def universal_id_faults(message: Message, path: str, occurrence: int = 1) -> list[Fault]:
+    """What is wrong with the types of the universal ids in a CX field."""
     segment_name, number = path.split("-")
     faults = []
-    for repetition in range(1, message.repetitions(path) + 1):
-        kind = message.get(f"{path}.4.3", repetition).strip()
-        if kind not in ("", "ISO") and message.get(f"{path}.1", repetition) != DELETED:
-            place = Location(segment_name, 1, int(number), repetition, 4, 3)
+    for repetition in range(1, message.repetitions(path, occurrence) + 1):
+        kind = message.get(f"{path}.4.3", repetition, occurrence).strip()
+        if kind not in ("", "ISO") and message.get(f"{path}.1", repetition, occurrence) != DELETED:
+            place = Location(segment_name, occurrence, int(number), repetition, 4, 3)
             faults.append(Fault(Condition.TABLE_VALUE, "the universal id of an assigning authority must be of type ISO", place))
     return faults
 
@@ -179,7 +183,7 @@ def _demographics(message: Message) -> Demographics:
         telephones=_telephones(message),
         mother_maiden_name=text("PID-6"),
         account_number=_identifier(message, "PID-18"),
-        national_identifiers=_identifiers(message, "PID-19"),
+        national_identifiers=read_identifiers(message, "PID-19"),
         multiple_birth=_flag(message.get("PID-24")),
         birth_order=int(order) if order and order.isdecimal() and len(order) < 4 else None,
         death_time=_date(text("PID-29") or ""),
@@ -207,9 +211,9 @@ def _merge_faults(message: Message) -> list[Fault]:
     faults = []
     if message.count("PID") > 1 or message.count("MRG") > 1:
         faults.append(Fault(Condition.SEGMENT_SEQUENCE, "a merge message holds one pair of patients", Location("PID", 2)))
-    if not _identifiers(message, "MRG-1"):
+    if not read_identifiers(message, "MRG-1"):
         faults.append(Fault(Condition.REQUIRED_MISSING, "MRG-1 (prior patient identifier) is required", Location("MRG", 1, 1)))
-    return faults + _universal_id_faults(message, "MRG-1")
+    return faults + universal_id_faults(message, "MRG-1")
 
 
 def read_feed(message: Message) -> IdentityFeed | tuple[Fault, ...]:
@@ -222,12 +226,12 @@ def read_feed(message: Message) -> IdentityFeed | tuple[Fault, ...]:
     kind = FEED_KINDS[message.event]
     if message.count("PID") == 0:
         return (Fault(Condition.SEGMENT_SEQUENCE, "the PID segment is missing", Location("PID", 1)),)
-    identifiers = _identifiers(message, "PID-3")
+    identifiers = read_identifiers(message, "PID-3")
     faults = []
     if not identifiers:
         text = "PID-3 (patient identifier list) needs an identifier"
         faults.append(Fault(Condition.REQUIRED_MISSING, text, Location("PID", 1, 3)))
-    faults += _universal_id_faults(message, "PID-3") + _demographic_faults(message)
+    faults += universal_id_faults(message, "PID-3") + _demographic_faults(message)
     if kind is FeedKind.MERGE:
         faults += _merge_faults(message)
     if faults:
@@ -241,7 +245,7 @@ def read_feed(message: Message) -> IdentityFeed | tuple[Fault, ...]:
         identifiers=identifiers,
         demographics=_demographics(message),
         deleted=tuple(name for field, name in _DELETABLE.items() if message.get(f"PID-{field}") == DELETED),
-        subsumed=_identifiers(message, "MRG-1") if kind is FeedKind.MERGE else (),
+        subsumed=read_identifiers(message, "MRG-1") if kind is FeedKind.MERGE else (),
         account_number=account.value if account else None,
         event_type=PATIENT_IDENTITY_MANAGEMENT if message.event in ("A28", "A31") else PATIENT_IDENTITY_FEED,
     )
@@ -279,7 +283,13 @@ def read_pix_query(message: Message) -> PixQuery | tuple[Fault, ...]:
 
 
 #: Which field an argument of the PIX Manager came from.
-_FIELDS = {"identifiers": ("PID", 3), "subsumed": ("MRG", 1), "identifier": ("QPD", 3), "domains": ("QPD", 4)}
+_FIELDS = {
+    "identifiers": ("PID", 1, 3),
+    "linked": ("PID", 2, 3),
+    "subsumed": ("MRG", 1, 1),
+    "identifier": ("QPD", 1, 3),
+    "domains": ("QPD", 1, 4),
+}
 _CONDITIONS = {
     IdentityProblemKind.REQUIRED_MISSING: Condition.REQUIRED_MISSING,
     IdentityProblemKind.UNKNOWN_IDENTIFIER: Condition.UNKNOWN_KEY,
@@ -293,11 +303,11 @@ _CONDITIONS = {
 
 def fault_of(problem: IdentityProblem, message: Message) -> Fault:
     """A problem of the PIX Manager at its place in the message. Spec: ITI TF-2 3.9.4.2.2.6."""
-    segment_name, number = _FIELDS[problem.field]
-    given = positions(message, f"{segment_name}-{number}")
+    segment_name, occurrence, number = _FIELDS[problem.field]
+    given = positions(message, f"{segment_name}-{number}", occurrence)
     repetition = given[problem.repetition - 1] if problem.repetition <= len(given) else problem.repetition
     component = None if problem.field == "domains" else problem.component
-    place = Location(segment_name, 1, number, repetition, component)
+    place = Location(segment_name, occurrence, number, repetition, component)
     return Fault(_CONDITIONS[problem.kind], problem.text, place)
 
 
@@ -330,7 +340,7 @@ def write_rsp_k23(
 
 def read_rsp_k23(message: Message) -> tuple[PatientIdentifier, ...]:
     """The identifiers that an answer to a PIX query brings."""
-    return _identifiers(message, "PID-3")
+    return read_identifiers(message, "PID-3")
 
 
 _STRUCTURES = {FeedKind.ADD: "ADT^A01^ADT_A01", FeedKind.REVISE: "ADT^A08^ADT_A01", FeedKind.MERGE: "ADT^A40^ADT_A39"}
@@ -353,7 +363,7 @@ def _address(address: Address) -> str:
 
 
 def write_feed(feed: IdentityFeed, *, now: datetime, version: str = "2.3.1") -> Message:
-    """A feed as an ADT message: A01, A08 or A40. Spec: ITI TF-2 3.8.4.1.2, 3.8.4.2.2."""
+    """A feed as an ADT message: A01, A08 or A40; a link has a message of its own. Spec: ITI TF-2 3.8.4.1.2, 3.8.4.2.2."""
     stated = feed.demographics
     message_type = _STRUCTURES[feed.kind]
     head = header(

@@ -1,9 +1,9 @@
-"""Links of patient identifiers in HL7 v2: the change of a link to the affinity domain (ADT^A43).
+"""Links of patient identifiers in HL7 v2: between two records (ADT^A24, A37), and to the affinity domain (A43).
 
 Tolerated deviations: no EVN; an assigning authority with a universal id and without its type; an MSH-3 that is no OID (the
 system then gets an OID below 2.25, always the same); a namespace beside the universal id.
 
-Spec: ITI TF-2 3.64.4.1.2, Appendix E.1 (CX).
+Spec: ITI TF-2 3.30 (A24, A37), 3.64.4.1.2 (A43), Appendix E.1 (CX).
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import uuid
 from datetime import datetime
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier, is_oid
+from xds.model.patient import PATIENT_IDENTITY_MANAGEMENT, FeedKind, IdentityFeed
 from xds.model.patient_links import LinkChange
 from xds.wire.hl7v2 import DELETED, Condition, Fault, Location, Message, segment
 from xds.wire.hl7v2_answers import cx, header
-from xds.wire.hl7v2_identity import receiving_system, sending_system
+from xds.wire.hl7v2_identity import read_identifiers, receiving_system, sending_system, universal_id_faults
 
 _SYSTEMS = uuid.UUID("6f8f3a52-5d36-4e0b-9b6c-0d3b5f4c7a11")
 
@@ -98,3 +99,49 @@ def write_link_change(change: LinkChange, *, now: datetime) -> Message:
             segment("MRG", {1: "~".join(map(cx, prior))}),
         )
     )
+
+
+_LINK_KINDS = {"A24": FeedKind.LINK, "A37": FeedKind.UNLINK}
+_LINK_EVENTS = {kind: event for event, kind in _LINK_KINDS.items()}
+
+
+def read_link(message: Message) -> IdentityFeed | tuple[Fault, ...]:
+    """An ADT^A24 or A37 as a feed that links or unlinks two records, or everything that is wrong with it.
+
+    Errors: 100 (not two PID segments), 101 (PID-3), 103 (type of a universal id).
+    """
+    if message.count("PID") != 2:
+        return (Fault(Condition.SEGMENT_SEQUENCE, "the message needs two PID segments", Location("PID", 2)),)
+    faults = []
+    for number in (1, 2):
+        if not read_identifiers(message, "PID-3", number):
+            text = "PID-3 (patient identifier list) needs an identifier"
+            faults.append(Fault(Condition.REQUIRED_MISSING, text, Location("PID", number, 3)))
+        faults += universal_id_faults(message, "PID-3", number)
+    if faults:
+        return tuple(faults)
+    return IdentityFeed(
+        kind=_LINK_KINDS[message.event],
+        source=sending_system(message),
+        destination=receiving_system(message),
+        message_id=message.control_id,
+        identifiers=read_identifiers(message, "PID-3", 1),
+        linked=read_identifiers(message, "PID-3", 2),
+        event_type=PATIENT_IDENTITY_MANAGEMENT,
+    )
+
+
+def write_link(feed: IdentityFeed, *, now: datetime) -> Message:
+    """A feed that links or unlinks two records as ADT^A24 or A37. Spec: ITI TF-2 3.30."""
+    event = _LINK_EVENTS[feed.kind]
+    facility, _, application = feed.source.partition("|")
+    receiver, _, receiving = feed.destination.partition("|")
+    head = header(
+        f"ADT^{event}^ADT_{event}",
+        sender=(application, facility),
+        receiver=(receiving or "XDS", receiver or "XDS"),
+        control_id=feed.message_id,
+        now=now,
+    )
+    patients = (segment("PID", {3: "~".join(map(cx, given)), 5: " "}) for given in (feed.identifiers, feed.linked))
+    return Message((head, segment("EVN", {1: event, 2: head.field(7)}), *patients))
