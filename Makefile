@@ -11,7 +11,7 @@ DATA ?= .data
 ARGS ?=
 
 # Debian packages of the real peers that tests talk to.
-PEERS := dcmtk
+PEERS := dcmtk postgresql
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Installs Debian packages when that is possible without asking, and tells by its exit code whether it did.

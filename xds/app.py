@@ -114,6 +114,21 @@ def existing_stores(settings: Settings, *, writing: bool) -> Iterator[tuple[Data
         database.close()
 
 
+@contextmanager
+def database_of(settings: Settings) -> Iterator[Database]:
+    """The database that the settings name, as it is: its tables are not touched.
+
+    Errors: DatabaseUrlError; FileNotFoundError when there is no data directory.
+    """
+    if not settings.database.url and not settings.server.data.is_dir():
+        raise FileNotFoundError(f"there is no directory {settings.server.data}; --data or --config tells where it is")
+    database = open_database(_database_url(settings))
+    try:
+        yield database
+    finally:
+        database.close()
+
+
 def _database_url(settings: Settings) -> str:
     return settings.database.url or f"sqlite:///{(settings.server.data / DATABASE_FILE).resolve()}"
 

@@ -87,7 +87,7 @@ class DatabaseSettings(_Section):
 
     url: str = Field(
         default="",
-        description="Empty: SQLite in the data directory. `postgresql+psycopg://user:password@host/name` otherwise.",
+        description="Empty: SQLite in the data directory. `postgresql://user:password@host/name` otherwise.",
         json_schema_extra={"secret": True},
     )
 

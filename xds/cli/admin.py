@@ -89,6 +89,48 @@ def sweep(
         print(f"{count} blobs {'would be' if dry_run else 'were'} removed")
 
 
+@app.command("migrate")
+def migrate(
+    config_file: Config = None,
+    data: Data = None,
+    to: Annotated[int | None, typer.Option(min=1, help="Version of the tables. Default: the one of this software.")] = None,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the statements, and change nothing.")] = False,
+) -> None:
+    """Bring the tables of the database to the version that this software needs.
+
+    `xds serve` does the same when it starts. Beforehand, when no server of an older version may go on meanwhile, or by somebody
+    else: with `--sql` a database administrator gets the statements. There is no way back to an older version; keep a copy.
+
+    **Examples**
+
+    `xds admin migrate --config /etc/xds.toml` before the servers are restarted
+
+    `xds admin migrate --config /etc/xds.toml --sql > tables.sql` for an administrator
+    """
+    from xds.app import database_of  # not at the head: `xds --help` need not load the database
+    from xds.store import migrations
+    from xds.store.database import DatabaseUrlError
+
+    wanted = migrations.SCHEMA_VERSION if to is None else to
+    if wanted > migrations.SCHEMA_VERSION:
+        raise Usage(f"this software knows the tables up to version {migrations.SCHEMA_VERSION}")
+    try:
+        with database_of(read_settings(config_file, {"server.data": data} if data is not None else {})) as database:
+            if sql:
+                with database.read() as connection:
+                    print(migrations.script(connection.dialect.name, migrations.current_version(connection), wanted), end="")
+                return
+            before, after = database.write(lambda connection: migrations.migrate(connection, wanted))
+    except migrations.SchemaError as error:
+        raise Refused(str(error)) from error
+    except DatabaseUrlError as error:
+        raise Usage(str(error)) from error
+    if before == after:
+        print(f"the tables have version {after} already")
+    else:
+        print(f"the tables have version {after} now" + (f", after {before}" if before else ", in a database that was empty"))
+
+
 @contextmanager
 def _care(config_file: Path | None, data: Path | None, *, writing: bool) -> Iterator[RepositoryCare]:
     """The stores that the settings describe. Errors: Usage; ConnectionError and TimeoutError when they do not answer."""

@@ -16,7 +16,7 @@ import typer
 
 from xds import config, logs
 from xds.cli.guide import guide_text
-from xds.cli.outcome import Usage
+from xds.cli.outcome import NoAnswer, Usage
 from xds.settings import Settings
 
 
@@ -68,6 +68,7 @@ def read_settings(config_file: Path | None, overrides: Mapping[str, object]) -> 
 
 def _run(settings: Settings, *, guide: bool) -> None:
     from xds.node import Node  # not at the head: `xds --help` need not load the server
+    from xds.store.database import DatabaseUnavailableError, DatabaseUrlError, SchemaError
 
     log = structlog.get_logger()
     signalled = _signals()
@@ -76,6 +77,10 @@ def _run(settings: Settings, *, guide: bool) -> None:
         endpoints = dict(node.start())
     except config.ConfigError as error:
         raise Usage(str(error)) from error
+    except (DatabaseUrlError, SchemaError) as error:
+        raise Usage(f"cannot start: {error}") from error
+    except DatabaseUnavailableError as error:
+        raise NoAnswer(str(error)) from error
     except OSError as error:
         raise Usage(
             f"cannot start: {error}; other ports and another data directory are chosen by flags, see xds serve --help"

@@ -159,7 +159,6 @@ def _again(transaction: Callable[[], Returned]) -> Returned:
         except (sql.DBAPIError, psycopg.Error) as error:
             if not (is_collision(error) or (attempt == 1 and is_lost(error))):
                 raise
-            _log.debug("database.again", attempt=attempt, error=type(error).__name__)
     return transaction()
 
 

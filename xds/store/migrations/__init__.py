@@ -81,7 +81,12 @@ def migrate(connection: Connection, to: int = SCHEMA_VERSION, steps: Sequence[Pa
 
 
 def script(dialect: str, since: int | None, to: int = SCHEMA_VERSION) -> str:
-    """The same as SQL for that dialect, to be read and run by a database administrator. `since` None: an empty database."""
+    """The same as SQL for that dialect, to be read and run by a database administrator. `since` None: an empty database.
+
+    Empty when there is nothing to do.
+    """
+    if since is not None and since >= to:
+        return ""
     from alembic.runtime.migration import MigrationContext
 
     written = StringIO()
