@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -350,3 +351,29 @@ def test_unannounced_patients_become_known_where_that_is_allowed(tmp_path: Path)
     assert change(registry) == ()
     assert len(of(registry, NEW)) == 1
     registry.database.close()
+
+
+def test_simultaneous_changes_move_every_document_once(registry: Registry) -> None:
+    """Documents are registered and moved to and fro at the same time: none is lost, none is in two places."""
+    entries = [document_entry() for _ in range(12)]
+
+    def arrive(entry: DocumentEntry) -> None:
+        registered(registry, entry)
+
+    def move(back: bool) -> None:
+        assert change(registry, **({"new": PATIENT_ID, "previous": NEW} if back else {})) == ()
+
+    with ThreadPoolExecutor(6) as pool:
+        arrivals = [pool.submit(arrive, entry) for entry in entries]
+        moves = [pool.submit(move, number % 2 == 1) for number in range(8)]
+        for task in (*arrivals, *moves):
+            task.result()
+    assert change(registry) == ()
+    assert sorted(item.unique_id for item in of(registry, NEW)) == sorted(item.unique_id for item in entries)
+    assert of(registry, PATIENT_ID) == []
+    for entry in entries:
+        unique_id = f"('{entry.unique_id}')"
+        found = registry.answer(
+            StoredQueryId.GET_DOCUMENTS, return_type="ObjectRef", XDSDocumentEntryUniqueId=unique_id, MetadataLevel="2"
+        ).objects
+        assert [item.status for item in found].count(APPROVED) == 1

@@ -7,8 +7,9 @@ Spec: ITI TF-2 3.64.4.1.3.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from xds.actors import pix_audit
@@ -51,6 +52,14 @@ class _RefusedError(Exception):
         self.problems = tuple(problems)
 
 
+class _OutdatedError(Exception):
+    """The change leads to more than is held: its transaction is undone, to begin again with that."""
+
+    def __init__(self, needed: Iterable[str]) -> None:
+        super().__init__("more objects are concerned than were known before")
+        self.needed = frozenset(needed)
+
+
 class PatientLinks:
     """A part of the Document Registry. One object serves all threads."""
 
@@ -81,10 +90,8 @@ class PatientLinks:
         """
         problems = self._problems(change)
         if not problems:
-            with self._database.read() as connection:
-                ids = [item.fragment.id for item in self._concerned(Finder(connection, self._codes, as_refs=True), change)]
             try:
-                committed = self._database.write(lambda connection: self._carry_out(connection, change, ids, caller))
+                committed = self._in_turn(change, caller)
                 self._database.when_durable(lambda: self._codes.remember(committed))
             except _RefusedError as refused:
                 problems = refused.problems
@@ -92,6 +99,18 @@ class PatientLinks:
             event = pix_audit.link_change_event(change, None, caller, self._identity, self._clock(), problems)
             self._database.write_later(lambda connection: audit.append(connection, event))
         return problems
+
+    def _in_turn(self, change: LinkChange, caller: Caller) -> Mapping[CodeKey, int]:
+        """Carry the change out while nobody else changes what it leads to, which is known for certain only then."""
+        with self._database.read() as connection:
+            new = affinity_patients.find(connection, change.new)
+            met = self._meet(connection, change, new) if new else None
+        held = frozenset(met.located if met else ())
+        while True:
+            try:
+                return self._database.write(partial(self._carry_out, change=change, held=held, caller=caller))
+            except _OutdatedError as outdated:
+                held |= outdated.needed
 
     def _problems(self, change: LinkChange) -> tuple[IdentityProblem, ...]:
         """What is wrong with the message alone."""
@@ -113,14 +132,16 @@ class PatientLinks:
             found.append(IdentityProblem(kinds.INVALID, "subsumed", text, 2))
         return tuple(found)
 
-    def _concerned(self, finder: Finder, change: LinkChange) -> list[StoredObject]:
-        """The documents that get new versions."""
-        found = affinity_patients.find_active(finder.connection, change.previous)
-        if found is None:
-            return []
+    def _meet(self, connection: Connection, change: LinkChange, new: AffinityPatient) -> _Surroundings | None:
+        """The documents that get new versions, with what they are connected with; None when there are none."""
+        previous = affinity_patients.find_active(connection, change.previous)
+        if previous is None:
+            return None
+        finder = Finder(connection, self._codes, as_refs=False)
         moved = [change.local] if change.moves else []
         named = [*moved, *([change.subsumed] if change.subsumed else [])]
-        return [item for each in named for item in finder.of_source_patient(found[1], each.to_cx())]
+        entries = [item for each in named for item in finder.of_source_patient(previous[1], each.to_cx())]
+        return _Surroundings(finder, entries, new, change) if entries else None
 
     def _patient(self, connection: Connection, identifier: PatientIdentifier) -> AffinityPatient | None:
         """The patient of an identifier that is in use; without `require_known_patient` an unknown one is made known."""
@@ -129,23 +150,23 @@ class PatientLinks:
             return affinity_patients.add(connection, identifier)
         return found if found and found.is_active else None
 
-    def _carry_out(self, connection: Connection, change: LinkChange, ids: Sequence[str], caller: Caller) -> Mapping[CodeKey, int]:
+    def _carry_out(
+        self, connection: Connection, change: LinkChange, held: Collection[str], caller: Caller
+    ) -> Mapping[CodeKey, int]:
         """What happens inside the one transaction of a change. Gives back interned codes."""
-        take_turn_of(connection, (change.new, change.previous), ids)
+        take_turn_of(connection, (change.new, change.previous), held)
         new, previous = (self._patient(connection, item) for item in (change.new, change.previous))
         if new is None or previous is None:
             unknown = [field for field, item in (("identifiers", new), ("subsumed", previous)) if item is None]
             text = "the identifier is no active one of the affinity domain"
             raise _RefusedError([IdentityProblem(IdentityProblemKind.UNKNOWN_IDENTIFIER, field, text) for field in unknown])
+        met = self._meet(connection, change, new)
+        if met and not met.located.keys() <= set(held):
+            raise _OutdatedError(met.located.keys())
         now = self._clock()
-        entries = self._concerned(Finder(connection, self._codes, as_refs=False), change)
-        codes: Mapping[CodeKey, int] = {}
-        unique_id = None
-        if entries:
-            met = _Surroundings(connection, self._codes, entries, new, change)
-            submission = met.submission(change, self._content_type, to_dtm(now))
-            unique_id = submission.submission_set.unique_id
-            codes = self._store(connection, submission, met, int(to_dtm(now)))
+        submission = met.submission(change, self._content_type, to_dtm(now)) if met else None
+        codes = self._store(connection, submission, met, int(to_dtm(now))) if met and submission else {}
+        unique_id = submission.submission_set.unique_id if submission else None
         audit.append(connection, pix_audit.link_change_event(change, unique_id, caller, self._identity, now))
         return codes
 
@@ -173,15 +194,8 @@ class _NewVersion:
 class _Surroundings:
     """What the documents of one change are connected with, and what becomes of that."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        codes: CodeTable,
-        entries: Sequence[StoredObject],
-        patient: AffinityPatient,
-        change: LinkChange,
-    ) -> None:
-        self._finder = Finder(connection, codes, as_refs=False)
+    def __init__(self, finder: Finder, entries: Sequence[StoredObject], patient: AffinityPatient, change: LinkChange) -> None:
+        self._finder = finder
         self.patient = patient
         self.located: dict[str, Located] = {}
         self._fragments: dict[str, Fragment] = {item.fragment.id: item.fragment for item in entries}
