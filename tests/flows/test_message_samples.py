@@ -20,6 +20,7 @@ from tests.running import RunningServer
 REGISTRY = ["ITI-18", "ITI-42", "ITI-51", "ITI-61", "ITI-62"]
 UPDATES = ["ITI-57", "ITI-92"]
 REPOSITORY = ["ITI-41", "ITI-43", "ITI-86", "RAD-68"]
+IDENTITY = ["ITI-30", "ITI-64"]
 
 WRONG = ("wrong verdict", "wrong code", "invalid answer", "blocked", "parse failed")
 
@@ -31,6 +32,7 @@ AGAINST_THE_STANDARD = {
     "for which derived-37-duplicate-slot.xml is to be refused",
     "ITI-42/tk2-16102c-submit-load_two_de_fd.xml": "a Folder that is no member of the SubmissionSet (ITI TF-3 4.2.1.4)",
     "ITI-18/tk2-16102c-verify_move-FD_for_Initial_XAD-PID.xml": "needs the submission above",
+    "ITI-64/ipfinline-ITI-64-ok-1.hl7": "the identifiers are of an authority that is not the affinity domain (ITI TF-2 3.64.4.1.2)",
 }
 
 
@@ -58,7 +60,9 @@ def run_samples(shared: Path, server: RunningServer, out: Path, transactions: li
     return results
 
 
-@pytest.mark.parametrize("transactions", [REGISTRY, UPDATES, REPOSITORY], ids=["registry", "updates", "repository"])
+@pytest.mark.parametrize(
+    "transactions", [REGISTRY, UPDATES, REPOSITORY, IDENTITY], ids=["registry", "updates", "repository", "identity"]
+)
 def test_verdicts(shared: Path, server: RunningServer, tmp_path: Path, transactions: list[str]) -> None:
     results = run_samples(shared, server, tmp_path, transactions)
     expected = [item["file"] for item in results if item["category"] == "as expected"]
