@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -31,11 +32,24 @@ BODY_LIMITS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Among:
+    """A node among several that answer HTTP at one address. Only the first has the other listeners and the workers.
+
+    `endpoints` are those of the first, as far as they are known.
+    """
+
+    port: int
+    is_first: bool
+    endpoints: Mapping[str, object]
+
+
 class Node:
     """Starts and stops what the settings ask for."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, among: Among | None = None) -> None:
         self._settings = settings
+        self._among = among
         self._app: App | None = None
         self._serve: HttpApplication | None = None
         self._running: list[HttpServer | MllpServer | DimseServer | Worker] = []
@@ -44,12 +58,14 @@ class Node:
     def start(self) -> dict[str, object]:
         """Listen, and return the endpoints of the ready line. Errors: OSError for a taken address or a closed directory."""
         server = self._settings.server
-        # The port comes first: absolute URLs in manifests need it, and with port 0 nobody knows it before.
-        http = HttpServer(self._wsgi, server.host, server.http_port, limits=Limits(bodies=BODY_LIMITS))
-        port = http.start()
-        self._running.append(http)
         try:
-            self._compose(_http_address(server.host, port))
+            if self._among is not None:
+                # Whoever listens at a shared address is given requests at once.
+                self._compose(_http_address(server.host, self._among.port))
+                self._listen(self._among.port, shared=True)
+            else:
+                # The port comes first: absolute URLs in manifests need it, and with port 0 nobody knows it before.
+                self._compose(_http_address(server.host, self._listen(server.http_port, shared=False)))
         except BaseException:
             self.stop()
             raise
@@ -62,26 +78,21 @@ class Node:
         if self._app is not None:
             self._app.close()
 
+    def _listen(self, port: int, *, shared: bool) -> int:
+        http = HttpServer(self._wsgi, self._settings.server.host, port, limits=Limits(bodies=BODY_LIMITS), reuse_port=shared)
+        port = http.start()
+        # Stopped first: what is in flight needs everything else.
+        self._running.insert(0, http)
+        return port
+
     def _compose(self, address: str) -> None:
-        server = self._settings.server
         app = self._app = build(self._settings, address)
-        dimse = DimseServer(app.domain.imaging_document_source, server.ae_title, server.host, server.dicom_port)
-        mllp = MllpServer(app.domain, app.transactions, server.host, server.mllp_port)
-        self._endpoints = {
-            "http": address,
-            "mllp": f"{server.host}:{self._started(mllp)}",
-            "dicom": f"{server.ae_title}@{server.host}:{self._started(dimse)}",
-        }
         exchange = self._exchange(app)
-        worker = Worker(app.database, app.job_handlers, utc_now, kinds=app.job_handlers.keys())
-        # Partners that are slow to take their answers must not keep other work waiting.
-        courier = Worker(
-            app.database, exchange.handlers, utc_now, kinds=exchange.handlers.keys(), poll_seconds=2, threads=COURIERS
-        )
-        exchange.wake = courier.wake
-        for each in (worker, courier):
-            each.start()
-            self._running.append(each)
+        self._endpoints = {"http": address}
+        if self._among is None or self._among.is_first:
+            self._endpoints |= self._start_others(app, exchange)
+        else:
+            self._endpoints |= self._among.endpoints
         portal = create_portal(
             [module.TRANSACTION for module in app.transactions], lambda: self._endpoints, app.domain.identity, app.counts
         )
@@ -94,6 +105,26 @@ class Node:
             fallback=portal,
             asynchronous=exchange,
         )
+
+    def _start_others(self, app: App, exchange: AsynchronousExchange) -> dict[str, object]:
+        """Everything beside HTTP: MLLP, DICOM, and the workers. Gives the endpoints."""
+        server = self._settings.server
+        dimse = DimseServer(app.domain.imaging_document_source, server.ae_title, server.host, server.dicom_port)
+        mllp = MllpServer(app.domain, app.transactions, server.host, server.mllp_port)
+        endpoints = {
+            "mllp": f"{server.host}:{self._started(mllp)}",
+            "dicom": f"{server.ae_title}@{server.host}:{self._started(dimse)}",
+        }
+        worker = Worker(app.database, app.job_handlers, utc_now, kinds=app.job_handlers.keys())
+        # Partners that are slow to take their answers must not keep other work waiting.
+        courier = Worker(
+            app.database, exchange.handlers, utc_now, kinds=exchange.handlers.keys(), poll_seconds=2, threads=COURIERS
+        )
+        exchange.wake = courier.wake
+        for each in (worker, courier):
+            each.start()
+            self._running.append(each)
+        return {**endpoints}
 
     def _exchange(self, app: App) -> AsynchronousExchange:
         return AsynchronousExchange(

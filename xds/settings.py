@@ -77,6 +77,13 @@ class ServerSettings(_Section):
     reply_hours: float = Field(
         default=24.0, gt=0, description="An answer that its address does not take is given up after so many hours."
     )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Server processes that share the HTTP port; MLLP, DICOM and the jobs are the first one's. "
+        "As many as there are processors serve the most requests.",
+    )
     data: Path = Field(default=Path(".data"), description="Data directory: database and documents of the embedded default.")
     demo: bool = Field(default=False, description="Load the demo region at start, unless the data directory has it.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least severity that is logged.")

@@ -1,15 +1,16 @@
-"""`xds serve`: the affinity domain in one process."""
+"""`xds serve`: the affinity domain, in one process or in several."""
 
 from __future__ import annotations
 
+import gc
 import json
 import os
-import signal
 import sys
+import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
 import typer
@@ -18,6 +19,10 @@ from xds import config, logs
 from xds.cli.guide import guide_text
 from xds.cli.outcome import NoAnswer, Usage
 from xds.settings import Settings
+
+if TYPE_CHECKING:
+    from xds.node import Node
+    from xds.server.processes import StartError
 
 
 def serve(
@@ -30,6 +35,9 @@ def serve(
     http_port: Annotated[int | None, typer.Option(help="HTTP. Default: 8080; 0 picks a free one.")] = None,
     mllp_port: Annotated[int | None, typer.Option(help="HL7 v2 over MLLP. Default: 2575; 0 picks a free one.")] = None,
     dicom_port: Annotated[int | None, typer.Option(help="DICOM. Default: 11112; 0 picks a free one.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="Server processes that share the HTTP port. Default: 1; as many as there are processors.")
+    ] = None,
     demo: Annotated[bool | None, typer.Option("--demo", help="Load a small region of synthetic patients first.")] = None,
     guide: Annotated[
         bool | None,
@@ -49,13 +57,15 @@ def serve(
 
     `xds serve --data $(mktemp -d) --http-port 0 --mllp-port 0 --dicom-port 0` for a test
     """
-    given = {"data": data, "host": host, "http_port": http_port, "mllp_port": mllp_port, "dicom_port": dicom_port, "demo": demo}
+    ports = {"http_port": http_port, "mllp_port": mllp_port, "dicom_port": dicom_port}
+    given = {"data": data, "host": host, **ports, "processes": processes, "demo": demo}
     settings = read_settings(config_file, {f"server.{key}": value for key, value in given.items() if value is not None})
     idle = config.without_effect(settings)
     if idle:
         raise Usage(f"this version does not act on {', '.join(idle)} yet; take it out of the configuration to start without it")
     logs.configure(settings.server.log_level)
-    _run(settings, guide=sys.stdout.isatty() if guide is None else guide)
+    run = _run if settings.server.processes == 1 else _run_in_processes
+    run(settings, guide=sys.stdout.isatty() if guide is None else guide)
 
 
 def read_settings(config_file: Path | None, overrides: Mapping[str, object]) -> Settings:
@@ -68,48 +78,124 @@ def read_settings(config_file: Path | None, overrides: Mapping[str, object]) -> 
 
 def _run(settings: Settings, *, guide: bool) -> None:
     from xds.node import Node  # not at the head: `xds --help` need not load the server
-    from xds.store.database import DatabaseUnavailableError, DatabaseUrlError, SchemaError
+    from xds.server.processes import StartError, signals
 
     log = structlog.get_logger()
-    signalled = _signals()
-    node = Node(settings)
+    signalled = signals()
+    serving = _Serving(settings, lambda: Node(settings), is_first=True)
     try:
-        endpoints = dict(node.start())
-    except config.ConfigError as error:
-        raise Usage(str(error)) from error
-    except (DatabaseUrlError, SchemaError) as error:
-        raise Usage(f"cannot start: {error}") from error
-    except DatabaseUnavailableError as error:
-        raise NoAnswer(str(error)) from error
-    except OSError as error:
-        raise Usage(
-            f"cannot start: {error}; other ports and another data directory are chosen by flags, see xds serve --help"
-        ) from error
+        serving.start()
+    except StartError as error:
+        raise _outcome(error) from error
+    _tell_who_can_reach_it(settings)
+    threading.Thread(target=lambda: _announce(serving.complete(), guide), daemon=True).start()
+    os.read(signalled, 1)
+    log.info("stopping")
+    serving.stop()
+    log.info("stopped")
+
+
+def _run_in_processes(settings: Settings, *, guide: bool) -> None:
+    log = structlog.get_logger()
+    with tempfile.TemporaryDirectory(prefix="xds-metrics-") as counted:
+        # Before anything imports the library that reads it.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = counted
+        from prometheus_client.multiprocess import mark_process_dead
+
+        from xds.node import Among, Node
+        from xds.server.processes import Processes, StartError, reserve, signals
+
+        server = settings.server
+        signalled = signals()
+        try:
+            held = reserve(server.host, server.http_port)
+        except OSError as error:
+            raise Usage(_cannot_start(error)) from error
+        port = held.getsockname()[1]
+
+        def make(number: int, told: Mapping[str, Any]) -> _Serving:
+            among = Among(port, number == 0, told)
+            known = _with_ports(settings, told)
+            return _Serving(known, lambda: Node(known, among), is_first=number == 0 and not told)
+
+        processes = Processes(server.processes, make, signalled, ended=mark_process_dead)
+        # What was loaded until here is the same in all of them: the collector must not touch, and so copy, it.
+        gc.collect()
+        gc.freeze()
+        try:
+            endpoints = processes.start()
+        except StartError as error:
+            raise _outcome(error) from error
+        if endpoints is not None:
+            _tell_who_can_reach_it(settings)
+            _announce(endpoints, guide)
+            processes.run()
+        log.info("stopping")
+        processes.stop()
+        held.close()
+    log.info("stopped")
+
+
+class _Serving:
+    """A node, and the demo region where the first node of all has to load it."""
+
+    def __init__(self, settings: Settings, make: Callable[[], Node], *, is_first: bool) -> None:
+        self._make = make
+        self._loads_demo = is_first and settings.server.demo
+        self._node: Node | None = None
+        self._endpoints: dict[str, object] = {}
+
+    def start(self) -> None:
+        """Errors: StartError."""
+        from xds.server.processes import StartError
+        from xds.store.database import DatabaseUnavailableError, DatabaseUrlError, SchemaError
+
+        self._node = self._make()
+        try:
+            self._endpoints = dict(self._node.start())
+        except config.ConfigError as error:
+            raise StartError(str(error)) from error
+        except (DatabaseUrlError, SchemaError) as error:
+            raise StartError(f"cannot start: {error}") from error
+        except DatabaseUnavailableError as error:
+            raise StartError(str(error), is_absent=True) from error
+        except OSError as error:
+            raise StartError(_cannot_start(error)) from error
+
+    def complete(self) -> dict[str, object]:
+        """Load the demo region, if that is asked for; gives the endpoints."""
+        if self._loads_demo:
+            self._endpoints["demo"] = _load_demo(self._endpoints)
+        return self._endpoints
+
+    def stop(self) -> None:
+        if self._node is not None:
+            self._node.stop()
+
+
+def _with_ports(settings: Settings, endpoints: Mapping[str, Any]) -> Settings:
+    """The settings with the ports of these endpoints, where they are known."""
+    ports = {f"{name}_port": int(str(endpoints[name]).rpartition(":")[2]) for name in ("mllp", "dicom") if name in endpoints}
+    return settings.model_copy(update={"server": settings.server.model_copy(update=ports)})
+
+
+def _outcome(error: StartError) -> Exception:
+    return NoAnswer(str(error)) if error.is_absent else Usage(str(error))
+
+
+def _cannot_start(error: OSError) -> str:
+    return f"cannot start: {error}; other ports and another data directory are chosen by flags, see xds serve --help"
+
+
+def _tell_who_can_reach_it(settings: Settings) -> None:
+    log = structlog.get_logger()
     if config.exposed(settings):
         log.warning("open", note=f"no TLS is configured: anybody who reaches {settings.server.host} can read and write")
     else:
         log.info("open", note="the embedded default is open, on loopback only: any program on this machine can read and write")
-    threading.Thread(target=_announce, args=(settings, endpoints, guide), daemon=True).start()
-    os.read(signalled, 1)
-    log.info("stopping")
-    node.stop()
-    log.info("stopped")
 
 
-def _signals() -> int:
-    """The end of a pipe from which an octet can be read for every SIGTERM and SIGINT from now on.
-
-    A pipe, because a handler may interrupt the main thread while it holds whatever lock a condition would need.
-    """
-    reader, writer = os.pipe()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: os.write(writer, b"."))
-    return reader
-
-
-def _announce(settings: Settings, endpoints: dict[str, object], guide: bool) -> None:
-    if settings.server.demo:
-        endpoints["demo"] = _load_demo(endpoints)
+def _announce(endpoints: Mapping[str, object], guide: bool) -> None:
     print(json.dumps({"event": "ready", **endpoints}, ensure_ascii=False), flush=True)
     if guide:
         print(guide_text(endpoints), flush=True)

@@ -7,8 +7,10 @@ from functools import lru_cache
 from itertools import count
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Insert, Integer, Select, Table, bindparam, func, insert, select
+from sqlalchemy import Column, Connection, Integer, Select, Table, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
+
+from xds.store.statements import Prepared, prepared_insert
 
 
 def put(connection: Connection, table: Table, key: Sequence[str], values: Mapping[str, Any]) -> None:
@@ -36,12 +38,12 @@ def insert_rows(connection: Connection, rows: Mapping[Table, Sequence[Mapping[st
         connection.exec_driver_sql(_insertion(shape), values)
         return
     for table, some in rows.items():
-        connection.execute(_insert(table), list(some))
+        _insert(table, tuple(some[0])).run(connection, some)
 
 
 @lru_cache
-def _insert(table: Table) -> Insert:
-    return insert(table)
+def _insert(table: Table, columns: tuple[str, ...]) -> Prepared:
+    return prepared_insert(table, *columns)
 
 
 @lru_cache(maxsize=512)
@@ -64,7 +66,7 @@ def next_keys(connection: Connection, column: Column[int], number: int) -> Seque
     """
     if connection.dialect.name == "postgresql":
         return connection.execute(_drawn(column), {"number": number}).scalars().all()
-    last = connection.execute(_last(column)).scalar_one()
+    ((last,),) = _last(column).rows(connection, {})
     return range(last + 1, last + number + 1)
 
 
@@ -75,5 +77,5 @@ def _drawn(column: Column[int]) -> Select[int]:
 
 
 @lru_cache
-def _last(column: Column[int]) -> Select[int]:
-    return select(func.coalesce(func.max(column), 0))
+def _last(column: Column[int]) -> Prepared:
+    return Prepared(select(func.coalesce(func.max(column), 0)))

@@ -24,12 +24,17 @@ _TAKE: Final = (
 _TAKE_ALL: Final = f"{RAW}SELECT pg_advisory_xact_lock($1)"
 
 
+def are_taken(connection: Connection) -> bool:
+    """Whether this database needs them."""
+    return connection.dialect.name == "postgresql"
+
+
 def take(connection: Connection, names: Iterable[str]) -> None:
     """Wait until no other transaction holds any of these names, and hold them until this one ends.
 
     Call it once in a transaction, before anything is read: names taken one after another can wait for each other.
     """
-    if connection.dialect.name != "postgresql":
+    if not are_taken(connection):
         return
     # In one order everywhere, so that two transactions never hold what the other waits for.
     keys = sorted({int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True) for name in names})

@@ -7,6 +7,7 @@ durable COMMIT. A piece of work that fails is rolled back alone.
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 import threading
 from collections import deque
@@ -99,12 +100,17 @@ class _Queue:
             if item.future is not None or len(self._items) in (1, WORK_PER_COMMIT):
                 self._changed.notify()
 
-    def take(self) -> list[_Item]:
-        """What one COMMIT is to carry; nothing at the end. As long as nobody waits for it, more may gather for a moment."""
+    def wait(self) -> bool:
+        """Wait for work; as long as nobody waits for it, more may gather for a moment. False: there will be none."""
         with self._changed:
             self._changed.wait_for(lambda: self._items or self._is_closed)
             if not self._awaited:
                 self._changed.wait_for(self._has_waited_enough, GATHERING_SECONDS)
+            return bool(self._items)
+
+    def take(self) -> list[_Item]:
+        """What one COMMIT is to carry."""
+        with self._changed:
             batch = [self._items.popleft() for _ in range(min(len(self._items), WORK_PER_COMMIT))]
             self._awaited -= sum(item.future is not None for item in batch)
             self._room.notify_all()
@@ -121,6 +127,28 @@ class _Queue:
         return self._awaited > 0 or self._is_closed or len(self._items) >= WORK_PER_COMMIT
 
 
+class _Turn:
+    """The turn to write, among processes. SQLite's own way of waiting would let one of them starve for seconds.
+
+    Two locks, because whoever lets one go could take it again before those who wait for it are awake: the first is held while
+    waiting for the second, so that its last holder must queue behind.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "ab")  # noqa: SIM115 - open as long as the database is
+
+    def __enter__(self) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, 0)
+        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, 1)
+        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, 0)
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, 1)
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class SqliteDatabase(Database):
     """One SQLite file, written by this process alone. `url` is a SQLAlchemy URL such as `sqlite:////var/lib/xds/xds.sqlite`.
 
@@ -135,6 +163,7 @@ class SqliteDatabase(Database):
         _configure(self._engine)
         self._idle: deque[Connection] = deque()
         self._queue = _Queue()
+        self._turn = _Turn(f"{make_url(url).database}-turn")
         self._closed = False
         self._writing = self._engine.connect().execution_options(writing=True)
         self._writer = threading.Thread(target=self._write_until_closed, name="database-writer", daemon=True)
@@ -195,6 +224,7 @@ class SqliteDatabase(Database):
         self._queue.close()
         self._writer.join()
         self._writing.close()
+        self._turn.close()
         while self._idle:
             self._idle.pop().close()
         self._engine.dispose()
@@ -203,8 +233,9 @@ class SqliteDatabase(Database):
         return Loan(lambda work, future: self._queue.put(_Item(work, future)))
 
     def _write_until_closed(self) -> None:
-        while batch := self._queue.take():
-            self._commit(batch)
+        while self._queue.wait():
+            with self._turn:
+                self._commit(self._queue.take())
 
     def _commit(self, batch: list[_Item]) -> None:
         outcomes: list[tuple[_Item, Any, BaseException | None]] = []

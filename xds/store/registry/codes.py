@@ -37,8 +37,10 @@ class CodeTable:
 
     def remember(self, committed: Mapping[CodeKey, int]) -> None:
         """Keep in memory what a committed transaction interned."""
-        self._ids.update(committed)
-        self._codes.update((number, f"{key[0]}^^{key[1]}") for key, number in committed.items())
+        for key, number in committed.items():
+            if key not in self._ids:
+                self._codes[number] = f"{key[0]}^^{key[1]}"
+                self._ids[key] = number
 
     def find(self, connection: Connection, codes: Iterable[Code]) -> list[int]:
         """The numbers of those of these codes that exist."""

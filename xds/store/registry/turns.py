@@ -14,6 +14,8 @@ from xds.store.registry.known import patient_ids
 
 def take_turn(connection: Connection, submission: Submission) -> None:
     """Hold what a submission speaks of, so that what the registry knows of it stays so until the transaction ends."""
+    if not locks.are_taken(connection):
+        return
     unique_ids = [item.unique_id for item in submission.submission_sets]
     unique_ids += [item.unique_id for item in submission.document_entries]
     unique_ids += [item.unique_id for item in submission.folders]

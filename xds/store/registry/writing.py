@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
 
 from xds.model.fragments import ObjectKind
 from xds.model.identifiers import canonical_cx, dtm_number, uuid_bytes, uuid_urn
 from xds.model.metadata import Association, Code, DocumentEntry, Folder, RegistryObject, Submission, SubmissionSet
-from xds.model.vocabulary import AssociationType, AvailabilityStatus, SlotName
+from xds.model.vocabulary import (
+    AssociationType,
+    AvailabilityStatus,
+    DocumentEntryScheme,
+    FolderScheme,
+    SlotName,
+    SubmissionSetScheme,
+)
 from xds.store.dialects import insert_rows, next_keys
 from xds.store.registry.codes import CodeKey, CodeTable
 from xds.store.registry.fragments import pack
@@ -30,6 +37,16 @@ from xds.store.schema.registry import (
 )
 
 Rows = list[dict[str, Any]]
+#: The codes of one object by classificationScheme, as far as they are stored beside its fragment.
+_Coded = Mapping[str, Sequence[Code]]
+
+_STORED: Final = frozenset(
+    (
+        *(scheme for scheme in DocumentEntryScheme if scheme.name.endswith("_CODE")),
+        SubmissionSetScheme.CONTENT_TYPE_CODE,
+        FolderScheme.CODE,
+    )
+)
 
 
 class _Insertion:
@@ -41,8 +58,8 @@ class _Insertion:
         self._now = now
         self._rows: dict[Any, Rows] = {}
 
-    def add(self, obj: RegistryObject, xml: bytes) -> None:
-        """Collect the rows of one object; everything it refers to must be located."""
+    def add(self, obj: RegistryObject, coded: _Coded, xml: bytes) -> None:
+        """Collect the rows of one object with its codes; everything it refers to must be located."""
         own = self._located[obj.id]
         shared = {
             "patient_key": own.patient_key,
@@ -52,11 +69,11 @@ class _Insertion:
             "fragment": pack(xml),
         }
         if isinstance(obj, DocumentEntry):
-            self._add_entry(obj, own, shared)
+            self._add_entry(obj, coded, own, shared)
         elif isinstance(obj, SubmissionSet):
-            self._add_submission_set(obj, own, shared)
+            self._add_submission_set(obj, coded, own, shared)
         elif isinstance(obj, Folder):
-            self._add_folder(obj, own, shared)
+            self._add_folder(obj, coded, own, shared)
         elif isinstance(obj, Association):
             ends = {"source_key": self._located[obj.source].key, "target_key": self._located[obj.target].key}
             self._put(association, {**shared, **ends, "type": obj.association_type, "deprecated": 0})
@@ -68,7 +85,9 @@ class _Insertion:
     def _put(self, table: Any, row: dict[str, Any]) -> None:
         self._rows.setdefault(table, []).append(row)
 
-    def _add_entry(self, entry: DocumentEntry, own: Located, shared: dict[str, Any]) -> None:
+    def _add_entry(self, entry: DocumentEntry, coded: _Coded, own: Located, shared: dict[str, Any]) -> None:
+        scheme = DocumentEntryScheme
+        confidentiality = coded.get(scheme.CONFIDENTIALITY_CODE, ())
         self._put(
             document_entry,
             {
@@ -76,11 +95,11 @@ class _Insertion:
                 "deprecated": 0,
                 "version": entry.version or 1,
                 "on_demand": int(entry.is_on_demand),
-                "class_code": self._code(entry.class_code),
-                "type_code": self._code(entry.type_code),
-                "practice_setting_code": self._code(entry.practice_setting_code),
-                "facility_type_code": self._code(entry.healthcare_facility_type_code),
-                "format_code": self._code(entry.format_code),
+                "class_code": self._first(coded, scheme.CLASS_CODE),
+                "type_code": self._first(coded, scheme.TYPE_CODE),
+                "practice_setting_code": self._first(coded, scheme.PRACTICE_SETTING_CODE),
+                "facility_type_code": self._first(coded, scheme.HEALTHCARE_FACILITY_TYPE_CODE),
+                "format_code": self._first(coded, scheme.FORMAT_CODE),
                 "creation_time": _time(entry.creation_time),
                 "service_start_time": _time(entry.service_start_time),
                 "service_stop_time": _time(entry.service_stop_time),
@@ -89,20 +108,20 @@ class _Insertion:
                 "repository_unique_id": entry.repository_unique_id,
                 "mime_type": entry.mime_type,
                 "unique_id": entry.unique_id,
-                "confidentiality": "\n".join(str(item) for item in entry.confidentiality_codes),
+                "confidentiality": "\n".join(map(str, confidentiality)),
             },
         )
         self._put_unique_id(entry.unique_id, own)
-        self._put_codes(CodeKind.EVENT, entry.event_codes, own)
-        self._put_codes(CodeKind.CONFIDENTIALITY, entry.confidentiality_codes, own)
+        self._put_codes(CodeKind.EVENT, coded.get(scheme.EVENT_CODE, ()), own)
+        self._put_codes(CodeKind.CONFIDENTIALITY, confidentiality, own)
         self._put_texts(TextKind.DOCUMENT_AUTHOR_PERSON, (author.person for author in entry.authors), own)
         self._put_texts(TextKind.REFERENCE_ID, entry.reference_ids, own)
         self._put_texts(TextKind.DOCUMENT_AVAILABILITY, entry.slot(SlotName.DOCUMENT_AVAILABILITY), own)
         self._put_texts(TextKind.SOURCE_PATIENT_ID, (canonical_cx(entry.source_patient_id or ""),), own)
 
-    def _add_submission_set(self, package: SubmissionSet, own: Located, shared: dict[str, Any]) -> None:
+    def _add_submission_set(self, package: SubmissionSet, coded: _Coded, own: Located, shared: dict[str, Any]) -> None:
         row = {
-            "content_type_code": self._code(package.content_type_code),
+            "content_type_code": self._first(coded, SubmissionSetScheme.CONTENT_TYPE_CODE),
             "source_id": package.source_id,
             "submission_time": _time(package.submission_time),
             "unique_id": package.unique_id,
@@ -111,27 +130,27 @@ class _Insertion:
         self._put_unique_id(package.unique_id, own)
         self._put_texts(TextKind.SUBMISSION_SET_AUTHOR_PERSON, (author.person for author in package.authors), own)
 
-    def _add_folder(self, package: Folder, own: Located, shared: dict[str, Any]) -> None:
+    def _add_folder(self, package: Folder, coded: _Coded, own: Located, shared: dict[str, Any]) -> None:
         row = {"deprecated": 0, "version": package.version or 1, "last_update_time": self._now, "unique_id": package.unique_id}
         self._put(folder, {**shared, **row})
         self._put_unique_id(package.unique_id, own)
-        self._put_codes(CodeKind.FOLDER, package.code_list, own)
+        self._put_codes(CodeKind.FOLDER, coded.get(FolderScheme.CODE, ()), own)
 
-    def _code(self, code: Code | None) -> int | None:
-        return self._codes[code.code, code.scheme] if code else None
+    def _first(self, coded: _Coded, scheme: str) -> int | None:
+        return self._codes[coded[scheme][0].code, coded[scheme][0].scheme] if scheme in coded else None
 
     def _put_unique_id(self, unique_id: str | None, own: Located) -> None:
-        row = {"unique_id": unique_id, "object_key": own.key, "kind": own.kind, "patient_key": own.patient_key}
+        row = {"unique_id": unique_id, "object_key": own.key, "kind": int(own.kind), "patient_key": own.patient_key}
         self._put(unique_identifier, row)
 
     def _put_codes(self, kind: CodeKind, codes: Iterable[Code], own: Located) -> None:
-        for number in {self._code(code) for code in codes}:
-            row = {"patient_key": own.patient_key, "kind": kind, "code_id": number, "object_key": own.key}
+        for number in {self._codes[code.code, code.scheme] for code in codes}:
+            row = {"patient_key": own.patient_key, "kind": int(kind), "code_id": number, "object_key": own.key}
             self._put(object_code, row)
 
     def _put_texts(self, kind: TextKind, texts: Iterable[str | None], own: Located) -> None:
         for text in {text for text in texts if text}:
-            row = {"patient_key": own.patient_key, "kind": kind, "value": text, "object_key": own.key}
+            row = {"patient_key": own.patient_key, "kind": int(kind), "value": text, "object_key": own.key}
             self._put(object_text, row)
 
 
@@ -139,24 +158,12 @@ def _time(text: str | None) -> int | None:
     return dtm_number(text) if text else None
 
 
-def codes_of(submission: Submission) -> list[Code]:
-    """Every code that a submission is stored with."""
-    entries = submission.document_entries
-    single = [
-        code
-        for entry in entries
-        for code in (
-            entry.class_code,
-            entry.type_code,
-            entry.practice_setting_code,
-            entry.healthcare_facility_type_code,
-            entry.format_code,
-        )
-    ]
-    single += [package.content_type_code for package in submission.submission_sets]
-    several = [code for entry in entries for code in (*entry.event_codes, *entry.confidentiality_codes)]
-    several += [code for package in submission.folders for code in package.code_list]
-    return [*(code for code in single if code), *several]
+def _coded(obj: RegistryObject) -> _Coded:
+    found: dict[str, list[Code]] = {}
+    for item in obj.classifications:
+        if item.scheme in _STORED:
+            found.setdefault(item.scheme, []).append(item.code)
+    return found
 
 
 _KINDS = {
@@ -178,7 +185,7 @@ def allocate(connection: Connection, objects: Sequence[RegistryObject], patient_
         {
             "object_key": place.key,
             "entry_uuid": uuid_bytes(obj.id),
-            "kind": place.kind,
+            "kind": int(place.kind),
             "patient_key": patient_key,
             "logical_id": uuid_bytes(obj.logical_id),
         }
@@ -200,10 +207,11 @@ def insert_objects(
 
     Gives the codes back that `codes` may remember after the commit.
     """
-    interned = codes.intern(connection, codes_of(submission))
+    objects = [(obj, _coded(obj)) for obj in submission.objects()]
+    interned = codes.intern(connection, (code for _, coded in objects for several in coded.values() for code in several))
     insertion = _Insertion(interned, located, now)
-    for obj in submission.objects():
-        insertion.add(obj, fragments[obj.id])
+    for obj, coded in objects:
+        insertion.add(obj, coded, fragments[obj.id])
     insertion.execute(connection)
     return interned
 
