@@ -232,6 +232,15 @@ def test_a_membership_that_the_submission_states_itself_is_not_made_twice(regist
     assert len([item for item in contents if isinstance(item, Association)]) == 2
 
 
+def test_what_replaces_two_documents_of_a_folder_is_in_it_once(registry: Registry) -> None:
+    container = folder(id=uuid_for(1))
+    registry.accept(submission([document_entry(id=uuid_for(number)) for number in (2, 3)], folders=[container]))
+    new = document_entry(id=uuid_for(4))
+    registry.accept(submission([new], others=[association(AssociationType.RPLC, new, uuid_for(number)) for number in (2, 3)]))
+    contents = registry.ask(StoredQueryId.GET_FOLDER_AND_CONTENTS, XDSFolderEntryUUID=f"'{container.id}'")
+    assert [item.target for item in contents if isinstance(item, Association)].count(new.id) == 1
+
+
 def test_the_registry_decides_when_a_folder_was_updated(registry: Registry) -> None:
     container = folder(id=uuid_for(1), last_update_time="19990101000000")
     registry.accept(submission(0, folders=[container]))

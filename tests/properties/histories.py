@@ -287,16 +287,16 @@ class History:
         kinds += [] if on_demand else [AssociationType.SIGNS, AssociationType.IS_SNAPSHOT_OF]
         made: list[Association] = []
         going: set[str] = set()
-        for document in documents:
+        for document in [item for item in documents for _ in range(self.pick((1, 2, 2)))]:
             kind = self.pick((*kinds, None))
+            used = {item.target for item in made}
             wants_on_demand = kind is AssociationType.IS_SNAPSHOT_OF
             targets = [
                 item
                 for item in self._documents(APPROVED, patient=patient)
-                if item.is_on_demand == wants_on_demand and item.id not in going
+                if item.is_on_demand == wants_on_demand and item.id not in going and item.id not in used
             ]
             if kind in REPLACING:
-                used = {item.target for item in made}
                 targets = [item for item in targets if not self.model.depending_on(item.id) & used]
             if kind is None or not targets:
                 continue

@@ -81,9 +81,9 @@ class RegistryModel:
         stated = {(item.source, item.target) for item in submission.associations}
         for folder, document in inherited:
             if (folder, document) not in stated:
+                stated.add((folder, document))
                 member = self._has_member(folder, document, id_of)
                 self._has_member(submission.submission_set.id, member, id_of)
-                self.objects[folder].last_update_time = now
         for source, _target in stated:
             if isinstance(self.objects[source].object, Folder):
                 self.objects[source].last_update_time = now

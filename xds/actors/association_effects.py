@@ -29,12 +29,15 @@ def replacements_of(submission: Submission, located: Mapping[str, Located]) -> l
 def inherited_folders(
     connection: Connection, submission: Submission, replacements: Iterable[tuple[str, Located]]
 ) -> list[tuple[str, dict[str, Located]]]:
-    """For each replacing entry the folders of what it replaces, without those that the submission puts it in itself."""
+    """For each replacing entry the folders of what it replaces, once, without those that the submission puts it in itself."""
     members = {(item.source, item.target) for item in submission.associations}
     inherited = []
     for entry, target in replacements:
-        places = writing.folders_holding(connection, target)
-        inherited.append((entry, {uuid: place for uuid, place in places.items() if (uuid, entry) not in members}))
+        places = {
+            uuid: place for uuid, place in writing.folders_holding(connection, target).items() if (uuid, entry) not in members
+        }
+        members |= {(uuid, entry) for uuid in places}
+        inherited.append((entry, places))
     return inherited
 
 
