@@ -267,6 +267,29 @@ def test_a_folder_with_documents_of_others_stays_without_what_moves(registry: Re
     assert [item.id for item in found if isinstance(item, DocumentEntry)] == [left.id]
 
 
+def test_a_folder_is_divided_by_what_belongs_to_a_document_that_moves(registry: Registry) -> None:
+    registry.accept(submission(1, folders=1))
+    ((package,), (first,)) = folders_of(registry, PATIENT_ID), of(registry, PATIENT_ID)
+    added = document_entry(id="Document02", source_patient_id=OTHER_LOCAL)
+    inside = has_member(package.id, added)
+    others = [association(AssociationType.APND, added, first.id), inside, has_member("SubmissionSet01", inside)]
+    registry.accept(submission([added], others=others))
+    assert change(registry) == ()
+    assert [item.id for item in folders_of(registry, PATIENT_ID)] == [package.id]
+
+
+def test_a_replaced_document_does_not_divide_a_folder(registry: Registry) -> None:
+    registry.accept(submission(1, folders=1))
+    ((package,), (first,)) = folders_of(registry, PATIENT_ID), of(registry, PATIENT_ID)
+    replacing = document_entry(id="Document02")
+    registry.accept(submission([replacing], others=[association(AssociationType.RPLC, replacing, first.id)]))
+    assert change(registry) == ()
+    (after,) = folders_of(registry, NEW)
+    assert after.lid == package.id
+    (moved,) = of(registry, NEW)
+    assert [item for _, item in pairs(associations(registry, after.id, level="1")) if item == moved.id] == [moved.id]
+
+
 def test_a_relationship_follows_when_both_documents_do(registry: Registry) -> None:
     registered(registry)
     (first,) = of(registry, PATIENT_ID)

@@ -32,7 +32,7 @@ AGAINST_THE_STANDARD = {
     "for which derived-37-duplicate-slot.xml is to be refused",
     "ITI-42/tk2-16102c-submit-load_two_de_fd.xml": "a Folder that is no member of the SubmissionSet (ITI TF-3 4.2.1.4)",
     "ITI-18/tk2-16102c-verify_move-FD_for_Initial_XAD-PID.xml": "needs the submission above",
-    "ITI-64/ipfinline-ITI-64-ok-1.hl7": "the identifiers are of an authority that is not the affinity domain (ITI TF-2 3.64.4.1.2)",
+    "ITI-64/ipfinline-ITI-64-ok-1.hl7": "identifiers of an authority that is not the affinity domain (ITI TF-2 3.64.4.1.2)",
 }
 
 

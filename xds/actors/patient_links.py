@@ -203,8 +203,9 @@ class _Surroundings:
         self._know(item.key for item in entries)
         moving = [self._known[item.key] for item in entries]
         links = self._approved(self._finder.associations_of([item.key for item in entries]))
-        references = [item.id for item in links if self._association(item.id).submission_set_status == _REFERENCE]
-        undivided = self._undivided(folders_at(links), change) if change.moves else ()
+        references = [item.id for item in links if self._is_reference(item)]
+        keys = {item.key for item in entries}
+        undivided = self._undivided(folders_at(links), keys, change) if change.moves else ()
         self.follows: Following = following([item.id for item in moving], links, undivided, references, patient.patient_key)
         folders = self._finder.by_uuid(ObjectKind.FOLDER, [item.id for item in self.follows.folders])
         self._fragments.update((item.fragment.id, item.fragment) for item in folders)
@@ -270,19 +271,22 @@ class _Surroundings:
             if item.source_key in self._known and item.target_key in self._known
         ]
 
-    def _association(self, identifier: str) -> Association:
-        found = read_stored(self._fragments[identifier])
-        if not isinstance(found, Association):
-            raise TypeError(f"{identifier} is stored as something else than an Association")
-        return found
+    def _is_reference(self, link: KnownAssociation) -> bool:
+        """True when a SubmissionSet mentions by it what it did not submit."""
+        if link.source.kind is not ObjectKind.SUBMISSION_SET:
+            return False
+        found = read_stored(self._fragments[link.id])
+        return isinstance(found, Association) and found.submission_set_status == _REFERENCE
 
-    def _undivided(self, folders: Sequence[KnownObject], change: LinkChange) -> list[str]:
+    def _undivided(self, folders: Sequence[KnownObject], moving: Collection[int], change: LinkChange) -> list[str]:
         """Those of these Folders all of whose documents have a sourcePatientId that moves."""
+        # Documents that are Deprecated do not move, and do not divide a Folder either when they have that sourcePatientId.
         moved = {item.to_cx() for item in (change.local, change.subsumed) if item}
         keys = {self.located[item.id].key: item.id for item in folders}
         inside: dict[int, list[str]] = {}
         for item in self._finder.associations_from(keys, (AssociationType.HAS_MEMBER,)):
-            if item.fragment.status is AvailabilityStatus.APPROVED and item.source_key and item.target_key:
+            approved = item.fragment.status is AvailabilityStatus.APPROVED
+            if approved and item.source_key and item.target_key and item.target_key not in moving:
                 inside.setdefault(item.target_key, []).append(keys[item.source_key])
         divided = {
             folder

@@ -85,7 +85,7 @@ class Finder:
         statement = _by_source_patient(self.as_refs)
         values = {"source_patient_id": source_patient_id}
         rows = (self._read(ObjectKind.DOCUMENT_ENTRY, statement, {"wanted": some, **values}) for some in _chunks(patients))
-        return [item for some in rows for item in some]
+        return sorted((item for some in rows for item in some), key=lambda item: item.key)
 
     def keys_of(self, uuids: Iterable[str], *kinds: ObjectKind) -> list[int]:
         """Keys of the objects with these entryUUIDs that are of one of these kinds; of any kind when none is given."""
@@ -213,7 +213,7 @@ def _by_source_patient(as_refs: bool) -> Prepared:
             side.kind == int(TextKind.SOURCE_PATIENT_ID),
             side.value == bindparam("source_patient_id"),
             document_entry.c.deprecated == APPROVED,
-        ).order_by(document_entry.c.object_key)
+        )
     )
 
 
