@@ -12,8 +12,9 @@ from typing import Any, cast
 
 from lxml import etree
 
-from xds.actors.domain import Domain, DomainIdentity
+from xds.actors.domain import Domain
 from xds.model.caller import Caller
+from xds.model.domain_identity import DomainIdentity
 from xds.server.http import HttpApplication
 from xds.server.launcher import HttpServer, ServerTls
 from xds.server.limits import Limits
@@ -48,7 +49,9 @@ KEEP = Transaction(
     body=f"{{{NAMESPACE}}}Keep",
     mtom=True,
 )
-FILES = Transaction(id="ECHO-3", name="Files", responder="Echo", wire=Wire.HTTP, path="/files", methods=("GET", "HEAD", "POST", "PUT"))
+FILES = Transaction(
+    id="ECHO-3", name="Files", responder="Echo", wire=Wire.HTTP, path="/files", methods=("GET", "HEAD", "POST", "PUT")
+)
 
 
 class Echo:
