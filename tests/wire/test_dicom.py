@@ -109,6 +109,11 @@ def test_a_header_becomes_a_study() -> None:
     assert (study.series[0].modality, instance.rows, instance.columns, instance.size) == ("CT", 128, 128, 7)
 
 
+def test_zero_octets_inside_a_text_are_no_part_of_it() -> None:
+    study = read_study([image(PatientName="Do\0e^Jane", StudyDescription="CT\0\0")])
+    assert (study.patient.name, study.description) == ("Doe^Jane", "CT")
+
+
 def test_issuers_and_codes() -> None:
     def qualify(dataset: Any) -> None:
         issuer = pydicom.Dataset()

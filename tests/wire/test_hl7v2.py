@@ -167,3 +167,8 @@ class TestRoundTrips:
         for sample in samples:
             message = hl7v2.read(sample.read_bytes())
             assert hl7v2.read(hl7v2.write(message)).segments[1:] == message.segments[1:], sample.name
+
+
+def test_ends_of_strings_that_a_program_left_behind_are_no_text() -> None:
+    message = hl7v2.read(b"MSH|^~\\&|A\0|B|C|D|20260101||ADT^A01|1|P|2.5\rPID|||1\x002^^^H\r")
+    assert (message.get("MSH-3"), message.get("PID-3.1")) == ("A", "12")

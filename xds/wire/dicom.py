@@ -177,11 +177,11 @@ class Elements:
 
     def texts(self, tag: int) -> list[str]:
         """Every value as text, without padding; one empty text when there is none."""
-        return [part.strip(" \0") for part in self._decode(self.value(tag)).split("\\")]
+        return [part.strip(" ") for part in self._text(tag).split("\\")]
 
     def whole_text(self, tag: int) -> str:
         """The text of an element that cannot have several values (ST, LT, UT, UR), without the padding at its end."""
-        return self._decode(self.value(tag)).rstrip(" \0")
+        return self._text(tag).rstrip(" ")
 
     def number(self, tag: int) -> int | None:
         """First value of an integer string; None when it is absent or no integer."""
@@ -223,6 +223,10 @@ class Elements:
         """The first item of a sequence; an empty one when there is none."""
         items = self.items(tag)
         return items[0] if items else Elements(self._encoding)
+
+    def _text(self, tag: int) -> str:
+        """The decoded value. U+0000 pads, or is damage: no text has it, and databases have no place for it."""
+        return self._decode(self.value(tag)).replace("\0", "")
 
     def _decode(self, value: bytes) -> str:
         if value.isascii() and b"\x1b" not in value:

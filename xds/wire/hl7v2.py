@@ -341,7 +341,8 @@ def read(data: bytes) -> Message:
     Errors: UnreadableError when it does not begin with an MSH segment that declares its separators, holds a second MSH, names an
     unknown character set or is not written in the one it names, or has a field with more than `MOST_REPETITIONS`.
     """
-    data = data.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n\t ")
+    # Programs in C leave the ends of their strings behind.
+    data = data.replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf").strip(b"\r\n\t ")
     if not data.startswith(b"MSH"):
         raise _unreadable("the message does not begin with MSH", location=Location("MSH"))
     end = b"\r" if b"\r" in data else b"\n"
