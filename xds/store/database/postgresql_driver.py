@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import select
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,9 @@ from sqlalchemy.engine import URL
 
 from xds.store.database.interface import DatabaseFullError, DatabaseUnavailableError
 from xds.store.dialects import RAW
+
+# What it would warn of, an error behind another one in the same transmission, is told by that other one.
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 
 #: Connections of this process at most, for reads and for writes each.
 CONNECTIONS: Final = 16
