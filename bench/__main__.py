@@ -2,6 +2,7 @@
 
     python -m bench                     everything
     python -m bench --documents 10000 1000000 --seconds 10 --only iti18
+    python -m bench --database postgresql            on a PostgreSQL server that is started for it
 
 The server is a process of its own; the load comes from this one. Both share the machine, so the figures are lower bounds.
 """
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import generator, load, messages, profile
+from bench.databases import Databases, chosen
 from tests.running import RunningServer
 
 AUTHORITY = "1.2.250.1.71.4.9.4"
@@ -101,18 +103,18 @@ def retrievals(sent: list[str]) -> load.Source:
     return lambda: messages.mtom(REPOSITORY_PATH, messages.retrieve(REPOSITORY, draw.choice(sent)))
 
 
-def filled(directory: Path, documents: int) -> Path:
-    """A data directory whose registry holds that many documents."""
-    data = directory / f"registry-{documents}"
+def filled(directory: Path, documents: int, databases: Databases) -> RunningServer:
+    """A server, not yet started, whose registry holds that many documents."""
+    data, url = directory / f"registry-{documents}", databases.fresh(str(documents))
     begin = time.perf_counter()
-    generator.fill(data, documents, AUTHORITY, REPOSITORY)
+    generator.fill(data, documents, AUTHORITY, REPOSITORY, url)
     print(f"  {documents} documents generated in {time.perf_counter() - begin:.0f} s", flush=True)
-    return data
+    return RunningServer(data, **SETTINGS, DATABASE__URL=url)
 
 
-def measure_writes(directory: Path, seconds: float) -> None:
+def measure_writes(directory: Path, seconds: float, databases: Databases) -> None:
     """ITI-42, ITI-41 and ITI-43 on an empty server."""
-    with RunningServer(directory / "writes", **SETTINGS) as server:
+    with RunningServer(directory / "writes", **SETTINGS, DATABASE__URL=databases.fresh("writes")) as server:
         aim = target(server, seconds)
         aim.run("ITI-42, 1 document", registrations())
         sent: list[str] = []
@@ -120,11 +122,11 @@ def measure_writes(directory: Path, seconds: float) -> None:
         aim.run("ITI-43, 1 document of 100 kB", retrievals(sent))
 
 
-def measure_queries(directory: Path, sizes: list[int], seconds: float) -> None:
+def measure_queries(directory: Path, sizes: list[int], seconds: float, databases: Databases) -> None:
     """ITI-18 on registries of several sizes; the ratio of their median times is what counts."""
     medians = {}
     for documents in sizes:
-        with RunningServer(filled(directory, documents), **SETTINGS) as server:
+        with filled(directory, documents, databases) as server:
             aim = target(server, seconds)
             leaf = aim.run(f"ITI-18, 25 entries, {documents} documents", queries(documents))
             aim.run(f"ITI-18, 25 references, {documents}", queries(documents, "ObjectRef"))
@@ -140,18 +142,26 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10, help="duration of each measurement (default 10)")
     parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 1_000_000], help="sizes of the registry for ITI-18")
     parser.add_argument("--only", choices=["writes", "iti18", "profile"], help="one part alone")
+    parser.add_argument(
+        "--database",
+        default="",
+        metavar="URL",
+        help="`postgresql`, or a database on a PostgreSQL server where others may be made (default: SQLite)",
+    )
     parser.add_argument("--directory", type=Path, help="where to work (default: a temporary directory that is removed)")
     arguments = parser.parse_args()
-    parts: dict[str, Callable[[Path], None]] = {
-        "writes": lambda directory: measure_writes(directory, arguments.seconds),
-        "iti18": lambda directory: measure_queries(directory, arguments.documents, arguments.seconds),
-        "profile": lambda directory: profile.stored_query(directory, AUTHORITY, REPOSITORY),
+    parts: dict[str, Callable[[Path, Databases], None]] = {
+        "writes": lambda directory, databases: measure_writes(directory, arguments.seconds, databases),
+        "iti18": lambda directory, databases: measure_queries(directory, arguments.documents, arguments.seconds, databases),
+        "profile": lambda directory, databases: profile.stored_query(
+            directory, AUTHORITY, REPOSITORY, databases.fresh("profile")
+        ),
     }
-    with working_directory(arguments.directory) as directory:
+    with working_directory(arguments.directory) as directory, chosen(arguments.database, directory) as databases:
         for name, part in parts.items():
             if arguments.only in (None, name):
                 print(f"{name}:", flush=True)
-                part(directory)
+                part(directory, databases)
     return 0
 
 

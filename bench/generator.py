@@ -1,7 +1,7 @@
 """A registry database filled with many documents, fast: `python -m bench.generator DIRECTORY DOCUMENTS`.
 
 One submission of `bench.messages` is registered as usual; the rows that the registry wrote are then copied with fresh keys, ids
-and times, on one connection without fsync. Everything depends on the number of documents alone, so that benchmarks repeat.
+and times. Everything depends on the number of documents alone, so that benchmarks repeat.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 import argparse
 import random
 import re
-import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench import messages
+from bench.sinks import PostgresqlSink, Row, Sink, SqliteSink
 from xds.actors.document_registry import DocumentRegistry
 from xds.app import DATABASE_FILE
 from xds.model.caller import SYSTEM
@@ -70,34 +69,31 @@ def patient_id(number: int) -> str:
     return f"PAT{number:07d}"
 
 
-def fill(data: Path, documents: int, authority: str, repository_unique_id: str) -> None:
+def fill(data: Path, documents: int, authority: str, repository_unique_id: str, url: str = "") -> None:
     """Make a data directory with `documents` registered documents, `DOCUMENTS_PER_PATIENT` for each patient, and the heavy one.
 
+    `url` is an empty PostgreSQL database that is to be filled instead of a file.
     Errors: FileExistsError when there is a database already.
     """
     data.mkdir(parents=True, exist_ok=True)
-    path = data / DATABASE_FILE
-    if path.exists():
+    path = (data / DATABASE_FILE).resolve()
+    if not url and path.exists():
         raise FileExistsError(path)
-    _register_template(path, authority, repository_unique_id)
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -1000000", "locking_mode = EXCLUSIVE"):
-            connection.execute(f"PRAGMA {pragma}")
-        copier = _Copier(connection)
-        connection.execute("BEGIN")
-        for number in range(documents // DOCUMENTS_PER_PATIENT):
-            # The template is the first document of the first patient.
-            copier.add_patient(number + 1, patient_id(number), authority, DOCUMENTS_PER_PATIENT - (number == 0))
-        heavy = documents // DOCUMENTS_PER_PATIENT + 1
-        copier.add_patient(heavy, HEAVY_PATIENT, authority, min(HEAVY_DOCUMENTS, documents // 10))
-        copier.flush()
-        connection.execute("COMMIT")
-        connection.execute("PRAGMA optimize")
+    _register_template(url or f"sqlite:///{path}", authority, repository_unique_id)
+    sink: Sink = PostgresqlSink(url, ("patient", *_TABLES)) if url else SqliteSink(path)
+    copier = _Copier(sink)
+    for number in range(documents // DOCUMENTS_PER_PATIENT):
+        # The template is the first document of the first patient.
+        copier.add_patient(number + 1, patient_id(number), authority, DOCUMENTS_PER_PATIENT - (number == 0))
+    heavy = documents // DOCUMENTS_PER_PATIENT + 1
+    copier.add_patient(heavy, HEAVY_PATIENT, authority, min(HEAVY_DOCUMENTS, documents // 10))
+    copier.flush()
+    sink.finish()
 
 
-def _register_template(path: Path, authority: str, repository_unique_id: str) -> None:
+def _register_template(url: str, authority: str, repository_unique_id: str) -> None:
     identity = DomainIdentity(authority, "BENCH", "1.2.3", repository_unique_id, "1.2.4", "BENCH", "http://127.0.0.1")
-    database = open_database(f"sqlite:///{path.resolve()}")
+    database = open_database(url)
     try:
         database.create_schema()
         registry = DocumentRegistry(database, identity, AllowAll(), lambda: datetime.now(UTC), require_known_patient=False)
@@ -140,18 +136,18 @@ class _Rows:
 
     columns: tuple[str, ...]
     changing: tuple[tuple[int, str], ...]
-    templates: list[tuple[Any, ...]]
-    statement: str
+    templates: list[Row]
     waiting: list[list[Any]] = field(default_factory=list)
 
 
 class _Copier:
     """Copies the rows of the one registered submission."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
         self._random = random.Random(18)
-        self._tables = {name: _read(connection, name) for name in _TABLES}
+        self._tables = {name: _read(sink, name) for name in _TABLES}
+        self._patients = _read(sink, "patient")
         self._fragments = self._read_fragments()
         self._ids = sorted({part for parts in self._fragments.values() for part in parts if part.startswith("urn:uuid:")})
         self._urns = {uuid_bytes(urn): urn for urn in self._ids}
@@ -160,9 +156,8 @@ class _Copier:
     def add_patient(self, key: int, name: str, authority: str, documents: int) -> None:
         """One more patient with documents."""
         if key > 1:
-            self._connection.execute(
-                "INSERT INTO patient (patient_key, authority, value) VALUES (?, ?, ?)", (key, authority, name)
-            )
+            values = {"patient_key": key, "authority": authority, "value": name}
+            self._patients.waiting.append([values.get(column) for column in self._patients.columns])
         for _ in range(documents):
             self._made += 1
             self._add(
@@ -180,9 +175,10 @@ class _Copier:
 
     def flush(self) -> None:
         """Insert what waits."""
-        for rows in self._tables.values():
-            self._connection.executemany(rows.statement, rows.waiting)
-            rows.waiting.clear()
+        for name, rows in (("patient", self._patients), *self._tables.items()):
+            if rows.waiting:
+                self._sink.insert(name, rows.columns, rows.waiting)
+                rows.waiting.clear()
 
     def _read_fragments(self) -> dict[bytes, list[str]]:
         """The three fragments, cut at everything that differs in a copy, by what is stored of them."""
@@ -231,12 +227,10 @@ class _Copier:
                 rows.waiting.append(row)
 
 
-def _read(connection: sqlite3.Connection, table: str) -> _Rows:
-    cursor = connection.execute(f"SELECT * FROM {table}")
-    columns = tuple(item[0] for item in cursor.description)
-    statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+def _read(sink: Sink, table: str) -> _Rows:
+    columns, templates = sink.read(table)
     changing = tuple((at, column) for at, column in enumerate(columns) if column in _CHANGING)
-    return _Rows(columns, changing, cursor.fetchall(), statement)
+    return _Rows(columns, changing, templates)
 
 
 def main() -> int:
@@ -244,11 +238,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.generator", description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("documents", type=int)
+    parser.add_argument("--database", default="", metavar="URL", help="an empty PostgreSQL database instead of a file")
     parser.add_argument("--authority", default="1.2.250.1.71.4.9.4")
     parser.add_argument("--repository", default="1.2.250.1.71.4.9.1")
     arguments = parser.parse_args()
     begin = time.perf_counter()
-    fill(arguments.directory, arguments.documents, arguments.authority, arguments.repository)
+    fill(arguments.directory, arguments.documents, arguments.authority, arguments.repository, arguments.database)
     seconds = time.perf_counter() - begin
     print(f"{arguments.documents} documents in {seconds:.1f} s, {arguments.documents / seconds:.0f} a second")
     return 0

@@ -19,13 +19,15 @@ REQUESTS = 300
 LINES = 25
 
 
-def stored_query(directory: Path, authority: str, repository_unique_id: str) -> None:
-    """Print the time of one request, and the functions of this project in the order of the time spent inside them."""
+def stored_query(directory: Path, authority: str, repository_unique_id: str, url: str = "") -> None:
+    """Print the time of one request, and the functions of this project in the order of the time spent inside them.
+
+    `url` is an empty PostgreSQL database instead of a file.
+    """
     data = directory / "profile"
-    generator.fill(data, DOCUMENTS, authority, repository_unique_id)
-    settings = config.load(
-        None, {"server.data": data, "domain.assigning_authority": authority, "domain.repository_unique_id": repository_unique_id}
-    )
+    generator.fill(data, DOCUMENTS, authority, repository_unique_id, url)
+    own = {"domain.assigning_authority": authority, "domain.repository_unique_id": repository_unique_id, "database.url": url}
+    settings = config.load(None, {"server.data": data, **own})
     app = build(settings, "http://127.0.0.1")
     try:
         _measure(app, authority)
