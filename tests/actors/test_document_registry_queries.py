@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 
 from tests.actors.registry_fixtures import APPROVED, BOTH, CALLER, DEPRECATED, Registry, open_registry, patient
@@ -563,20 +562,22 @@ def statements_of(registry: Registry, query: str, parameters: dict[str, str]) ->
     """What the database is asked for a query, with the values."""
     statements: list[tuple[str, object]] = []
 
-    def seen(_connection, _cursor, statement, values, _context, _many) -> None:
-        statements.append((statement, values))
-
+    # The driver itself runs them; the query takes the connection that became idle last, which is this one.
     with registry.database.read() as connection:
-        engine, driver = connection.engine, cast(Any, connection.connection.driver_connection)
-    if engine.dialect.name == "sqlite":
-        # The driver itself runs most of them; the query takes the connection that became idle last, which is this one.
+        dialect, driver = connection.dialect.name, cast(Any, connection.connection.driver_connection)
+    if dialect == "sqlite":
         driver.set_trace_callback(lambda statement: statements.append((statement, ())))
         registry.answer(query, **parameters)
         driver.set_trace_callback(None)
-    else:
-        sqlalchemy_event.listen(engine, "before_cursor_execute", seen)
-        registry.answer(query, **parameters)
-        sqlalchemy_event.remove(engine, "before_cursor_execute", seen)
+        return statements
+
+    def seen(text: str, values: object) -> object:
+        statements.append((text, values))
+        return type(driver).rows(driver, text, values)
+
+    driver.rows = seen
+    registry.answer(query, **parameters)
+    del driver.rows
     return statements
 
 

@@ -1,8 +1,8 @@
 """Statements that are run in every request.
 
 SQLAlchemy describes them, for every database alike. SQLite answers most of them in a few microseconds, and the way of a statement
-through SQLAlchemy costs several times that: there the driver itself runs the text that SQLAlchemy made of it once. A server
-takes longer to answer than that way, so that for others SQLAlchemy runs them.
+through SQLAlchemy costs several times that, on a PostgreSQL server as much as the statement itself: the driver runs the text that
+SQLAlchemy made of it once.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from sqlite3 import Connection as SqliteConnection
 from sqlite3 import Error as SqliteError
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
-from sqlalchemy import Connection, Executable, Table, insert
+from sqlalchemy import Connection, Dialect, Executable, Table, insert
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.visitors import iterate
@@ -23,8 +24,19 @@ Row = tuple[Any, ...]
 Values = Mapping[str, Any]
 
 _SQLITE: Final = sqlite.dialect(paramstyle="named")
+_POSTGRESQL: Final[Dialect] = cast(Any, PGDialect_psycopg)()
 #: Lengths of its lists for which one statement keeps its text.
 _TEXTS: Final = 32
+
+
+class ServerDriver(Protocol):
+    """What a driver other than SQLite's does with a text and its values. Errors: DBAPIError of SQLAlchemy."""
+
+    def rows(self, text: str, values: Values) -> Sequence[Row]:
+        """Every row of the answer."""
+
+    def run(self, text: str, rows: Sequence[Values]) -> None:
+        """Run it once for each of these. There is no answer."""
 
 
 class Prepared:
@@ -42,18 +54,18 @@ class Prepared:
         named = dict.fromkeys(item.key for item in binds if not item.expanding)
         self._expanding = tuple(dict.fromkeys(item.key for item in binds if item.expanding))
 
-        def text(*sizes: int) -> tuple[str, Values]:
+        def text(dialect: Dialect, *sizes: int) -> tuple[str, Values]:
             lists = {name: [None] * size for name, size in zip(self._expanding, sizes, strict=True)}
-            return _text(cast(Any, statement), {**named, **lists}, columns)
+            return _text(cast(Any, statement), {**named, **lists}, columns, dialect)
 
         self._text = lru_cache(_TEXTS)(text)
 
     def rows(self, connection: Connection, values: Values) -> Sequence[Row]:
         """Every row of the answer."""
-        driver = _driver(connection)
-        if driver is None:
-            return cast(Sequence[Row], connection.execute(self.statement, values).fetchall())
-        text, bound = self._bound(values)
+        driver = connection.connection.driver_connection
+        if not isinstance(driver, SqliteConnection):
+            return cast(ServerDriver, driver).rows(*self._bound(_POSTGRESQL, values))
+        text, bound = self._bound(_SQLITE, values)
         try:
             return driver.execute(text, bound).fetchall()
         except SqliteError as error:
@@ -61,10 +73,10 @@ class Prepared:
 
     def row(self, connection: Connection, values: Values) -> Row | None:
         """The first row of the answer, if there is one."""
-        driver = _driver(connection)
-        if driver is None:
-            return cast(Row | None, connection.execute(self.statement, values).first())
-        text, bound = self._bound(values)
+        driver = connection.connection.driver_connection
+        if not isinstance(driver, SqliteConnection):
+            return next(iter(cast(ServerDriver, driver).rows(*self._bound(_POSTGRESQL, values))), None)
+        text, bound = self._bound(_SQLITE, values)
         try:
             return cast(Row | None, driver.execute(text, bound).fetchone())
         except SqliteError as error:
@@ -72,18 +84,18 @@ class Prepared:
 
     def run(self, connection: Connection, rows: Sequence[Values]) -> None:
         """Run it once for each of these, which all have the same names. There is no answer."""
-        driver = _driver(connection)
-        if driver is None:
-            connection.execute(self.statement, rows)
+        driver = connection.connection.driver_connection
+        if not isinstance(driver, SqliteConnection):
+            cast(ServerDriver, driver).run(self._text(_POSTGRESQL)[0], rows)
             return
-        text, _ = self._text()
+        text, _ = self._text(_SQLITE)
         try:
             driver.executemany(text, rows)
         except SqliteError as error:
             raise _as_usual(text, error) from error
 
-    def _bound(self, values: Values) -> tuple[str, Values]:
-        text, constants = self._text(*[len(values[name]) for name in self._expanding])
+    def _bound(self, dialect: Dialect, values: Values) -> tuple[str, Values]:
+        text, constants = self._text(dialect, *[len(values[name]) for name in self._expanding])
         if not constants and not self._expanding:
             return text, values
         bound = {**constants, **values}
@@ -97,11 +109,11 @@ def prepared_insert(table: Table, *columns: str) -> Prepared:
     return Prepared(insert(table), columns=columns or tuple(table.columns.keys()))
 
 
-def _text(statement: Any, samples: Mapping[str, Any], columns: Sequence[str] | None) -> tuple[str, Values]:
-    """The text for SQLite, made with sample values, and the constants that stand in the statement itself."""
+def _text(statement: Any, samples: Mapping[str, Any], columns: Sequence[str] | None, dialect: Dialect) -> tuple[str, Values]:
+    """The text for one database, made with sample values, and the constants that stand in the statement itself."""
     if samples:
         statement = statement.params(samples)
-    compiled = statement.compile(dialect=_SQLITE, column_keys=columns, compile_kwargs={"render_postcompile": True})
+    compiled = statement.compile(dialect=dialect, column_keys=columns, compile_kwargs={"render_postcompile": True})
     constants: dict[str, Any] = {}
     for bind, name in compiled.bind_names.items():
         if name in samples or bind.required:
@@ -111,11 +123,6 @@ def _text(statement: Any, samples: Mapping[str, Any], columns: Sequence[str] | N
         else:
             constants[name] = bind.value
     return str(compiled), constants
-
-
-def _driver(connection: Connection) -> SqliteConnection | None:
-    driver = connection.connection.driver_connection
-    return driver if isinstance(driver, SqliteConnection) else None
 
 
 def _as_usual(text: str, error: SqliteError) -> BaseException:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import select
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Self, cast
 
 import psycopg
 from psycopg.pq import Format
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, QueuePool, create_engine, event
 from sqlalchemy import exc as sql
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import URL
 
 from xds.store.database.interface import DatabaseFullError, DatabaseUnavailableError
@@ -44,6 +45,7 @@ _SESSION: Final = (
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')",
 )
 
+_DIALECT: Final[Dialect] = cast(Any, PGDialect_psycopg)()
 _COLLISIONS: Final = frozenset(
     (
         "40001",  # serialization_failure
@@ -83,10 +85,30 @@ class DriverConnection(psycopg.Connection[Any]):
             finally:
                 self.pipeline_in_use = None
 
+    def rows(self, text: str, values: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
+        """Run a statement without SQLAlchemy; every row of its answer. Errors: DBAPIError, as SQLAlchemy would raise it."""
+        with _as_usual(text), self.cursor() as cursor:
+            return cursor.execute(text, values).fetchall()
+
+    def run(self, text: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run a statement that has no answer once for each of these. Errors: DBAPIError."""
+        with _as_usual(text), self.cursor() as cursor:
+            for values in rows:
+                cursor.execute(text, values)
+
     def undo(self) -> None:
         """End a transaction that failed. A COMMIT that travelled behind a failing statement was never read, and left it open."""
         with suppress(psycopg.Error):
             self.rollback()
+
+
+@contextmanager
+def _as_usual(text: str) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        usual = sql.DBAPIError.instance(text, None, error, psycopg.Error, dialect=_DIALECT, hide_parameters=True)
+        raise cast(BaseException, usual) from error
 
 
 #: What begins so answers nothing that anybody looks at.
@@ -205,7 +227,13 @@ def borrowed(engine: Engine) -> Iterator[Connection]:
     except sql.InvalidRequestError as error:
         raise DatabaseUnavailableError("the database ends connections as soon as they are made") from error
     with connection:
-        yield connection
+        try:
+            yield connection
+        except BaseException:
+            if not connection.invalidated and driver_of(connection).closed:
+                # What ran without SQLAlchemy broke without its knowledge.
+                connection.invalidate()
+            raise
 
 
 def _reason(error: BaseException, cause: psycopg.Error) -> str:
