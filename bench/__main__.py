@@ -157,7 +157,7 @@ def main() -> int:
             directory, AUTHORITY, REPOSITORY, databases.fresh("profile")
         ),
     }
-    with working_directory(arguments.directory) as directory, chosen(arguments.database, directory) as databases:
+    with working_directory(arguments.directory) as directory, chosen(arguments.database) as databases:
         for name, part in parts.items():
             if arguments.only in (None, name):
                 print(f"{name}:", flush=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psycopg
 
@@ -43,7 +42,7 @@ class Databases:
 
 
 @contextmanager
-def chosen(wanted: str, directory: Path) -> Iterator[Databases]:
+def chosen(wanted: str) -> Iterator[Databases]:
     """`wanted` is empty (SQLite), the URL of a database on a server where others may be made, or `postgresql`: a server that is
     started for the measurements from the installed programs."""
     if wanted != "postgresql":
@@ -56,5 +55,5 @@ def chosen(wanted: str, directory: Path) -> Iterator[Databases]:
     programs = program_directory()
     if programs is None:
         raise SystemExit("the programs of a PostgreSQL server are not installed")
-    with PostgresqlServer(directory / "postgresql", programs, **SERVER_SETTINGS) as server:
+    with PostgresqlServer(programs, **SERVER_SETTINGS) as server:
         yield Databases(server.url())

@@ -42,14 +42,14 @@ def fresh_database(directory: Path) -> Database:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresqlServer]:
+def postgresql_server() -> Iterator[PostgresqlServer]:
     """A running server; tests that need it skip where PostgreSQL is not installed, and fail in CI."""
     programs = program_directory()
     if programs is None:
         if os.environ.get("CI"):
             pytest.fail("PostgreSQL is not installed, and CI must not skip")
         pytest.skip("NEEDS postgresql: the programs of a PostgreSQL server are not installed")
-    with PostgresqlServer(tmp_path_factory.mktemp("postgresql"), programs) as server:
+    with PostgresqlServer(programs) as server:
         yield server
 
 

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,10 +49,12 @@ def program_directory() -> Path | None:
 
 
 class PostgresqlServer:
-    """One server with its data below `directory`, ended in the end. `settings` go before `SERVER_SETTINGS`."""
+    """One server with its data in a temporary directory, ended in the end. `settings` go before `SERVER_SETTINGS`."""
 
-    def __init__(self, directory: Path, programs: Path, **settings: str) -> None:
-        self.directory = directory
+    def __init__(self, programs: Path, **settings: str) -> None:
+        # Not below the temporary directories of pytest, which it closes to every other user.
+        self._temporary = tempfile.TemporaryDirectory(prefix="xds-postgresql-", ignore_cleanup_errors=True)
+        self.directory = Path(self._temporary.name)
         self.port = _free_port()
         self._programs = programs
         self._settings = SERVER_SETTINGS | settings
@@ -66,7 +69,6 @@ class PostgresqlServer:
         """Start it, for the first time or again, and wait until it answers."""
         data = self.directory / "data"
         if not data.exists():
-            self.directory.mkdir(parents=True, exist_ok=True)
             self._give_to_server(self.directory)
             options = ["--username=xds", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
             self._run(["initdb", f"--pgdata={data}", *options])
@@ -146,16 +148,13 @@ class PostgresqlServer:
             return
         user = pwd.getpwnam("postgres")
         os.chown(directory, user.pw_uid, user.pw_gid)
-        # Temporary directories of tests are closed to other users on every level.
-        for parent in directory.parents:
-            if parent.stat().st_uid == 0 and not parent.stat().st_mode & 0o001 and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o011)
 
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
+        self._temporary.cleanup()
 
 
 #: The version of the tables belongs to them and stays.

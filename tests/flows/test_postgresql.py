@@ -28,11 +28,11 @@ REPOSITORY = "1.2.3.4.77"
 
 
 @pytest.fixture
-def database(postgresql_server: PostgresqlServer, tmp_path: Path) -> Iterator[PostgresqlServer]:
+def database(postgresql_server: PostgresqlServer) -> Iterator[PostgresqlServer]:
     """A server that may be stopped."""
     programs = program_directory()
     assert programs is not None
-    with PostgresqlServer(tmp_path / "postgresql", programs) as own:
+    with PostgresqlServer(programs) as own:
         yield own
 
 

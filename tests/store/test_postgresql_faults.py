@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert, select
@@ -20,11 +19,11 @@ pytestmark = pytest.mark.postgresql
 
 
 @pytest.fixture
-def server(postgresql_server: PostgresqlServer, tmp_path: Path) -> Iterator[PostgresqlServer]:
+def server(postgresql_server: PostgresqlServer) -> Iterator[PostgresqlServer]:
     """A server that may be stopped: not the one of the other tests."""
     programs = program_directory()
     assert programs is not None
-    with PostgresqlServer(tmp_path / "server", programs) as own:
+    with PostgresqlServer(programs) as own:
         yield own
 
 

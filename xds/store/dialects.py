@@ -7,10 +7,10 @@ from functools import lru_cache
 from itertools import count
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Integer, Select, Table, bindparam, func, select
+from sqlalchemy import Column, Connection, Integer, Table, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from xds.store.statements import Prepared, prepared_insert
+from xds.store.statements import Prepared, prepared_insert, server_driver
 
 
 def put(connection: Connection, table: Table, key: Sequence[str], values: Mapping[str, Any]) -> None:
@@ -21,8 +21,6 @@ def put(connection: Connection, table: Table, key: Sequence[str], values: Mappin
     connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
 
 
-#: Marks a statement that has no answer, and whose parameters are $1, $2, …: the driver then need not look for them.
-RAW: Final = "/* raw */ "
 #: Parameters of one statement at most; PostgreSQL has room for 65 535.
 _PARAMETERS: Final = 10_000
 
@@ -32,10 +30,11 @@ def insert_rows(connection: Connection, rows: Mapping[Table, Sequence[Mapping[st
 
     PostgreSQL gets everything in one statement: each one costs more than the rows that it carries.
     """
-    if connection.dialect.name == "postgresql" and sum(len(some) * len(some[0]) for some in rows.values()) <= _PARAMETERS:
+    server = server_driver(connection)
+    if server and sum(len(some) * len(some[0]) for some in rows.values()) <= _PARAMETERS:
         shape = tuple((table.name, tuple(some[0]), len(some)) for table, some in rows.items())
         values = tuple(value for some in rows.values() for row in some for value in row.values())
-        connection.exec_driver_sql(_insertion(shape), values)
+        server.send(_insertion(shape), values)
         return
     for table, some in rows.items():
         _insert(table, tuple(some[0])).run(connection, some)
@@ -55,7 +54,7 @@ def _insertion(shape: tuple[tuple[str, tuple[str, ...], int], ...]) -> str:
         inserts.append(f"INSERT INTO {table} ({','.join(columns)}) VALUES {','.join(rows)}")
     *others, last = inserts
     parts = ",".join(f"part{number} AS ({text})" for number, text in enumerate(others))
-    return f"{RAW}{f'WITH {parts} ' if parts else ''}{last}"
+    return f"WITH {parts} {last}" if parts else last
 
 
 def next_keys(connection: Connection, column: Column[int], number: int) -> Sequence[int]:
@@ -64,16 +63,17 @@ def next_keys(connection: Connection, column: Column[int], number: int) -> Seque
     PostgreSQL draws them from the column's sequence. The embedded database goes on from the last: only one transaction writes
     at a time.
     """
-    if connection.dialect.name == "postgresql":
-        return connection.execute(_drawn(column), {"number": number}).scalars().all()
+    if server_driver(connection):
+        return [row[0] for row in _drawn(column).rows(connection, {"number": number})]
     ((last,),) = _last(column).rows(connection, {})
     return range(last + 1, last + number + 1)
 
 
 @lru_cache
-def _drawn(column: Column[int]) -> Select[int]:
+def _drawn(column: Column[int]) -> Prepared:
     sequence = f"{column.table.name}_{column.name}_seq"
-    return select(func.nextval(sequence)).select_from(func.generate_series(1, bindparam("number", type_=Integer)))
+    drawn = select(func.nextval(sequence)).select_from(func.generate_series(1, bindparam("number", type_=Integer)))
+    return Prepared(drawn)
 
 
 @lru_cache

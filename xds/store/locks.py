@@ -11,22 +11,21 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from xds.store.dialects import RAW
+from xds.store.statements import server_driver
 
 #: Held shared by everybody who holds names, and alone by whoever needs more of them than the server has room for.
 _ALL: Final = 0x58445331
 _NAMES: Final = 256
 
 _TAKE: Final = (
-    f"{RAW}SELECT pg_advisory_xact_lock_shared({_ALL})"
-    " UNION ALL SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key"
+    f"SELECT pg_advisory_xact_lock_shared({_ALL}) UNION ALL SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key"
 )
-_TAKE_ALL: Final = f"{RAW}SELECT pg_advisory_xact_lock($1)"
+_TAKE_ALL: Final = "SELECT pg_advisory_xact_lock($1)"
 
 
 def are_taken(connection: Connection) -> bool:
     """Whether this database needs them."""
-    return connection.dialect.name == "postgresql"
+    return server_driver(connection) is not None
 
 
 def take(connection: Connection, names: Iterable[str]) -> None:
@@ -34,11 +33,12 @@ def take(connection: Connection, names: Iterable[str]) -> None:
 
     Call it once in a transaction, before anything is read: names taken one after another can wait for each other.
     """
-    if not are_taken(connection):
+    server = server_driver(connection)
+    if server is None:
         return
     # In one order everywhere, so that two transactions never hold what the other waits for.
     keys = sorted({int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True) for name in names})
     if len(keys) > _NAMES:
-        connection.exec_driver_sql(_TAKE_ALL, (_ALL,))
+        server.send(_TAKE_ALL, (_ALL,))
     else:
-        connection.exec_driver_sql(_TAKE, (keys,))
+        server.send(_TAKE, (keys,))

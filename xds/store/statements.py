@@ -38,6 +38,15 @@ class ServerDriver(Protocol):
     def run(self, text: str, rows: Sequence[Values]) -> None:
         """Run it once for each of these. There is no answer."""
 
+    def send(self, text: str, values: Sequence[Any]) -> None:
+        """Run a text with the parameters $1, $2, … There is no answer."""
+
+
+def server_driver(connection: Connection) -> ServerDriver | None:
+    """The driver of a database that is a server; None for the embedded one."""
+    driver = connection.connection.driver_connection
+    return None if isinstance(driver, SqliteConnection) else cast(ServerDriver, driver)
+
 
 class Prepared:
     """A statement, ready to be run often. Values are bound by name, lists as expanding parameters.

@@ -16,7 +16,6 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import URL
 
 from xds.store.database.interface import DatabaseFullError, DatabaseUnavailableError
-from xds.store.dialects import RAW
 
 # What it would warn of, an error behind another one in the same transmission, is told by that other one.
 logging.getLogger("psycopg").setLevel(logging.ERROR)
@@ -96,6 +95,11 @@ class DriverConnection(psycopg.Connection[Any]):
             for values in rows:
                 cursor.execute(text, values)
 
+    def send(self, text: str, values: Sequence[Any]) -> None:
+        """Run a statement that has no answer, with the parameters $1, $2, …: nobody need look for them. Errors: DBAPIError."""
+        with _as_usual(text):
+            psycopg.RawCursor(self).execute(text, values)
+
     def undo(self) -> None:
         """End a transaction that failed. A COMMIT that travelled behind a failing statement was never read, and left it open."""
         with suppress(psycopg.Error):
@@ -111,8 +115,8 @@ def _as_usual(text: str) -> Iterator[None]:
         raise cast(BaseException, usual) from error
 
 
-#: What begins so answers nothing that anybody looks at.
-_ANSWERLESS: Final = (RAW, "INSERT ")
+#: What begins so answers nothing that anybody looks at, unless it says RETURNING.
+_ANSWERLESS: Final = "INSERT "
 
 
 class _Cursor(psycopg.Cursor[Any]):
@@ -123,10 +127,7 @@ class _Cursor(psycopg.Cursor[Any]):
         self.format = Format.BINARY
 
     def execute(self, query: Any, params: Any = None, **named: Any) -> Self:
-        if isinstance(query, str) and query.startswith(RAW):
-            psycopg.RawCursor(self.connection).execute(query, params)
-        else:
-            super().execute(query, params, **named)
+        super().execute(query, params, **named)
         pipeline = cast(DriverConnection, self.connection).pipeline_in_use
         if pipeline is not None and (not query.startswith(_ANSWERLESS) or " RETURNING " in query):
             pipeline.sync()
