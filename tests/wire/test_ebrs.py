@@ -33,6 +33,7 @@ from xds.wire.ebrs import (
     write_retrieve_request,
     write_retrieve_response,
 )
+from xds.wire.pieces import length_of
 from xds.wire.xml import QUERY, RIM, RS, XDSB, XOP, parse, schema_errors
 
 FIXED = settings(derandomize=True, deadline=None, database=None)
@@ -146,10 +147,13 @@ def test_a_large_answer_comes_in_pieces_of_about_a_mebibyte() -> None:
         )
         for n in range(500)
     ]
-    pieces = write_query_response(SUCCESS, iter(big), as_refs=False)
-    assert len(pieces) == 5
+    answer = write_query_response(SUCCESS, iter(big), as_refs=False)
+    pieces = list(answer)
+    assert len([piece for piece in pieces if len(piece) > 1000]) == 5
     assert all(len(piece) < 1.2 * 2**20 for piece in pieces)
     assert len(parse(b"".join(pieces))[0]) == 500
+    assert length_of(answer) == sum(map(len, pieces))
+    assert list(answer) == pieces
 
 
 # --- registry responses ------------------------------------------------------------------------------------------------

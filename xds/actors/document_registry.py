@@ -19,7 +19,7 @@ from xds.model.audit import EventOutcome
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import REGISTRY_IS_FULL, ErrorCode, RegistryError, RegistryResponse, Severity, response_to
-from xds.model.fragments import Fragment, ObjectKind
+from xds.model.fragments import ChangedFragment, Fragment, ObjectKind
 from xds.model.identifiers import new_uuid_urn, to_dtm
 from xds.model.metadata import Association, Submission
 from xds.model.patient import IdentityProblem
@@ -357,10 +357,11 @@ def _as_of_today(item: StoredObject, patient: AffinityPatient) -> Fragment:
     """The fragment with what may have changed since it was rendered: patientId after a merge, lastUpdateTime of a folder."""
     fragment = item.fragment
     if item.last_update_time is not None:
-        fragment = replace(fragment, xml=with_last_update_time(fragment.xml, f"{item.last_update_time:014}"))
+        time = f"{item.last_update_time:014}"
+        fragment = ChangedFragment(fragment, lambda xml: with_last_update_time(xml, time))
     if patient.patient_key != item.patient_key and item.kind in _PATIENT_ID_SCHEMES:
-        scheme = _PATIENT_ID_SCHEMES[item.kind]
-        fragment = replace(fragment, xml=with_patient_id(fragment.xml, scheme, patient.identifier.to_cx()))
+        scheme, patient_id = _PATIENT_ID_SCHEMES[item.kind], patient.identifier.to_cx()
+        fragment = ChangedFragment(fragment, lambda xml: with_patient_id(xml, scheme, patient_id))
     return fragment
 
 

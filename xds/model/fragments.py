@@ -5,6 +5,7 @@ What can change later (status, home) stands beside the bytes, so that an answer 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -29,3 +30,27 @@ class Fragment:
     status: AvailabilityStatus
     xml: bytes
     home: str | None = None
+
+    @property
+    def size(self) -> int:
+        """Octets of `xml`."""
+        return len(self.xml)
+
+
+class ChangedFragment(Fragment):
+    """A fragment with a change in its `xml`, which is made when that is asked for."""
+
+    __slots__ = ("_change", "_original")
+    _original: Fragment
+    _change: Callable[[bytes], bytes]
+
+    def __init__(self, original: Fragment, change: Callable[[bytes], bytes]) -> None:
+        for name in ("kind", "id", "status", "home"):
+            object.__setattr__(self, name, getattr(original, name))
+        object.__setattr__(self, "_original", original)
+        object.__setattr__(self, "_change", change)
+
+    @property
+    def xml(self) -> bytes:
+        """As of today."""
+        return self._change(self._original.xml)

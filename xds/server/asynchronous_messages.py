@@ -15,6 +15,7 @@ from xds.store.asynchronous import Endpoint, Reply, Request, StoredPart
 from xds.transactions.client import outgoing_of
 from xds.transactions.transaction import Transaction
 from xds.wire.mtom import Outgoing
+from xds.wire.pieces import Pieces
 from xds.wire.soap import (
     NONE,
     Addressing,
@@ -78,7 +79,7 @@ def endpoint_of(read: Envelope, header: str, address: str | None) -> Endpoint:
     return Endpoint(address or NONE, reference_parameters(read.headers, header))
 
 
-def _envelope(request: Request, transaction: Transaction, reply: SoapReply) -> list[bytes]:
+def _envelope(request: Request, transaction: Transaction, reply: SoapReply) -> Pieces:
     to = request.reply_to
     addressing = Addressing(
         action=transaction.reply_action or "",

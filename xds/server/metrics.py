@@ -15,26 +15,26 @@ _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 
 
 
 class Metrics:
-    """The metrics of one server process, or of all that share `SHARED_DIRECTORY`."""
+    """The metrics of one server process, in `registry`, or of all that share `SHARED_DIRECTORY`."""
 
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self._requests = Counter(
-            "xds_requests", "Requests answered, by transaction and outcome", ("transaction", "outcome"), registry=self._registry
+            "xds_requests", "Requests answered, by transaction and outcome", ("transaction", "outcome"), registry=self.registry
         )
         self._seconds = Histogram(
             "xds_request_seconds",
             "From the header to the last octet of the answer",
             ("transaction",),
             buckets=_BUCKETS,
-            registry=self._registry,
+            registry=self.registry,
         )
-        self._received = Counter("xds_received_bytes", "Octets of request bodies", ("transaction",), registry=self._registry)
-        self._sent = Counter("xds_sent_bytes", "Octets of answer bodies", ("transaction",), registry=self._registry)
+        self._received = Counter("xds_received_bytes", "Octets of request bodies", ("transaction",), registry=self.registry)
+        self._sent = Counter("xds_sent_bytes", "Octets of answer bodies", ("transaction",), registry=self.registry)
         self._in_flight = Gauge(
-            "xds_requests_in_flight", "Requests being answered now", registry=self._registry, multiprocess_mode="livesum"
+            "xds_requests_in_flight", "Requests being answered now", registry=self.registry, multiprocess_mode="livesum"
         )
         self._labelled: dict[tuple[str, str], tuple[Counter, Histogram, Counter, Counter]] = {}
 
@@ -64,7 +64,7 @@ class Metrics:
     def render(self) -> bytes:
         """Everything, as `/metrics` shows it."""
         if SHARED_DIRECTORY not in os.environ:
-            return generate_latest(self._registry)
+            return generate_latest(self.registry)
         everybody = CollectorRegistry()
         MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
         return generate_latest(everybody)

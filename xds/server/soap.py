@@ -13,7 +13,7 @@ import logging
 import re
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
@@ -30,6 +30,7 @@ from xds.server.limits import BodyError, Limits, RequestBody
 from xds.transactions.transaction import Transaction
 from xds.wire import mtom
 from xds.wire.inline import SIMPLE, write_inline
+from xds.wire.pieces import Pieces, length_of
 from xds.wire.soap import (
     Addressing,
     Envelope,
@@ -53,15 +54,14 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", ImportWarning)
     warnings.simplefilter("ignore", DeprecationWarning)
     import spyne.const
-    from spyne import AnyXml, Application, Fault, ServiceBase, rpc
+    from spyne import AnyXml, Application, Fault, MethodContext, ServiceBase, rpc
     from spyne.protocol.soap import Soap12
-    from spyne.server.wsgi import WsgiApplication
+    from spyne.server import ServerBase
 
 # spyne collects garbage of the whole process every second, and logs whole messages that it could not read.
 spyne.const.MIN_GC_INTERVAL = float("inf")
 logging.getLogger("spyne").setLevel(logging.CRITICAL + 1)
 
-_EXCHANGE = "xds.exchange"
 _NAMESPACE = "urn:xds:services"
 
 
@@ -89,7 +89,7 @@ class _Operation:
 
 @dataclass(slots=True)
 class _Exchange:
-    """One request and its answer, carried through spyne in the WSGI environment."""
+    """One request and its answer, carried through spyne as its user-defined context."""
 
     operations: Mapping[str, _Operation]
     domain: Domain
@@ -148,7 +148,7 @@ class _IheSoap12(Soap12):  # type: ignore[misc]
     """The protocol as IHE wants it. Method names and their order of calls are spyne's."""
 
     def create_in_document(self, ctx: Any, charset: str | None = None) -> None:
-        exchange: _Exchange = ctx.transport.req_env[_EXCHANGE]
+        exchange: _Exchange = ctx.udc
         if exchange.refusal is not None:
             raise _SpyneFault(exchange.refusal)
         try:
@@ -157,7 +157,7 @@ class _IheSoap12(Soap12):  # type: ignore[misc]
             raise _SpyneFault(SoapFault("Sender", f"the envelope cannot be read: {error}")) from None
 
     def decompose_incoming_envelope(self, ctx: Any, message: Any = None) -> None:
-        exchange: _Exchange = ctx.transport.req_env[_EXCHANGE]
+        exchange: _Exchange = ctx.udc
         exchange.message_id = message_id_of(ctx.in_document)
         try:
             addressing, body, exchange.headers = read_envelope(ctx.in_document)
@@ -186,7 +186,7 @@ class _IheSoap12(Soap12):  # type: ignore[misc]
             ctx.out_document = ctx.out_object[0]
 
     def create_out_string(self, ctx: Any, charset: str | None = None) -> None:
-        exchange: _Exchange = ctx.transport.req_env[_EXCHANGE]
+        exchange: _Exchange = ctx.udc
         if ctx.out_error is not None:
             exchange.fault = fault = _fault_of(ctx.out_error)
             ctx.out_string = [write_fault(fault, message_id=_new_message_id(), relates_to=exchange.message_id)]
@@ -203,8 +203,26 @@ class _IheSoap12(Soap12):  # type: ignore[misc]
         )
         ctx.out_string = write_envelope(exchange.reply.body, addressing)
 
-    def fault_to_http_response_code(self, fault: Any) -> str:
-        return str(_fault_of(fault).http_status)
+
+class _Transport(ServerBase):  # type: ignore[misc]
+    """How exchanges come to spyne. Its WSGI application would read and write HTTP, which was done or is done elsewhere."""
+
+    transport = "urn:xds:exchange"
+
+    def answer(self, exchange: _Exchange) -> tuple[int, Pieces]:
+        """The HTTP status and the envelope of the answer."""
+        context = MethodContext(self, MethodContext.SERVER)
+        context.udc = exchange
+        context, *_ = self.generate_contexts(context)
+        if context.in_error is None:
+            self.get_in_object(context)
+        if context.in_error is None:
+            self.get_out_object(context)
+        self.get_out_string(context)
+        status = HTTPStatus.OK if context.out_error is None else _fault_of(context.out_error).http_status
+        envelope: Pieces = context.out_string
+        context.close()
+        return status, envelope
 
 
 def _fault_of(error: Any) -> SoapFault:
@@ -231,7 +249,7 @@ def _service(path: str, operations: Iterable[_Operation]) -> type:
     def method(name: str) -> Any:
         def call(ctx: Any, body: Any) -> Any:
             try:
-                return ctx.transport.req_env[_EXCHANGE].call(body)
+                return ctx.udc.call(body)
             except SoapFault as fault:
                 raise _SpyneFault(fault) from None
 
@@ -279,7 +297,7 @@ class SoapServices:
             name = f"{_name_of(transaction.path)}_{transaction.id}"
             served[transaction.action] = _Operation(name, module)
         services = [_service(path, served.values()) for path, served in self._operations.items()] or [ServiceBase]
-        self._spyne = WsgiApplication(Application(services, _NAMESPACE, in_protocol=_IheSoap12(), out_protocol=_IheSoap12()))
+        self._spyne = _Transport(Application(services, _NAMESPACE, in_protocol=_IheSoap12(), out_protocol=_IheSoap12()))
 
     @property
     def paths(self) -> frozenset[str]:
@@ -306,7 +324,7 @@ class SoapServices:
         except Exception as error:
             exchange.refusal = own_failure(error, None)
         try:
-            status, pieces = self._through_spyne(environ, exchange)
+            status, pieces = self._spyne.answer(exchange)
             return _packaged(exchange, status, pieces)
         except BaseException as error:
             exchange.discard()
@@ -341,19 +359,8 @@ class SoapServices:
         except BodyError as error:
             raise SoapFault("Sender", error.reason, http_status=error.status) from None
 
-    def _through_spyne(self, environ: Mapping[str, Any], exchange: _Exchange) -> tuple[int, list[bytes]]:
-        started: list[str] = []
 
-        def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
-            started.append(status)
-
-        # spyne must find nothing to read: the message is in the exchange.
-        inner = {**environ, "CONTENT_LENGTH": "0", "CONTENT_TYPE": SIMPLE, _EXCHANGE: exchange}
-        pieces = list(self._spyne.handle_rpc(inner, start_response))
-        return int(started[0][:3]), pieces
-
-
-def _packaged(exchange: _Exchange, status: int, pieces: Sequence[bytes]) -> SoapAnswer:
+def _packaged(exchange: _Exchange, status: int, pieces: Pieces) -> SoapAnswer:
     """The answer in the packaging of the request. Spec: ITI TF-2 V.3.6."""
     reply = exchange.reply if exchange.fault is None else None
     is_accepted = exchange.asynchronous is not None and exchange.fault is None
@@ -365,7 +372,7 @@ def _packaged(exchange: _Exchange, status: int, pieces: Sequence[bytes]) -> Soap
     elif parts:
         outgoing = write_inline(pieces, parts)
     else:
-        length = sum(map(len, pieces))
+        length = length_of(pieces)
         outgoing = mtom.Outgoing(SIMPLE, length, mtom.together(pieces, length))
     fault = exchange.fault
 

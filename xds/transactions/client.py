@@ -24,6 +24,7 @@ from xds.ports import Staging
 from xds.transactions.transaction import Transaction
 from xds.wire import mtom
 from xds.wire.inline import SIMPLE, write_inline
+from xds.wire.pieces import Pieces, length_of
 from xds.wire.soap import (
     ANONYMOUS,
     Addressing,
@@ -236,18 +237,18 @@ def post_reply(
         connection.close()
 
 
-def outgoing_of(envelope: Sequence[bytes], parts: Sequence[SentPart], action: str, *, is_mtom: bool) -> mtom.Outgoing:
+def outgoing_of(envelope: Pieces, parts: Sequence[SentPart], action: str, *, is_mtom: bool) -> mtom.Outgoing:
     """A message in its packaging. Spec: ITI TF-2 V.3."""
     if is_mtom:
         return mtom.write_package(envelope, parts, action=action)
     content_type = f'{SIMPLE}; action="{action}"'
     if parts:
         return replace(write_inline(envelope, parts), content_type=content_type)
-    length = sum(map(len, envelope))
+    length = length_of(envelope)
     return mtom.Outgoing(content_type, length, mtom.together(envelope, length))
 
 
-def _outgoing(transaction: Transaction, envelope: Sequence[bytes], parts: Sequence[SentPart]) -> mtom.Outgoing:
+def _outgoing(transaction: Transaction, envelope: Pieces, parts: Sequence[SentPart]) -> mtom.Outgoing:
     if parts and not transaction.mtom:
         raise ValueError(f"{transaction.id} carries no parts")
     return outgoing_of(envelope, parts, transaction.action or "", is_mtom=transaction.mtom)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -27,7 +27,8 @@ from xds.model.fragments import Fragment
 from xds.model.metadata import RegistryObject
 from xds.model.retrieval import DocumentRequest
 from xds.model.stored_queries import RawQuery
-from xds.wire.ebrim import escape, read_objects, start_tag
+from xds.wire.ebrim import escape, join, read_objects, start_tag
+from xds.wire.pieces import Pieces, Streamed, around
 from xds.wire.xml import QUERY, RIM, RS, XDSB, XOP, schema_errors
 
 _SCHEMA: Final = "xdsb.xsd"
@@ -84,32 +85,40 @@ def write_query(query: RawQuery) -> bytes:
     ).encode()
 
 
-def write_query_response(response: RegistryResponse, objects: Iterable[Fragment], *, as_refs: bool) -> list[bytes]:
-    """A `query:AdhocQueryResponse` in pieces of about 1 MiB (one piece when it is smaller); `as_refs` answers ids only.
+def write_query_response(response: RegistryResponse, objects: Iterable[Fragment], *, as_refs: bool) -> Pieces:
+    """A `query:AdhocQueryResponse`; `as_refs` answers ids only.
+
+    One of whole objects that is larger than about 1 MiB is made while it is sent, in pieces of about that size.
 
     Spec: ITI TF-2 3.18.4.1.3; ITI TF-3 4.2.4.2 (the errors stand before the objects, and the list of objects is always there).
     """
-    head = (
+    opening = (
         f'<query:AdhocQueryResponse xmlns:query="{QUERY}" xmlns:rs="{RS}" xmlns:rim="{RIM}" status="{response.status}">'
         f"{_error_list(response.errors)}<rim:RegistryObjectList>"
-    )
-    pieces: list[bytes] = []
-    pending = [head.encode()]
+    ).encode()
+    closing = b"</rim:RegistryObjectList></query:AdhocQueryResponse>"
+    if as_refs:
+        return [b"".join((opening, *map(_object_ref, objects), closing))]
+    fragments = list(objects)
+    size = sum([len(start_tag(item.kind, item.status, item.home)) + item.size for item in fragments])
+    if size < _PIECE:
+        return [b"".join((opening, join(fragments), closing))]
+    return around(opening, Streamed(size, lambda: _joined(fragments)), closing)
+
+
+def _joined(fragments: Sequence[Fragment]) -> Iterator[bytes]:
+    """Whole elements, some of them at a time."""
+    pending: list[bytes] = []
     size = 0
-    for item in objects:
-        if as_refs:
-            pending.append(_object_ref(item))
-            size += 100
-        else:
-            pending += (start_tag(item.kind, item.status, item.home), item.xml)
-            size += len(item.xml)
+    for item in fragments:
+        xml = item.xml
+        pending += (start_tag(item.kind, item.status, item.home), xml)
+        size += len(xml)
         if size >= _PIECE:
-            pieces.append(b"".join(pending))
-            pending = []
+            yield b"".join(pending)
+            pending.clear()
             size = 0
-    pending.append(b"</rim:RegistryObjectList></query:AdhocQueryResponse>")
-    pieces.append(b"".join(pending))
-    return pieces
+    yield b"".join(pending)
 
 
 def _object_ref(item: Fragment) -> bytes:

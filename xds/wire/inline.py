@@ -10,6 +10,7 @@ from binascii import b2a_base64
 from collections.abc import Iterator, Sequence
 
 from xds.wire.mtom import Outgoing, content_id_of, exactly, together
+from xds.wire.pieces import Pieces
 from xds.wire.soap import SentPart
 
 #: Content-Type of a SOAP 1.2 message without parts.
@@ -21,7 +22,7 @@ _INCLUDE = re.compile(
 )
 
 
-def write_inline(envelope: Sequence[bytes], parts: Sequence[SentPart]) -> Outgoing:
+def write_inline(envelope: Pieces, parts: Sequence[SentPart]) -> Outgoing:
     """An envelope of our own with each `xop:Include` replaced by its part in base64, streamed; the length is exact.
 
     Errors: KeyError for an Include without part; ValueError, while the chunks are produced, as `xds.wire.mtom.write_package`.

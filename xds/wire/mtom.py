@@ -16,14 +16,18 @@ import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
 from urllib.parse import unquote
 
 from xds.ports import Staging
+from xds.wire.pieces import Pieces, length_of
 from xds.wire.soap import ReceivedPart, SentPart
 
 #: Answers below this many octets travel as one object: many small writes cost more than copying.
 JOIN_BELOW = 1 << 20
+#: Pieces that are not worth copying into others.
+LARGE = 64 << 10
 #: Larger envelopes are handed over in pieces of about this many octets.
 PIECE = 256 << 10
 
@@ -310,7 +314,7 @@ def _header_fields(block: bytes) -> dict[str, str]:
     return fields
 
 
-def write_package(root: Sequence[bytes], parts: Sequence[SentPart], *, action: str | None = None) -> Outgoing:
+def write_package(root: Pieces, parts: Sequence[SentPart], *, action: str | None = None) -> Outgoing:
     """Frame an envelope and its parts; the length is exact, nothing is read before the chunks are asked for.
 
     `action` becomes a parameter of the Content-Type, for requests.
@@ -330,8 +334,8 @@ def write_package(root: Sequence[bytes], parts: Sequence[SentPart], *, action: s
     opening = _part_header(boundary, 'application/xop+xml; charset=UTF-8; type="application/soap+xml"', root_id)[2:]
     headers = [_part_header(boundary, part.content_type, part.content_id) for part in parts]
     closing = f"\r\n--{boundary}--\r\n".encode("ascii")
-    length = len(opening) + sum(map(len, root)) + sum(map(len, headers)) + sum(part.size for part in parts) + len(closing)
-    pieces = _framed([opening, *root], list(zip(headers, parts, strict=True)), closing)
+    length = len(opening) + length_of(root) + sum(map(len, headers)) + sum(part.size for part in parts) + len(closing)
+    pieces = _framed(chain((opening,), root), list(zip(headers, parts, strict=True)), closing)
     return Outgoing(content_type, length, together(pieces, length))
 
 
@@ -346,7 +350,7 @@ def _part_header(boundary: str, content_type: str, content_id: str) -> bytes:
     ).encode("ascii")
 
 
-def _framed(opening: Sequence[bytes], parts: Sequence[tuple[bytes, SentPart]], closing: bytes) -> Iterator[bytes]:
+def _framed(opening: Iterable[bytes], parts: Sequence[tuple[bytes, SentPart]], closing: bytes) -> Iterator[bytes]:
     yield from opening
     for header, part in parts:
         yield header
@@ -373,16 +377,23 @@ def exactly(part: SentPart) -> Iterator[bytes]:
 
 
 def together(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:
-    """The same octets in fewer objects: one when `length` is below 1 MiB, otherwise pieces of at least 256 KiB where possible."""
+    """The same octets in few objects: small ones are joined, until the end when `length` is below 1 MiB, otherwise up to 256 KiB.
+
+    What is large already is not copied.
+    """
     wait = JOIN_BELOW if length < JOIN_BELOW else PIECE
     pending: list[bytes] = []
     size = 0
     for piece in pieces:
-        pending.append(piece)
-        size += len(piece)
-        if size >= wait:
-            yield piece if len(pending) == 1 else b"".join(pending)
+        is_large = len(piece) >= LARGE
+        if not is_large:
+            pending.append(piece)
+            size += len(piece)
+        if pending and (is_large or size >= wait):
+            yield b"".join(pending)
             pending.clear()
             size = 0
+        if is_large:
+            yield piece
     if pending:
         yield b"".join(pending)

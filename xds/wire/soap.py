@@ -16,6 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 from lxml import etree
 
 from xds.ports import Staging
+from xds.wire.pieces import Pieces, around
 from xds.wire.xml import SOAP12, WSA, parse
 
 ANONYMOUS = f"{WSA}/anonymous"
@@ -80,7 +81,7 @@ class SoapReply:
     `finished` is called once, with True after the last byte was handed over, with False when the reader went away.
     """
 
-    body: Sequence[bytes]
+    body: Pieces
     parts: Sequence[SentPart] = ()
     finished: Callable[[bool], None] | None = None
 
@@ -286,7 +287,7 @@ def reference_parameters(headers: Sequence[etree._Element], name: str) -> str:
     return "".join(written)
 
 
-def write_envelope(body: Sequence[bytes], addressing: Addressing, more_headers: str = "") -> list[bytes]:
+def write_envelope(body: Pieces, addressing: Addressing, more_headers: str = "") -> Pieces:
     """An envelope around the Body's child, which comes as ready XML in pieces with its own namespace declarations.
 
     `more_headers` are header blocks as ready XML.
@@ -301,7 +302,7 @@ def write_envelope(body: Sequence[bytes], addressing: Addressing, more_headers: 
             header.append(f"<wsa:{name}><wsa:Address>{escape(address)}</wsa:Address></wsa:{name}>")
     if addressing.relates_to is not None:
         header.append(f"<wsa:RelatesTo>{escape(addressing.relates_to)}</wsa:RelatesTo>")
-    return [_opening("".join(header) + more_headers), *body, b"</s:Body></s:Envelope>"]
+    return around(_opening("".join(header) + more_headers), body, b"</s:Body></s:Envelope>")
 
 
 def _opening(header: str) -> bytes:

@@ -12,6 +12,10 @@ from typing import Final
 
 import zstandard
 
+from xds.model.fragments import Fragment, ObjectKind
+from xds.model.identifiers import uuid_urn
+from xds.model.vocabulary import AvailabilityStatus
+
 _DICTIONARY: Final = 1
 _LEVEL: Final = 3
 
@@ -46,3 +50,42 @@ def unpack(stored: bytes) -> bytes:
     if stored[0] != _DICTIONARY:
         raise ValueError(f"a fragment names the unknown dictionary {stored[0]}")
     return _contexts.decompressor.decompress(memoryview(stored)[1:])
+
+
+def size_of(stored: bytes) -> int:
+    """How many octets `unpack` gives. Errors: zstandard.ZstdError for damaged data."""
+    return zstandard.frame_content_size(memoryview(stored)[1:])
+
+
+class PackedFragment(Fragment):
+    """A fragment as it is stored: its id is written and its `xml` unpacked each time they are asked for.
+
+    So an answer of thousands of objects needs the memory of a few at a time.
+    """
+
+    __slots__ = ("_packed", "_uuid")
+    _packed: bytes
+    _uuid: bytes
+
+    def __init__(self, kind: ObjectKind, uuid: bytes, status: AvailabilityStatus, packed: bytes, home: str | None) -> None:
+        set_ = object.__setattr__
+        set_(self, "kind", kind)
+        set_(self, "status", status)
+        set_(self, "home", home)
+        set_(self, "_uuid", uuid)
+        set_(self, "_packed", packed)
+
+    @property
+    def id(self) -> str:
+        """The entryUUID."""
+        return uuid_urn(self._uuid)
+
+    @property
+    def xml(self) -> bytes:
+        """What follows the start tag's `status` attribute; nothing when it was not fetched."""
+        return unpack(self._packed) if self._packed else b""
+
+    @property
+    def size(self) -> int:
+        """Octets of `xml`, which need not be unpacked for that."""
+        return size_of(self._packed) if self._packed else 0

@@ -8,7 +8,7 @@ from sqlalchemy import Select, Table, select
 
 from xds.model.fragments import Fragment, ObjectKind
 from xds.model.vocabulary import AvailabilityStatus
-from xds.store.registry.fragments import unpack
+from xds.store.registry.fragments import PackedFragment
 from xds.store.schema.registry import association, document_entry, folder, submission_set
 from xds.store.statements import Row
 
@@ -79,30 +79,28 @@ def read_object(kind: ObjectKind, row: Row, *, as_refs: bool) -> StoredObject:
     """The object of a row of `select_objects`."""
     if as_refs:
         *own, key, patient_key, uuid = row
-        home, xml = None, b""
+        home, packed = None, b""
     else:
         *own, key, patient_key, uuid, home, packed = row
-        xml = unpack(packed)
-    hexadecimal = uuid.hex()
-    urn = f"urn:uuid:{hexadecimal[:8]}-{hexadecimal[8:12]}-{hexadecimal[12:16]}-{hexadecimal[16:20]}-{hexadecimal[20:]}"
-    if kind is ObjectKind.DOCUMENT_ENTRY:
-        deprecated, unique_id, confidentiality, class_code = own
-        fragment = Fragment(kind, urn, STATUSES[deprecated], xml, home)
-        codes = tuple(confidentiality.split("\n"))
-        return StoredObject(key, patient_key, fragment, unique_id, codes, class_code, superseded=deprecated == SUPERSEDED)
+    if kind is ObjectKind.SUBMISSION_SET:
+        fragment = PackedFragment(kind, uuid, AvailabilityStatus.APPROVED, packed, home)
+        return StoredObject(key, patient_key, fragment, own[0])
+    deprecated = own[0]
+    fragment = PackedFragment(kind, uuid, STATUSES[deprecated], packed, home)
     if kind is ObjectKind.ASSOCIATION:
-        deprecated, association_type, source_key, target_key = own
+        _, association_type, source_key, target_key = own
         return StoredObject(
             key,
             patient_key,
-            Fragment(kind, urn, STATUSES[deprecated], xml, home),
+            fragment,
             association_type=association_type,
             source_key=source_key,
             target_key=target_key,
         )
+    superseded = deprecated == SUPERSEDED
     if kind is ObjectKind.FOLDER:
-        deprecated, unique_id, last_update_time = own
-        fragment = Fragment(kind, urn, STATUSES[deprecated], xml, home)
-        superseded = deprecated == SUPERSEDED
+        _, unique_id, last_update_time = own
         return StoredObject(key, patient_key, fragment, unique_id, last_update_time=last_update_time, superseded=superseded)
-    return StoredObject(key, patient_key, Fragment(kind, urn, AvailabilityStatus.APPROVED, xml, home), own[0])
+    _, unique_id, confidentiality, class_code = own
+    codes = tuple(confidentiality.split("\n"))
+    return StoredObject(key, patient_key, fragment, unique_id, codes, class_code, superseded=superseded)
