@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.databases import back_end, free_postgresql_urls, postgresql_server, postgresql_urls  # noqa: F401 - fixtures
 from tests.object_servers import moto, swift  # noqa: F401 - fixtures
@@ -21,3 +23,11 @@ def shared() -> Path:
             pytest.fail("the shared samples are absent, and CI must not skip")
         pytest.skip("NEEDS ../shared: samples and official schemas are not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def plain_logs() -> Iterator[None]:
+    """What a test makes of the log is undone: it may have sent it to a stream that ends with the test."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()

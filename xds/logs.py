@@ -31,7 +31,8 @@ class LossyStream:
         try:
             self._stream.write(told + text)
             self._stream.flush()
-        except OSError:
+        except (OSError, ValueError):
+            # ValueError is how Python says that the stream was closed.
             self._lost += 1
         else:
             self._lost = 0
