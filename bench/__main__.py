@@ -66,14 +66,14 @@ def target(server: RunningServer, seconds: float) -> Target:
 def registrations() -> load.Source:
     """ITI-42 with one document, spread over a thousand patients."""
     template = messages.registration(AUTHORITY)
-    patients = itertools.cycle(f"BENCH{number:04d}" for number in range(1000))
+    patients = itertools.cycle([f"BENCH{number:04d}" for number in range(1000)])
     return lambda: messages.http_post(REGISTRY_PATH, messages.SOAP, messages.unique(template, next(patients)))
 
 
 def provisions(size: int, sent: list[str]) -> load.Source:
     """ITI-41 with one document of `size` octets, each different; the uniqueIds are noted in `sent`."""
     template = messages.provision(AUTHORITY)
-    patients = itertools.cycle(f"BENCH{number:04d}" for number in range(1000))
+    patients = itertools.cycle([f"BENCH{number:04d}" for number in range(1000)])
     content = random.Random(7).randbytes(size)
 
     def source() -> bytes:
