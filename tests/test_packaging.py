@@ -54,6 +54,15 @@ def test_contracts_are_inside(installed: Path, kind: str) -> None:
     assert listing.split() == sorted(path.name for path in (ROOT / kind).iterdir() if path.suffix in {".wsdl", ".xsd"})
 
 
+def test_steps_between_versions_of_the_tables_are_inside(installed: Path) -> None:
+    code = (
+        "from xds.store.migrations import SCHEMA_VERSION, script, scripts\n"
+        "assert len(list(scripts().walk_revisions())) == SCHEMA_VERSION\n"
+        "print(script('sqlite', None).count('CREATE TABLE'))"
+    )
+    assert int(python(installed, code)) > 20
+
+
 def test_a_message_is_validated(installed: Path) -> None:
     code = (
         "from xds.wire.xml import parse, schema_errors\n"

@@ -51,7 +51,10 @@ def current_version(connection: Connection) -> int | None:
     inspector = inspect(connection)
     if not inspector.has_table(_revision.name):
         if inspector.has_table(setting.name):
-            raise SchemaError("the tables in the database are older than the first release and cannot be brought up to date")
+            raise SchemaError(
+                "the tables in the database are older than the first release and cannot be brought up to date: "
+                "choose another data directory or database"
+            )
         return None
     return int(connection.execute(select(_revision.c.version_num)).scalar_one())
 
