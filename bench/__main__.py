@@ -1,10 +1,11 @@
 """`make bench`: what the server does in a second, how long callers wait, and where a stored query spends its time.
 
-    python -m bench                     everything
-    python -m bench --documents 10000 1000000 --seconds 10 --only iti18
-    python -m bench --database postgresql            on a PostgreSQL server that is started for it
+    python -m bench                                   everything
+    python -m bench --only iti18 --documents 10000 1000000 --clients 1 16 --processes 2
+    python -m bench --database postgresql             on a PostgreSQL server that is started for it
 
-The server is a process of its own; the load comes from this one. Both share the machine, so the figures are lower bounds.
+The server is a process of its own (or several); the load comes from this one. They share the machine, so the figures are lower
+bounds. A million documents take some minutes to generate and 3 GB of disk.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import generator, load, messages, profile
+from bench import generator, large, load, messages, profile
 from bench.databases import Databases, chosen
 from tests.running import RunningServer
 
@@ -29,7 +30,6 @@ AUTHORITY = "1.2.250.1.71.4.9.4"
 REPOSITORY = "1.2.250.1.71.4.9.1"
 REGISTRY_PATH = "/services/registry"
 REPOSITORY_PATH = "/services/repository"
-CLIENTS = (1, 8)
 _DOCUMENT_UNIQUE_ID = re.compile(rb'value="(2\.25\.77[0-9]+\.1)"')
 SETTINGS = {
     "DOMAIN__ASSIGNING_AUTHORITY": AUTHORITY,
@@ -40,27 +40,29 @@ SETTINGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A running server under load."""
+class Plan:
+    """How to measure: seconds for each figure, numbers of clients, server processes, and sizes of the registry."""
 
-    host: str
-    port: int
     seconds: float
+    clients: tuple[int, ...]
+    processes: int
+    documents: tuple[int, ...]
+    databases: Databases
 
-    def run(self, title: str, source: load.Source, clients: tuple[int, ...] = CLIENTS) -> list[load.Result]:
+    def server(self, data: Path, url: str) -> RunningServer:
+        """A server, not yet started, on that data directory and database."""
+        settings = {**SETTINGS, "DATABASE__URL": url}
+        return RunningServer(data, "--processes", str(self.processes), config=None, **settings)
+
+    def run(self, server: RunningServer, title: str, source: load.Source) -> list[load.Result]:
         """Measure with each number of clients and print a line for each."""
+        host, port = large.address(server)
         results = []
-        for number in clients:
-            result = load.run(self.host, self.port, number, self.seconds, source)
-            print(f"  {title:34} {result}", flush=True)
-            results.append(result)
+        for number in self.clients:
+            load.run(host, port, number, min(1.0, self.seconds / 5), source)
+            results.append(load.run(host, port, number, self.seconds, source))
+            print(f"  {title:34} {results[-1]}", flush=True)
         return results
-
-
-def target(server: RunningServer, seconds: float) -> Target:
-    """The server's HTTP address."""
-    host, _, port = server.http.removeprefix("http://").rpartition(":")
-    return Target(host, int(port), seconds)
 
 
 def registrations() -> load.Source:
@@ -97,51 +99,83 @@ def queries(documents: int, return_type: str = "LeafClass") -> load.Source:
     return source
 
 
+def lookups(documents: int) -> load.Source:
+    """ITI-18 GetDocuments by uniqueId, of documents drawn at random."""
+    draw = random.Random(documents)
+
+    def source() -> bytes:
+        wanted = generator.unique_id(1 + draw.randrange(documents))
+        return messages.http_post(REGISTRY_PATH, messages.SOAP, messages.get_documents(wanted))
+
+    return source
+
+
 def retrievals(sent: list[str]) -> load.Source:
     """ITI-43 of the documents that were provided before."""
     draw = random.Random(1)
     return lambda: messages.mtom(REPOSITORY_PATH, messages.retrieve(REPOSITORY, draw.choice(sent)))
 
 
-def filled(directory: Path, documents: int, databases: Databases) -> RunningServer:
+def filled(directory: Path, documents: int, plan: Plan) -> RunningServer:
     """A server, not yet started, whose registry holds that many documents."""
-    data, url = directory / f"registry-{documents}", databases.fresh(str(documents))
+    data, url = directory / f"registry-{documents}", plan.databases.fresh(str(documents))
     begin = time.perf_counter()
     generator.fill(data, documents, AUTHORITY, REPOSITORY, url)
     print(f"  {documents} documents generated in {time.perf_counter() - begin:.0f} s", flush=True)
-    return RunningServer(data, **SETTINGS, DATABASE__URL=url)
+    return plan.server(data, url)
 
 
-def measure_writes(directory: Path, seconds: float, databases: Databases) -> None:
+def measure_writes(directory: Path, plan: Plan) -> None:
     """ITI-42, ITI-41 and ITI-43 on an empty server."""
-    with RunningServer(directory / "writes", **SETTINGS, DATABASE__URL=databases.fresh("writes")) as server:
-        aim = target(server, seconds)
-        aim.run("ITI-42, 1 document", registrations())
+    with plan.server(directory / "writes", plan.databases.fresh("writes")) as server:
+        plan.run(server, "ITI-42, 1 document", registrations())
         sent: list[str] = []
-        aim.run("ITI-41, 1 document of 100 kB", provisions(100_000, sent))
-        aim.run("ITI-43, 1 document of 100 kB", retrievals(sent))
+        plan.run(server, "ITI-41, 1 document of 100 kB", provisions(100_000, sent))
+        plan.run(server, "ITI-43, 1 document of 100 kB", retrievals(sent))
 
 
-def measure_queries(directory: Path, sizes: list[int], seconds: float, databases: Databases) -> None:
+def measure_queries(directory: Path, plan: Plan) -> None:
     """ITI-18 on registries of several sizes; the ratio of their median times is what counts."""
     medians = {}
-    for documents in sizes:
-        with filled(directory, documents, databases) as server:
-            aim = target(server, seconds)
-            leaf = aim.run(f"ITI-18, 25 entries, {documents} documents", queries(documents))
-            aim.run(f"ITI-18, 25 references, {documents}", queries(documents, "ObjectRef"))
+    for documents in plan.documents:
+        with filled(directory, documents, plan) as server:
+            leaf = plan.run(server, f"ITI-18, 25 entries of {documents}", queries(documents))
+            plan.run(server, f"ITI-18, 25 references of {documents}", queries(documents, "ObjectRef"))
+            plan.run(server, f"ITI-18, by uniqueId of {documents}", lookups(documents))
+            find = messages.find_documents(generator.HEAVY_PATIENT, AUTHORITY)
+            request = messages.http_post(REGISTRY_PATH, messages.SOAP, find)
+            print(
+                f"  {f'ITI-18, {generator.HEAVY_DOCUMENTS} entries of {documents}':34} {large.answer(server, request)}",
+                flush=True,
+            )
             medians[documents] = leaf[0].p50
     if len(medians) > 1:
-        small, large = min(medians), max(medians)
-        print(f"  ITI-18 median with {large} documents / with {small}: {medians[large] / medians[small]:.2f}")
+        small, most = min(medians), max(medians)
+        print(f"  ITI-18 median with {most} documents / with {small}: {medians[most] / medians[small]:.2f}")
+
+
+def measure_document(directory: Path, plan: Plan) -> None:
+    """ITI-41 and ITI-43 of one gibibyte."""
+    with plan.server(directory / "document", plan.databases.fresh("document")) as server:
+        large.document(server, directory, AUTHORITY, REPOSITORY)
+
+
+PARTS: dict[str, Callable[[Path, Plan], None]] = {
+    "writes": measure_writes,
+    "iti18": measure_queries,
+    "gibibyte": measure_document,
+    "profile": lambda directory, plan: profile.stored_query(directory, AUTHORITY, REPOSITORY, plan.databases.fresh("profile")),
+}
 
 
 def main() -> int:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10, help="duration of each measurement (default 10)")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16], help="clients at a time (default 1, then 16)")
+    parser.add_argument("--processes", type=int, default=1, help="server processes (default 1)")
     parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 1_000_000], help="sizes of the registry for ITI-18")
-    parser.add_argument("--only", choices=["writes", "iti18", "profile"], help="one part alone")
+    parser.add_argument("--only", choices=PARTS, nargs="+", help="some parts alone")
     parser.add_argument(
         "--database",
         default="",
@@ -150,18 +184,13 @@ def main() -> int:
     )
     parser.add_argument("--directory", type=Path, help="where to work (default: a temporary directory that is removed)")
     arguments = parser.parse_args()
-    parts: dict[str, Callable[[Path, Databases], None]] = {
-        "writes": lambda directory, databases: measure_writes(directory, arguments.seconds, databases),
-        "iti18": lambda directory, databases: measure_queries(directory, arguments.documents, arguments.seconds, databases),
-        "profile": lambda directory, databases: profile.stored_query(
-            directory, AUTHORITY, REPOSITORY, databases.fresh("profile")
-        ),
-    }
+    clients, documents = tuple(arguments.clients), tuple(arguments.documents)
     with working_directory(arguments.directory) as directory, chosen(arguments.database) as databases:
-        for name, part in parts.items():
-            if arguments.only in (None, name):
-                print(f"{name}:", flush=True)
-                part(directory, databases)
+        plan = Plan(arguments.seconds, clients, arguments.processes, documents, databases)
+        for name, part in PARTS.items():
+            if not arguments.only or name in arguments.only:
+                print(f"{name}, {plan.processes} server process{'es' if plan.processes > 1 else ''}:", flush=True)
+                part(directory, plan)
     return 0
 
 

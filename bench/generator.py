@@ -1,42 +1,45 @@
 """A registry database filled with many documents, fast: `python -m bench.generator DIRECTORY DOCUMENTS`.
 
-One submission of `bench.messages` is registered as usual; the rows that the registry wrote are then copied with fresh keys, ids
-and times. Everything depends on the number of documents alone, so that benchmarks repeat.
+One submission of `bench.messages` is registered as usual. Its rows are then copied by the database itself, with keys, ids and
+times computed from the number of the copy; the fragments, which hold those too, are rendered and packed by other processes.
+Everything depends on the number of documents alone, so that benchmarks repeat.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
+import multiprocessing
+import os
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bench import messages
-from bench.sinks import PostgresqlSink, Row, Sink, SqliteSink
+from bench.sinks import PostgresqlSink, Sink, SqliteSink
 from xds.actors.document_registry import DocumentRegistry
 from xds.app import DATABASE_FILE
 from xds.model.caller import SYSTEM
 from xds.model.domain_identity import DomainIdentity
-from xds.model.identifiers import uuid_bytes
 from xds.model.metadata import Submission
 from xds.rules.access import AllowAll
+from xds.rules.submission import assign_identifiers
 from xds.store.database import open_database
 from xds.store.registry.fragments import pack, unpack
 from xds.wire import ebrim
 from xds.wire.xml import parse
 
 DOCUMENTS_PER_PATIENT = 25
-#: Beside the others stands one patient with so many documents, or with a tenth of the others when they are few.
-HEAVY_DOCUMENTS = 2000
-HEAVY_PATIENT = "HEAVY"
+#: Beside the others stands one patient with as many documents as one answer may hold.
+HEAVY_DOCUMENTS = 5000
+HEAVY_PATIENT = "PAT9999999"
 
-_DOCUMENTS_PER_INSERT = 1000
-_TABLES = (
+_COPIES_PER_BATCH: Final = 2000
+_OBJECTS: Final = 3
+_TABLES: Final = (
     "registry_object",
     "unique_identifier",
     "document_entry",
@@ -45,28 +48,30 @@ _TABLES = (
     "object_code",
     "object_text",
 )
-#: Columns in which a copy differs from what it is a copy of.
-_CHANGING = frozenset(
-    (
-        "patient_key",
-        "object_key",
-        "source_key",
-        "target_key",
-        "entry_uuid",
-        "logical_id",
-        "unique_id",
-        "value",
-        "creation_time",
-        "fragment",
-    )
-)
-_ID = re.compile(r' id="(urn:uuid:[0-9a-f-]{36})"')
-_CREATION_TIME = "20260110091500"
+#: What a copy has where it differs from the template, which is `t`; the copy is `c`.
+_COPIED: Final = {
+    "patient_key": "c.patient_key",
+    "object_key": f"t.object_key + {_OBJECTS} * c.number",
+    "source_key": f"t.source_key + {_OBJECTS} * c.number",
+    "target_key": f"t.target_key + {_OBJECTS} * c.number",
+    "entry_uuid": "CAST(c.stem || substr(t.entry_uuid, 16) AS OCTETS)",
+    "logical_id": "CAST(c.stem || substr(t.logical_id, 16) AS OCTETS)",
+    "unique_id": "replace(t.unique_id, '{serial}', c.serial)",
+    "value": "replace(t.value, '{serial}', c.serial)",
+    "creation_time": "c.creation_time",
+    "fragment": "c.{table}",
+}
+_CREATION_TIME: Final = "20260110091500"
 
 
 def patient_id(number: int) -> str:
     """The id of a generated patient, in the authority that the database was filled for."""
     return f"PAT{number:07d}"
+
+
+def unique_id(number: int) -> str:
+    """The uniqueId of the generated document with that number, from 1."""
+    return f"{_serial(number)}.1"
 
 
 def fill(data: Path, documents: int, authority: str, repository_unique_id: str, url: str = "") -> None:
@@ -81,14 +86,12 @@ def fill(data: Path, documents: int, authority: str, repository_unique_id: str, 
         raise FileExistsError(path)
     _register_template(url or f"sqlite:///{path}", authority, repository_unique_id)
     sink: Sink = PostgresqlSink(url, ("patient", *_TABLES)) if url else SqliteSink(path)
-    copier = _Copier(sink)
-    for number in range(documents // DOCUMENTS_PER_PATIENT):
-        # The template is the first document of the first patient.
-        copier.add_patient(number + 1, patient_id(number), authority, DOCUMENTS_PER_PATIENT - (number == 0))
-    heavy = documents // DOCUMENTS_PER_PATIENT + 1
-    copier.add_patient(heavy, HEAVY_PATIENT, authority, min(HEAVY_DOCUMENTS, documents // 10))
-    copier.flush()
+    _copy_all(sink, documents, authority)
     sink.finish()
+
+
+def _serial(number: int) -> str:
+    return f"2.25.88{number:018d}"
 
 
 def _register_template(url: str, authority: str, repository_unique_id: str) -> None:
@@ -105,8 +108,9 @@ def _register_template(url: str, authority: str, repository_unique_id: str) -> N
 
 
 def _template(authority: str, repository_unique_id: str) -> Submission:
+    """The first document of the first patient. Its UUIDs differ in their last two digits."""
     text = ebrim.write_submission(messages.submission())
-    for mark, value in ((messages.AUTHORITY, authority), (messages.PATIENT, patient_id(0))):
+    for mark, value in ((messages.AUTHORITY, authority), (messages.PATIENT, patient_id(0)), (messages.SERIAL, _serial(1))):
         text = text.replace(mark.encode(), value.encode())
     submission, problems = ebrim.read_submission(parse(text))
     if submission is None:
@@ -115,122 +119,121 @@ def _template(authority: str, repository_unique_id: str) -> Submission:
     slots = tuple(
         replace(item, values=(repository_unique_id,)) if item.name == "repositoryUniqueId" else item for item in entry.slots
     )
-    return replace(submission, document_entries=(replace(entry, slots=slots),))
+    parts = iter(range(256))
+    stem = _MARKS[0]
+    return assign_identifiers(
+        replace(submission, document_entries=(replace(entry, slots=slots),)), lambda: f"urn:uuid:{stem}{next(parts):02x}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Values:
-    """What differs in one copy."""
+class _Copy:
+    """What differs in one copy. `number` 0 is the template."""
 
+    number: int
     patient_key: int
     patient: str
-    first_key: int
     serial: str
     creation_time: str
-    uuids: dict[str, str]
+    stem: bytes
+
+    @classmethod
+    def of(cls, number: int, patient_key: int, patient: str) -> _Copy:
+        # The UUIDs of copies ascend, so that their index is filled from end to end.
+        stem = number.to_bytes(6, "big") + bytes((0x40, number % 251, 0x80, number % 241)) + bytes(5)
+        time = f"2026{1 + number % 12:02d}{1 + number % 28:02d}0915{number % 60:02d}" if number else _CREATION_TIME
+        return cls(number, patient_key, patient, _serial(number + 1), time, stem)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What stands in its fragments: a UUID without its last two digits, serial number, patient, time."""
+        digits = self.stem.hex()
+        stem = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        return stem, self.serial, self.patient, self.creation_time
 
 
-@dataclass(slots=True)
-class _Rows:
-    """Rows of one table: the template's, and copies that wait to be inserted."""
-
-    columns: tuple[str, ...]
-    changing: tuple[tuple[int, str], ...]
-    templates: list[Row]
-    waiting: list[list[Any]] = field(default_factory=list)
+_MARKS: Final = _Copy.of(0, 1, patient_id(0)).marks
 
 
-class _Copier:
-    """Copies the rows of the one registered submission."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._random = random.Random(18)
-        self._tables = {name: _read(sink, name) for name in _TABLES}
-        self._patients = _read(sink, "patient")
-        self._fragments = self._read_fragments()
-        self._ids = sorted({part for parts in self._fragments.values() for part in parts if part.startswith("urn:uuid:")})
-        self._urns = {uuid_bytes(urn): urn for urn in self._ids}
-        self._made = 0
-
-    def add_patient(self, key: int, name: str, authority: str, documents: int) -> None:
-        """One more patient with documents."""
-        if key > 1:
-            values = {"patient_key": key, "authority": authority, "value": name}
-            self._patients.waiting.append([values.get(column) for column in self._patients.columns])
-        for _ in range(documents):
-            self._made += 1
-            self._add(
-                _Values(
-                    patient_key=key,
-                    patient=name,
-                    first_key=3 * self._made,
-                    serial=f"2.25.88{self._made:018d}",
-                    creation_time=f"2026{1 + self._made % 12:02d}{1 + self._made % 28:02d}0915{self._made % 60:02d}",
-                    uuids=dict(zip(self._ids, self._fresh_uuids(), strict=False)),
-                )
-            )
-            if self._made % _DOCUMENTS_PER_INSERT == 0:
-                self.flush()
-
-    def flush(self) -> None:
-        """Insert what waits."""
-        for name, rows in (("patient", self._patients), *self._tables.items()):
-            if rows.waiting:
-                self._sink.insert(name, rows.columns, rows.waiting)
-                rows.waiting.clear()
-
-    def _read_fragments(self) -> dict[bytes, list[str]]:
-        """The three fragments, cut at everything that differs in a copy, by what is stored of them."""
-        stored = [
-            row[self._tables[name].columns.index("fragment")]
-            for name in ("submission_set", "document_entry", "association")
-            for row in self._tables[name].templates
-        ]
-        texts = {packed: unpack(packed).decode() for packed in stored}
-        marks = {mark for text in texts.values() for mark in _ID.findall(text)} | {messages.SERIAL, patient_id(0), _CREATION_TIME}
-        cuts = re.compile("(" + "|".join(map(re.escape, sorted(marks))) + ")")
-        return {packed: cuts.split(text) for packed, text in texts.items()}
-
-    def _fresh_uuids(self) -> Iterator[str]:
-        digits = self._random.randbytes(16 * len(self._ids)).hex()
-        for at in range(0, len(digits), 32):
-            yield (
-                f"urn:uuid:{digits[at : at + 8]}-{digits[at + 8 : at + 12]}-4{digits[at + 13 : at + 16]}"
-                f"-8{digits[at + 17 : at + 20]}-{digits[at + 20 : at + 32]}"
-            )
-
-    def _add(self, values: _Values) -> None:
-        changed = {
-            messages.SERIAL: values.serial,
-            patient_id(0): values.patient,
-            _CREATION_TIME: values.creation_time,
-            **values.uuids,
-        }
-        fresh = {
-            "patient_key": lambda _cell: values.patient_key,
-            "creation_time": lambda _cell: int(values.creation_time),
-            "object_key": values.first_key.__add__,
-            "source_key": values.first_key.__add__,
-            "target_key": values.first_key.__add__,
-            "entry_uuid": lambda cell: bytes.fromhex(changed[self._urns[cell]][9:].replace("-", "")),
-            "logical_id": lambda cell: bytes.fromhex(changed[self._urns[cell]][9:].replace("-", "")),
-            "unique_id": lambda cell: cell.replace(messages.SERIAL, values.serial),
-            "value": lambda cell: cell.replace(messages.SERIAL, values.serial),
-            "fragment": lambda cell: pack("".join([changed.get(part, part) for part in self._fragments[cell]]).encode()),
-        }
-        for rows in self._tables.values():
-            for template in rows.templates:
-                row = list(template)
-                for at, column in rows.changing:
-                    row[at] = fresh[column](row[at])
-                rows.waiting.append(row)
+def _copies(documents: int) -> Iterator[_Copy]:
+    patients = documents // DOCUMENTS_PER_PATIENT
+    for number in range(1, patients * DOCUMENTS_PER_PATIENT):
+        patient = number // DOCUMENTS_PER_PATIENT
+        yield _Copy.of(number, patient + 1, patient_id(patient))
+    for number in range(patients * DOCUMENTS_PER_PATIENT, patients * DOCUMENTS_PER_PATIENT + HEAVY_DOCUMENTS):
+        yield _Copy.of(number, patients + 1, HEAVY_PATIENT)
 
 
-def _read(sink: Sink, table: str) -> _Rows:
-    columns, templates = sink.read(table)
-    changing = tuple((at, column) for at, column in enumerate(columns) if column in _CHANGING)
-    return _Rows(columns, changing, templates)
+def _batches(documents: int) -> Iterator[list[_Copy]]:
+    copies = _copies(documents)
+    while batch := [copy for _, copy in zip(range(_COPIES_PER_BATCH), copies, strict=False)]:
+        yield batch
+
+
+def _copy_all(sink: Sink, documents: int, authority: str) -> None:
+    patients = documents // DOCUMENTS_PER_PATIENT
+    columns, _ = sink.read("patient")
+    names = [*((key + 1, patient_id(key)) for key in range(1, patients)), (patients + 1, HEAVY_PATIENT)]
+    known = ({"patient_key": key, "authority": authority, "value": name} for key, name in names)
+    sink.insert("patient", columns, [[row.get(column) for column in columns] for row in known])
+    texts = _Texts.of(sink)
+    fragments = ", ".join(f"{table} OCTETS" for table in texts.tables)
+    sink.run(
+        "CREATE TEMP TABLE copied (number BIGINT, patient_key BIGINT, serial TEXT, creation_time BIGINT, stem OCTETS,"
+        f" {fragments})"
+    )
+    columns, _ = sink.read("copied")
+    statements = [_statement(sink, table) for table in _TABLES]
+    with multiprocessing.get_context("spawn").Pool(max(1, (os.cpu_count() or 1) - 1), _Texts.use, (texts,)) as pool:
+        for rows in pool.imap(_rows, _batches(documents)):
+            sink.insert("copied", columns, rows)
+            for statement in statements:
+                sink.run(statement)
+            sink.empty("copied")
+
+
+def _statement(sink: Sink, table: str) -> str:
+    """What copies the template's rows of one table, the only ones that it has, for everything in `copied`."""
+    sink.run(f"CREATE TEMP TABLE template_{table} AS SELECT * FROM {table}")
+    columns, _ = sink.read(table)
+    values = [_COPIED.get(column, f"t.{column}").format(serial=_serial(1), table=table) for column in columns]
+    return f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM copied c CROSS JOIN template_{table} t"
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The fragments of the template by table, cut at everything that differs in a copy."""
+
+    tables: tuple[str, ...]
+    cut: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def of(cls, sink: Sink) -> _Texts:
+        tables = ("submission_set", "document_entry", "association")
+        cuts = re.compile("(" + "|".join(map(re.escape, _MARKS)) + ")")
+        stored = []
+        for table in tables:
+            columns, (row,) = sink.read(table)
+            stored.append(row[columns.index("fragment")])
+        return cls(tables, tuple(tuple(cuts.split(unpack(fragment).decode())) for fragment in stored))
+
+    def use(self) -> None:
+        """Remember them in this process, for `_rows`."""
+        global _texts  # noqa: PLW0603 - a pool gives its processes nothing else to remember by
+        _texts = self
+
+
+_texts: _Texts
+
+
+def _rows(batch: list[_Copy]) -> list[tuple[Any, ...]]:
+    """Rows of the table `copied`."""
+    return [(copy.number, copy.patient_key, copy.serial, int(copy.creation_time), copy.stem, *_fragments(copy)) for copy in batch]
+
+
+def _fragments(copy: _Copy) -> list[bytes]:
+    changed = dict(zip(_MARKS, copy.marks, strict=True))
+    return [pack("".join([changed.get(part, part) for part in parts]).encode()) for parts in _texts.cut]
 
 
 def main() -> int:
@@ -238,12 +241,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.generator", description=__doc__)
     parser.add_argument("directory", type=Path)
     parser.add_argument("documents", type=int)
-    parser.add_argument("--database", default="", metavar="URL", help="an empty PostgreSQL database instead of a file")
     parser.add_argument("--authority", default="1.2.250.1.71.4.9.4")
     parser.add_argument("--repository", default="1.2.250.1.71.4.9.1")
     arguments = parser.parse_args()
     begin = time.perf_counter()
-    fill(arguments.directory, arguments.documents, arguments.authority, arguments.repository, arguments.database)
+    fill(arguments.directory, arguments.documents, arguments.authority, arguments.repository)
     seconds = time.perf_counter() - begin
     print(f"{arguments.documents} documents in {seconds:.1f} s, {arguments.documents / seconds:.0f} a second")
     return 0

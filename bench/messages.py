@@ -164,13 +164,22 @@ _ROOT = (
     b'--bench\r\nContent-Type: application/xop+xml; charset=UTF-8; type="application/soap+xml"\r\n'
     b"Content-Transfer-Encoding: binary\r\nContent-ID: <root@bench>\r\n\r\n"
 )
+_CLOSING = b"\r\n--bench--\r\n"
 _PART = b"\r\n--bench\r\nContent-Type: application/dicom\r\nContent-Transfer-Encoding: binary\r\nContent-ID: <part@bench>\r\n\r\n"
 
 
 def mtom(path: str, root: bytes, part: bytes | None = None) -> bytes:
     """One MTOM request with at most one part beside the envelope."""
     middle = _PART + part if part is not None else b""
-    return http_post(path, _MTOM, _ROOT + root + middle + b"\r\n--bench--\r\n")
+    return http_post(path, _MTOM, _ROOT + root + middle + _CLOSING)
+
+
+def mtom_around(path: str, root: bytes, size: int) -> tuple[bytes, bytes]:
+    """What stands before and after a part of `size` octets in an MTOM request."""
+    before = _ROOT + root + _PART
+    whole = http_post(path, _MTOM, before)
+    length = len(before) + size + len(_CLOSING)
+    return whole.replace(b"Content-Length: %d" % len(before), b"Content-Length: %d" % length, 1), _CLOSING
 
 
 _SERIALS = itertools.count(uuid.uuid4().int % 10**8 * 10**9)
@@ -203,21 +212,35 @@ def provision(authority: str) -> bytes:
     )
 
 
-def find_documents(patient: str, authority: str, return_type: str = "LeafClass") -> bytes:
-    """A FindDocuments envelope for the approved manifests of one patient."""
-    slot = '<r:Slot name="{}"><r:ValueList><r:Value>{}</r:Value></r:ValueList></r:Slot>'
-    slots = (
-        slot.format("$XDSDocumentEntryPatientId", f"'{patient}^^^&amp;{authority}&amp;ISO'")
-        + slot.format("$XDSDocumentEntryStatus", "('urn:oasis:names:tc:ebxml-regrep:StatusType:Approved')")
-        + slot.format("$XDSDocumentEntryFormatCode", f"('{KEY_OBJECT_SELECTION}^^{DICOM_UIDS}')")
+def _stored_query(identifier: str, return_type: str, **parameters: str) -> bytes:
+    slots = "".join(
+        f'<r:Slot name="${name}"><r:ValueList><r:Value>{value}</r:Value></r:ValueList></r:Slot>'
+        for name, value in parameters.items()
     )
     body = (
         '<q:AdhocQueryRequest xmlns:q="urn:oasis:names:tc:ebxml-regrep:xsd:query:3.0" '
         'xmlns:r="urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0">'
         f'<q:ResponseOption returnComposedObjects="true" returnType="{return_type}"/>'
-        f'<r:AdhocQuery id="urn:uuid:14d4debf-8f97-4251-9a74-a90016b0af0d">{slots}</r:AdhocQuery></q:AdhocQueryRequest>'
+        f'<r:AdhocQuery id="{identifier}">{slots}</r:AdhocQuery></q:AdhocQueryRequest>'
     )
     return envelope("urn:ihe:iti:2007:RegistryStoredQuery", body.encode())
+
+
+def find_documents(patient: str, authority: str, return_type: str = "LeafClass") -> bytes:
+    """A FindDocuments envelope for the approved manifests of one patient."""
+    return _stored_query(
+        "urn:uuid:14d4debf-8f97-4251-9a74-a90016b0af0d",
+        return_type,
+        XDSDocumentEntryPatientId=f"'{patient}^^^&amp;{authority}&amp;ISO'",
+        XDSDocumentEntryStatus="('urn:oasis:names:tc:ebxml-regrep:StatusType:Approved')",
+        XDSDocumentEntryFormatCode=f"('{KEY_OBJECT_SELECTION}^^{DICOM_UIDS}')",
+    )
+
+
+def get_documents(unique_id: str) -> bytes:
+    """A GetDocuments envelope for one document."""
+    wanted = f"('{unique_id}')"
+    return _stored_query("urn:uuid:5c4f972b-d56b-40ac-a5fc-c8ca9b40b9d4", "LeafClass", XDSDocumentEntryUniqueId=wanted)
 
 
 def retrieve(repository_unique_id: str, unique_id: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Where generated rows go: into an SQLite file without fsync, or into PostgreSQL by COPY with the indexes made afterwards."""
+"""Where generated rows go: into an SQLite file without fsync, or into PostgreSQL by COPY. Indexes are made afterwards."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ class Sink(Protocol):
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
         """Add rows."""
 
+    def run(self, statement: str) -> None:
+        """Run a statement, in which OCTETS stands for the type of octet strings."""
+
+    def empty(self, table: str) -> None:
+        """Remove every row."""
+
     def finish(self) -> None:
         """Make everything fit for queries, and close."""
 
@@ -32,7 +38,13 @@ class SqliteSink:
         self._connection = sqlite3.connect(path, isolation_level=None)
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -1000000", "locking_mode = EXCLUSIVE"):
             self._connection.execute(f"PRAGMA {pragma}")
+        # Sorting an index once costs less than keeping it sorted.
+        indexes = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
         self._connection.execute("BEGIN")
+        self._later = []
+        for name, definition in self._connection.execute(indexes).fetchall():
+            self._connection.execute(f"DROP INDEX {name}")
+            self._later.append(definition)
 
     def read(self, table: str) -> tuple[tuple[str, ...], list[Row]]:
         """Names of the columns, and the rows."""
@@ -44,8 +56,18 @@ class SqliteSink:
         statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
         self._connection.executemany(statement, rows)
 
+    def run(self, statement: str) -> None:
+        """Run a statement, in which OCTETS stands for the type of octet strings."""
+        self._connection.execute(statement.replace("OCTETS", "BLOB"))
+
+    def empty(self, table: str) -> None:
+        """Remove every row."""
+        self._connection.execute(f"DELETE FROM {table}")
+
     def finish(self) -> None:
-        """Commit, optimise, close."""
+        """Make indexes, commit, optimise, close."""
+        for statement in self._later:
+            self._connection.execute(statement)
         self._connection.execute("COMMIT")
         self._connection.execute("PRAGMA optimize")
         self._connection.close()
@@ -92,6 +114,14 @@ class PostgresqlSink:
             copy.set_types(self._types[table])
             for row in rows:
                 copy.write_row(row)
+
+    def run(self, statement: str) -> None:
+        """Run a statement, in which OCTETS stands for the type of octet strings."""
+        self._connection.execute(statement.replace("OCTETS", "BYTEA").encode())
+
+    def empty(self, table: str) -> None:
+        """Remove every row."""
+        self._connection.execute(f"TRUNCATE {table}".encode())
 
     def finish(self) -> None:
         """Make keys and indexes, let the sequences go on behind the rows, gather statistics, close."""
