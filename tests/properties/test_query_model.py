@@ -5,17 +5,17 @@ Spec: ITI TF-2 3.18.4.1.2.3, 3.42.4.1.3.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.actors.registry_fixtures import CALLER, IDENTITY, Registry, TestClock, read_back
 from tests.databases import fresh_database
 from tests.properties.histories import CODES, PATTERNS, PERSONS, REFERENCES, SOURCES, TIMES, FixedClock, History, fresh_uuid
-from tests.properties.model import Parameters
 from xds.actors.document_registry import DocumentRegistry
 from xds.model.errors import ErrorCode
 from xds.model.metadata import Association, DocumentEntry, Folder, RegistryObject, SubmissionSet
@@ -26,11 +26,12 @@ from xds.rules.access import AllowAll
 STATUSES = [str(status) for status in AvailabilityStatus] + ["urn:oasis:names:tc:ebxml-regrep:StatusType:Submitted"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Parameter:
     """A parameter of a query: where its values come from and how it is written.
 
-    `most`, `least`: values of one group; `groups`: how often the slot may be repeated; `quoted`: as text.
+    `most`, `least`: values of one group, which the sweep takes one by one when one is enough; `groups`: how often the slot may
+    be repeated; `quoted`: as text.
     """
 
     name: str
@@ -40,6 +41,10 @@ class Parameter:
     groups: int = 1
     required: bool = False
     quoted: bool = True
+
+
+#: A parameter with the values of one slot.
+Asked = tuple[Parameter, Sequence[str]]
 
 
 def codes(_history: History) -> list[str]:
@@ -59,7 +64,9 @@ def time(name: str, values: Callable[[History], Sequence[str]] = times) -> tuple
 
 
 def patient(name: str) -> Parameter:
-    return Parameter(name, lambda history: [*history.active(), *history.patients, "nobody^^^&1.2.3.4.5&ISO"], 1, required=True)
+    return Parameter(
+        name, lambda history: [*history.active(), *history.patients[1:], "nobody^^^&1.2.3.4.5&ISO"], 1, required=True
+    )
 
 
 def status(name: str) -> Parameter:
@@ -101,6 +108,7 @@ def update_times(history: History) -> list[str]:
 
 
 TYPE = Parameter("XDSDocumentEntryType", lambda _: [STABLE, ON_DEMAND])
+BOTH_TYPES: list[Asked] = [(TYPE, [STABLE, ON_DEMAND])]
 LEVEL = Parameter("MetadataLevel", lambda _: ["1", "2"], 1, quoted=False)
 ASSOCIATION_STATUS = Parameter("XDSAssociationStatus", lambda _: STATUSES[:2])
 CONTENT = (code("XDSDocumentEntryFormatCode"), code("XDSDocumentEntryConfidentialityCode", groups=2), TYPE, LEVEL)
@@ -116,6 +124,14 @@ FIND_DOCUMENTS = (
     *time("XDSDocumentEntryServiceStartTime"),
     *time("XDSDocumentEntryServiceStopTime"),
     patterns("XDSDocumentEntryAuthorPerson"),
+    *CONTENT,
+)
+GET_ALL = (
+    patient("patientId"),
+    status("XDSDocumentEntryStatus"),
+    status("XDSSubmissionSetStatus"),
+    status("XDSFolderStatus"),
+    ASSOCIATION_STATUS,
     *CONTENT,
 )
 ASSOCIATION_TYPES = Parameter("AssociationTypes", lambda _: [*map(str, AssociationType)], 9, 4, required=True)
@@ -148,17 +164,7 @@ QUERIES: Mapping[StoredQueryId, tuple[str, tuple[Parameter | list[Parameter], ..
             LEVEL,
         ),
     ),
-    StoredQueryId.GET_ALL: (
-        "GetAll",
-        (
-            patient("patientId"),
-            status("XDSDocumentEntryStatus"),
-            status("XDSSubmissionSetStatus"),
-            status("XDSFolderStatus"),
-            ASSOCIATION_STATUS,
-            *CONTENT,
-        ),
-    ),
+    StoredQueryId.GET_ALL: ("GetAll", GET_ALL),
     StoredQueryId.GET_DOCUMENTS: (
         "GetDocuments",
         (named(DocumentEntry), LEVEL),
@@ -198,67 +204,104 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Registr
     database.close()
 
 
-def chosen(
-    history: History, parameters: Sequence[Parameter | list[Parameter]]
-) -> tuple[Parameters, tuple[tuple[str, tuple[str, ...]], ...]]:
-    """Values for all that must be given and for some of the rest, and the same as slots."""
-    values: dict[str, list[list[str]]] = {}
-    slots: list[tuple[str, tuple[str, ...]]] = []
+def chosen(history: History, parameters: Sequence[Parameter | list[Parameter]]) -> list[Asked]:
+    """Random groups of values for all parameters that must be given and for some of the rest."""
     optional = [item for item in parameters if isinstance(item, Parameter) and not item.required]
     wanted = history.some(optional, 3)
+    asked: list[Asked] = []
     for item in parameters:
         parameter = history.pick(item) if isinstance(item, list) else item
         if parameter.required or parameter in wanted:
-            for _ in range(history.draw(st.integers(1, parameter.groups))):
-                group = history.some(parameter.values(history), parameter.most, parameter.least)
-                values.setdefault(parameter.name, []).append(group)
-                slots.append((parameter.name, written(history, parameter, group)))
-    return values, tuple(slots)
+            groups = range(history.draw(st.integers(1, parameter.groups)))
+            values = parameter.values(history)
+            asked += [(parameter, history.some(values, parameter.most, parameter.least)) for _ in groups]
+    return asked
 
 
-def written(history: History, parameter: Parameter, group: Sequence[str]) -> tuple[str, ...]:
-    """The values of one slot: a list may be spread over several."""
+def sweep(history: History, query: StoredQueryId) -> None:
+    """Every value of what must be given; where that finds something, also with every single value of each other parameter."""
+    parameters = QUERIES[query][1]
+    required = [item if isinstance(item, list) else [item] for item in parameters if isinstance(item, list) or item.required]
+    optional = [item for item in parameters if isinstance(item, Parameter) and not item.required]
+    both = BOTH_TYPES if TYPE in optional else []
+    for asked in itertools.product(*([each for item in items for each in each_value(history, item)] for items in required)):
+        found = compare(history, query, [*asked, *both], full=True)
+        if found and all(parameter is items[0] for (parameter, _), items in zip(asked, required, strict=True)):
+            compare(history, query, asked, full=True)
+            for parameter in optional:
+                for one in each_value(history, parameter):
+                    compare(history, query, [*asked, *(both if parameter is not TYPE else ()), one], full=False)
+
+
+def each_value(history: History, parameter: Parameter) -> list[Asked]:
+    values = list(dict.fromkeys(parameter.values(history)))
+    return [(parameter, [value]) for value in values] if parameter.least == 1 else [(parameter, values)]
+
+
+def written(asked: Asked, cut: int = 0) -> tuple[str, ...]:
+    """The values of one slot. A list may be spread over several: the first one has `cut` elements."""
+    parameter, group = asked
     texts = ["'" + value.replace("'", "''") + "'" if parameter.quoted else value for value in group]
     if parameter.most == 1:
         return tuple(texts)
-    cut = history.draw(st.integers(0, len(texts)))
     return tuple(f"({','.join(part)})" for part in (texts[:cut], texts[cut:]) if part)
 
 
-def compare(history: History, query: StoredQueryId, values: Parameters, slots: Sequence[tuple[str, tuple[str, ...]]]) -> None:
+def compare(history: History, query: StoredQueryId, asked: Sequence[Asked], *, full: bool, cut: int = 0) -> bool:
+    """Registry and model agree; True when they found something."""
     name = QUERIES[query][0]
-    full = history.draw(st.booleans())
-    note(f"{name} {'LeafClass' if full else 'ObjectRef'} {values}")
+    values: dict[str, list[Sequence[str]]] = {}
+    for parameter, group in asked:
+        values.setdefault(parameter.name, []).append(group)
+    slots = tuple((parameter.name, written((parameter, group), cut)) for parameter, group in asked)
     model = history.model
-    answer = history.registry.actor.query(RawQuery(query, "LeafClass" if full else "ObjectRef", tuple(slots)), CALLER)
+    answer = history.registry.actor.query(RawQuery(query, "LeafClass" if full else "ObjectRef", slots), CALLER)
     expected = model.answer(name, values, full=full)
     if isinstance(expected, ErrorCode):
-        assert {error.code for error in answer.response.errors} == {expected}
-        return
-    assert answer.response.succeeded, answer.response.errors
+        assert {error.code for error in answer.response.errors} == {expected}, (name, values)
+        return True
+    assert answer.response.succeeded, (name, values, answer.response.errors)
     found = [item.id for item in answer.objects]
-    assert len(found) == len(set(found))
-    assert set(found) == expected
+    assert len(found) == len(set(found)), (name, values)
+    assert set(found) == expected, (name, values)
     for item in read_back(answer.objects) if full else ():
         wanted = model.objects[item.id]
         assert item.status is wanted.status
         assert getattr(item, "patient_id", None) == model.patient_of(wanted.object)
         if isinstance(item, Folder):
             assert item.last_update_time == wanted.last_update_time
+    return bool(expected)
 
 
-@pytest.mark.timeout(300)
-@settings(
-    max_examples=120,
+PROFILE = settings(
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
     phases=[Phase.generate, Phase.shrink],
 )
+
+
+@settings(PROFILE, max_examples=50)
+@given(st.data())
+def test_submissions_do_what_they_do_in_the_model(registry: tuple[Registry, FixedClock], data: st.DataObject) -> None:
+    """Everything of every patient is the same in the end: statuses, folders and their times, and associations."""
+    history = History(data.draw, *registry)
+    for _ in range(data.draw(st.integers(10, 18))):
+        history.act()
+    everything = [(parameter, parameter.values(history)) for parameter in GET_ALL if parameter.least > 1] + BOTH_TYPES
+    for cx in history.patients:
+        compare(history, StoredQueryId.GET_ALL, [(GET_ALL[0], [cx]), *everything], full=True)
+
+
+@pytest.mark.timeout(300)
+@settings(PROFILE, max_examples=8)
 @given(st.data())
 def test_queries_answer_what_the_model_answers(registry: tuple[Registry, FixedClock], data: st.DataObject) -> None:
     history = History(data.draw, *registry)
-    for _ in range(data.draw(st.integers(3, 10))):
+    for _ in range(data.draw(st.integers(6, 12))):
         history.act()
+    for query in QUERIES:
+        sweep(history, query)
     for query in data.draw(st.lists(st.sampled_from(list(QUERIES)), min_size=6, max_size=18)):
-        compare(history, query, *chosen(history, QUERIES[query][1]))
+        asked = chosen(history, QUERIES[query][1])
+        compare(history, query, asked, full=data.draw(st.booleans()), cut=data.draw(st.integers(0, 2)))
