@@ -16,7 +16,9 @@ from datetime import UTC, datetime
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+\Z")
 _UUID_URN = re.compile(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
 _DTM = re.compile(r"[0-9]{4}(?:[0-9]{2}){0,5}\Z")
-_ESCAPES = (("\\F\\", "|"), ("\\S\\", "^"), ("\\R\\", "~"), ("\\T\\", "&"), ("\\E\\", "\\"))
+_ESCAPE = re.compile(r"\\([FSRTE])\\")
+_ESCAPED = {"F": "|", "S": "^", "R": "~", "T": "&", "E": "\\"}
+_ESCAPES = str.maketrans({character: f"\\{letter}\\" for letter, character in _ESCAPED.items()})
 #: The first hexadecimal digit of a UUID's fourth group, by a random one.
 _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 _DTM_MINIMUM = "00000101000000"
@@ -60,19 +62,13 @@ def uuid_urn(value: bytes) -> str:
 
 def unescape_hl7(text: str) -> str:
     """Replace the delimiter escapes that XDS metadata may carry (`\\T\\` and its siblings)."""
-    if "\\" not in text:
-        return text
-    for sequence, character in _ESCAPES:
-        text = text.replace(sequence, character)
-    return text
+    # In one pass: what an escape stands for is not read as a part of another one.
+    return _ESCAPE.sub(lambda found: _ESCAPED[found[1]], text) if "\\" in text else text
 
 
 def escape_hl7(text: str) -> str:
     """The inverse of `unescape_hl7`."""
-    text = text.replace("\\", "\\E\\")
-    for sequence, character in _ESCAPES[:4]:
-        text = text.replace(character, sequence)
-    return text
+    return text.translate(_ESCAPES)
 
 
 @dataclass(frozen=True, slots=True)
