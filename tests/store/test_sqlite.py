@@ -173,3 +173,12 @@ def test_a_failure_of_later_work_is_logged_without_its_content(database: Databas
 def test_other_databases_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"sqlite:|SQLite file"):
         open_database(url)
+
+
+def test_a_long_reader_stops_nobody_and_reading_may_be_nested(database: Database) -> None:
+    def read() -> int:
+        with database.read() as connection, database.read() as inner:
+            return sum(int(each.exec_driver_sql("SELECT 1").scalar_one()) for each in (connection, inner))
+
+    with ThreadPoolExecutor(1) as others, database.read():
+        assert others.submit(read).result(timeout=30) == 2
