@@ -172,7 +172,7 @@ def main() -> int:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10, help="duration of each measurement (default 10)")
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16], help="clients at a time (default 1, then 16)")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16], help="clients at a time (default 1, 8, 16)")
     parser.add_argument("--processes", type=int, default=1, help="server processes (default 1)")
     parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 1_000_000], help="sizes of the registry for ITI-18")
     parser.add_argument("--only", choices=PARTS, nargs="+", help="some parts alone")
