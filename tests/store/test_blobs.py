@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.store.servers import ObjectServer
-from xds.ports import BlobStore
+from xds.ports import BlobStore, Staging
 from xds.store.blobs import open_blob_store
 from xds.store.blobs.local import LocalBlobStore
 
@@ -309,14 +310,59 @@ def test_content_then_name_then_directories_become_durable(
     monkeypatch.setattr(os, "fsync", recorded_fsync)
     monkeypatch.setattr(os, "link", recorded_link)
     key = put(local, b"durable")
-    first, second = f"objects/{key[:2]}", f"objects/{key[:2]}/{key[2:4]}"
-    assert steps == [
-        ("fsync", "staging"),
-        ("fsync", "objects"),
-        ("fsync", first),
-        ("link", f"{second}/{key}"),
-        ("fsync", second),
-    ]
+    directory = f"objects/{key[:3]}"
+    named = [("link", f"{directory}/{key}"), ("fsync", directory)]
+    assert steps == [("fsync", "staging"), ("fsync", "objects"), *named]
     steps.clear()
     put(local, b"durable")
-    assert steps == [("fsync", "staging"), ("link", f"{second}/{key}"), ("fsync", second)]
+    assert steps == [("fsync", "staging"), *named]
+
+
+def test_a_large_blob_is_flushed_while_it_arrives(local: LocalBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    fdatasync = os.fdatasync
+
+    def recorded(descriptor: int) -> None:
+        flushed.append(os.fstat(descriptor).st_size)
+        fdatasync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", recorded)
+    block = os.urandom(1 << 20)
+    staging = local.stage()
+    for number in range(70):
+        staging.write(number.to_bytes(8, "big") + block)
+    whole = b"".join(number.to_bytes(8, "big") + block for number in range(70))
+    assert (staging.size, staging.sha1) == (len(whole), hashlib.sha1(whole).hexdigest())
+    key = staging.commit()
+    assert key == hashlib.sha256(whole).hexdigest()
+    assert b"".join(local.open(key)) == whole
+    assert flushed
+    assert flushed[0] >= 32 << 20
+
+
+def write_on(staging: Staging) -> None:
+    for _ in range(200):
+        staging.write(bytes(1 << 20))
+
+
+@pytest.mark.parametrize("end", ["commit", "write", "discard"])
+def test_a_disk_that_fails_meanwhile_is_told(local: LocalBlobStore, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """What the disk reported once would not be reported again."""
+
+    def failing(descriptor: int) -> None:
+        raise OSError(errno.EIO, "the disk fails")
+
+    monkeypatch.setattr(os, "fdatasync", failing)
+    staging = local.stage()
+    staging.write(bytes(32 << 20))
+    if end == "discard":
+        staging.discard()
+    elif end == "commit":
+        with pytest.raises(OSError, match="the disk fails"):
+            staging.commit()
+    else:
+        with pytest.raises(OSError, match="the disk fails"):
+            write_on(staging)
+    with pytest.raises(ValueError, match="closed"):
+        staging.commit()
+    assert list(local.keys()) == []

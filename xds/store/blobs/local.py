@@ -1,4 +1,4 @@
-"""Blobs as files of one directory: `objects/ab/cd/<sha256>` for what is committed, `staging/` for what is still arriving.
+"""Blobs as files of one directory: `objects/abc/<sha256>` for what is committed, `staging/` for what is still arriving.
 
 What is durable when: a staged file is fsynced before it gets its name below `objects`, and the directories that hold the name
 are fsynced before `commit` returns. So a name never stands for half a blob, and a returned key survives a power cut.
@@ -13,12 +13,20 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 #: Octets of one chunk that is read. Larger ones cost a page fault for every page, smaller ones more system calls.
 CHUNK = 256 * 1024
+
+#: Digits of a key that name its directory: 4096 of them are soon there, and stay searchable with 100 million blobs.
+_PREFIX = 3
+#: Octets that are worth another thread, and after which the disk may begin.
+_LARGE_WRITE = 128 << 10
+_FLUSH_EVERY = 32 << 20
+_ASIDE = 8
 
 _KEY = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -33,7 +41,9 @@ class LocalBlobStore:
         """
         self._objects = directory / "objects"
         self._staging = directory / "staging"
-        self._durable = bytearray(0x10000)
+        self._durable = bytearray(0x1000)
+        #: Does beside a large upload what needs neither this thread nor the interpreter's lock.
+        self.aside = ThreadPoolExecutor(_ASIDE, thread_name_prefix="blobs")
         if not writing:
             return
         for path in (self._objects, self._staging):
@@ -92,10 +102,9 @@ class LocalBlobStore:
 
     def keys(self) -> Iterator[str]:
         """Every committed blob, in no particular order."""
-        for first in os.scandir(self._objects):
-            for second in os.scandir(first.path):
-                for entry in os.scandir(second.path):
-                    yield entry.name
+        for directory in os.scandir(self._objects):
+            for entry in os.scandir(directory.path):
+                yield entry.name
 
     def publish(self, staged: Path, key: str, size: int) -> None:
         """Give a staged file, already fsynced, its name below `objects`, and make the name durable.
@@ -103,7 +112,7 @@ class LocalBlobStore:
         The directory is locked against `delete` meanwhile, so that a blob that is committed once more is not swept away.
         """
         path = self._path(key)
-        self._make_directories(key)
+        self._make_directory(key)
         with _locked_directory(path.parent, fcntl.LOCK_SH) as directory:
             try:
                 os.link(staged, path)
@@ -119,21 +128,16 @@ class LocalBlobStore:
     def _path(self, key: str) -> Path:
         if not _KEY.match(key):
             raise KeyError(key)
-        return self._objects / key[:2] / key[2:4] / key
+        return self._objects / key[:_PREFIX] / key
 
-    def _make_directories(self, key: str) -> None:
-        # A name is only as durable as the directories above it. Whoever finds a directory cannot know whether the one that
-        # made it has synced it yet, so each process syncs the way to a directory once, before it first relies on it.
-        number = int(key[:4], 16)
-        if self._durable[number]:
-            return
-        first = self._objects / key[:2]
-        second = first / key[2:4]
-        first.mkdir(exist_ok=True)
-        second.mkdir(exist_ok=True)
-        _sync_directory(self._objects)
-        _sync_directory(first)
-        self._durable[number] = True
+    def _make_directory(self, key: str) -> None:
+        # A name is only as durable as the directory above it. Whoever finds that cannot know whether the one that made it has
+        # synced it yet, so each process does so once, before it first relies on it.
+        number = int(key[:_PREFIX], 16)
+        if not self._durable[number]:
+            (self._objects / key[:_PREFIX]).mkdir(exist_ok=True)
+            _sync_directory(self._objects)
+            self._durable[number] = True
 
     def _sweep_staging(self) -> None:
         for entry in os.scandir(self._staging):
@@ -155,6 +159,8 @@ class LocalStaging:
         self._sha256 = hashlib.sha256()
         self._size = 0
         self._key: str | None = None
+        self._flushed = 0
+        self._flushing: Future[None] | None = None
         while True:
             self._path = directory / uuid.uuid4().hex
             self._file = io.FileIO(self._path, "xb")
@@ -177,17 +183,44 @@ class LocalStaging:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append. Errors: OSError when the disk is full; ValueError after `commit` or `discard`."""
         with memoryview(data) as octets:
-            done = 0
+            hashing = self._store.aside.submit(self._sha1.update, octets) if len(octets) >= _LARGE_WRITE else None
             try:
-                while done < len(octets):
-                    done += self._file.write(octets[done:])
+                self._append(octets)
+                self._sha256.update(octets)
             except OSError:
                 # What reached the file is no longer what was hashed.
                 self.discard()
                 raise
-            self._sha1.update(octets)
-            self._sha256.update(octets)
-            self._size += done
+            finally:
+                if hashing is not None:
+                    hashing.result()
+            if hashing is None:
+                self._sha1.update(octets)
+            self._size += len(octets)
+        if self._size - self._flushed >= _FLUSH_EVERY:
+            self._flush()
+
+    def _append(self, octets: memoryview) -> None:
+        done = 0
+        while done < len(octets):
+            done += self._file.write(octets[done:])
+
+    def _flush(self) -> None:
+        """Let the disk begin with what was written, so that less is left to wait for in the end. Errors: as `commit`."""
+        if self._flushing is None or self._flushing.done():
+            self._await_flush()
+            self._flushed = self._size
+            self._flushing = self._store.aside.submit(os.fdatasync, self._file.fileno())
+
+    def _await_flush(self) -> None:
+        flushing, self._flushing = self._flushing, None
+        if flushing is not None:
+            try:
+                flushing.result()
+            except OSError:
+                # The kernel reports a lost page once: a second attempt would succeed without the data.
+                self.discard()
+                raise
 
     def open(self) -> Iterator[bytes]:
         """The octets written so far, in chunks of at most 1 MiB. Errors: KeyError when the blob was discarded."""
@@ -204,10 +237,10 @@ class LocalStaging:
         Errors: OSError when the disk refuses; ValueError after `discard`.
         """
         if self._key is None:
+            self._await_flush()
             try:
                 os.fsync(self._file.fileno())
             except OSError:
-                # The kernel reports a lost page once: a second attempt would succeed without the data.
                 self.discard()
                 raise
             key = self._sha256.hexdigest()
@@ -219,6 +252,10 @@ class LocalStaging:
     def discard(self) -> None:
         """Forget it, unless it was committed. Idempotent."""
         if not self._file.closed:
+            if self._flushing is not None:
+                # Its number must not become another file's meanwhile.
+                wait((self._flushing,))
+                self._flushing = None
             self._path.unlink(missing_ok=True)
             self._file.close()
 
