@@ -46,7 +46,8 @@ class Address:
 class Demographics:
     """Traits of one identity as its source stated them. `birth_date` is a DTM, `sex` is HL7 table 0001.
 
-    `national_identifiers` come from fields of their own (PID-19); their authority may be empty.
+    `national_identifiers` come from fields of their own (PID-19); their authority may be empty. `telephones` are those at home
+    or mobile. `reliability` are codes of HL7 table 0445 (PID-32), which tell how far the source trusts the identity.
     """
 
     names: tuple[PersonName, ...] = ()
@@ -61,6 +62,13 @@ class Demographics:
     birth_order: int | None = None
     death_time: str | None = None
     deceased: bool | None = None
+    work_telephones: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    language: str | None = None
+    marital_status: str | None = None
+    religion: str | None = None
+    birth_place: str | None = None
+    reliability: tuple[str, ...] = ()
 
 
 class FeedKind(StrEnum):

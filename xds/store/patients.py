@@ -106,7 +106,8 @@ def read_demographics(stored: str) -> Demographics:
     fields = json.loads(stored)
     fields["names"] = tuple(PersonName(**item) for item in fields.get("names", ()))
     fields["addresses"] = tuple(Address(**item) for item in fields.get("addresses", ()))
-    fields["telephones"] = tuple(fields.get("telephones", ()))
+    for name in ("telephones", "work_telephones", "emails", "reliability"):
+        fields[name] = tuple(fields.get(name, ()))
     fields["account_number"] = _identifier(fields.get("account_number"))
     nationals = (_identifier(item) for item in fields.get("national_identifiers", ()))
     fields["national_identifiers"] = tuple(item for item in nationals if item)
