@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from xds.model.caller import Action, Caller, Resource
 from xds.model.errors import RegistryResponse
@@ -65,7 +65,8 @@ class BlobStore(Protocol):
 
 
 class RegisterDocuments(Protocol):
-    """How a repository registers: the registry in this process, or another one by ITI-42."""
+    """How a repository registers: the registry in this process (`RegisterDocumentsAlong`), or another one by ITI-42
+    (`RegisterDocumentsElsewhere`)."""
 
     def register(self, submission: Submission, caller: Caller) -> RegistryResponse:
         """Validate and store; all or nothing, durable when it succeeded."""
@@ -78,6 +79,21 @@ class RegisterDocumentsAlong(RegisterDocuments, Protocol):
         self, submission: Submission, caller: Caller, *, along: Callable[[Any], object] | None = None
     ) -> RegistryResponse:
         """As above. `along` runs last in the same transaction, with its connection; what it raises undoes everything."""
+
+
+@runtime_checkable
+class RegisterDocumentsElsewhere(RegisterDocuments, Protocol):
+    """A registry with a database of its own, behind a network on which an answer can be lost.
+
+    Errors of `register`: ConnectionRefusedError when the registry was not reached, so that it knows nothing of the submission;
+    any other ConnectionError or TimeoutError when nobody knows what became of it.
+    """
+
+    def registered(self, submission_unique_id: str) -> frozenset[str] | None:
+        """The uniqueIds of the documents in the SubmissionSet of that uniqueId; None when the registry has no such one.
+
+        Errors: ConnectionError, TimeoutError when it does not say.
+        """
 
 
 class AccessRule(Protocol):

@@ -138,7 +138,7 @@ class DemographicsAnswer:
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """How many matches at most, and after which page. `query_tag` names the query (QPD-2, queryId), so that it can be cancelled."""
+    """How many matches at most, and after which page. `query_tag` (QPD-2, queryId) names the query for its cancellation."""
 
     limit: int | None = None
     after: str | None = None

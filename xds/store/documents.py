@@ -37,10 +37,14 @@ class StoredDocument:
 def find(connection: Connection, unique_ids: Sequence[str]) -> Mapping[str, StoredDocument]:
     """The documents of these uniqueIds; those that are not there are absent."""
     found: dict[str, StoredDocument] = {}
-    for some in _portions(unique_ids):
+    for some in portions(unique_ids):
         rows = connection.execute(select(repository_document).where(repository_document.c.unique_id.in_(some)))
         found.update((row.unique_id, _document(row)) for row in rows)
     return found
+
+
+class AlreadyStoredError(Exception):
+    """A document that was to be stored for the first time is there already."""
 
 
 class OtherContentError(Exception):
@@ -51,12 +55,15 @@ class OtherContentError(Exception):
         self.taken = tuple(taken)
 
 
-def add(connection: Connection, documents: Sequence[StoredDocument]) -> None:
+def add(connection: Connection, documents: Sequence[StoredDocument], *, only_new: bool = False) -> None:
     """Store documents. Nothing changes where identical content stands under the same uniqueId.
 
-    Errors: OtherContentError, which is raised so that the whole transaction is undone.
+    Errors, raised so that the whole transaction is undone: OtherContentError; with `only_new` AlreadyStoredError for a uniqueId
+    that is there, whatever its content.
     """
     there = find(connection, [document.unique_id for document in documents])
+    if only_new and there:
+        raise AlreadyStoredError
     taken = [there[item.unique_id] for item in documents if item.unique_id in there and there[item.unique_id].sha1 != item.sha1]
     if taken:
         raise OtherContentError(taken)
@@ -67,20 +74,21 @@ def add(connection: Connection, documents: Sequence[StoredDocument]) -> None:
 
 def remove(connection: Connection, unique_ids: Sequence[str]) -> None:
     """Forget the documents of these uniqueIds. Their blobs stay; others may need them."""
-    for some in _portions(unique_ids):
+    for some in portions(unique_ids):
         connection.execute(delete(repository_document).where(repository_document.c.unique_id.in_(some)))
 
 
 def referenced(connection: Connection, blobs: Sequence[str]) -> frozenset[str]:
     """Those of these blobs that some document needs."""
     needed: set[str] = set()
-    for some in _portions(blobs):
+    for some in portions(blobs):
         statement = select(repository_document.c.blob).where(repository_document.c.blob.in_(some)).distinct()
         needed.update(connection.execute(statement).scalars())
     return frozenset(needed)
 
 
-def _portions(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def portions(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The values in portions that fit into one IN list."""
     for start in range(0, len(values), _VALUES_PER_STATEMENT):
         yield values[start : start + _VALUES_PER_STATEMENT]
 

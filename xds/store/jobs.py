@@ -52,6 +52,11 @@ def add(connection: Connection, kind: str, key: str, payload: Mapping[str, Any],
     put(connection, job, ("kind", "key"), values)
 
 
+def withdraw(connection: Connection, kind: str, key: str) -> None:
+    """The work of that key is not needed any more."""
+    connection.execute(delete(job).where(job.c.kind == kind, job.c.key == key))
+
+
 def payload_of(connection: Connection, kinds: Collection[str], key: str) -> Mapping[str, Any] | None:
     """What the job of that key, of one of these kinds, is about; None when there is none."""
     statement = select(job.c.payload).where(job.c.kind.in_(list(kinds)), job.c.key == key)

@@ -1,4 +1,4 @@
-"""Table of the Document Repository: which blob is which document.
+"""Tables of the Document Repository: which blob is which document, and which of them a registry elsewhere has not settled.
 
 A repository may serve a registry that is elsewhere, so it knows patients by their identifier and not by a key of the registry;
 its partition key is the uniqueId, the only thing that a retrieve names.
@@ -26,3 +26,13 @@ repository_document = Table(
 )
 """`patient_id` is the CX of the affinity domain as submitted, `confidentiality` the codes as `code^^scheme` in a JSON array,
 `stored` milliseconds since 1970, UTC."""
+
+registration_claim = Table(
+    "registration_claim",
+    metadata,
+    Column("claim", Text, primary_key=True),
+    Column("unique_id", Text, primary_key=True, index=True),
+    sqlite_with_rowid=False,
+)
+"""A document that a registry elsewhere may or may not have registered yet: `claim` names the attempt to register it. A document
+without claims is registered. An attempt without documents has one row whose `unique_id` is empty."""

@@ -298,6 +298,14 @@ def upgrade() -> None:
     )
     op.create_index("person_link_higher", "person_link", ["higher_key"], unique=False)
     op.create_table(
+        "registration_claim",
+        sa.Column("claim", TEXT, nullable=False),
+        sa.Column("unique_id", TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("claim", "unique_id", name=op.f("registration_claim_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(op.f("ix_registration_claim_unique_id"), "registration_claim", ["unique_id"], unique=False)
+    op.create_table(
         "registry_object",
         sa.Column("object_key", KEY, nullable=False),
         sa.Column("entry_uuid", sa.LargeBinary(length=16), nullable=False),
