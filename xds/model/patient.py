@@ -5,6 +5,7 @@ Spec: ITI TF-2 3.8 (feed), 3.9 (query).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -89,7 +90,8 @@ class IdentityFeed:
     `linked` those of the other record of a link or unlink.
     `source` is `MSH-4|MSH-3` or the sending device of v3, `destination` whom it addressed; `message_id` makes a resent message
     harmless. `deleted` names the fields of `demographics` whose stored value the source deletes; those that are absent (None,
-    empty) without being named there stay as they are. `event_type` names the transaction in the audit trail.
+    empty) without being named there stay as they are. `event_type` names the transaction in the audit trail. `visit` holds fields
+    of the visit that an encounter message tells of, by their HL7 names (`PV1.3.2`), with what is empty left out.
     """
 
     kind: FeedKind
@@ -103,6 +105,7 @@ class IdentityFeed:
     deleted: tuple[str, ...] = ()
     event_type: Code = PATIENT_IDENTITY_FEED
     linked: tuple[PatientIdentifier, ...] = ()
+    visit: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +163,11 @@ class IdentityDomain:
 
 @dataclass(frozen=True, slots=True)
 class StatedDemographics:
-    """What one source says about a person."""
+    """What one source says about a person. `updated` is when it last said so, in milliseconds since 1970."""
 
     source: str
     demographics: Demographics
+    updated: int = 0
 
 
 @dataclass(frozen=True, slots=True)
