@@ -15,6 +15,7 @@ from xds.model.metadata import Code
 #: EventTypeCode of the audit trail.
 PATIENT_IDENTITY_FEED = Code("ITI-8", "IHE Transactions", "Patient Identity Feed")
 PATIENT_IDENTITY_MANAGEMENT = Code("ITI-30", "IHE Transactions", "Patient Identity Management")
+PATIENT_ENCOUNTER_MANAGEMENT = Code("ITI-31", "IHE Transactions", "Patient Encounter Management")
 PIX_QUERY = Code("ITI-9", "IHE Transactions", "PIX Query")
 
 
@@ -78,6 +79,8 @@ class FeedKind(StrEnum):
     ADD = "add"
     REVISE = "revise"
     MERGE = "merge"
+    #: The identifiers `subsumed` are replaced by `identifiers` (ADT^A47): one patient under another identifier, no merge of two.
+    CHANGE = "change"
     LINK = "link"
     UNLINK = "unlink"
 
@@ -86,12 +89,14 @@ class FeedKind(StrEnum):
 class IdentityFeed:
     """One feed message in any wire form: ITI-8, ITI-44, ITI-104.
 
-    `identifiers` are those of the (surviving) patient, `subsumed` those of a merge's prior patient,
-    `linked` those of the other record of a link or unlink.
+    `identifiers` are those of the (surviving) patient, `subsumed` those of a merge's prior patient, or those that a change
+    replaces, `linked` those of the other record of a link or unlink.
     `source` is `MSH-4|MSH-3` or the sending device of v3, `destination` whom it addressed; `message_id` makes a resent message
     harmless. `deleted` names the fields of `demographics` whose stored value the source deletes; those that are absent (None,
     empty) without being named there stay as they are. `event_type` names the transaction in the audit trail. `visit` holds fields
-    of the visit that an encounter message tells of, by their HL7 names (`PV1.3.2`), with what is empty left out.
+    of the visit that an encounter message tells of, by their HL7 names (`PV1.3.2`), with what is empty left out. `is_lenient`: a
+    merge that names an unknown identifier is no error; an unknown prior one changes nothing, an unknown surviving one takes the
+    place of the prior one (ITI-30; ITI-8 and the Document Registry refuse both).
     """
 
     kind: FeedKind
@@ -106,6 +111,7 @@ class IdentityFeed:
     event_type: Code = PATIENT_IDENTITY_FEED
     linked: tuple[PatientIdentifier, ...] = ()
     visit: Mapping[str, str] = field(default_factory=dict)
+    is_lenient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,8 @@ class IdentityProblemKind(StrEnum):
     UNKNOWN_IDENTIFIER = "unknown identifier"
     UNKNOWN_DOMAIN = "unknown domain"
     NOT_ISSUER = "not the issuer"
+    #: The identifier to which a patient's one is to be changed is in use already.
+    DUPLICATE = "duplicate"
     INVALID = "invalid"
     INTERNAL = "internal"
 
@@ -159,6 +167,33 @@ class IdentityDomain:
 
     authority: AssigningAuthority
     sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IdentitySubscriber:
+    """Who is told when the identifiers of a person change, and about which domains (none: all).
+
+    `wire` is `v2` (ITI-10) or `v3` (ITI-46). `endpoint` is `mllp://host:port` or a URL. `name` is what it is addressed by:
+    `facility|application` in v2, the OID of its device in v3.
+    """
+
+    name: str
+    endpoint: str
+    wire: str = "v2"
+    domains: tuple[AssigningAuthority, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityUpdate:
+    """One notification: the identifiers that mean one person from now on, those of one domain together.
+
+    `message_id` stays the same when the notification is sent again. `occurred` is in milliseconds since 1970.
+    Spec: ITI TF-2 3.10.4.1.2, 3.46.4.1.2.
+    """
+
+    identifiers: tuple[PatientIdentifier, ...]
+    message_id: str
+    occurred: int
 
 
 @dataclass(frozen=True, slots=True)
