@@ -20,7 +20,7 @@ from xds.model.audit import AuditEvent
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import read_cx
-from xds.ports import AccessRule, RegisterDocuments, Staging
+from xds.ports import AccessRule, RegisterDocumentsAlong, Staging
 from xds.rules.access import AllowAll
 from xds.store import affinity_patients, audit
 from xds.store.blobs.local import LocalBlobStore
@@ -101,7 +101,7 @@ def world(
     directory: Path,
     *,
     access: AccessRule | None = None,
-    wrap: Callable[[DocumentRegistry], RegisterDocuments] = lambda registry: registry,
+    wrap: Callable[[DocumentRegistry], RegisterDocumentsAlong] = lambda registry: registry,
     **registry_options: Any,
 ) -> Iterator[World]:
     """A world with the patient of the builders. `wrap` puts another port in front of the registry."""

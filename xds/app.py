@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from xds import transactions
 from xds.actors.document_registry import DocumentRegistry, LocalRules, no_local_rules
 from xds.actors.document_repository import DocumentRepository
+from xds.actors.document_repository_registration import SETTLE_REGISTRATION
 from xds.actors.document_repository_removal import ERASE_AFTER, ERASE_BLOB, erase
 from xds.actors.domain import Domain
 from xds.actors.imaging_document_source import PUBLISH_STUDY, ImagingDocumentSource
@@ -37,6 +38,7 @@ from xds.store import settings as stored_settings
 from xds.store.blobs import open_blob_store
 from xds.store.database import Database, open_database
 from xds.store.jobs import Job
+from xds.transactions.remote_registry import RemoteRegistry
 from xds.wire.codes import read_codes
 from xds.wire.xml import XmlError
 
@@ -187,7 +189,12 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
         utc_now,
         persist=settings.repository.persist_on_demand,
     )
-    repository = DocumentRepository(blobs, database, registry, registry, identity, access, utc_now, on_demand)
+    elsewhere = settings.repository.registry_url
+    if elsewhere:
+        remote = RemoteRegistry(elsewhere, timeout=settings.repository.registry_seconds)
+        repository = DocumentRepository(blobs, database, remote, None, identity, access, utc_now)
+    else:
+        repository = DocumentRepository(blobs, database, registry, registry, identity, access, utc_now, on_demand)
     pix = PixManager(
         database,
         identity,
@@ -243,4 +250,5 @@ def _handlers(domain: Domain, blobs: BlobStore, database: Database) -> dict[str,
         IDENTITIES_CHANGED: lambda _job: domain.imaging_document_source.resume(),
         SWEEP_BLOBS: _sweep(care, database),
         ERASE_BLOB: _erase(blobs, care),
+        SETTLE_REGISTRATION: domain.document_repository.settle_registration,
     }

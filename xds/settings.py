@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from xds.model.identifiers import is_oid
@@ -135,6 +136,22 @@ class RepositorySettings(_Section):
         default=False,
         description="Keep what was made for an on-demand entry: it is registered as a snapshot and stays retrievable.",
     )
+    registry_url: Url = Field(
+        default="",
+        description="Address of the Document Registry of another system, to which metadata are sent (ITI-42), such as "
+        "`https://registry.example/services/registry`; empty: the registry in this process. "
+        "On-demand documents are made for the registry in this process alone.",
+    )
+    registry_seconds: float = Field(
+        default=60.0, gt=0, description="How long that registry may stay silent; then nobody knows, and it is asked again later."
+    )
+
+    @field_validator("registry_url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        if url and not (url.startswith(("http://", "https://")) and urlsplit(url).hostname):
+            raise ValueError("must be an absolute http or https URL")
+        return url
 
 
 class IdentityDomainSettings(_Section):

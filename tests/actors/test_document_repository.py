@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from xds.actors.document_registry import DocumentRegistry
 from xds.actors.document_repository import sweep
 from xds.model.audit import EventOutcome
 from xds.model.caller import Caller
-from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Severity, Status
+from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status
 from xds.model.metadata import Code, Submission
 from xds.model.retrieval import DocumentRequest, RetrieveAnswer
 from xds.model.vocabulary import DICOM_UIDS, KEY_OBJECT_SELECTION
@@ -37,7 +38,7 @@ def bare_entry(**overrides: object):  # type: ignore[no-untyped-def]
     return document_entry(**{"hash": None, "size": None, "repository_unique_id": None} | overrides)
 
 
-def provide_one(here: World, content: bytes = CONTENT, **overrides: object) -> tuple[str, RegistryResponse]:
+def provide_one(here: World, content: bytes = CONTENT, **overrides: Any) -> tuple[str, RegistryResponse]:
     """Provide one document; its uniqueId and the answer."""
     entry = bare_entry(**overrides)
     response = here.repository.provide(submission([entry]), here.staged_all({entry.id: content}), CALLER)
@@ -80,9 +81,11 @@ class Recording:
         self._registry = registry
         self.submissions: list[Submission] = []
 
-    def register(self, submission: Submission, caller: Caller) -> RegistryResponse:
+    def register(
+        self, submission: Submission, caller: Caller, *, along: Callable[[Any], object] | None = None
+    ) -> RegistryResponse:
         self.submissions.append(submission)
-        return self._registry.register(submission, caller)
+        return self._registry.register(submission, caller, along=along)
 
 
 @pytest.mark.parametrize("given_hash", [None, HASH, HASH.upper()])
@@ -107,10 +110,6 @@ def test_the_repository_adds_size_hash_and_its_own_id(tmp_path: Path, given_hash
     )
 
 
-def test_metadata_and_documents_share_one_transaction(here: World) -> None:
-    assert here.repository._register_along is here.registry
-
-
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_document_that_is_missing(here: World, count: int) -> None:
     message = submission([bare_entry(id=f"Document{n}") for n in range(count)])
@@ -132,7 +131,7 @@ def test_a_document_without_metadata(here: World) -> None:
     ("overrides", "received"),
     [({"hash": "0" * 40}, HASH), ({"size": "13"}, "12"), ({"size": "120"}, "12"), ({"size": "0"}, "12")],
 )
-def test_what_the_metadata_says_of_the_octets_is_checked(here: World, overrides: dict[str, str], received: str) -> None:
+def test_what_the_metadata_says_of_the_octets_is_checked(here: World, overrides: dict[str, Any], received: str) -> None:
     unique_id, response = provide_one(here, **overrides)
     assert codes(response) == ["XDSRepositoryMetadataError"]
     assert received in response.errors[0].context
@@ -217,35 +216,6 @@ def test_errors_of_the_registry_are_passed_on_and_nothing_is_kept(here: World) -
 def test_submissions_without_documents_are_legal(here: World) -> None:
     response = here.repository.provide(submission(0, folders=1), {}, CALLER)
     assert response == RegistryResponse(Status.SUCCESS)
-
-
-class Answering:
-    """A registry elsewhere, with one prepared answer."""
-
-    def __init__(self, answer: RegistryResponse | Exception) -> None:
-        self._answer = answer
-
-    def register(self, submission: Submission, caller: Caller) -> RegistryResponse:
-        if isinstance(self._answer, Exception):
-            raise self._answer
-        return self._answer
-
-
-@pytest.mark.parametrize("problem", [ConnectionRefusedError(), TimeoutError(), ConnectionResetError()], ids=repr)
-def test_a_registry_elsewhere_that_does_not_answer(tmp_path: Path, problem: Exception) -> None:
-    with world(tmp_path, wrap=lambda registry: Answering(problem)) as here:
-        unique_id, response = provide_one(here)
-        assert codes(response) == ["XDSRegistryNotAvailable"]
-        nothing_is_kept(here, unique_id)
-
-
-def test_warnings_of_a_registry_elsewhere_travel_with_success(tmp_path: Path) -> None:
-    warning = RegistryError(ErrorCode.EXTRA_METADATA_NOT_SAVED, "dropped", Severity.WARNING)
-    accepted = RegistryResponse(Status.SUCCESS, (warning,))
-    with world(tmp_path, wrap=lambda registry: Answering(accepted)) as here:
-        unique_id, response = provide_one(here)
-        assert response == accepted
-        assert octets(here.repository.retrieve(ask(unique_id), CALLER)) == [CONTENT]
 
 
 def test_a_full_disk_is_told_and_nothing_is_kept(tmp_path: Path, here: World, monkeypatch: pytest.MonkeyPatch) -> None:

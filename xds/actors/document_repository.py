@@ -9,13 +9,12 @@ import errno
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from inspect import signature
 from itertools import islice
-from typing import Any, TypeGuard
 
 import structlog
 
 from xds.actors.document_repository_audit import import_event
+from xds.actors.document_repository_registration import Registration, RegistrationAlong, RegistrationElsewhere
 from xds.actors.document_repository_removal import DocumentRemoval
 from xds.actors.document_repository_retrieval import DocumentRetrieval, RegistryFacts
 from xds.actors.on_demand_documents import OnDemandDocuments
@@ -23,16 +22,17 @@ from xds.actors.unavailability import REPOSITORY_IS_BUSY, or_busy
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import Caller
 from xds.model.domain_identity import DomainIdentity
-from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, response_to
+from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status, response_to
 from xds.model.identifiers import read_cx
 from xds.model.metadata import DocumentEntry, Slot, Submission
 from xds.model.retrieval import DocumentRequest, RetrieveAnswer
 from xds.model.vocabulary import SlotName
-from xds.ports import AccessRule, BlobStore, Clock, RegisterDocuments, RegisterDocumentsAlong, Staging
+from xds.ports import AccessRule, BlobStore, Clock, RegisterDocumentsAlong, RegisterDocumentsElsewhere, Staging
 from xds.rules import submission as rules
 from xds.store import audit, documents
-from xds.store.database import Database
-from xds.store.documents import OtherContentError, StoredDocument
+from xds.store.database import Database, DatabaseFullError
+from xds.store.documents import AlreadyStoredError, OtherContentError, StoredDocument
+from xds.store.jobs import Job
 
 #: A Repository reports what it finds wrong in metadata under its own name. Spec: ITI TF-3 Table 4.2.4.1-2.
 _REPOSITORY_CODES = {
@@ -61,7 +61,7 @@ class DocumentRepository:
         self,
         blobs: BlobStore,
         database: Database,
-        register: RegisterDocuments,
+        register: RegisterDocumentsAlong | RegisterDocumentsElsewhere,
         registry_facts: RegistryFacts | None,
         identity: DomainIdentity,
         access: AccessRule,
@@ -74,8 +74,12 @@ class DocumentRepository:
         """
         self._blobs = blobs
         self._database = database
-        self._register = register
-        self._register_along = register if _in_one_transaction(register) else None
+        self._elsewhere: RegistrationElsewhere | None = None
+        self._registration: Registration
+        if isinstance(register, RegisterDocumentsElsewhere):
+            self._registration = self._elsewhere = RegistrationElsewhere(register, database, clock)
+        else:
+            self._registration = RegistrationAlong(register)
         self._identity = identity
         self._clock = clock
         self._retrieval = DocumentRetrieval(
@@ -105,15 +109,7 @@ class DocumentRepository:
         XDSRepositoryDuplicateUniqueIdInMessage, XDSNonIdenticalHash, XDSNonIdenticalSize, XDSRepositoryOutOfResources,
         XDSRegistryNotAvailable, and those of the Registry.
         """
-        findings = (*problems, *self._findings(submission, provided))
-        response = response_to(findings)
-        if response.succeeded:
-            response = self._store(submission, provided, caller)
-            response = replace(response, errors=(*findings, *response.errors))
-        if not response.succeeded:
-            event = self._import_event(submission, caller, EventOutcome.SERIOUS_FAILURE)
-            self._database.write_later(lambda connection: audit.append(connection, event))
-        return response
+        return self._provided(submission, provided, caller, problems)
 
     @or_busy(RetrieveAnswer(REPOSITORY_IS_BUSY, (), lambda _complete: None))
     def retrieve(self, requests: Sequence[DocumentRequest], caller: Caller) -> RetrieveAnswer:
@@ -131,12 +127,36 @@ class DocumentRepository:
         """Remove these documents, as many of them as can be. See `DocumentRemoval.remove`."""
         return self._removal.remove(requests, caller)
 
+    def settle_registration(self, job: Job) -> str | None:
+        """Ask the registry elsewhere what became of a submission whose answer was lost. See `RegistrationElsewhere.settle`."""
+        return "there is no registry elsewhere" if self._elsewhere is None else self._elsewhere.settle(job)
+
     def referenced(self, keys: Sequence[str]) -> frozenset[str]:
         """Those of these blobs that are documents of this repository."""
         with self._database.read() as connection:
             return documents.referenced(connection, keys)
 
     # ---- provide
+
+    def _provided(
+        self,
+        submission: Submission,
+        provided: Mapping[str, ProvidedDocument],
+        caller: Caller,
+        problems: Sequence[RegistryError] = (),
+        *,
+        only_new: bool = False,
+    ) -> RegistryResponse:
+        """As `provide`. `only_new`: nothing is registered when one of the documents is there, and that is a success."""
+        findings = (*problems, *self._findings(submission, provided))
+        response = response_to(findings)
+        if response.succeeded:
+            response = self._store(submission, provided, caller, only_new)
+            response = replace(response, errors=(*findings, *response.errors))
+        if not response.succeeded:
+            event = self._import_event(submission, caller, EventOutcome.SERIOUS_FAILURE)
+            self._database.write_later(lambda connection: audit.append(connection, event))
+        return response
 
     def _findings(self, submission: Submission, provided: Mapping[str, ProvidedDocument]) -> list[RegistryError]:
         entries = submission.document_entries
@@ -165,7 +185,9 @@ class DocumentRepository:
                 findings += _not_identical(document, provided[entry.id].staging.sha1, provided[entry.id].staging.size)
         return findings
 
-    def _store(self, submission: Submission, provided: Mapping[str, ProvidedDocument], caller: Caller) -> RegistryResponse:
+    def _store(
+        self, submission: Submission, provided: Mapping[str, ProvidedDocument], caller: Caller, only_new: bool
+    ) -> RegistryResponse:
         try:
             keys = {entry.id: provided[entry.id].staging.commit() for entry in submission.document_entries}
         except OSError as problem:
@@ -177,16 +199,12 @@ class DocumentRepository:
         rows = [self._row(entry, keys[entry.id], provided[entry.id].staging) for entry in completed.document_entries]
         event = self._import_event(submission, caller, EventOutcome.SUCCESS)
 
-        def work(connection: Any) -> None:
-            documents.add(connection, rows)
-            audit.append(connection, event)
-
         try:
-            if self._register_along is not None:
-                return self._register_along.register(completed, caller, along=work)
-            response = self._register.register(completed, caller)
-            if response.succeeded:
-                self._database.write(work)
+            return self._registration.register(completed, rows, event, caller, only_new=only_new)
+        except DatabaseFullError:
+            return _failure(ErrorCode.REPOSITORY_OUT_OF_RESOURCES, "the repository has no space left for the documents")
+        except AlreadyStoredError:
+            return RegistryResponse(Status.SUCCESS)
         except OtherContentError as conflict:
             taken = {document.unique_id: document for document in conflict.taken}
             return response_to(
@@ -195,10 +213,6 @@ class DocumentRepository:
                 if row.unique_id in taken
                 for error in _not_identical(taken[row.unique_id], row.sha1, row.size)
             )
-        except (ConnectionError, TimeoutError) as problem:
-            _log.error("document_repository.registry_unreachable", error=type(problem).__name__)
-            return _failure(ErrorCode.REGISTRY_NOT_AVAILABLE, "the Document Registry did not answer; nothing was stored")
-        return response
 
     def _completed(self, submission: Submission, provided: Mapping[str, ProvidedDocument]) -> Submission:
         """The submission with the three attributes that only the Repository knows for certain."""
@@ -234,7 +248,7 @@ class DocumentRepository:
         staging = self._blobs.stage()
         try:
             staging.write(content)
-            return self.provide(submission, {entry_id: ProvidedDocument(staging)}, caller)
+            return self._provided(submission, {entry_id: ProvidedDocument(staging)}, caller, only_new=True)
         finally:
             staging.discard()
 
@@ -256,10 +270,6 @@ def sweep(
         needed = {key for ask in referenced for key in ask(some)}
         removed += sum(blobs.delete(key, unless_committed_since=committed_before) for key in some if key not in needed)
     return removed
-
-
-def _in_one_transaction(register: RegisterDocuments) -> TypeGuard[RegisterDocumentsAlong]:
-    return "along" in signature(register.register).parameters
 
 
 def _failure(code: ErrorCode, context: str) -> RegistryResponse:
