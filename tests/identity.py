@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.databases import fresh_database
 from xds.actors.domain import Domain
+from xds.actors.patient_demographics_supplier import PatientDemographicsSupplier
 from xds.actors.pix_manager import PixManager
 from xds.model.audit import AuditEvent
 from xds.model.caller import Action, Caller, Resource
@@ -55,14 +56,22 @@ class Refusing:
 class Region:
     """A PIX Manager with its database; every reading of its clock is a second later."""
 
-    def __init__(self, directory: Path, *, access: object = None, **options: object) -> None:
+    def __init__(
+        self, directory: Path, *, access: object = None, supplier: dict[str, object] | None = None, **options: object
+    ) -> None:
         self.database = fresh_database(directory)
         ticks = itertools.count()
         start = datetime(2026, 1, 15, 10, tzinfo=UTC)
-        self.pix = PixManager(
-            self.database, IDENTITY, access or AllowAll(), lambda: start + timedelta(seconds=next(ticks)), **options
+
+        def clock() -> datetime:
+            return start + timedelta(seconds=next(ticks))
+
+        rule = access or AllowAll()
+        self.pix = PixManager(self.database, IDENTITY, rule, clock, **options)
+        self.supplier = PatientDemographicsSupplier(
+            self.database, IDENTITY, rule, clock, domains=options.get("domains", ()), **(supplier or {})
         )
-        self.domain = Domain(IDENTITY, None, None, None, self.pix)
+        self.domain = Domain(IDENTITY, None, None, None, self.pix, self.supplier)
         self._messages = itertools.count(1)
 
     def feed(

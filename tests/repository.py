@@ -65,7 +65,7 @@ class World:
     @property
     def domain(self) -> Domain:
         """The part of a domain that the repository's transactions use."""
-        return Domain(IDENTITY, self.registry, self.repository, None, None)  # type: ignore[arg-type]
+        return Domain(IDENTITY, self.registry, self.repository, None, None, None)  # type: ignore[arg-type]
 
     def add_patient(self, cx: str) -> None:
         """Feed a patient of the affinity domain."""

@@ -20,6 +20,7 @@ from xds.actors.document_repository_removal import ERASE_AFTER, ERASE_BLOB, eras
 from xds.actors.domain import Domain
 from xds.actors.imaging_document_source import PUBLISH_STUDY, ImagingDocumentSource
 from xds.actors.on_demand_documents import OnDemandDocuments
+from xds.actors.patient_demographics_supplier import PatientDemographicsSupplier
 from xds.actors.pix_manager import IDENTITIES_CHANGED, PixManager
 from xds.actors.record_index import RecordIndexProducer
 from xds.actors.registered_documents import RegisteredDocuments
@@ -195,16 +196,9 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
         repository = DocumentRepository(blobs, database, remote, None, identity, access, utc_now)
     else:
         repository = DocumentRepository(blobs, database, registry, registry, identity, access, utc_now, on_demand)
-    pix = PixManager(
-        database,
-        identity,
-        access,
-        utc_now,
-        domains=tuple(
-            IdentityDomain(AssigningAuthority(each.name, each.oid), each.sources) for each in settings.identity.domains
-        ),
-        unknown_domains=settings.identity.unknown_domains,
-    )
+    domains = tuple(IdentityDomain(AssigningAuthority(each.name, each.oid), each.sources) for each in settings.identity.domains)
+    pix = PixManager(database, identity, access, utc_now, domains=domains, unknown_domains=settings.identity.unknown_domains)
+    supplier = PatientDemographicsSupplier(database, identity, access, utc_now, domains=domains)
     imaging = ImagingDocumentSource(
         database,
         blobs,
@@ -220,7 +214,7 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
             if each.assigning_authority
         },
     )
-    return Domain(identity, registry, repository, imaging, pix)
+    return Domain(identity, registry, repository, imaging, pix, supplier)
 
 
 def _sweep(care: RepositoryCare, database: Database) -> Callable[[Job], str | None]:

@@ -74,7 +74,7 @@ def serve(probe: Probe) -> Iterator[Callable[..., int]]:
     servers = []
 
     def start(**options: object) -> int:
-        server = MllpServer(Domain(IDENTITY, None, None, None, None), [probe], port=0, **options)
+        server = MllpServer(Domain(IDENTITY, None, None, None, None, None), [probe], port=0, **options)
         servers.append(server)
         return server.start()
 
@@ -202,7 +202,7 @@ class TestFrames:
 
 class TestStopping:
     def test_what_is_being_processed_is_answered(self, serve: Callable[..., int], probe: Probe) -> None:
-        server = MllpServer(Domain(IDENTITY, None, None, None, None), [probe], port=0)
+        server = MllpServer(Domain(IDENTITY, None, None, None, None, None), [probe], port=0)
         with closing(Client(server.start())) as client:
             client.send(framed(message("ADT^A08", "last")))
             assert probe.entered.wait(10)
@@ -215,7 +215,7 @@ class TestStopping:
             assert client.is_closed()
 
     def test_idle_connections_do_not_hold_it_up(self, probe: Probe) -> None:
-        server = MllpServer(Domain(IDENTITY, None, None, None, None), [probe], port=0)
+        server = MllpServer(Domain(IDENTITY, None, None, None, None, None), [probe], port=0)
         with closing(Client(server.start())) as client:
             client.send(framed(message()))
             client.answer()
@@ -260,7 +260,7 @@ class TestTls:
         assert probe.callers == []
 
     def test_the_last_answer_is_encrypted_too(self, probe: Probe, contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
-        server = MllpServer(Domain(IDENTITY, None, None, None, None), [probe], port=0, tls=contexts[0])
+        server = MllpServer(Domain(IDENTITY, None, None, None, None, None), [probe], port=0, tls=contexts[0])
         address = f"mllps://127.0.0.1:{server.start()}"
         answers: list[Message] = []
         asking = threading.Thread(

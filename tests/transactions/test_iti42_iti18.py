@@ -33,7 +33,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 def domain_of(registry: Registry) -> Domain:
     """The part of a domain that the registry's transactions use."""
-    return Domain(IDENTITY, registry.actor, None, None, None)  # type: ignore[arg-type]
+    return Domain(IDENTITY, registry.actor, None, None, None, None)  # type: ignore[arg-type]
 
 
 def answer(registry: Registry, transaction, body: bytes | etree._Element, schema: str) -> etree._Element:

@@ -34,7 +34,7 @@ def ask(registry: Registry, transaction, body: bytes | Submission | etree._Eleme
     """What the transaction answers, which must obey its schema."""
     octets = write_submission(body) if isinstance(body, Submission) else body
     element = parse(octets) if isinstance(octets, bytes) else octets
-    domain = Domain(IDENTITY, registry.actor, None, None, None)  # type: ignore[arg-type]
+    domain = Domain(IDENTITY, registry.actor, None, None, None, None)  # type: ignore[arg-type]
     answer = transaction.respond(SoapRequest(element, Addressing(str(transaction.TRANSACTION.action))), domain, CALLER)
     root = parse(b"".join(answer.body))
     assert schema_errors(root, "rs.xsd") == []

@@ -47,7 +47,7 @@ class Place:
     def __init__(self, directory: Path) -> None:
         self.region = Region(directory)
         self.registry = DocumentRegistry(self.region.database, IDENTITY, AllowAll(), lambda: NOW)
-        domain = Domain(IDENTITY, self.registry, None, None, self.region.pix)  # type: ignore[arg-type]
+        domain = Domain(IDENTITY, self.registry, None, None, self.region.pix, None)  # type: ignore[arg-type]
         self.server = MllpServer(domain, [iti30, iti64], port=0)
         self.endpoint = f"127.0.0.1:{self.server.start()}"
         for patient in (OLD, NEW):

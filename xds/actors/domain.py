@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from xds.actors.document_registry import DocumentRegistry
 from xds.actors.document_repository import DocumentRepository
 from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.actors.patient_demographics_supplier import PatientDemographicsSupplier
 from xds.actors.pix_manager import PixManager
 from xds.model.domain_identity import DomainIdentity
 
@@ -20,3 +21,4 @@ class Domain:
     document_repository: DocumentRepository
     imaging_document_source: ImagingDocumentSource
     pix_manager: PixManager
+    demographics_supplier: PatientDemographicsSupplier

@@ -100,6 +100,18 @@ def query_event(
     problems: Sequence[IdentityProblem] = (),
 ) -> AuditEvent:
     """That somebody asked for the identifiers of a patient."""
+    return demographics_query_event(query, (identifier,), caller, identity, occurred, problems)
+
+
+def demographics_query_event(
+    query: IdentityQuery,
+    identifiers: Sequence[PatientIdentifier],
+    caller: Caller,
+    identity: DomainIdentity,
+    occurred: datetime,
+    problems: Sequence[IdentityProblem] = (),
+) -> AuditEvent:
+    """That somebody asked for patients; `identifiers` name those who were answered. Spec: ITI TF-2 3.21.5.1, 3.47.5.1."""
     outcome, description = _outcome(problems)
     asked = AuditObject(query.tag, "2", "24", query.event_type, query.text, ((_MESSAGE_ID, query.message_id),))
     return AuditEvent(
@@ -109,7 +121,7 @@ def query_event(
         event_type=query.event_type,
         occurred=occurred,
         participants=_participants(query.source, query.destination, caller, identity),
-        objects=(_patient(identifier), asked),
+        objects=(*(_patient(item) for item in identifiers), asked),
         outcome_description=description,
     )
 
