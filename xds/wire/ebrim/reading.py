@@ -1,0 +1,235 @@
+"""From ebRIM to registry objects. What is tolerated stands at the head of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Final
+
+from lxml import etree
+
+from xds.model.metadata import (
+    Association,
+    Classification,
+    DocumentEntry,
+    ExternalIdentifier,
+    Folder,
+    LocalizedString,
+    RegistryObject,
+    Slot,
+    Submission,
+    SubmissionSet,
+    UnlabelledPackage,
+)
+from xds.model.vocabulary import FOLDER_NODE, SUBMISSION_SET_NODE, AvailabilityStatus
+from xds.wire.xml import LCM, RIM, schema_errors
+
+_SLOT: Final = f"{{{RIM}}}Slot"
+_NAME: Final = f"{{{RIM}}}Name"
+_DESCRIPTION: Final = f"{{{RIM}}}Description"
+_VERSION_INFO: Final = f"{{{RIM}}}VersionInfo"
+_CLASSIFICATION: Final = f"{{{RIM}}}Classification"
+_EXTERNAL_IDENTIFIER: Final = f"{{{RIM}}}ExternalIdentifier"
+_EXTRINSIC_OBJECT: Final = f"{{{RIM}}}ExtrinsicObject"
+_REGISTRY_PACKAGE: Final = f"{{{RIM}}}RegistryPackage"
+_ASSOCIATION: Final = f"{{{RIM}}}Association"
+_OBJECT_REF: Final = f"{{{RIM}}}ObjectRef"
+_REGISTRY_OBJECT_LIST: Final = f"{{{RIM}}}RegistryObjectList"
+_LANG: Final = "{http://www.w3.org/XML/1998/namespace}lang"
+_BLANKS: Final = " \t\r\n"
+
+_STATUSES: Final[dict[str | None, AvailabilityStatus]] = {str(status): status for status in AvailabilityStatus}
+
+
+def read_submission(element: etree._Element) -> tuple[Submission | None, list[str]]:
+    """The objects of an `lcm:SubmitObjectsRequest`, and what is wrong with its form, in words.
+
+    The submission is None when the message does not follow the schema and cannot be read.
+    Problems beside a submission are breaches of structure that the schema cannot see.
+
+    Spec: ITI TF-2 3.42.4.1.2; ITI TF-3 4.2.1.4.
+    """
+    problems = schema_errors(element, "xdsb.xsd")
+    if problems:
+        return None, problems
+    if element.tag != f"{{{LCM}}}SubmitObjectsRequest":
+        return None, [f"SubmitObjectsRequest: element: must be lcm:SubmitObjectsRequest; received '{element.tag}'"]
+    objects_list = element.find(_REGISTRY_OBJECT_LIST)
+    if objects_list is None:
+        return None, ["SubmitObjectsRequest: RegistryObjectList: must be present; received none"]
+    objects, _, problems = read_objects(objects_list)
+    return Submission.of(*objects), problems
+
+
+def read_objects(objects_list: Iterable[etree._Element]) -> tuple[list[RegistryObject], list[str], list[str]]:
+    """Children of a `rim:RegistryObjectList`: the objects in their order, the ids of its ObjectRefs, and problems in words."""
+    objects: list[RegistryObject] = []
+    references: list[str] = []
+    problems: list[str] = []
+    beside: list[Classification | ExternalIdentifier] = []
+    for child in objects_list:
+        tag = child.tag
+        reader = _READERS.get(tag)
+        if reader is not None:
+            objects.append(reader(child))
+        elif tag == _OBJECT_REF:
+            references.append(child.get("id", ""))
+        elif tag == _CLASSIFICATION:
+            beside.append(_read_classification(child))
+        elif tag == _EXTERNAL_IDENTIFIER:
+            beside.append(_read_external_identifier(child))
+        elif isinstance(tag, str):
+            name = etree.QName(child).localname
+            problems.append(
+                f"RegistryObjectList {child.get('id', '')}: element: has no meaning in XDS metadata; received '{name}'"
+            )
+    if beside:
+        problems += _put_inside(objects, beside)
+    return [_labelled(item) if type(item) is UnlabelledPackage else item for item in objects], references, problems
+
+
+def _put_inside(objects: list[RegistryObject], beside: list[Classification | ExternalIdentifier]) -> list[str]:
+    """Move what stands beside the objects into those that it names, and report what names none of them."""
+    places = {item.id: place for place, item in reversed(list(enumerate(objects)))}
+    problems = []
+    for part in beside:
+        is_classification = isinstance(part, Classification)
+        owner = part.classified_object if isinstance(part, Classification) else part.registry_object
+        place = places.get(owner)
+        if place is None:
+            kind, attribute = (
+                ("Classification", "classifiedObject") if is_classification else ("ExternalIdentifier", "registryObject")
+            )
+            problems.append(f"{kind} {part.id}: {attribute}: must name an object of the submission; received '{owner[:100]}'")
+            continue
+        target = objects[place]
+        if isinstance(part, Classification):
+            objects[place] = replace(target, classifications=(*target.classifications, part))
+        else:
+            objects[place] = replace(target, external_identifiers=(*target.external_identifiers, part))
+    return problems
+
+
+def _labelled(package: RegistryObject) -> RegistryObject:
+    """The package as what its label says it is."""
+    nodes = [item.node for item in package.classifications if item.node]
+    kind = SubmissionSet if SUBMISSION_SET_NODE in nodes else Folder if FOLDER_NODE in nodes else None
+    if kind is None:
+        return package
+    return kind(*(getattr(package, name) for name in RegistryObject.__slots__))
+
+
+#: The fields of RegistryObject in their order.
+_Common = tuple[
+    str,
+    str | None,
+    str | None,
+    str | None,
+    AvailabilityStatus | None,
+    int | None,
+    tuple[Slot, ...],
+    tuple[LocalizedString, ...],
+    tuple[LocalizedString, ...],
+    tuple[Classification, ...],
+    tuple[ExternalIdentifier, ...],
+]
+
+
+def _read_document_entry(element: etree._Element) -> DocumentEntry:
+    return DocumentEntry(*_read_common(element), element.get("mimeType"))
+
+
+def _read_package(element: etree._Element) -> UnlabelledPackage:
+    return UnlabelledPackage(*_read_common(element))
+
+
+def _read_association(element: etree._Element) -> Association:
+    get = element.get
+    return Association(*_read_common(element), get("associationType", ""), get("sourceObject", ""), get("targetObject", ""))
+
+
+_READERS: Final[dict[str, Callable[[etree._Element], RegistryObject]]] = {
+    _EXTRINSIC_OBJECT: _read_document_entry,
+    _REGISTRY_PACKAGE: _read_package,
+    _ASSOCIATION: _read_association,
+}
+
+
+def _read_common(element: etree._Element) -> _Common:
+    slots: list[Slot] = []
+    classifications: list[Classification] = []
+    identifiers: list[ExternalIdentifier] = []
+    name: tuple[LocalizedString, ...] = ()
+    description: tuple[LocalizedString, ...] = ()
+    version: int | None = None
+    for child in element:
+        tag = child.tag
+        if tag == _SLOT:
+            slots.append(Slot(child.get("name", ""), _read_values(child)))
+        elif tag == _CLASSIFICATION:
+            classifications.append(_read_classification(child))
+        elif tag == _EXTERNAL_IDENTIFIER:
+            identifiers.append(_read_external_identifier(child))
+        elif tag == _NAME:
+            name = _read_text(child)
+        elif tag == _DESCRIPTION:
+            description = _read_text(child)
+        elif tag == _VERSION_INFO:
+            text = child.get("versionName", "")
+            version = int(text) if text.isdecimal() and len(text) < 10 else None
+    get = element.get
+    return (
+        get("id", ""),
+        get("objectType"),
+        get("lid"),
+        get("home") or None,
+        _STATUSES.get(get("status")),
+        version,
+        tuple(slots),
+        name,
+        description,
+        tuple(classifications),
+        tuple(identifiers),
+    )
+
+
+def _read_values(slot: etree._Element) -> tuple[str, ...]:
+    return tuple([(value.text or "").strip(_BLANKS) for values in slot for value in values])
+
+
+def _read_text(element: etree._Element) -> tuple[LocalizedString, ...]:
+    return tuple([LocalizedString(item.get("value", ""), item.get(_LANG), item.get("charset")) for item in element])
+
+
+def _read_classification(element: etree._Element) -> Classification:
+    slots: list[Slot] = []
+    name: tuple[LocalizedString, ...] = ()
+    description: tuple[LocalizedString, ...] = ()
+    for child in element:
+        tag = child.tag
+        if tag == _SLOT:
+            slots.append(Slot(child.get("name", ""), _read_values(child)))
+        elif tag == _NAME:
+            name = _read_text(child)
+        elif tag == _DESCRIPTION:
+            description = _read_text(child)
+    get = element.get
+    return Classification(
+        get("id", ""),
+        get("classifiedObject", ""),
+        get("classificationScheme"),
+        get("classificationNode"),
+        get("nodeRepresentation", ""),
+        tuple(slots),
+        name,
+        description,
+    )
+
+
+def _read_external_identifier(element: etree._Element) -> ExternalIdentifier:
+    name: tuple[LocalizedString, ...] = ()
+    for child in element:
+        if child.tag == _NAME:
+            name = _read_text(child)
+    get = element.get
+    return ExternalIdentifier(get("id", ""), get("registryObject", ""), get("identificationScheme", ""), get("value", ""), name)
