@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -99,8 +100,10 @@ class OnDemandWorld:
         return read_back(answer.objects)
 
 
-def build(here: World, *, persist: bool = False, access: AccessRule | None = None) -> OnDemandWorld:
-    registered, counter = RegisteredDocuments(here.database), Counter()
+def build(
+    here: World, *, persist: bool = False, access: AccessRule | None = None, counter: Counter | None = None
+) -> OnDemandWorld:
+    registered, counter = RegisteredDocuments(here.database), counter or Counter()
     producers: Sequence[OnDemandProducer] = (counter, RecordIndexProducer(registered))
     rule = access or AllowAll()
     made = OnDemandDocuments(registered, producers, IDENTITY, rule, lambda: NOW, persist=persist)
@@ -263,12 +266,58 @@ def test_the_same_document_is_kept_once_and_a_new_one_replaces_it(persisting: On
     assert octets(here.retrieve(first or "", second or "")) == [b"one", b"two"]
 
 
+def at_once(*actions: Callable[[], object]) -> None:
+    """Do these at the same moment."""
+    threads = [threading.Thread(target=action) for action in actions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@dataclass
+class Together(Counter):
+    """A counter that answers two requests at the same moment."""
+
+    barrier: threading.Barrier = field(default_factory=lambda: threading.Barrier(2))
+
+    def produce(self, entry: DocumentEntry) -> ProducedDocument:
+        made = super().produce(entry)
+        self.barrier.wait(20)
+        return made
+
+
+def test_two_processes_that_make_the_same_document_register_it_once(persisting: OnDemandWorld) -> None:
+    here = persisting
+    others = [build(here.world, persist=True, counter=counter) for counter in [Together()] * 2]
+    unique_id = here.register(counted(id=uuid_for(1)))
+    answers: list[RetrieveAnswer] = []
+    for text in ("one", "two", "three", "four"):
+        others[0].counter.text = text
+        at_once(*(lambda other=other: answers.append(other.retrieve(unique_id)) for other in others))
+        assert [octets(answer) for answer in answers[-2:]] == [[text.encode()]] * 2
+        assert len(here.documents()) == 1
+    assert len(here.documents(BOTH)) == 4
+
+
+def test_two_processes_that_make_different_documents_keep_both_in_a_row(persisting: OnDemandWorld) -> None:
+    here = persisting
+    barrier = threading.Barrier(2)
+    others = [build(here.world, persist=True, counter=Together(text, barrier=barrier)) for text in ("two", "three")]
+    unique_id = here.register(counted(id=uuid_for(1)))
+    here.retrieve(unique_id)
+    answers: list[RetrieveAnswer] = []
+    at_once(*(lambda other=other: answers.append(other.retrieve(unique_id)) for other in others))
+    assert [answer.response.status for answer in answers] == [Status.SUCCESS] * 2
+    assert (len(here.documents()), len(here.documents(BOTH))) == (1, 3)
+
+
 def test_without_its_snapshot_a_document_is_not_answered(persisting: OnDemandWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     here = persisting
     unique_id = here.register(counted())
     refused = RegistryResponse(Status.FAILURE, (RegistryError(ErrorCode.REGISTRY_NOT_AVAILABLE, "not today"),))
     with monkeypatch.context() as patched:
-        patched.setattr(here.repository, "provide", lambda *_: refused)
+        patched.setattr(here.repository._registration, "register", lambda *_, **__: refused)
         (error,) = here.retrieve(unique_id).response.errors
     assert (error.code, error.location) == (ErrorCode.REPOSITORY_ERROR, unique_id)
     assert here.documents() == []

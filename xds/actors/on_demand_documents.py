@@ -5,7 +5,6 @@ Spec: ITI TF-1 10.1.1.5, 10.2.7 (Persistence of Retrieved Documents); ITI TF-2 3
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -22,7 +21,7 @@ from xds.model.retrieval import DocumentRequest, RetrievedDocument
 from xds.model.vocabulary import AssociationType, AvailabilityStatus
 from xds.ports import AccessRule, Clock, OnDemandProducer
 
-#: Provides a submission whose one document, that of this id, has this content.
+#: Provides a submission whose one document, that of this id, has this content; nothing happens when its uniqueId is stored.
 Provide = Callable[[Submission, str, bytes, Caller], RegistryResponse]
 
 _log = structlog.get_logger()
@@ -55,7 +54,6 @@ class OnDemandDocuments:
         self._access = access
         self._clock = clock
         self._persist = persist
-        self._persisting = threading.Lock()
 
     def visible(self, unique_ids: Sequence[str], caller: Caller) -> Mapping[str, OnDemandEntry]:
         """Those of these uniqueIds that are on-demand entries of this repository and that the caller may see."""
@@ -107,15 +105,23 @@ class OnDemandDocuments:
     def _persisted(
         self, produced: ProducedDocument, found: OnDemandEntry, is_stored: Callable[[str], bool], provide: Provide
     ) -> bool:
-        # One at a time: two that make the same document at the same moment would register it twice.
-        with self._persisting:
+        """Whether the document is stored, perhaps by another who made the same one at the same moment."""
+        for entry in self._as_of_now(found):
             if is_stored(produced.unique_id):
                 return True
-            response = provide(self._snapshot(produced, found), _SNAPSHOT, produced.content, SYSTEM)
-        if not response.succeeded:
-            codes = sorted({error.code.value for error in response.errors})
-            _log.error("on_demand_documents.snapshot_refused", errors=codes)
-        return response.succeeded
+            response = provide(self._snapshot(produced, entry), _SNAPSHOT, produced.content, SYSTEM)
+            if response.succeeded:
+                return True
+            _log.error("on_demand_documents.snapshot_refused", errors=sorted({error.code.value for error in response.errors}))
+        return is_stored(produced.unique_id)
+
+    def _as_of_now(self, found: OnDemandEntry) -> Iterator[OnDemandEntry]:
+        """The entry, and once more when its latest snapshot is another one meanwhile: the one to replace was replaced."""
+        yield found
+        unique_id = found.entry.unique_id or ""
+        today = self._entries.on_demand([unique_id], self._identity.repository_unique_id).get(unique_id)
+        if today is not None and today.latest_snapshot != found.latest_snapshot:
+            yield today
 
     def _snapshot(self, produced: ProducedDocument, found: OnDemandEntry) -> Submission:
         """The stable entry of what was made, in a SubmissionSet of its own; it replaces the snapshot before it."""
