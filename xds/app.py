@@ -19,6 +19,7 @@ from xds.actors.document_repository_registration import SETTLE_REGISTRATION
 from xds.actors.document_repository_removal import ERASE_AFTER, ERASE_BLOB, erase
 from xds.actors.domain import Domain
 from xds.actors.imaging_document_source import PUBLISH_STUDY, ImagingDocumentSource
+from xds.actors.imaging_publication import CurrentEntry
 from xds.actors.on_demand_documents import OnDemandDocuments
 from xds.actors.patient_demographics_supplier import PatientDemographicsSupplier
 from xds.actors.pix_manager import IDENTITIES_CHANGED, PixManager
@@ -194,8 +195,10 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
     if elsewhere:
         remote = RemoteRegistry(elsewhere, timeout=settings.repository.registry_seconds)
         repository = DocumentRepository(blobs, database, remote, None, identity, access, utc_now)
+        current_entry: CurrentEntry = remote.current_entry
     else:
         repository = DocumentRepository(blobs, database, registry, registry, identity, access, utc_now, on_demand)
+        current_entry = registered.current_entry
     domains = tuple(IdentityDomain(AssigningAuthority(each.name, each.oid), each.sources) for each in settings.identity.domains)
     pix = PixManager(database, identity, access, utc_now, domains=domains, unknown_domains=settings.identity.unknown_domains)
     supplier = PatientDemographicsSupplier(database, identity, access, utc_now, domains=domains)
@@ -213,6 +216,7 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
             for each in settings.pacs
             if each.assigning_authority
         },
+        current_entry=current_entry,
     )
     return Domain(identity, registry, repository, imaging, pix, supplier)
 

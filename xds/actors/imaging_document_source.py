@@ -14,7 +14,7 @@ import structlog
 
 from xds.actors import imaging_audit
 from xds.actors.imaging_metadata import MIME_TYPE, PublicationDefaults
-from xds.actors.imaging_publication import AffinityIdentifiers, Provide, SourcePatients, StudyPublisher
+from xds.actors.imaging_publication import AffinityIdentifiers, CurrentEntry, Provide, SourcePatients, StudyPublisher
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import SYSTEM, Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
@@ -80,12 +80,14 @@ class ImagingDocumentSource:
         zone: tzinfo = UTC,
         authorities: Mapping[str, AssigningAuthority] | None = None,
         default_authority: AssigningAuthority | None = None,
+        current_entry: CurrentEntry = lambda _unique_id, entry_uuid: entry_uuid,
     ) -> None:
         """`settle_seconds` is how long a study must be quiet before it is published.
 
         `authorities` names, for sending AE titles, who issues the patient identifiers of images that do not say it themselves;
         `default_authority` does so for all others (without it, their demographics must tell). `zone` is the local time of images
-        that state no offset. `provide` is the repository in this process, or RAD-68 to another one.
+        that state no offset. `provide` is the repository in this process, or RAD-68 to another one. `current_entry` asks its
+        registry for what a new manifest replaces; by default that is what was registered.
         """
         self._database = database
         self._blobs = blobs
@@ -96,7 +98,9 @@ class ImagingDocumentSource:
         self._defaults = defaults or PublicationDefaults()
         domain = AssigningAuthority(identity.assigning_authority_namespace or None, identity.assigning_authority)
         self._patients = SourcePatients(pix, domain, authorities or {}, default_authority)
-        self._publisher = StudyPublisher(database, blobs, identity, self._patients, provide, clock, self._defaults, zone)
+        self._publisher = StudyPublisher(
+            database, blobs, identity, self._patients, provide, clock, self._defaults, zone, current_entry
+        )
 
     # ---- images in
 

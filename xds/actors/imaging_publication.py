@@ -30,6 +30,10 @@ from xds.wire import kos
 
 Provide = Callable[[Submission, Mapping[str, ProvidedDocument], Caller], RegistryResponse]
 
+#: The entryUUID of the newest version of a DocumentEntry, by the uniqueId of its document and its logicalID; None when there is
+#: none that is Approved. Errors: ConnectionError, TimeoutError when the registry does not tell.
+CurrentEntry = Callable[[str, str], str | None]
+
 #: Answers of a repository after which nobody knows whether the submission took effect: it is repeated as it is.
 _UNDECIDED = frozenset({ErrorCode.REGISTRY_NOT_AVAILABLE, ErrorCode.REGISTRY_BUSY, ErrorCode.REPOSITORY_BUSY})
 
@@ -131,6 +135,7 @@ class StudyPublisher:
         clock: Clock,
         defaults: PublicationDefaults,
         zone: tzinfo,
+        current_entry: CurrentEntry,
     ) -> None:
         self._database = database
         self._blobs = blobs
@@ -140,6 +145,7 @@ class StudyPublisher:
         self._clock = clock
         self._defaults = defaults
         self._zone = zone
+        self._current_entry = current_entry
 
     def publish(self, study_instance_uid: str, caller: Caller) -> str | None:
         """Announce a study as it is now: None when its manifest is in force, else why not, in words free of patient data.
@@ -199,19 +205,19 @@ class StudyPublisher:
         source_patient = self._patients.source(stored.study)
         if source_patient is None:
             return self._unresolved(stored, "the patient is not known", "the images name no patient")
-        submission = submission_of(
-            stored.study,
-            manifest,
-            stored.published.entry_uuid if stored.published else None,
-            source_patient=source_patient,
-            source_id=self._identity.imaging_source_unique_id,
-            defaults=self._defaults,
-            zone=self._zone,
-        )
         staging = self._blobs.stage()
         try:
             for chunk in self._blobs.open(manifest.blob):
                 staging.write(chunk)
+            submission = submission_of(
+                stored.study,
+                manifest,
+                self._replaced(stored),
+                source_patient=source_patient,
+                source_id=self._identity.imaging_source_unique_id,
+                defaults=self._defaults,
+                zone=self._zone,
+            )
             response = self._provide(submission, {manifest.entry_uuid: ProvidedDocument(staging, MIME_TYPE)}, caller)
         except (ConnectionError, TimeoutError) as problem:
             _log.warning("imaging.repository_unreachable", error=type(problem).__name__)
@@ -238,6 +244,11 @@ class StudyPublisher:
             return None
         details = "; ".join(f"{error.code.value}: {error.context}" for error in response.errors)
         return self._unresolved(stored, ", ".join(sorted({error.code.value for error in response.errors})), details)
+
+    def _replaced(self, stored: StoredStudy) -> str | None:
+        """What the new manifest replaces: metadata may have got new versions since, by an update or a change of patient."""
+        former = stored.published
+        return None if former is None else self._current_entry(former.unique_id, former.entry_uuid)
 
     def _unresolved(self, stored: StoredStudy, problem: str, detail: str) -> str:
         """Note on the study, for its operators, why it is not published; what is returned for logs says less."""

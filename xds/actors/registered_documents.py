@@ -48,6 +48,13 @@ class RegisteredDocuments:
             found = stored_queries.find(connection, self._codes, query, limit).objects[:limit]
         return _entries(found)
 
+    def current_entry(self, unique_id: str, logical_id: str) -> str | None:
+        """The entryUUID of the newest version of the DocumentEntry with that logicalID; None when none is there and Approved."""
+        with self._database.read() as connection:
+            found = Finder(connection, self._codes, as_refs=True).by_logical_id(ObjectKind.DOCUMENT_ENTRY, [logical_id])
+        current = (item.fragment for item in found if not item.superseded and item.unique_id == unique_id)
+        return next((item.id for item in current if item.status is AvailabilityStatus.APPROVED), None)
+
     def on_demand(self, unique_ids: Sequence[str], repository_unique_id: str) -> Mapping[str, OnDemandEntry]:
         """The on-demand entries of that repository by uniqueId; of several the newest, Approved before others."""
         if not unique_ids:

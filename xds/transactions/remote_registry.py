@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Sequence
 
 from xds.model.caller import Caller
 from xds.model.errors import RegistryResponse
-from xds.model.metadata import DocumentEntry, Submission
+from xds.model.metadata import DocumentEntry, RegistryObject, Submission
 from xds.model.stored_queries import RawQuery, ReturnType
-from xds.model.vocabulary import StoredQueryId
+from xds.model.vocabulary import AvailabilityStatus, StoredQueryId
 from xds.transactions import iti18_registry_stored_query as iti18
 from xds.transactions import iti42_register_document_set as iti42
 from xds.transactions.client import NoAnswerError
@@ -52,14 +53,34 @@ class RemoteRegistry:
 
         Errors: ConnectionError, also when the registry refuses the query.
         """
-        parameter = ("XDSSubmissionSetUniqueId", (f"'{submission_unique_id.replace(chr(39), chr(39) * 2)}'",))
-        query = RawQuery(StoredQueryId.GET_SUBMISSION_SET_AND_CONTENTS, ReturnType.LEAF_CLASS, (parameter,))
+        unique_id = _quoted(submission_unique_id)
+        objects = self._ask(StoredQueryId.GET_SUBMISSION_SET_AND_CONTENTS, "XDSSubmissionSetUniqueId", unique_id)
+        return frozenset(item.unique_id for item in _entries(objects) if item.unique_id) if objects else None
+
+    def current_entry(self, unique_id: str, logical_id: str) -> str | None:
+        """The entryUUID of the newest version of the DocumentEntry with that logicalID; None when none is there and Approved.
+
+        `unique_id` is that of its document, by which a registry without metadata update finds it, too. Errors: ConnectionError.
+        """
+        objects = self._ask(StoredQueryId.GET_DOCUMENTS, "XDSDocumentEntryUniqueId", f"({_quoted(unique_id)})")
+        found = [item for item in _entries(objects) if logical_id in (item.lid, item.id)]
+        found.sort(key=lambda item: item.version or 1)
+        return next((item.id for item in reversed(found) if item.status is not AvailabilityStatus.DEPRECATED), None)
+
+    def _ask(self, query_id: StoredQueryId, parameter: str, value: str) -> Sequence[RegistryObject]:
+        query = RawQuery(query_id, ReturnType.LEAF_CLASS, ((parameter, (value,)),))
         try:
             result = iti18.send(query, endpoint=self._endpoint, timeout=self._timeout)
         except SoapFault as fault:
             raise ConnectionError("the registry answers with a fault") from fault
         if not result.response.succeeded:
             raise ConnectionError("the registry refuses the query")
-        if not result.objects:
-            return None
-        return frozenset(item.unique_id for item in result.objects if isinstance(item, DocumentEntry) and item.unique_id)
+        return result.objects
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _entries(objects: Sequence[RegistryObject]) -> list[DocumentEntry]:
+    return [item for item in objects if isinstance(item, DocumentEntry)]
