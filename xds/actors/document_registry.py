@@ -36,6 +36,7 @@ from xds.store.affinity_patients import AffinityPatient
 from xds.store.database import Connection, Database, DatabaseFullError
 from xds.store.registry import finding, known, stored_queries, writing
 from xds.store.registry.codes import CodeKey, CodeTable
+from xds.store.registry.newest import with_newest_codes
 from xds.store.registry.objects import StoredObject
 from xds.store.registry.turns import take_turn
 from xds.wire.ebrim import with_last_update_time, with_patient_id, write_object
@@ -239,6 +240,8 @@ class DocumentRegistry:
         action: Action,
     ) -> list[StoredObject]:
         patient_ids = {key: patient.identifier.to_cx() for key, patient in patients.items()}
+        # Whoever may not see a document as it is labelled now may not see what was said of it before either.
+        decisive = with_newest_codes(connection, found)
         resources = [
             Resource(
                 patient_ids[item.patient_key],
@@ -246,7 +249,7 @@ class DocumentRegistry:
                 item.confidentiality,
                 None if item.class_code is None else self._codes.text(connection, item.class_code),
             )
-            for item in found
+            for item in decisive
         ]
         verdicts = self._access.permits(caller, action, resources)
         return [item for item, permitted in zip(found, verdicts, strict=True) if permitted]

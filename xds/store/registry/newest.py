@@ -1,0 +1,43 @@
+"""What the newest version of a DocumentEntry says, for decisions about an older one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import BindParameter, and_, bindparam, select
+
+from xds.store.database import Connection
+from xds.store.registry.objects import SUPERSEDED, StoredObject
+from xds.store.schema.registry import document_entry, registry_object
+from xds.store.statements import Prepared
+
+#: Keys of one statement at most; the databases limit the number of parameters.
+_KEYS_PER_STATEMENT: Final = 1000
+
+
+def with_newest_codes(connection: Connection, found: Sequence[StoredObject]) -> list[StoredObject]:
+    """The objects in their order; DocumentEntries that a newer version superseded have its confidentiality and classCode."""
+    old = [item.key for item in found if item.superseded]
+    newest: dict[int, tuple[tuple[str, ...], int | None]] = {}
+    for start in range(0, len(old), _KEYS_PER_STATEMENT):
+        for key, confidentiality, class_code in _NEWEST.rows(connection, {"wanted": old[start : start + _KEYS_PER_STATEMENT]}):
+            newest[key] = (tuple(confidentiality.split("\n")), class_code)
+    return [_with(item, newest.get(item.key)) for item in found] if newest else list(found)
+
+
+def _with(item: StoredObject, codes: tuple[tuple[str, ...], int | None] | None) -> StoredObject:
+    return item if codes is None else item._replace(confidentiality=codes[0], class_code=codes[1])
+
+
+_older = registry_object.alias("older")
+_WANTED: Final[BindParameter[Any]] = bindparam("wanted", expanding=True)
+_SAME: Final = and_(
+    document_entry.c.patient_key == registry_object.c.patient_key, document_entry.c.object_key == registry_object.c.object_key
+)
+_NEWEST: Final = Prepared(
+    select(_older.c.object_key, document_entry.c.confidentiality, document_entry.c.class_code)
+    .join(registry_object, registry_object.c.logical_id == _older.c.logical_id)
+    .join(document_entry, _SAME)
+    .where(_older.c.object_key.in_(_WANTED), document_entry.c.deprecated != SUPERSEDED)
+)
