@@ -1,4 +1,4 @@
-"""Which records describe the same person: deterministic rules on normalised traits, and the vetoes against them.
+"""Deterministic rules on normalised traits: what linked records before weights did, kept while callers move to `decide`.
 
 Two records are linked when their national identifier is the same, or when family name, given name, day of birth and sex are the
 same and their addresses do not contradict. A veto (different day of birth, sex, national identifier, name suffix, order of
@@ -10,27 +10,12 @@ Spec: ITI TF-2 3.9 leaves the algorithm to the PIX Manager.
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
-from xds.model.identifiers import PatientIdentifier
-from xds.model.patient import Demographics
-
-#: CX.5 of identifiers that a state issues, and that several sources therefore send about one person.
-NATIONAL_TYPES = frozenset({"NI", "NNFRA", "SS", "INS", "INS-C", "INS-A", "NH"})
-#: INS: NIR, NIA, and the NIR of test and demonstration. Spec: French national identity of health.
-NATIONAL_OIDS = frozenset(
-    {"1.2.250.1.213.1.4.8", "1.2.250.1.213.1.4.9", "1.2.250.1.213.1.4.10", "1.2.250.1.213.1.4.11", "2.16.840.1.113883.4.1"}
-)
-_LETTERS = str.maketrans({"Œ": "OE", "Æ": "AE", "Ø": "O", "Ł": "L", "Đ": "D", "Þ": "TH"})
-_PLACEHOLDERS = frozenset(
-    {"BEBE", "BABY", "BABYBOY", "BABYGIRL", "FILLE", "GARCON", "INCONNU", "INCONNUE", "ANONYME", "UNKNOWN", "X", "XX", "XXX"}
-)
-_UNKNOWN_DATES = frozenset({"19000101"})
-#: XPN.7 of names that are not a person's own: alias, nickname, pseudonym.
-_OTHER_NAMES = frozenset({"A", "N", "S"})
+from xds.rules.linkage.decision import Group, Member
+from xds.rules.linkage.traits import Traits
 
 
 class LinkReason(StrEnum):
@@ -47,69 +32,6 @@ class LinkReason(StrEnum):
 
 #: Reasons that rules find, and that rules may withdraw when the traits change.
 AUTOMATIC = frozenset({LinkReason.DEMOGRAPHICS, LinkReason.NATIONAL_IDENTIFIER})
-
-
-def fold(text: str) -> str:
-    """Letters and digits alone, in upper case without accents: how names compare."""
-    upper = unicodedata.normalize("NFKD", text).upper()
-    expanded = unicodedata.normalize("NFKD", upper).translate(_LETTERS)
-    return "".join(character for character in expanded if character.isalnum())
-
-
-def is_national(identifier: PatientIdentifier) -> bool:
-    """True for an identifier that a state issues."""
-    return identifier.type_code in NATIONAL_TYPES or identifier.authority.oid in NATIONAL_OIDS
-
-
-@dataclass(frozen=True, slots=True)
-class Traits:
-    """What of one record is compared, normalised. `places` are (postal code or city, street)."""
-
-    names: frozenset[tuple[str, str]] = frozenset()
-    suffixes: frozenset[str] = frozenset()
-    birth_date: str = ""
-    sex: str = ""
-    birth_order: int | None = None
-    places: frozenset[tuple[str, str]] = frozenset()
-    national: frozenset[tuple[str, str]] = frozenset()
-
-    @property
-    def match_keys(self) -> frozenset[str]:
-        """Keys that two records share when a rule may find them the same."""
-        keys = {f"i|{authority}|{value}" for authority, value in self.national}
-        if len(self.birth_date) == 8 and self.sex:
-            keys |= {f"n|{family}|{given}|{self.birth_date}|{self.sex}" for family, given in self.names}
-        return frozenset(keys)
-
-
-def _national(identifiers: Iterable[PatientIdentifier]) -> frozenset[tuple[str, str]]:
-    found = ((item.authority.oid or item.authority.namespace or "", fold(item.value)) for item in identifiers)
-    # A run of one character is what people type when they have no number.
-    return frozenset((authority, value) for authority, value in found if len(value) >= 5 and len(set(value)) > 1)
-
-
-def traits(demographics: Demographics) -> Traits:
-    """The comparable traits of a record."""
-    own = [name for name in demographics.names if name.use not in _OTHER_NAMES]
-    names = {(fold(name.family), fold(name.given)) for name in own}
-    birth_date = (demographics.birth_date or "")[:8]
-    places = {(fold(item.postal_code) or fold(item.city), fold(item.street)) for item in demographics.addresses}
-    return Traits(
-        names=frozenset((family, given) for family, given in names if family and given and given not in _PLACEHOLDERS),
-        suffixes=frozenset(fold(name.suffix) for name in own if name.suffix),
-        birth_date="" if birth_date in _UNKNOWN_DATES else birth_date,
-        sex=demographics.sex if demographics.sex in ("F", "M", "O", "A") else "",
-        birth_order=demographics.birth_order,
-        places=frozenset(place for place in places if place[0]),
-        national=_national(demographics.national_identifiers),
-    )
-
-
-def search_text(demographics: Demographics) -> str:
-    """Folded names, birth date and telephones, separated by blanks: what a search for words looks through."""
-    words = [part for name in demographics.names for part in (name.family, name.given, name.further_given)]
-    folded = (fold(word) for word in (*words, demographics.birth_date or "", *demographics.telephones))
-    return " ".join(dict.fromkeys(word for word in folded if word))
 
 
 def is_vetoed(one: Traits, other: Traits) -> bool:
@@ -153,24 +75,6 @@ def reason_to_link(one: Traits, other: Traits) -> LinkReason | None:
     if same and one.names & other.names and not _addresses_contradict(one, other):
         return LinkReason.DEMOGRAPHICS
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A person for linkage: the traits that each source states, and the domains that issued her an identifier of her own.
-
-    `exclusive` are domains (the affinity domain) whose identifiers are never joined by a rule; `apart` are persons who were
-    declared to be somebody else.
-    """
-
-    person_key: int
-    traits: tuple[Traits, ...] = ()
-    domains: frozenset[int] = frozenset()
-    exclusive: frozenset[int] = frozenset()
-    apart: frozenset[int] = field(default_factory=frozenset)
-
-
-Group = Sequence[Member]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,325 @@
+"""Two records compared trait by trait, and what their agreement weighs.
+
+Names are compared over all names that each record states, the best pair counting. The whole address is one comparison, since its
+parts change together. Addresses, telephones and e-mail are shared in households: the strongest counts, the others little.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rapidfuzz.distance import OSA, JaroWinkler
+
+from xds.rules.linkage.folding import core_words, joined
+from xds.rules.linkage.given_names import are_variants, is_listed
+from xds.rules.linkage.national import National
+from xds.rules.linkage.phonetics import sound_alike
+from xds.rules.linkage.traits import Place, Traits
+from xds.rules.linkage.weights import BirthDate, Family, Frequencies, Given, Weights
+
+_edits = OSA.distance
+_similarity = JaroWinkler.similarity
+#: A name that so many records bear is established: another one beside it is no slip of the pen.
+_ESTABLISHED = 4
+#: ... unless it is so much rarer than its neighbour that it may well be a frequent slip of it.
+_SLIP_SHARE = 0.005
+_RARE = 3
+_SMALL_REGISTER = 1000
+_MOST_RARITY_BITS = 6.0
+_FURTHER_CONTACT = 0.3
+_ALIKE = 0.85
+_WOMAN: tuple[set[str], ...] = ({"F"}, {"F", ""})
+_LETTER_SHAPES = str.maketrans({"0": "O", "1": "I", "5": "S", "8": "B", "6": "G", "2": "Z", "7": "T", "4": "A", "3": "E"})
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Why two records are taken for one person or two.
+
+    `levels` and `weights` are by compared trait (absent where one record does not state it), `total` are log2 odds with the prior
+    (`prior` in `weights`) and the rarity of names (`family_rarity`, `given_rarity`). `veto` is the code of what forbids a link,
+    `rule` the code of what decided: `qualified identifier`, `veto` or `weights`.
+    """
+
+    levels: Mapping[str, int]
+    weights: Mapping[str, float]
+    total: float
+    veto: str | None
+    rule: str
+
+    @property
+    def is_certainly_two(self) -> bool:
+        """True when the veto leaves nothing to look at: two names that both exist, two qualified identifiers, two births."""
+        return self.veto in _CERTAIN_VETOES
+
+
+class Veto:
+    """Codes of vetoes. They are stored, and translated where they are shown."""
+
+    GIVEN_NAME = "given name"
+    GIVEN_NAME_ALIKE = "given name alike"
+    BIRTH_DATE = "birth date"
+    BIRTH_ORDER = "birth order"
+    SUFFIX = "suffix"
+    NATIONAL_IDENTIFIER = "national identifier"
+    UNNAMED = "unnamed"
+
+
+_CERTAIN_VETOES = frozenset({Veto.GIVEN_NAME, Veto.BIRTH_ORDER, Veto.NATIONAL_IDENTIFIER})
+
+
+def frequency_values(traits: Traits) -> tuple[tuple[str, str], ...]:
+    """What of a record a register counts: (kind, value), each once."""
+    families = (("family", joined(item)) for item in traits.families)
+    givens = (("given", item.split(" ", 1)[0]) for item in traits.givens)
+    return tuple(dict.fromkeys((*families, *givens)))
+
+
+def prior(weights: Weights, frequencies: Frequencies) -> float:
+    """The log2 odds that one candidate of a register of that size is the same person, before anything is compared."""
+    return math.log2(weights.matches_per_record / max(frequencies.records, 100))
+
+
+@lru_cache(1 << 14)
+def _is_slip(one: str, other: str) -> bool:
+    """One keystroke, or letters that look alike, or a name cut off at the end of a field."""
+    shorter = min(len(one), len(other))
+    if shorter < 4:
+        return False
+    if _edits(one, other, score_cutoff=1) <= 1:
+        return True
+    if one.translate(_LETTER_SHAPES).replace("RN", "M") == other.translate(_LETTER_SHAPES).replace("RN", "M"):
+        return True
+    if shorter >= 6 and (one.startswith(other) or other.startswith(one)):
+        return True
+    return shorter >= 9 and _edits(one, other, score_cutoff=2) <= 2
+
+
+def _family_level(one: str, other: str) -> int:
+    a, b = joined(one), joined(other)
+    if a == b:
+        return Family.EXACT
+    core, other_core = core_words(one), core_words(other)
+    if core == other_core or not set(core).isdisjoint(other_core):
+        return Family.PART
+    if _is_slip(a, b):
+        return Family.SLIP
+    if (len(core) > 1 or len(other_core) > 1) and any(_is_slip(x, y) for x in core for y in other_core):
+        return Family.SLIP
+    if len(core) == len(other_core) and all(map(sound_alike, core, other_core)):
+        return Family.SOUND
+    if _similarity(a, b) >= _ALIKE:
+        return Family.ALIKE
+    return Family.DIFFERENT
+
+
+def _is_established(name: str, beside: str, frequencies: Frequencies) -> bool:
+    if is_listed(name):
+        return True
+    count = frequencies.frequency("given", name)
+    return count >= _ESTABLISHED and count >= _SLIP_SHARE * frequencies.frequency("given", beside)
+
+
+def _are_initials(one: str, other: str) -> bool:
+    """J or JB for JEAN BAPTISTE."""
+    shorter, longer = sorted((one, other), key=len)
+    letters = "".join(word[0] for word in longer.split(" "))
+    return len(joined(shorter)) <= 3 and letters.startswith(joined(shorter))
+
+
+def _given_level(one: str, other: str, further: frozenset[str], other_further: frozenset[str], frequencies: Frequencies) -> int:
+    a, b = joined(one), joined(other)
+    if a == b:
+        return Given.EXACT
+    words, other_words = one.split(" "), other.split(" ")
+    first, other_first = words[0], other_words[0]
+    if first == other_first:
+        rest, other_rest = set(words[1:]), set(other_words[1:])
+        # JEAN PIERRE and JEAN PAUL share a word and are two names; JEAN and JEAN PAUL may be one.
+        if rest and other_rest and rest.isdisjoint(other_rest):
+            alike = any(_is_slip(x, y) or are_variants(x, y) for x in rest for y in other_rest)
+            return Given.SLIP if alike else Given.ALIKE_KNOWN
+        return Given.PART
+    if not set(words).isdisjoint(other_words):
+        return Given.OTHER
+    if first in other_further or other_first in further:
+        return Given.OTHER
+    if are_variants(a, b) or are_variants(first, other_first):
+        return Given.VARIANT
+    if _are_initials(one, other):
+        return Given.VARIANT
+    return _unequal_given(a, b, first, other_first, frequencies)
+
+
+def _unequal_given(a: str, b: str, first: str, other_first: str, frequencies: Frequencies) -> int:
+    established = _is_established(first, other_first, frequencies) and _is_established(other_first, first, frequencies)
+    slip = _is_slip(a, b) or (len(a) != len(b) and _is_slip(first, other_first))
+    if slip or sound_alike(first, other_first):
+        if established:
+            return Given.ALIKE_KNOWN
+        return Given.SLIP if slip else Given.SOUND
+    if _similarity(a, b) >= _ALIKE:
+        return Given.ALIKE_KNOWN if established else Given.ALIKE
+    return Given.DIFFERENT_KNOWN if established else Given.DIFFERENT
+
+
+def _rarity(kind: str, value: str, weights: Weights, frequencies: Frequencies) -> float:
+    """How many bits a rare value adds, or a frequent one takes away. A unique value counts as borne thrice."""
+    share = (frequencies.frequency(kind, value) + _RARE) / (frequencies.records + _SMALL_REGISTER)
+    bits = math.log2(weights.chance[kind] / share)
+    return max(-_MOST_RARITY_BITS, min(_MOST_RARITY_BITS, bits))
+
+
+def _date_level(one: Traits, other: Traits) -> int:
+    a, b = one.birth_date, other.birth_date
+    if a == b:
+        if len(a) < 8:
+            return BirthDate.COMPATIBLE
+        return BirthDate.EXACT_DEFAULT if one.is_default_date else BirthDate.EXACT
+    if len(a) < 8 or len(b) < 8:
+        return BirthDate.COMPATIBLE if a.startswith(b) or b.startswith(a) else BirthDate.DIFFERENT
+    same_year = a[:4] == b[:4]
+    if same_year and (one.is_default_date or other.is_default_date):
+        return BirthDate.COMPATIBLE
+    distance = _edits(a, b, score_cutoff=2)
+    if distance <= 1 or (same_year and a[4:6] == b[6:] and a[6:] == b[4:6]):
+        return BirthDate.SLIP
+    if distance == 2 and (same_year or a[4:] == b[4:]):
+        return BirthDate.TWO_DIGITS
+    return BirthDate.SAME_YEAR if same_year else BirthDate.DIFFERENT
+
+
+def _place_level(one: Place, other: Place) -> int:
+    """How many of house number, street, town and postal code agree; 5 when all that both state do, three at least."""
+    known = agreeing = exact = 0
+    for index in (0, 1, 2, 3):
+        a, b = one[index], other[index]
+        if a and b:
+            known += 1
+            if a == b:
+                agreeing += 1
+                exact += 1
+            elif index == 1 or index == 2:
+                agreeing += _similarity(a, b) >= 0.88
+            elif index == 3:
+                agreeing += _edits(a, b, score_cutoff=1) <= 1
+    if not known:
+        return -1
+    return 5 if exact == known and known >= 3 else min(agreeing, 4)
+
+
+def _national_level(one: tuple[National, ...], other: tuple[National, ...]) -> tuple[int, bool]:
+    """The level, and whether it holds between two qualified identifiers."""
+    best, qualified = -1, False
+    for a in one:
+        for b in other:
+            if a.authority != b.authority:
+                continue
+            level = 2 if a.value == b.value else int(_edits(a.value, b.value, score_cutoff=1) <= 1)
+            both = a.is_qualified and b.is_qualified
+            if (level, both) > (best, qualified):
+                best, qualified = level, both
+    return best, qualified
+
+
+def _name_levels(one: Traits, other: Traits, frequencies: Frequencies) -> tuple[int, str, int, str]:
+    """Levels of family and given name, and the values on which they agree exactly."""
+    family = given = -1
+    family_value = given_value = ""
+    for a in one.families:
+        for b in other.families:
+            level = _family_level(a, b)
+            if level > family:
+                family, family_value = level, joined(a)
+    for a in one.givens:
+        for b in other.givens:
+            level = _given_level(a, b, one.further, other.further, frequencies)
+            if level > given:
+                given, given_value = level, a.split(" ", 1)[0]
+    if family <= Family.ALIKE and 0 <= given <= Given.ALIKE and _are_swapped(one, other):
+        return Family.SWAPPED, "", Given.SWAPPED, ""
+    if family == Family.DIFFERENT and {one.sex, other.sex} in _WOMAN:
+        family = Family.DIFFERENT_WOMAN
+    return family, family_value, given, given_value
+
+
+def _are_swapped(one: Traits, other: Traits) -> bool:
+    crossed = ((a, d) for a in one.families for d in other.givens)
+    back = [(b, c) for b in one.givens for c in other.families]
+    return any(_near(a, d) for a, d in crossed) and any(_near(b, c) for b, c in back)
+
+
+def _near(one: str, other: str) -> bool:
+    return joined(one) == joined(other) or one.split(" ")[0] == other or other.split(" ")[0] == one or _is_slip(one, other)
+
+
+def _veto(one: Traits, other: Traits, levels: Mapping[str, int], national_qualified: bool) -> str | None:
+    if levels.get("national") in (0, 1) and national_qualified:
+        return Veto.NATIONAL_IDENTIFIER
+    if one.birth_order is not None and other.birth_order is not None and one.birth_order != other.birth_order:
+        return Veto.BIRTH_ORDER
+    given = levels.get("given", Given.EXACT)
+    if given == Given.DIFFERENT_KNOWN:
+        return Veto.GIVEN_NAME
+    if given <= Given.ALIKE:
+        return Veto.GIVEN_NAME_ALIKE
+    if levels.get("birth_date", BirthDate.EXACT) <= BirthDate.SAME_YEAR:
+        return Veto.BIRTH_DATE
+    if one.suffixes and other.suffixes and one.suffixes.isdisjoint(other.suffixes):
+        return Veto.SUFFIX
+    if one.is_unnamed and (other.is_unnamed or one.is_multiple or other.is_multiple):
+        return Veto.UNNAMED
+    if other.is_unnamed and (one.is_multiple or other.is_multiple):
+        return Veto.UNNAMED
+    return None
+
+
+def compare(one: Traits, other: Traits, weights: Weights, frequencies: Frequencies) -> Evidence:
+    """The evidence that two records describe one person. It is symmetric."""
+    levels: dict[str, int] = {}
+    family, family_value, given, given_value = _name_levels(one, other, frequencies)
+    if family >= 0:
+        levels["family"] = family
+    if given >= 0:
+        levels["given"] = given
+    if one.birth_date and other.birth_date:
+        levels["birth_date"] = _date_level(one, other)
+    if one.sex and other.sex:
+        levels["sex"] = int(one.sex == other.sex)
+    if one.addresses and other.addresses:
+        place = max(_place_level(a, b) for a in one.addresses for b in other.addresses)
+        if place >= 0:
+            levels["address"] = place
+    if one.telephones and other.telephones:
+        levels["telephone"] = int(not set(one.telephones).isdisjoint(other.telephones))
+    if one.emails and other.emails:
+        levels["email"] = int(not set(one.emails).isdisjoint(other.emails))
+    if one.mother and other.mother:
+        mother = _family_level(one.mother, other.mother)
+        levels["mother"] = 2 if mother == Family.EXACT else 1 if mother >= Family.SOUND else 0
+    qualified = False
+    if one.nationals and other.nationals:
+        national, qualified = _national_level(one.nationals, other.nationals)
+        if national >= 0:
+            levels["national"] = national
+    bits = {trait: weights.bits[trait][level] for trait, level in levels.items()}
+    if family in (Family.EXACT, Family.PART):
+        bits["family_rarity"] = _rarity("family", family_value, weights, frequencies)
+    if given in (Given.EXACT, Given.PART):
+        bits["given_rarity"] = _rarity("given", given_value, weights, frequencies)
+    _limit_contacts(bits)
+    bits["prior"] = prior(weights, frequencies)
+    veto = _veto(one, other, levels, qualified)
+    rule = "veto" if veto else "qualified identifier" if qualified and levels["national"] == 2 else "weights"
+    return Evidence(levels, bits, sum(bits.values()), veto, rule)
+
+
+def _limit_contacts(bits: dict[str, float]) -> None:
+    contacts = [trait for trait in ("address", "telephone", "email") if bits.get(trait, 0.0) > 0]
+    if len(contacts) > 1:
+        contacts.remove(max(contacts, key=lambda trait: bits[trait]))
+        for trait in contacts:
+            bits[trait] *= _FURTHER_CONTACT

@@ -1,0 +1,166 @@
+"""What follows from the comparisons: which group of records a new one joins, and what somebody should look at.
+
+A record never joins two groups into one by being between them (no chaining): it joins the group that it fits best, and the others
+that fit go to review. A veto of any record of a group keeps it out of that group.
+
+Spec: ITI TF-2 3.9 leaves the algorithm to the PIX Manager.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from xds.rules.linkage.comparison import Evidence, Veto, compare
+from xds.rules.linkage.traits import Traits
+from xds.rules.linkage.weights import Frequencies, Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A person for linkage: the traits that each source states, and the domains that issued her an identifier of her own.
+
+    `exclusive` are domains (the affinity domain) whose identifiers are never joined by a rule; `apart` are persons who were
+    declared to be somebody else.
+    """
+
+    person_key: int
+    traits: tuple[Traits, ...] = ()
+    domains: frozenset[int] = frozenset()
+    exclusive: frozenset[int] = frozenset()
+    apart: frozenset[int] = field(default_factory=frozenset)
+
+
+Group = Sequence[Member]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A group of candidates that matters: its place in what was asked, its member who agrees best, and why."""
+
+    group: int
+    person_key: int
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`link`: groups that the record joins; `review`: groups that somebody should look at, the likeliest first."""
+
+    link: tuple[Scored, ...] = ()
+    review: tuple[Scored, ...] = ()
+
+
+def compare_members(one: Member, other: Member, weights: Weights, frequencies: Frequencies) -> Evidence | None:
+    """The evidence between two persons: their best pair of records, with a veto if any pair has one. None without traits."""
+    best: Evidence | None = None
+    veto: str | None = None
+    for a in one.traits:
+        for b in other.traits:
+            evidence = compare(a, b, weights, frequencies)
+            veto = _stronger(veto, evidence.veto)
+            if best is None or evidence.total > best.total:
+                best = evidence
+    if best is None:
+        return None
+    penalty = weights.same_domain if one.domains & other.domains else 0.0
+    if veto == best.veto and not penalty:
+        return best
+    bits = {**best.weights, "same_domain": -penalty} if penalty else best.weights
+    rule = "veto" if veto else best.rule
+    return Evidence(best.levels, bits, best.total - penalty, veto, rule)
+
+
+_STRENGTH = {
+    code: rank
+    for rank, code in enumerate(
+        (
+            Veto.UNNAMED,
+            Veto.SUFFIX,
+            Veto.BIRTH_DATE,
+            Veto.GIVEN_NAME_ALIKE,
+            Veto.GIVEN_NAME,
+            Veto.BIRTH_ORDER,
+            Veto.NATIONAL_IDENTIFIER,
+        )
+    )
+}
+
+
+def _stronger(one: str | None, other: str | None) -> str | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other, key=_STRENGTH.__getitem__)
+
+
+def links_alone(evidence: Evidence, weights: Weights) -> bool:
+    """True when the evidence between two persons says by itself that they are one."""
+    return evidence.veto is None and (evidence.rule == "qualified identifier" or evidence.total >= weights.link)
+
+
+def needs_review(evidence: Evidence, weights: Weights) -> bool:
+    """True when somebody should look at two persons whom no rule joins."""
+    if evidence.is_certainly_two:
+        # The same number under two names of one birth: an error of somebody, and a dangerous one.
+        return evidence.levels.get("national") == 2
+    return evidence.total >= weights.review
+
+
+def decide(record: Member, candidates: Sequence[Group], weights: Weights, frequencies: Frequencies, own: Group = ()) -> Decision:
+    """Which groups a person joins and which are for review.
+
+    `own` are the persons with whom she is one already: what contradicts them, she does not join.
+    """
+    linkable: list[Scored] = []
+    review: list[Scored] = []
+    for number, group in enumerate(candidates):
+        scored, blocked = _best(record, number, group, weights, frequencies)
+        if scored is None:
+            continue
+        if not blocked and links_alone(scored.evidence, weights) and not _contradicts(own, record, group, weights, frequencies):
+            linkable.append(scored)
+        elif _is_for_review(record, group) and (needs_review(scored.evidence, weights) or links_alone(scored.evidence, weights)):
+            review.append(scored)
+    linkable.sort(key=_rank, reverse=True)
+    certain = [item for item in linkable if item.evidence.rule == "qualified identifier"]
+    joined = certain or linkable[:1]
+    review += [item for item in linkable if item not in joined]
+    review.sort(key=_rank, reverse=True)
+    return Decision(tuple(joined), tuple(review))
+
+
+def _rank(item: Scored) -> tuple[bool, float]:
+    return (item.evidence.rule == "qualified identifier", item.evidence.total)
+
+
+def _is_for_review(record: Member, group: Group) -> bool:
+    return not any(member.person_key in record.apart or record.person_key in member.apart for member in group)
+
+
+def _best(record: Member, number: int, group: Group, weights: Weights, frequencies: Frequencies) -> tuple[Scored | None, bool]:
+    """The member of a group who agrees best, and whether any member keeps the record out."""
+    best: Scored | None = None
+    blocked = False
+    for member in group:
+        if member.person_key in record.apart or record.person_key in member.apart or record.exclusive & member.exclusive:
+            blocked = True
+        evidence = compare_members(record, member, weights, frequencies)
+        if evidence is None:
+            continue
+        blocked |= evidence.veto is not None
+        if best is None or (evidence.veto is None, evidence.total) > (best.evidence.veto is None, best.evidence.total):
+            best = Scored(number, member.person_key, evidence)
+    return best, blocked
+
+
+def _contradicts(own: Group, record: Member, group: Group, weights: Weights, frequencies: Frequencies) -> bool:
+    for one in own:
+        if one.person_key == record.person_key:
+            continue
+        for other in group:
+            if other.person_key in one.apart or one.person_key in other.apart or one.exclusive & other.exclusive:
+                return True
+            evidence = compare_members(one, other, weights, frequencies)
+            if evidence is not None and evidence.veto is not None:
+                return True
+    return False

@@ -1,0 +1,234 @@
+"""The traits of a record that are compared, normalised once when it arrives, and their compact form for storage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from xds.model.patient import Address, Demographics
+from xds.rules.linkage.folding import digits, fold, fold_words, joined
+from xds.rules.linkage.given_names import given_words, placeholder
+from xds.rules.linkage.national import National, NationalStatus, comparable, status_of
+
+#: XPN.7 of names that are not a person's own: alias, nickname, pseudonym.
+_OTHER_NAMES = frozenset({"A", "N", "S"})
+_UNKNOWN_DATES = frozenset({"19000101", "18000101", "00010101", "00000000", "99991231", "11111111", "19010101"})
+_HOUSE_NUMBER = re.compile(r"^(\d+) ?(?:(?:BIS|TER|QUATER|[A-D]) )?(.*)$")
+_STREET_KINDS = re.compile(
+    r"\b(?:RUE|R|AVENUE|AVE|AV|BOULEVARD|BLVD|BD|BVD|CHEMIN|CHE|CH|ALLEES?|ALL|IMPASSE|IMP|PLACE|PL|ROUTE|RTE|SQUARE|SQ|COURS|QUAI|"
+    r"STREET|ST|ROAD|RD|DRIVE|DR|LANE|LN|COURT|CT|CRESCENT|CRES|CLOSE|DE|DU|DES|D|LA|LE|LES|L|THE|OF)\b"
+)
+#: Telephone numbers compare by their last digits, so that country codes and leading zeros do not matter.
+_TELEPHONE_DIGITS = 9
+_SEPARATOR, _ITEM, _PART = "\x1e", "\x1f", "\x1d"
+_PACKED_VERSION = "1"
+
+
+class Place(NamedTuple):
+    """An address for comparison: house number, street without its kind, city, postal code; each may be empty."""
+
+    number: str
+    street: str
+    city: str
+    postal_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What of one record is compared. Names are folded words with one blank between them.
+
+    `families` and `givens` are those of all names that are a person's own, the first stated first; parts of a composed given name
+    stand apart. `further` are the words of further given names. `is_unnamed`: something stands where the given name is not known
+    yet. `birth_date` has 8, 6 or 4 digits; `is_default_date` tells the first of January. `telephones` are their last 9 digits.
+    """
+
+    families: tuple[str, ...] = ()
+    givens: tuple[str, ...] = ()
+    further: frozenset[str] = frozenset()
+    is_unnamed: bool = False
+    suffixes: frozenset[str] = frozenset()
+    birth_date: str = ""
+    is_default_date: bool = False
+    sex: str = ""
+    birth_order: int | None = None
+    is_multiple: bool | None = None
+    addresses: tuple[Place, ...] = ()
+    telephones: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    mother: str = ""
+    nationals: tuple[National, ...] = ()
+
+    # What the deterministic rules compare, which still stand beside the weights.
+    @property
+    def names(self) -> frozenset[tuple[str, str]]:
+        """Pairs of family and given name, as one word each."""
+        return frozenset((joined(family), joined(given)) for family in self.families for given in self.givens)
+
+    @property
+    def places(self) -> frozenset[tuple[str, str]]:
+        """(postal code or city, house number and street)."""
+        found = ((item.postal_code or joined(item.city), item.number + joined(item.street)) for item in self.addresses)
+        return frozenset(place for place in found if place[0])
+
+    @property
+    def national(self) -> frozenset[tuple[str, str]]:
+        """(authority, value)."""
+        return frozenset((item.authority, item.value) for item in self.nationals)
+
+    @property
+    def match_keys(self) -> frozenset[str]:
+        """Keys that two records share when a deterministic rule may find them the same."""
+        keys = {f"i|{authority}|{value}" for authority, value in self.national}
+        if len(self.birth_date) == 8 and self.sex:
+            keys |= {f"n|{family}|{given}|{self.birth_date}|{self.sex}" for family, given in self.names}
+        return frozenset(keys)
+
+    def pack(self) -> bytes:
+        """The storable form. It is read again by `unpack` of the same or a later version of the software."""
+        order = "" if self.birth_order is None else str(self.birth_order)
+        multiple = "" if self.is_multiple is None else str(int(self.is_multiple))
+        nationals = (_PART.join((item.authority, item.value, str(int(item.status)))) for item in self.nationals)
+        fields = (
+            _PACKED_VERSION,
+            _ITEM.join(self.families),
+            _ITEM.join(self.givens),
+            _ITEM.join(sorted(self.further)),
+            "1" if self.is_unnamed else "",
+            _ITEM.join(sorted(self.suffixes)),
+            self.birth_date,
+            self.sex,
+            order,
+            multiple,
+            _ITEM.join(_PART.join(place) for place in self.addresses),
+            _ITEM.join(self.telephones),
+            _ITEM.join(self.emails),
+            self.mother,
+            _ITEM.join(nationals),
+        )
+        return _SEPARATOR.join(fields).encode()
+
+    @staticmethod
+    def unpack(packed: bytes) -> Traits:
+        """The traits that `pack` stored. Errors: ValueError when the bytes are something else."""
+        fields = packed.decode().split(_SEPARATOR)
+        if fields[0] != _PACKED_VERSION or len(fields) != 15:
+            raise ValueError("these bytes are no packed traits of a version that is known")
+        nationals = (item.split(_PART) for item in _items(fields[14]))
+        return Traits(
+            families=_items(fields[1]),
+            givens=_items(fields[2]),
+            further=frozenset(_items(fields[3])),
+            is_unnamed=bool(fields[4]),
+            suffixes=frozenset(_items(fields[5])),
+            birth_date=fields[6],
+            is_default_date=fields[6].endswith("0101") and len(fields[6]) == 8,
+            sex=fields[7],
+            birth_order=int(fields[8]) if fields[8] else None,
+            is_multiple=bool(int(fields[9])) if fields[9] else None,
+            addresses=tuple(Place(*item.split(_PART)) for item in _items(fields[10])),
+            telephones=_items(fields[11]),
+            emails=_items(fields[12]),
+            mother=fields[13],
+            nationals=tuple(National(authority, value, NationalStatus(int(status))) for authority, value, status in nationals),
+        )
+
+
+def _items(text: str) -> tuple[str, ...]:
+    return tuple(text.split(_ITEM)) if text else ()
+
+
+@lru_cache(1 << 14)
+def _street(text: str) -> tuple[str, str]:
+    words = fold_words(text)
+    found = _HOUSE_NUMBER.match(words)
+    number, rest = (found[1], found[2]) if found else ("", words)
+    bare = " ".join(_STREET_KINDS.sub(" ", rest).split())
+    return number.lstrip("0"), bare or rest
+
+
+def place_of(address: Address) -> Place:
+    """An address as it compares."""
+    number, street = _street(address.street)
+    if not street and address.other:
+        number, street = _street(f"{number} {address.other}")
+    return Place(number, street, fold_words(address.city), fold(address.postal_code))
+
+
+def telephone_of(text: str) -> str:
+    """The last digits of a telephone number; empty when there are too few, or only one repeated."""
+    found = digits(text)[-_TELEPHONE_DIGITS:]
+    return found if len(found) >= 7 and len(set(found)) > 2 else ""
+
+
+def nationals_of(demographics: Demographics) -> tuple[National, ...]:
+    """The comparable national identifiers that a record states, with the status that its reliability codes give them."""
+    found = []
+    for item in demographics.national_identifiers:
+        authority = item.authority.oid or item.authority.namespace or ""
+        compared = comparable(item.value, authority, status_of(authority, demographics.reliability))
+        if compared:
+            found.append(compared)
+    return tuple(dict.fromkeys(found))
+
+
+def _names(demographics: Demographics) -> tuple[tuple[str, ...], tuple[str, ...], frozenset[str], bool, int | None]:
+    families: list[str] = []
+    givens: list[str] = []
+    further: set[str] = set()
+    order: int | None = None
+    is_unnamed = False
+    for name in demographics.names:
+        if name.use in _OTHER_NAMES:
+            continue
+        family, given = fold_words(name.family), fold_words(name.given)
+        if family and not placeholder(family)[0]:
+            families.append(family)
+        if given:
+            is_placeholder, told = placeholder(given)
+            is_unnamed |= is_placeholder
+            order = order or told
+            if not is_placeholder:
+                givens.append(given_words(given))
+        if name.further_given:
+            further.update(fold_words(name.further_given).split())
+    return tuple(dict.fromkeys(families)), tuple(dict.fromkeys(givens)), frozenset(further), is_unnamed and not givens, order
+
+
+def traits(demographics: Demographics, national: Collection[National] = ()) -> Traits:
+    """The comparable traits of a record.
+
+    `national` are its national identifiers when the caller knows their status better than the record's reliability codes tell.
+    """
+    families, givens, further, is_unnamed, order = _names(demographics)
+    birth_date = (demographics.birth_date or "")[:8]
+    if birth_date in _UNKNOWN_DATES or not birth_date.isdigit():
+        birth_date = ""
+    places = (place_of(item) for item in demographics.addresses)
+    telephones = (telephone_of(item) for item in demographics.telephones)
+    return Traits(
+        families=families,
+        givens=givens,
+        further=further,
+        is_unnamed=is_unnamed,
+        suffixes=frozenset(fold(name.suffix) for name in demographics.names if name.suffix and name.use not in _OTHER_NAMES),
+        birth_date=birth_date,
+        is_default_date=len(birth_date) == 8 and birth_date.endswith("0101"),
+        sex=demographics.sex if demographics.sex in ("F", "M", "O", "A") else "",
+        birth_order=demographics.birth_order if demographics.birth_order is not None else order,
+        is_multiple=demographics.multiple_birth,
+        addresses=tuple(dict.fromkeys(place for place in places if any(place))),
+        telephones=tuple(dict.fromkeys(number for number in telephones if number)),
+        emails=tuple(dict.fromkeys(folded for item in demographics.emails if "@" in item and (folded := item.strip().lower()))),
+        mother=fold_words(demographics.mother_maiden_name or ""),
+        nationals=tuple(dict.fromkeys(national)) or nationals_of(demographics),
+    )
+
+
+def search_text(demographics: Demographics) -> str:
+    """Folded names, birth date and telephones, separated by blanks: what a search for words looks through."""
+    words = [part for name in demographics.names for part in (name.family, name.given, name.further_given)]
+    folded = (fold(word) for word in (*words, demographics.birth_date or "", *demographics.telephones))
+    return " ".join(dict.fromkeys(word for word in folded if word))
