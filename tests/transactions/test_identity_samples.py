@@ -21,7 +21,7 @@ from xds.transactions.mllp_client import send_mllp
 from xds.wire import hl7v2
 from xds.wire.hl7v2 import Message
 from xds.wire.hl7v2_answers import read_acknowledgement
-from xds.wire.hl7v2_identity import read_rsp_k23
+from xds.wire.hl7v2_pix import read_rsp_k23
 
 #: What the preconditions of the stories configure.
 DOMAINS = (

@@ -5,6 +5,7 @@ Spec: ITI TF-2 3.8.4.1.2, 3.8.4.2.2, 3.9.4.1.2.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,11 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
-from xds.model.patient import Address, Demographics, FeedKind, IdentityFeed, IdentityProblem, IdentityProblemKind, PersonName
+from xds.model.patient import (
+    PATIENT_IDENTITY_MANAGEMENT,
+    Address,
+    Demographics,
+    FeedKind,
+    IdentityFeed,
+    IdentityProblem,
+    IdentityProblemKind,
+    PersonName,
+)
 from xds.wire import hl7v2
 from xds.wire.hl7v2 import Condition, Fault, Location, Message
 from xds.wire.hl7v2_answers import Acknowledgement, read_acknowledgement, write_ack
-from xds.wire.hl7v2_identity import FEED_KINDS, PixQuery, fault_of, read_feed, read_pix_query, write_feed, write_pix_query
+from xds.wire.hl7v2_feed import FEED_KINDS, read_feed, write_feed
+from xds.wire.hl7v2_identity import fault_of
+from xds.wire.hl7v2_pix import PixQuery, read_pix_query, write_pix_query
 
 NOW = datetime(2026, 1, 15, 10, tzinfo=UTC)
 #: What a value may be: not blank at its ends, and not HL7's sign for deletion.
@@ -48,6 +60,13 @@ DEMOGRAPHICS = st.builds(
     multiple_birth=st.one_of(st.none(), st.booleans()),
     birth_order=st.one_of(st.none(), st.integers(1, 9)),
     deceased=st.one_of(st.none(), st.booleans()),
+    work_telephones=st.lists(WORD, max_size=1).map(tuple),
+    emails=st.lists(WORD, max_size=1).map(tuple),
+    language=st.one_of(st.none(), WORD),
+    marital_status=st.one_of(st.none(), WORD),
+    religion=st.one_of(st.none(), WORD),
+    birth_place=st.one_of(st.none(), WORD),
+    reliability=st.lists(WORD, max_size=2).map(tuple),
 )
 FEED = st.builds(
     IdentityFeed,
@@ -68,11 +87,13 @@ def feed(pid: str, event: str = "A01", mrg: str = "") -> IdentityFeed | tuple[Fa
 
 @given(FEED)
 def test_a_feed_survives_the_wire(sent: IdentityFeed) -> None:
-    expected = sent
-    if sent.kind is not FeedKind.MERGE:
-        expected = IdentityFeed(
-            sent.kind, sent.source, sent.message_id, sent.identifiers, sent.demographics, destination=sent.destination
-        )
+    changes = sent.kind in (FeedKind.MERGE, FeedKind.CHANGE)
+    expected = replace(
+        sent,
+        subsumed=sent.subsumed if changes else (),
+        event_type=PATIENT_IDENTITY_MANAGEMENT if sent.kind is FeedKind.CHANGE else sent.event_type,
+        visit={} if changes else {"PV1.2": "O"},
+    )
     message = hl7v2.read(hl7v2.write(write_feed(sent, now=NOW)))
     assert read_feed(message) == expected
 
@@ -101,7 +122,8 @@ def test_a_rich_patient() -> None:
     )
     assert (stated.birth_date, stated.sex, stated.death_time) == ("19620314083000", "F", "20200101")
     assert stated.addresses == (Address("4 RUE DES LILAS", "BAT B", "ORLEANS", "", "45000", "FRA", "H"),)
-    assert stated.telephones == ("0238000000", "33 2 38111111", "m@example.fr", "712 7670867")
+    assert stated.telephones == ("0238000000", "33 2 38111111")
+    assert (stated.work_telephones, stated.emails) == (("712 7670867",), ("m@example.fr",))
     assert stated.national_identifiers == (PatientIdentifier("262034500112345", AssigningAuthority("NIR")),)
     assert (stated.account_number, read.account_number) == (PatientIdentifier("A1", AssigningAuthority("HOSP")), "A1")
     assert (stated.multiple_birth, stated.birth_order, stated.deceased) == (True, 2, False)

@@ -20,7 +20,8 @@ from xds.model.patient import Demographics, FeedKind, IdentityFeed, PersonName
 from xds.transactions.mllp_client import address, send_mllp
 from xds.wire import hl7v2
 from xds.wire.hl7v2_answers import Acknowledged, new_control_id, read_acknowledgement
-from xds.wire.hl7v2_identity import PixQuery, read_rsp_k23, write_feed, write_pix_query
+from xds.wire.hl7v2_feed import write_feed
+from xds.wire.hl7v2_pix import PixQuery, read_rsp_k23, write_pix_query
 
 #: Namespace that this software gives its affinity domain; another server may have another.
 _AFFINITY = "XDS"

@@ -31,18 +31,12 @@ from xds.wire.hl7v2_answers import (
     read_acknowledgement,
     write_ack,
 )
-from xds.wire.hl7v2_identity import (
-    PixQuery,
-    fault_of,
-    read_pix_query,
-    read_rsp_k23,
-    receiving_system,
-    sending_system,
-    write_pix_query,
-    write_rsp_k23,
-)
+from xds.wire.hl7v2_identity import fault_of, receiving_system, sending_system
+from xds.wire.hl7v2_pix import PixQuery, read_pix_query, read_rsp_k23, write_pix_query, write_rsp_k23
 
-TRANSACTION = Transaction(id="ITI-9", name="PIX Query", responder="PIX Manager", wire=Wire.HL7V2, triggers=("QBP^Q23",))
+TRANSACTION = Transaction(
+    id="ITI-9", name="PIX Query", responder="PIX Manager", wire=Wire.HL7V2, triggers=("QBP^Q23",), safe=True
+)
 
 
 @dataclass(frozen=True, slots=True)

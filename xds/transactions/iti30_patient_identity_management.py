@@ -1,33 +1,27 @@
-"""ITI-30 Patient Identity Management, option Link/Unlink: a Patient Identity Source tells that two records mean one person.
+"""ITI-30 Patient Identity Management: a Patient Identity Source tells the PIX Manager what becomes of its patients' identities.
 
-ADT^A24 (link) and A37 (unlink). The records stay distinct, so that a link can be undone; A28 and A31 are taken with ITI-8.
+ADT^A28 (create), A31 (update), A47 (change of identifier), A24 (link), A37 (unlink); the merge, A40, is taken with ITI-8. Both
+options are supported, Merge and Link/Unlink. Linked records stay distinct, so that a link can be undone.
 
 Spec: ITI TF-2 3.30, Appendix C.
-Errors: AR 200 (message structure), AR 203 (version); AE 100, 101, 103 (content), AE 204 (unknown authority), AE 103 at the
-authority (the sender is not its issuer). Identifiers that are not known are no error.
+Errors: AR 200 (message structure), AR 203 (version); AE 100, 101, 102, 103 (content), AE 204 (unknown authority), AE 205 (the new
+identifier of an A47 is another patient's), AE 103 at the authority (the sender is not its issuer). Identifiers that are not
+known are no error in an A24, A37, A40 or A47.
 """
 
 from __future__ import annotations
 
 import ssl
-from datetime import UTC, datetime
+from datetime import datetime
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
-from xds.model.patient import IdentityFeed
-from xds.transactions.mllp_client import send_mllp
+from xds.model.patient import PATIENT_IDENTITY_MANAGEMENT, FeedKind, IdentityFeed
+from xds.transactions.adt_exchange import feed_and_acknowledge, moment, send_and_wait
 from xds.transactions.transaction import Transaction, Wire
-from xds.wire.hl7v2 import Fault, Message
-from xds.wire.hl7v2_answers import (
-    VERSIONS,
-    Acknowledged,
-    Acknowledgement,
-    header_faults,
-    new_control_id,
-    read_acknowledgement,
-    write_ack,
-)
-from xds.wire.hl7v2_identity import fault_of
+from xds.wire.hl7v2 import Message
+from xds.wire.hl7v2_answers import VERSIONS, Acknowledged
+from xds.wire.hl7v2_feed import read_feed, write_feed
 from xds.wire.hl7v2_links import read_link, write_link
 
 TRANSACTION = Transaction(
@@ -35,26 +29,32 @@ TRANSACTION = Transaction(
     name="Patient Identity Management",
     responder="PIX Manager",
     wire=Wire.HL7V2,
-    triggers=("ADT^A24", "ADT^A37"),
+    triggers=("ADT^A24", "ADT^A28", "ADT^A31", "ADT^A37", "ADT^A47"),
 )
+
+_STRUCTURES = {"A24": "ADT_A24", "A28": "ADT_A05", "A31": "ADT_A05", "A37": "ADT_A37", "A47": "ADT_A30"}
+_LINKS = ("A24", "A37")
 
 
 def respond(request: Message, domain: Domain, caller: Caller) -> Message:
-    """Link or unlink and acknowledge it after the commit."""
-    pix = domain.pix_manager
+    """Let the message take effect and acknowledge it after the commit."""
+    return feed_and_acknowledge(
+        request,
+        domain,
+        caller,
+        structures=(_STRUCTURES[request.event],),
+        versions=VERSIONS,
+        read=read_link if request.event in _LINKS else read_feed,
+    )
 
-    def answer(code: Acknowledgement, faults: tuple[Fault, ...] = ()) -> Message:
-        return write_ack(request, code, faults, now=pix.clock(), control_id=new_control_id())
 
-    if rejected := header_faults(request, (f"ADT_{request.event}",), VERSIONS):
-        return answer(Acknowledgement.REJECT, rejected)
-    feed = read_link(request)
-    if not isinstance(feed, IdentityFeed):
-        return answer(Acknowledgement.ERROR, feed)
-    problems = pix.feed(feed, caller)
-    if problems:
-        return answer(Acknowledgement.ERROR, tuple(fault_of(problem, request) for problem in problems))
-    return answer(Acknowledgement.ACCEPT)
+def message_of(feed: IdentityFeed, now: datetime) -> Message:
+    """A feed as the message of this transaction."""
+    if feed.kind in (FeedKind.LINK, FeedKind.UNLINK):
+        return write_link(feed, now=now)
+    if feed.event_type != PATIENT_IDENTITY_MANAGEMENT:
+        raise ValueError("the feed is none of ITI-30")
+    return write_feed(feed, now=now)
 
 
 def send(
@@ -65,9 +65,8 @@ def send(
     timeout: float = 30.0,
     tls: ssl.SSLContext | None = None,
 ) -> Acknowledged:
-    """Tell a PIX Manager at `host:port` or `mllp://host:port` of a link between two records, or of its end.
+    """Tell a PIX Manager at `host:port` or `mllp://host:port` of a patient, whose `event_type` is that of this transaction.
 
-    Errors: ConnectionError, TimeoutError, ValueError (address, unreadable answer).
+    Errors: ConnectionError, TimeoutError, ValueError (address, unreadable answer, a feed of another transaction).
     """
-    message = write_link(feed, now=now or datetime.now(UTC))
-    return read_acknowledgement(send_mllp(endpoint, message, timeout=timeout, tls=tls))
+    return send_and_wait(message_of(feed, moment(now)), endpoint, timeout=timeout, tls=tls)

@@ -1,11 +1,10 @@
 """HL7 version 2 messages in their ER7 form ("pipes and hats"): octets to segments and back.
 
 Fields stay in their wire form until somebody asks for a value, which makes reading a message cheap; `Message.get` finds a value
-by its usual name (`PID-3.4.2`) and undoes the escapes.
+by its usual name (`PID-3.4.2`) and undoes the escapes, `Message.components` gives a whole field at once.
 
 Tolerated deviations: segments that end with LF or CR LF instead of CR; line feeds inside a value; empty lines; a byte order
-mark; a missing MSH-18 although the text is not ASCII (UTF-8 is tried first, then ISO 8859-1); spellings of MSH-18 outside table
-0211 (`UTF-8`, `ISO-8859-1`).
+mark; a missing MSH-18, or ASCII, although the text is not ASCII (UTF-8 is tried first, then ISO 8859-1).
 
 Spec: HL7 v2.5 chapter 2; ITI TF-2 Appendix C.
 """
@@ -18,33 +17,40 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import lru_cache
 
-#: HL7's sign for "delete this value", which is not the same as an absent one.
-DELETED = '""'
+from xds.wire.hl7v2_text import (
+    CODECS,
+    DELETED,
+    LABELS,
+    STANDARD,
+    Separators,
+    components,
+    escape,
+    translate,
+    unescape,
+)
+
+__all__ = [
+    "DELETED",
+    "MOST_REPETITIONS",
+    "STANDARD",
+    "Condition",
+    "Fault",
+    "Location",
+    "Message",
+    "Segment",
+    "Separators",
+    "UnreadableError",
+    "components",
+    "escape",
+    "read",
+    "segment",
+    "translate",
+    "unescape",
+    "write",
+]
 
 _SEGMENT_NAME = re.compile(r"[A-Z][A-Z0-9]{2}\Z")
 _PATH = re.compile(r"([A-Z][A-Z0-9]{2})-([1-9][0-9]*)(?:\.([1-9][0-9]*))?(?:\.([1-9][0-9]*))?\Z")
-
-#: MSH-18 (table 0211 and what is met in the field) to Python's codec.
-_CODECS = {
-    "ASCII": "ascii",
-    "8859/1": "iso8859-1",
-    "8859/2": "iso8859-2",
-    "8859/3": "iso8859-3",
-    "8859/4": "iso8859-4",
-    "8859/5": "iso8859-5",
-    "8859/6": "iso8859-6",
-    "8859/7": "iso8859-7",
-    "8859/8": "iso8859-8",
-    "8859/9": "iso8859-9",
-    "8859/15": "iso8859-15",
-    "UNICODE": "utf-8",
-    "UNICODE UTF-8": "utf-8",
-    "UTF-8": "utf-8",
-    "UTF8": "utf-8",
-    "ISO-8859-1": "iso8859-1",
-    "ISO-8859-15": "iso8859-15",
-}
-_LABELS = {"utf-8": "UNICODE UTF-8"} | {codec: label for label, codec in _CODECS.items() if label.startswith("8859/")}
 _CHARACTER_SET_FIELD = 18
 #: No honest field repeats more often.
 MOST_REPETITIONS = 1000
@@ -103,25 +109,6 @@ class UnreadableError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Separators:
-    """The characters that structure a message, as MSH-1 and MSH-2 declare them."""
-
-    field: str = "|"
-    component: str = "^"
-    repetition: str = "~"
-    escape: str = "\\"
-    subcomponent: str = "&"
-
-    @property
-    def encoding_characters(self) -> str:
-        """MSH-2."""
-        return self.component + self.repetition + self.escape + self.subcomponent
-
-
-STANDARD = Separators()
-
-
-@dataclass(frozen=True, slots=True)
 class Segment:
     """One segment; `fields[0]` is field 1 in its wire form. In an MSH, field 1 is the separator itself and field 2 the others."""
 
@@ -164,8 +151,12 @@ class Message:
 
     def segment(self, name: str, occurrence: int = 1) -> Segment | None:
         """The n-th segment of that name, or None."""
-        found = (item for item in self.segments if item.name == name)
-        return next((item for index, item in enumerate(found, 1) if index == occurrence), None)
+        for item in self.segments:
+            if item.name == name:
+                if occurrence == 1:
+                    return item
+                occurrence -= 1
+        return None
 
     def count(self, name: str) -> int:
         """How many segments of that name there are."""
@@ -200,102 +191,66 @@ class Message:
         text = _part(text, self.separators.subcomponent, subcomponent)
         return unescape(text, self.separators, self.codec)
 
+    def components(self, text: str) -> list[list[str]]:
+        """A field in its wire form as repetitions of components, of each the first subcomponent.
+
+        Without escapes and without blanks around. An empty field has no repetition.
+        """
+        if not text:
+            return []
+        separators = self.separators
+        repeated = [item.split(separators.component) for item in text.split(separators.repetition)]
+        if separators.subcomponent in text:
+            repeated = [[part.split(separators.subcomponent, 1)[0] for part in item] for item in repeated]
+        if separators.escape in text:
+            repeated = [[unescape(part, separators, self.codec) for part in item] for item in repeated]
+        return [[part.strip() for part in item] for item in repeated]
+
+    def subcomponents(self, text: str) -> list[str]:
+        """A component in its wire form as its subcomponents, without escapes and without blanks around."""
+        parts = text.split(self.separators.subcomponent)
+        if self.separators.escape in text:
+            parts = [unescape(part, self.separators, self.codec) for part in parts]
+        return [part.strip() for part in parts]
+
+    def header(self, number: int, component: int = 1) -> str:
+        """One value of the MSH, as `get` has it; cheaper."""
+        first = self.segments[0]
+        text = first.field(number) if first.name == "MSH" else ""
+        if text.isalnum():
+            return text if component == 1 else ""
+        text = _part(text.split(self.separators.repetition, 1)[0], self.separators.component, component)
+        return unescape(_part(text, self.separators.subcomponent, 1), self.separators, self.codec)
+
     @property
     def message_type(self) -> str:
         """MSH-9.1."""
-        return self.get("MSH-9.1")
+        return self.header(9)
 
     @property
     def event(self) -> str:
         """MSH-9.2."""
-        return self.get("MSH-9.2")
+        return self.header(9, 2)
 
     @property
     def control_id(self) -> str:
         """MSH-10 exactly as it was sent."""
-        return self.get("MSH-10")
+        return self.header(10)
 
     @property
     def version(self) -> str:
         """MSH-12.1."""
-        return self.get("MSH-12").strip()
-
-
-@lru_cache(maxsize=16)
-def _escape_pattern(character: str) -> re.Pattern[str]:
-    mark = re.escape(character)
-    return re.compile(f"{mark}([FSTRE]|H|N|\\.br|\\.sp[0-9]*|X(?:[0-9A-Fa-f]{{2}})+){mark}")
-
-
-def unescape(text: str, separators: Separators = STANDARD, codec: str = "utf-8") -> str:
-    """Undo HL7's escapes; `\\.br\\` becomes a line feed, highlighting vanishes, sequences without meaning here stay.
-
-    Spec: HL7 v2.5 chapter 2.7.
-    """
-    if separators.escape not in text:
-        return text
-    characters = {
-        "F": separators.field,
-        "S": separators.component,
-        "T": separators.subcomponent,
-        "R": separators.repetition,
-        "E": separators.escape,
-        "H": "",
-        "N": "",
-        ".br": "\n",
-    }
-
-    def character(match: re.Match[str]) -> str:
-        sequence = match[1]
-        if sequence in characters:
-            return characters[sequence]
-        if sequence.startswith(".sp"):
-            return "\n" * int(sequence[3:6] or 1)
-        return bytes.fromhex(sequence[1:]).decode(codec, errors="replace")
-
-    return _escape_pattern(separators.escape).sub(character, text)
-
-
-_ESCAPES = str.maketrans(
-    {"|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\\": "\\E\\", "\n": "\\.br\\"}
-    # Control characters would end the segment or the MLLP frame.
-    | {chr(code): f"\\X{code:02X}\\" for code in range(32) if code != 10}
-)
-
-
-def escape(text: str) -> str:
-    """The wire form of a text under the standard separators."""
-    return text.translate(_ESCAPES)
-
-
-def translate(text: str, separators: Separators) -> str:
-    """A field in its wire form, from other separators to the standard ones."""
-    if separators == STANDARD:
-        return text
-    levels = (
-        (separators.repetition, STANDARD.repetition),
-        (separators.component, STANDARD.component),
-        (separators.subcomponent, STANDARD.subcomponent),
-    )
-
-    def rewritten(part: str, level: int) -> str:
-        if level == len(levels):
-            return part if part == DELETED else escape(unescape(part, separators))
-        old, new = levels[level]
-        return new.join(rewritten(item, level + 1) for item in part.split(old))
-
-    return rewritten(text, 0)
+        return self.header(12).strip()
 
 
 def segment(name: str, fields: Mapping[int, str]) -> Segment:
     """A segment from field numbers and fields in their wire form; empty fields at the end are left out."""
-    filled = {number: text for number, text in fields.items() if text}
-    return Segment(name, tuple(filled.get(number, "") for number in range(1, max(filled, default=0) + 1)))
-
-
-def components(*parts: str, separator: str = STANDARD.component) -> str:
-    """Join parts that are in their wire form, without empty ones at the end."""
-    return separator.join(parts).rstrip(separator)
+    last = max((number for number, text in fields.items() if text), default=0)
+    listed = [""] * last
+    for number, text in fields.items():
+        if text:
+            listed[number - 1] = text
+    return Segment(name, tuple(listed))
 
 
 def _unreadable(
@@ -304,35 +259,46 @@ def _unreadable(
     return UnreadableError(Fault(condition, text, location))
 
 
-def _separators(header: str) -> Separators:
-    declared = header[3:8]
+@lru_cache(maxsize=64)
+def _separators(declared: str) -> Separators:
     if len(declared) < 5 or len(set(declared)) < 5 or any(item.isalnum() or item.isspace() for item in declared):
         raise _unreadable("MSH-1 and MSH-2 do not declare five different separators", location=Location("MSH", 1, 2))
-    return Separators(*declared)
+    return STANDARD if declared == "|^~\\&" else Separators(*declared)
 
 
-def _codec(data: bytes, declared: str) -> str:
+def _decoded(data: bytes, declared: str) -> tuple[str, str]:
+    """The text of a message, and the codec of its character set."""
     name = declared.strip().upper()
-    if name and name not in _CODECS:
-        text = "MSH-18 names a character set that is not supported here"
-        raise _unreadable(text, Condition.TABLE_VALUE, Location("MSH", 1, _CHARACTER_SET_FIELD))
-    codec = _CODECS.get(name, "ascii")
-    if codec != "ascii":
-        return codec
+    codec = CODECS.get(name, "" if name else "ascii")
+    place = Location("MSH", 1, _CHARACTER_SET_FIELD)
+    if not codec:
+        raise _unreadable("MSH-18 names a character set that is not supported here", Condition.TABLE_VALUE, place)
+    if codec == "ascii":
+        try:
+            return data.decode("utf-8"), "utf-8"
+        except UnicodeDecodeError:
+            return data.decode("iso8859-1"), "iso8859-1"
     try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return "iso8859-1"
-    return "utf-8"
+        return data.decode(codec), codec
+    except UnicodeDecodeError as error:
+        reason = "the message is not written in the character set of MSH-18"
+        raise _unreadable(reason, Condition.DATA_TYPE, place) from error
+
+
+@lru_cache(maxsize=256)
+def _is_segment_name(name: str) -> bool:
+    return _SEGMENT_NAME.match(name) is not None
 
 
 def _segment(line: str, separator: str) -> Segment:
-    name, *fields = line.split(separator)
-    if not _SEGMENT_NAME.match(name):
+    fields = line.split(separator)
+    name = fields[0]
+    if not _is_segment_name(name):
         raise _unreadable("a segment does not begin with a segment name")
     if name == "MSH":
-        return Segment(name, (separator, *fields))
-    return Segment(name, tuple(fields))
+        fields[0] = separator
+        return Segment(name, tuple(fields))
+    return Segment(name, tuple(fields[1:]))
 
 
 def read(data: bytes) -> Message:
@@ -341,37 +307,38 @@ def read(data: bytes) -> Message:
     Errors: UnreadableError when it does not begin with an MSH segment that declares its separators, holds a second MSH, names an
     unknown character set or is not written in the one it names, or has a field with more than `MOST_REPETITIONS`.
     """
-    # Programs in C leave the ends of their strings behind.
-    data = data.replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf").strip(b"\r\n\t ")
+    if b"\0" in data:
+        # Programs in C leave the ends of their strings behind.
+        data = data.replace(b"\0", b"")
+    data = data.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n\t ")
     if not data.startswith(b"MSH"):
         raise _unreadable("the message does not begin with MSH", location=Location("MSH"))
     end = b"\r" if b"\r" in data else b"\n"
     line = data.split(end, 1)[0].decode("iso8859-1")
-    separators = _separators(line)
-    header = Message((_segment(line, separators.field),), separators, "iso8859-1")
+    separators = _separators(line[3:8])
+    first = _segment(line, separators.field)
     try:
-        return _read_body(data, end.decode(), header)
+        return _read_body(data, end.decode(), first.field(_CHARACTER_SET_FIELD), separators)
     except UnreadableError as error:
-        raise UnreadableError(error.fault, header) from error
+        raise UnreadableError(error.fault, Message((first,), separators, "iso8859-1")) from error
 
 
-def _read_body(data: bytes, end: str, header: Message) -> Message:
-    separators = header.separators
-    declared = header.segments[0].field(_CHARACTER_SET_FIELD).split(separators.repetition)[0]
-    codec = _codec(data, declared)
-    try:
-        text = data.decode(codec)
-    except UnicodeDecodeError as error:
-        reason = "the message is not written in the character set of MSH-18"
-        raise _unreadable(reason, Condition.DATA_TYPE, Location("MSH", 1, _CHARACTER_SET_FIELD)) from error
+def _read_body(data: bytes, end: str, character_sets: str, separators: Separators) -> Message:
+    declared, _, others = character_sets.partition(separators.repetition)
+    if any(item.strip().upper() not in ("", declared.strip().upper()) for item in others.split(separators.repetition)):
+        reason = "MSH-18 names several character sets; one must serve for the whole message"
+        raise _unreadable(reason, Condition.TABLE_VALUE, Location("MSH", 1, _CHARACTER_SET_FIELD, 2))
+    text, codec = _decoded(data, declared)
     if end == "\n":
         # Where segments end with LF, a line that cannot be a segment continues the text of the one before.
         begin = rf"[A-Z][A-Z0-9]{{2}}(?:{re.escape(separators.field)}|\n|\Z)"
         lines = re.split(rf"\n(?={begin}|\n|\Z)", text)
     else:
-        lines = [line.strip("\n") for line in text.split(end)]
-    segments = tuple(_segment(line, separators.field) for line in lines if line.strip())
-    if any(item.name == "MSH" for item in segments[1:]):
+        lines = text.split(end)
+        if "\n" in text:
+            lines = [line.strip("\n") for line in lines]
+    segments = tuple([_segment(line, separators.field) for line in lines if line and not line.isspace()])
+    if text.count("MSH") > 1 and any(item.name == "MSH" for item in segments[1:]):
         raise _unreadable("the frame holds more than one message", location=Location("MSH", 2))
     if text.count(separators.repetition) >= MOST_REPETITIONS:
         _check_repetitions(segments, separators.repetition)
@@ -387,11 +354,8 @@ def _check_repetitions(segments: Sequence[Segment], separator: str) -> None:
 
 
 def _wire_form(segments: Sequence[Segment], separator: str) -> str:
-    lines = []
-    for item in segments:
-        fields = item.fields[1:] if item.name == "MSH" else item.fields
-        lines.append(separator.join((item.name, *fields)) + "\r")
-    return "".join(lines)
+    lines = [separator.join((item.name, *(item.fields[1:] if item.name == "MSH" else item.fields))) for item in segments]
+    return "\r".join(lines) + "\r"
 
 
 def _labelled(message: Message, label: str) -> tuple[Segment, ...]:
@@ -410,8 +374,8 @@ def write(message: Message) -> bytes:
     text = _wire_form(message.segments, separator)
     if text.isascii():
         return text.encode("ascii")
-    codec = message.codec if message.codec in _LABELS else "utf-8"
+    codec = message.codec if message.codec in LABELS else "utf-8"
     try:
-        return _wire_form(_labelled(message, _LABELS[codec]), separator).encode(codec)
+        return _wire_form(_labelled(message, LABELS[codec]), separator).encode(codec)
     except UnicodeEncodeError:
-        return _wire_form(_labelled(message, _LABELS["utf-8"]), separator).encode("utf-8")
+        return _wire_form(_labelled(message, LABELS["utf-8"]), separator).encode("utf-8")

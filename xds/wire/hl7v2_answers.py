@@ -1,6 +1,6 @@
 """Message headers and acknowledgements of HL7 v2.
 
-Spec: HL7 v2.5 chapter 2.14; ITI TF-2 C.2.3 (acknowledgement modes: the original mode is used).
+Spec: HL7 v2.5 chapter 2.14; ITI TF-2 C.2.3 (acknowledgement modes).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier, to_dtm
 from xds.wire.hl7v2 import (
@@ -29,6 +30,8 @@ from xds.wire.hl7v2 import (
 OLD_VERSIONS = frozenset({"2.3", "2.3.1", "2.4"})
 VERSIONS = frozenset({"2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.1", "2.8.2"})
 
+ALL_VERSIONS = OLD_VERSIONS | VERSIONS
+
 _CONDITION_NAMES = {
     Condition.ACCEPTED: "Message accepted",
     Condition.SEGMENT_SEQUENCE: "Segment sequence error",
@@ -47,11 +50,21 @@ _CONDITION_NAMES = {
 
 
 class Acknowledgement(StrEnum):
-    """MSA-1. Spec: HL7 table 0008, original mode."""
+    """MSA-1. Spec: HL7 table 0008."""
 
     ACCEPT = "AA"
     ERROR = "AE"
     REJECT = "AR"
+    COMMIT_ACCEPT = "CA"
+    COMMIT_ERROR = "CE"
+    COMMIT_REJECT = "CR"
+
+
+_COMMIT = {
+    Acknowledgement.ACCEPT: Acknowledgement.COMMIT_ACCEPT,
+    Acknowledgement.ERROR: Acknowledgement.COMMIT_ERROR,
+    Acknowledgement.REJECT: Acknowledgement.COMMIT_REJECT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,7 @@ class Acknowledged:
         return self.code in ("AA", "CA")
 
 
+@lru_cache(maxsize=4096)
 def hd(authority: AssigningAuthority) -> str:
     """An authority as the subcomponents of CX.4."""
     oid = escape(authority.oid or "")
@@ -76,7 +90,9 @@ def hd(authority: AssigningAuthority) -> str:
 
 def cx(identifier: PatientIdentifier) -> str:
     """A patient identifier as CX, with every part that is known. Spec: ITI TF-2 E.1."""
-    return components(escape(identifier.value), "", "", hd(identifier.authority), escape(identifier.type_code or ""))
+    type_code = identifier.type_code
+    wire = f"{escape(identifier.value)}^^^{hd(identifier.authority)}"
+    return f"{wire}^{escape(type_code)}" if type_code else wire.rstrip("^")
 
 
 def header(
@@ -106,28 +122,35 @@ def header(
     return segment("MSH", fields)
 
 
+_STANDARD_HEADS = ("|", STANDARD.encoding_characters)
+
+
 def _answer_header(request: Message, message_type: str, now: datetime, control_id: str) -> Segment:
     """An MSH whose sender and receiver are those of the request, exchanged."""
+    asked = request.segments[0]
+    separators = request.separators
 
-    def echoed(path: str) -> str:
-        return translate(request.field(path), request.separators).rstrip(STANDARD.component)
+    def echoed(number: int) -> str:
+        return translate(asked.field(number), separators).rstrip(STANDARD.component)
 
-    version = request.version if request.version in VERSIONS | OLD_VERSIONS else "2.5"
-    processing_id = request.get("MSH-11").strip()
-    fields = {
-        1: STANDARD.field,
-        2: STANDARD.encoding_characters,
-        3: echoed("MSH-5") or "XDS",
-        4: echoed("MSH-6") or "XDS",
-        5: echoed("MSH-3"),
-        6: echoed("MSH-4"),
-        7: to_dtm(now) + "+0000",
-        9: message_type,
-        10: escape(control_id),
-        11: processing_id if processing_id in ("P", "T", "D") else "P",
-        12: version,
-    }
-    return segment("MSH", fields)
+    version = request.version
+    processing_id = request.header(11).strip()
+    return Segment(
+        "MSH",
+        (
+            *_STANDARD_HEADS,
+            echoed(5) or "XDS",
+            echoed(6) or "XDS",
+            echoed(3),
+            echoed(4),
+            to_dtm(now) + "+0000",
+            "",
+            message_type,
+            escape(control_id),
+            processing_id if processing_id in ("P", "T", "D") else "P",
+            version if version in ALL_VERSIONS else "2.5",
+        ),
+    )
 
 
 def _error_segment(fault: Fault, version: str) -> Segment:
@@ -149,19 +172,39 @@ def answer_segments(
     """MSH, MSA and one ERR for each fault: what every answer begins with."""
     head = _answer_header(request, message_type, now, control_id)
     version = head.field(12)
-    msa = segment("MSA", {1: code.value, 2: translate(request.field("MSH-10"), request.separators)})
+    msa = Segment("MSA", (code.value, translate(request.segments[0].field(10), request.separators)))
     return (head, msa, *(_error_segment(fault, version) for fault in faults))
+
+
+def query_segments(request: Message, status: str) -> tuple[Segment, Segment]:
+    """QAK and QPD of the answer to a query: its tag and its parameters are echoed. Spec: ITI TF-2 3.9.4.2.2.4, 3.21.4.2.2.4."""
+    qpd = request.segment("QPD")
+    echoed = tuple(translate(text, request.separators) for text in qpd.fields) if qpd else ()
+    return Segment("QAK", (echoed[1] if len(echoed) > 1 else "", status)), Segment("QPD", echoed)
 
 
 def write_ack(
     request: Message, code: Acknowledgement, faults: Sequence[Fault] = (), *, now: datetime, control_id: str
 ) -> Message:
-    """The general acknowledgement of a request."""
+    """The general acknowledgement of a request, in original mode, or an accept acknowledgement when only that is wanted."""
     event = escape(request.event)
+    if _wants_commit(request):
+        code = _COMMIT[code]
     structure = "" if request.version == "2.3" or not event else "ACK"
     message_type = components("ACK", event, structure)
     segments = answer_segments(request, message_type, code, faults, now=now, control_id=control_id)
     return Message(segments, codec=request.codec)
+
+
+def _wants_commit(request: Message) -> bool:
+    """True when the sender of a feed speaks the enhanced mode and asks for no application acknowledgement.
+
+    Whoever asks for both gets the application acknowledgement alone: it says all that the other one does.
+    Spec: ITI TF-2 C.2.3, 3.30.4 and 3.31.7 (option Acknowledgement Support).
+    """
+    if request.header(16).strip() != "NE" or request.header(15).strip() not in ("AL", "ER", "SU"):
+        return False
+    return request.message_type == "ADT" and request.version in VERSIONS
 
 
 def new_control_id() -> str:

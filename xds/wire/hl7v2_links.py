@@ -117,7 +117,7 @@ def read_link(message: Message) -> IdentityFeed | tuple[Fault, ...]:
         if not read_identifiers(message, "PID-3", number):
             text = "PID-3 (patient identifier list) needs an identifier"
             faults.append(Fault(Condition.REQUIRED_MISSING, text, Location("PID", number, 3)))
-        faults += universal_id_faults(message, "PID-3", number)
+        faults += universal_id_faults(message, message.field("PID-3", number), Location("PID", number, 3))
     if faults:
         return tuple(faults)
     return IdentityFeed(

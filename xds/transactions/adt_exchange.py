@@ -1,0 +1,70 @@
+"""What the transactions of identity and encounter feeds (ITI-8, ITI-30, ITI-31) have in common: an ADT message, and its ACK.
+
+Spec: ITI TF-2 3.8, 3.30, 3.31, C.2.3.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+
+from xds.actors.domain import Domain
+from xds.model.caller import Caller
+from xds.model.patient import IdentityFeed
+from xds.transactions.mllp_client import send_mllp
+from xds.wire.hl7v2 import Fault, Message
+from xds.wire.hl7v2_answers import (
+    Acknowledged,
+    Acknowledgement,
+    header_faults,
+    new_control_id,
+    read_acknowledgement,
+    write_ack,
+)
+from xds.wire.hl7v2_feed import read_feed
+from xds.wire.hl7v2_identity import fault_of
+
+Reader = Callable[[Message], IdentityFeed | tuple[Fault, ...]]
+
+
+def feed_and_acknowledge(
+    request: Message,
+    domain: Domain,
+    caller: Caller,
+    *,
+    structures: Collection[str],
+    versions: Collection[str],
+    read: Reader = read_feed,
+) -> Message:
+    """Let a feed take effect and acknowledge it after the commit. `structures` and `versions` are those of its event.
+
+    Errors: AR 200 (message structure), AR 203 (version); AE what the reader and the PIX Manager find.
+    """
+    pix = domain.pix_manager
+
+    def answer(code: Acknowledgement, faults: tuple[Fault, ...] = ()) -> Message:
+        return write_ack(request, code, faults, now=pix.clock(), control_id=new_control_id())
+
+    if rejected := header_faults(request, structures, versions):
+        return answer(Acknowledgement.REJECT, rejected)
+    feed = read(request)
+    if not isinstance(feed, IdentityFeed):
+        return answer(Acknowledgement.ERROR, feed)
+    problems = pix.feed(feed, caller)
+    if problems:
+        return answer(Acknowledgement.ERROR, tuple(fault_of(problem, request) for problem in problems))
+    return answer(Acknowledgement.ACCEPT)
+
+
+def send_and_wait(message: Message, endpoint: str, *, timeout: float = 30.0, tls: ssl.SSLContext | None = None) -> Acknowledged:
+    """Send a message to `host:port` or `mllp://host:port` and read its acknowledgement.
+
+    Errors: ConnectionError, TimeoutError, ValueError (address, unreadable answer).
+    """
+    return read_acknowledgement(send_mllp(endpoint, message, timeout=timeout, tls=tls))
+
+
+def moment(now: datetime | None) -> datetime:
+    """The time of a message: what the caller says, or the present."""
+    return now or datetime.now(UTC)
