@@ -1,0 +1,187 @@
+"""Images that a browser can show, made from DICOM objects. Runs in worker processes.
+
+The window is the one asked for, else the one that the object states (for the frame, where frames have their own), else what spans
+the values of the image. Monochrome 1 is shown inverted, palettes are applied.
+
+Spec: DICOM PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT), C.7.6.3.1.5 (palette); PS3.18 8.3.5 (parameters).
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+from pydicom import Dataset
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
+
+from xds.pixels.jobs import PixelError, Rendering, Window
+from xds.pixels.transcoding import array, frame_count, read
+
+#: Pixels of what is given out, and of what is decoded for it.
+_MAX_PIXELS: Final = 64_000_000
+_FORMATS: Final = {"image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF"}
+#: Milliseconds that a frame of an animation stands when the object does not tell.
+_FRAME_TIME: Final = 100
+
+
+def render(source: Path, output: Path, how: Rendering) -> None:
+    """Write the image to `output`. Errors: PixelError."""
+    dataset = read(source)
+    if "PixelData" not in dataset and "FloatPixelData" not in dataset and "DoubleFloatPixelData" not in dataset:
+        raise PixelError("the object has no image")
+    if how.media_type not in _FORMATS:
+        raise PixelError(f"images are not given as {how.media_type}")
+    if int(dataset.get("Rows") or 0) * int(dataset.get("Columns") or 0) > _MAX_PIXELS:
+        raise PixelError("the image is too large to be rendered whole")
+    count = frame_count(dataset)
+    missing = [number for number in how.frames if not 1 <= number <= count]
+    if missing:
+        raise PixelError(f"frame {missing[0]} does not exist: the object has {count}")
+    images = [_fitted(_picture(dataset, number - 1, how.window), how) for number in how.frames]
+    _save(images, output, how, dataset)
+
+
+def _save(images: list[Any], output: Path, how: Rendering, dataset: Dataset) -> None:
+    first, *others = images
+    options: dict[str, Any] = {}
+    if how.media_type == "image/jpeg":
+        options = {"quality": how.quality}
+    elif others:
+        if how.media_type != "image/gif":
+            raise PixelError(f"{how.media_type} holds one frame")
+        duration = float(dataset.get("FrameTime") or _FRAME_TIME)
+        options = {"save_all": True, "append_images": others, "duration": max(20, round(duration)), "loop": 0}
+    first.save(output, format=_FORMATS[how.media_type], **options)
+
+
+def _picture(dataset: Dataset, index: int, window: Window | None) -> Any:
+    pixels, description = array(dataset, index)
+    interpretation = str(description.get("photometric_interpretation", dataset.get("PhotometricInterpretation", "MONOCHROME2")))
+    if interpretation == "PALETTE COLOR":
+        pixels = apply_color_lut(pixels, dataset)
+        interpretation = "RGB"
+    if interpretation.startswith("MONOCHROME"):
+        return Image.fromarray(_grey(dataset, pixels, index, window, inverted=interpretation == "MONOCHROME1"), "L")
+    if pixels.ndim != 3 or pixels.shape[2] < 3:
+        raise PixelError(f"images of photometric interpretation {interpretation} are not rendered")
+    return Image.fromarray(_eight_bits(pixels[:, :, :3], dataset), "RGB")
+
+
+def _eight_bits(pixels: Any, dataset: Dataset) -> Any:
+    if pixels.dtype == np.uint8:
+        return np.ascontiguousarray(pixels)
+    # The palette of PS3.3 C.7.9 has its own depth; the object's own bits count otherwise.
+    top = 65535 if dataset.get("PhotometricInterpretation") == "PALETTE COLOR" else 2 ** int(dataset.BitsStored) - 1
+    return np.clip(pixels.astype(np.float64) * (255.0 / top), 0, 255).astype(np.uint8)
+
+
+def _groups(dataset: Dataset, index: int) -> list[Dataset]:
+    """The functional groups of a frame, its own before the shared ones. Spec: PS3.3 C.7.6.16."""
+    found = []
+    own = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    if index < len(own):
+        found.append(own[index])
+    found.extend((dataset.get("SharedFunctionalGroupsSequence") or [])[:1])
+    return found
+
+
+def _macro(dataset: Dataset, index: int, sequence: str) -> Dataset | None:
+    for group in _groups(dataset, index):
+        items = group.get(sequence) or []
+        if items:
+            item: Dataset = items[0]
+            return item
+    return None
+
+
+def _grey(dataset: Dataset, stored: Any, index: int, window: Window | None, *, inverted: bool) -> Any:
+    padded = _padding(dataset, stored)
+    values = apply_modality_lut(stored, _macro(dataset, index, "PixelValueTransformationSequence") or dataset)
+    voi = _macro(dataset, index, "FrameVOILUTSequence") or dataset
+    wanted = window or _stored_window(voi)
+    if window is None and voi.get("VOILUTSequence"):
+        table = apply_voi_lut(values.astype(np.int64), voi, prefer_lut=True).astype(np.float64)
+        bits = int(voi.VOILUTSequence[0].LUTDescriptor[2])
+        grey = table / (2**bits - 1) * 255.0
+    elif wanted is not None:
+        grey = windowed(values.astype(np.float64), wanted)
+    else:
+        grey = _spanned(values.astype(np.float64), padded)
+    if inverted != (str(dataset.get("PresentationLUTShape", "")) == "INVERSE"):
+        grey = 255.0 - grey
+    if padded is not None:
+        grey = np.where(padded, 0.0, grey)
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+
+
+def _padding(dataset: Dataset, stored: Any) -> Any:
+    """Which pixels are padding. Spec: PS3.3 C.7.5.1.1.2."""
+    value = dataset.get("PixelPaddingValue")
+    if value is None or isinstance(value, bytes):
+        return None
+    limit = dataset.get("PixelPaddingRangeLimit")
+    low, high = sorted((int(value), int(limit if isinstance(limit, int) else value)))
+    mask = (stored >= low) & (stored <= high)
+    # Some state a value that real tissue has: a padding that covers everything is none.
+    return None if mask.all() else mask
+
+
+def _stored_window(dataset: Dataset) -> Window | None:
+    center, width = (_first(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    if center is None or width is None or width < 1 or not math.isfinite(center + width):
+        return None
+    return Window(center, width, str(dataset.get("VOILUTFunction") or "LINEAR"))
+
+
+def _first(value: Any) -> float | None:
+    if isinstance(value, (list, tuple)) or (hasattr(value, "__iter__") and not isinstance(value, str)):
+        value = next(iter(value), None)
+    return None if value in (None, "") else float(str(value))
+
+
+def windowed(values: Any, window: Window) -> Any:
+    """Values 0 to 255 as a VOI window maps them. Spec: PS3.3 C.11.2.1.2, C.11.2.1.3."""
+    center, width = window.center, window.width
+    if window.function == "SIGMOID":
+        return 255.0 / (1.0 + np.exp(np.clip(-4.0 * (values - center) / width, -700, 700)))
+    if window.function == "LINEAR_EXACT":
+        return np.clip((values - center) / width + 0.5, 0, 1) * 255.0
+    if width <= 1:
+        return np.where(values > center - 0.5, 255.0, 0.0)
+    return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1) * 255.0
+
+
+def _spanned(values: Any, padded: Any) -> Any:
+    seen = values if padded is None else values[~padded]
+    seen = seen[np.isfinite(seen)]
+    if seen.size == 0:
+        return np.zeros(values.shape)
+    low, high = float(seen.min()), float(seen.max())
+    return np.zeros(values.shape) if high <= low else np.nan_to_num((values - low) * (255.0 / (high - low)))
+
+
+def _fitted(picture: Any, how: Rendering) -> Any:
+    """The region asked for, within the viewport asked for. Spec: PS3.18 8.3.5.1.3."""
+    if how.region is not None:
+        picture = _cut(picture, how.region)
+    if how.size is not None:
+        scale = min(how.size[0] / picture.width, how.size[1] / picture.height)
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        if size[0] * size[1] > _MAX_PIXELS:
+            raise PixelError("the viewport is too large")
+        picture = picture.resize(size, Image.Resampling.BILINEAR)
+    return picture
+
+
+def _cut(picture: Any, region: tuple[float, float, float, float]) -> Any:
+    left, top, width, height = region
+    right, bottom = min(left + abs(width), picture.width), min(top + abs(height), picture.height)
+    if left < 0 or top < 0 or right - left < 1 or bottom - top < 1:
+        raise PixelError("the region lies outside of the image")
+    picture = picture.crop((round(left), round(top), round(right), round(bottom)))
+    if width < 0:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if height < 0 else picture
