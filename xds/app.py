@@ -199,7 +199,10 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
     else:
         repository = DocumentRepository(blobs, database, registry, registry, identity, access, utc_now, on_demand)
         current_entry = registered.current_entry
-    domains = tuple(IdentityDomain(AssigningAuthority(each.name, each.oid), each.sources) for each in settings.identity.domains)
+    domains = tuple(
+        IdentityDomain(AssigningAuthority(each.name, each.oid), each.sources, each.uri or None)
+        for each in settings.identity.domains
+    )
     pix = PixManager(database, identity, access, utc_now, domains=domains, unknown_domains=settings.identity.unknown_domains)
     supplier = PatientDemographicsSupplier(database, identity, access, utc_now, domains=domains)
     imaging = ImagingDocumentSource(
@@ -218,7 +221,7 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
         },
         current_entry=current_entry,
     )
-    return Domain(identity, registry, repository, imaging, pix, supplier)
+    return Domain(identity, registry, repository, imaging, pix, supplier, domains)
 
 
 def _sweep(care: RepositoryCare, database: Database) -> Callable[[Job], str | None]:

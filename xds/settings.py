@@ -159,7 +159,12 @@ class IdentityDomainSettings(_Section):
 
     name: str = Field(min_length=1, description="Namespace of the assigning authority (CX.4.1).")
     oid: RequiredOid = Field(description="OID of the assigning authority (CX.4.2).")
-    sources: tuple[str, ...] = Field(default=(), description="`MSH-4|MSH-3` that may issue its identifiers; empty: any.")
+    sources: tuple[str, ...] = Field(
+        default=(),
+        description="Who may issue its identifiers; empty: any. `MSH-4|MSH-3` of HL7 v2; in FHIR the subject of the client "
+        "certificate, or else `meta.source`, or else the system of the identifier.",
+    )
+    uri: str = Field(default="", description="`Identifier.system` of its identifiers in FHIR; empty: `urn:oid:` and the OID.")
 
 
 class IdentitySettings(_Section):

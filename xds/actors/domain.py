@@ -10,11 +10,12 @@ from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.patient_demographics_supplier import PatientDemographicsSupplier
 from xds.actors.pix_manager import PixManager
 from xds.model.domain_identity import DomainIdentity
+from xds.model.patient import IdentityDomain
 
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """Every actor of the affinity domain."""
+    """Every actor of the affinity domain, and the patient identification domains of its configuration."""
 
     identity: DomainIdentity
     document_registry: DocumentRegistry
@@ -22,3 +23,4 @@ class Domain:
     imaging_document_source: ImagingDocumentSource
     pix_manager: PixManager
     demographics_supplier: PatientDemographicsSupplier
+    identity_domains: tuple[IdentityDomain, ...] = ()

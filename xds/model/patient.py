@@ -163,10 +163,14 @@ class CrossReference:
 
 @dataclass(frozen=True, slots=True)
 class IdentityDomain:
-    """A patient identification domain of the configuration; `sources` empty means that anybody may issue."""
+    """A patient identification domain of the configuration; `sources` empty means that anybody may issue.
+
+    `uri` is its name in FHIR (`Identifier.system`), where that is not the OID.
+    """
 
     authority: AssigningAuthority
     sources: tuple[str, ...] = ()
+    uri: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

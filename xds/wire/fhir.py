@@ -83,10 +83,10 @@ def accepted(request: HttpRequest) -> Accepted:
     if not text:
         return Accepted(pretty=pretty)
     ranges = [read_media_type(part) for part in text.split(",")[:64]]
-    name = _best([item for item in ranges if _is_our_version(item)])
-    if name is None:
+    best = _best([item for item in ranges if _is_our_version(item)])
+    if best is None:
         raise _not_acceptable("Accept")
-    return Accepted(_MEDIA_TYPES[name], name, pretty)
+    return Accepted(_MEDIA_TYPES[best], best, pretty)
 
 
 def _best(ranges: Sequence[MediaType]) -> str | None:
@@ -125,9 +125,10 @@ def read_resource(request: HttpRequest, kinds: Iterable[str]) -> Element:
 
 def read_bytes(data: bytes, content_type: str, kinds: Iterable[str]) -> Element:
     """As `read_resource`, of octets that are at hand."""
+    issues: list[Issue] = []
     try:
         if _body_format(data, content_type) is Format.JSON:
-            resource, issues = read_json(data), []
+            resource = read_json(data)
         else:
             resource, issues = read_xml(data)
     except (JsonError, XmlError) as error:

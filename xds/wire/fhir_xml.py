@@ -104,7 +104,7 @@ def _primitive(text: str | None, kind: str) -> Any:
 
 def write_xml(resource: Element, *, pretty: bool = False) -> bytes:
     """The resource in UTF-8. Its elements must stand in the order of the schema."""
-    root = etree.Element(f"{{{FHIR}}}{resource['resourceType']}", nsmap={None: FHIR})
+    root = etree.Element(f"{{{FHIR}}}{resource['resourceType']}", nsmap={None: FHIR})  # type: ignore[dict-item]
     _write_members(root, resource, is_resource=True)
     if pretty:
         etree.indent(root)

@@ -1,0 +1,283 @@
+"""ITI-104 Patient Identity Feed FHIR: a Patient Identity Source tells the PIX Manager of patients by conditional updates.
+
+`PUT /fhir/Patient?identifier=system|value` adds or revises; with `link.type` replaced-by and `active` false it merges that
+patient into the one of `link.other`. The Patient replaces what its source stated before: traits that it does not name are not
+stated any more. A source is what the client certificate says, or else `meta.source`, or else the system of the identifier; a
+domain that lists its sources takes no other.
+
+Spec: PIXm 3.1 2:3.104; FHIR R4 3.1.0.4.3 (conditional update).
+Errors: 400 (query, syntax of the resource), 403 `forbidden` (not the source of that domain), 405 (no condition; DELETE), 409
+`conflict` (a merge that cannot be), 412 (If-Match, If-None-Match), 415, 422 (profile, unknown domain): every issue with its
+FHIRPath.
+
+Tolerated: identifiers without a system or a value beside the one that counts are left out; `active` may be absent in a merge.
+"""
+
+from __future__ import annotations
+
+import ssl
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from xds.actors.domain import Domain
+from xds.model.caller import Caller
+from xds.model.demographics_query import PatientMatch
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier
+from xds.model.metadata import Code
+from xds.model.patient import Demographics, FeedKind, IdentityFeed, IdentityProblem, IdentityProblemKind
+from xds.transactions.fhir_service import PATH, FhirAnswer, answered, exchange, patient_of, systems_of
+from xds.transactions.transaction import Transaction, Wire
+from xds.wire.fhir import Accepted, FhirError, operation_outcome, preferences, read_resource, reply
+from xds.wire.fhir_identifiers import IdentifierSystems, is_impossible
+from xds.wire.fhir_json import write_json
+from xds.wire.fhir_patient import profile_issues, read_demographics, unstated, version_of, write_patient
+from xds.wire.fhir_structure import Element, Issue
+from xds.wire.http import HttpReply, HttpRequest
+
+TRANSACTION = Transaction(
+    id="ITI-104",
+    name="Patient Identity Feed FHIR",
+    responder="PIX Manager, Document Registry",
+    wire=Wire.HTTP,
+    path=f"{PATH}/Patient",
+    methods=("PUT", "DELETE"),
+)
+
+EVENT: Final = Code("ITI-104", "IHE Transactions", TRANSACTION.name)
+
+_CONDITION: Final = "http.identifier"
+
+
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    """Whom `?identifier=` names. `is_logical`: by the id of a Patient resource on the source's own server."""
+
+    identifier: PatientIdentifier
+    system: str
+    is_logical: bool
+
+
+def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
+    """Let the feed take effect and answer after the commit."""
+    return answered(request, lambda wanted: _answer(request, domain, caller, wanted))
+
+
+def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accepted) -> HttpReply:
+    systems = systems_of(domain)
+    if request.method == "DELETE":
+        raise FhirError(405, [Issue("not-supported", "patients are not removed by this PIX Manager")])
+    if request.path.strip("/"):
+        text = "a Patient is updated by its identifier: PUT Patient?identifier=system|value"
+        raise FhirError(405, [Issue("not-supported", text)])
+    condition = _condition(request, systems)
+    patient = read_resource(request, ("Patient",))
+    current = patient_of(domain, condition.identifier, caller)
+    _check_preconditions(request, current)
+    is_new = domain.pix_manager.affinity_identifier(condition.identifier) is None
+    feed, places, notes = _feed(patient, condition, domain, caller, is_new=is_new, systems=systems)
+    problems = domain.pix_manager.feed(feed, caller)
+    if problems:
+        raise _refusal(problems, places)
+    named = feed.identifiers[0] if feed.kind is FeedKind.MERGE else condition.identifier
+    return _done(request, patient_of(domain, named, caller), systems, wanted, is_new=is_new, notes=notes)
+
+
+def _condition(request: HttpRequest, systems: IdentifierSystems) -> _Condition:
+    """Spec: PIXm 2:3.104.4.1.2."""
+    others = sorted(name for name in request.query if name not in ("identifier", "_format", "_pretty"))
+    issues = [
+        Issue("not-supported", f"the condition is ?identifier=system|value alone, without {name[:40]!r}") for name in others
+    ]
+    given = [item for item in request.query.get("identifier", ()) if item]
+    system, _, value = given[0].partition("|") if given else ("", "", "")
+    value = value.strip()
+    if len(given) != 1 or not system or not value or "," in given[0].replace("\\,", ""):
+        issues.append(Issue("required", "the condition is one identifier with its domain: ?identifier=system|value", _CONDITION))
+    authority = systems.authority(system)
+    if is_impossible(authority):
+        issues.append(Issue("value", "the system is urn:oid: without an OID", _CONDITION))
+    elif systems.own_key(system, value) is not None:
+        issues.append(Issue("not-supported", "the domain of this server's own ids is not fed", _CONDITION))
+    if issues:
+        raise FhirError(400, issues)
+    return _Condition(PatientIdentifier(value, authority), system, value.startswith("Patient/"))
+
+
+def _check_preconditions(request: HttpRequest, current: PatientMatch | None) -> None:
+    """Spec: FHIR R4 3.1.0.5 (If-Match), RFC 9110 13.1."""
+    wanted = request.headers.get("if-match", "").strip()
+    tag = f'W/"{version_of(current)}"' if current else None
+    if wanted and (tag is None or (wanted != "*" and tag not in [item.strip() for item in wanted.split(",")])):
+        raise FhirError(412, [Issue("conflict", "the Patient has another version than If-Match says")])
+    if request.headers.get("if-none-match", "").strip() == "*" and current:
+        raise FhirError(412, [Issue("conflict", "the Patient exists, which If-None-Match forbids")])
+
+
+def _source(patient: Element, condition: _Condition, caller: Caller) -> str:
+    return caller.node or patient.get("meta", {}).get("source") or condition.system
+
+
+def _feed(
+    patient: Element, condition: _Condition, domain: Domain, caller: Caller, *, is_new: bool, systems: IdentifierSystems
+) -> tuple[IdentityFeed, tuple[str, ...], list[Issue]]:
+    """The feed, the FHIRPath of each of its identifiers, and what of the Patient did not count."""
+    issues = profile_issues(patient)
+    named, notes, more = _identifiers(patient, condition, systems)
+    links = [(number, item) for number, item in enumerate(patient.get("link", ())) if item.get("type") == "replaced-by"]
+    survivors, others = _survivors(patient, links, condition, systems, domain, caller)
+    issues += more + others
+    if not survivors and not links and patient.get("active") is False:
+        text = "Patient.active: an inactive patient is one that a link of type replaced-by merges into another"
+        issues.append(Issue("business-rule", text, "Patient.active"))
+    if not links and not patient.get("name"):
+        issues.append(Issue("required", "Patient.name: the profile requires a name", "Patient.name"))
+    if issues:
+        raise FhirError(422, issues)
+    demographics = Demographics() if links else read_demographics(patient)
+    kind = FeedKind.MERGE if links else FeedKind.ADD if is_new else FeedKind.REVISE
+    feed = IdentityFeed(
+        kind=kind,
+        source=_source(patient, condition, caller),
+        message_id=str(uuid.uuid4()),
+        identifiers=tuple(item for _, item in (survivors or named)),
+        demographics=demographics,
+        subsumed=(condition.identifier,) if links else (),
+        destination=domain.identity.public_url + PATH,
+        deleted=() if links else unstated(demographics),
+        event_type=EVENT,
+    )
+    return feed, tuple(path for path, _ in (survivors or named)), notes
+
+
+_Placed = list[tuple[str, PatientIdentifier]]
+
+
+def _identifiers(patient: Element, condition: _Condition, systems: IdentifierSystems) -> tuple[_Placed, list[Issue], list[Issue]]:
+    """The identifiers with their FHIRPaths, the one of the condition first; notes about those left out; issues."""
+    named: _Placed = []
+    notes: list[Issue] = []
+    issues: list[Issue] = []
+    for number, item in enumerate(patient.get("identifier", ())):
+        path = f"Patient.identifier[{number}]"
+        found = systems.read(item)
+        if found is None:
+            text = f"{path}: an identifier without a system or a value was left out"
+            notes.append(Issue("incomplete", text, path, "information"))
+        elif is_impossible(found.authority):
+            issues.append(Issue("value", f"{path}.system: urn:oid: without an OID", f"{path}.system"))
+        elif item.get("use") != "old" and systems.own_key(item["system"], item["value"]) is None:
+            named.append((path, found))
+    own = [place for place in named if _is_same(place[1], condition.identifier)]
+    if not own and not condition.is_logical:
+        text = "Patient.identifier: the identifier of the condition is not among those of the Patient"
+        issues.append(Issue("required" if not named else "business-rule", text, "Patient.identifier"))
+    first = own[:1] or [(_CONDITION, condition.identifier)]
+    return [*first, *(place for place in named if place not in first)], notes, issues
+
+
+def _is_same(one: PatientIdentifier, other: PatientIdentifier) -> bool:
+    return one.value == other.value and (one.authority == other.authority or _is_of(one, other.authority))
+
+
+def _survivors(
+    patient: Element,
+    links: Sequence[tuple[int, Element]],
+    condition: _Condition,
+    systems: IdentifierSystems,
+    domain: Domain,
+    caller: Caller,
+) -> tuple[_Placed, list[Issue]]:
+    """The identifier that survives a merge, in the domain of the one that does not. Spec: PIXm 2:3.104.4.2.2."""
+    if not links:
+        return [], []
+    issues: list[Issue] = []
+    if patient.get("active") is True:
+        text = "Patient.active: a patient that is replaced by another one is not active"
+        issues.append(Issue("business-rule", text, "Patient.active"))
+    if len(links) > 1:
+        text = "Patient.link: a patient is replaced by one other patient"
+        issues.append(Issue("business-rule", text, "Patient.link"))
+    number, link = links[0]
+    path = f"Patient.link[{number}].other"
+    found = systems.read(link["other"].get("identifier", {}))
+    if found is None:
+        key = systems.own_reference(link["other"].get("reference", ""))
+        person = domain.demographics_supplier.person(key, caller) if key is not None else None
+        own = (item for item in (person.identifiers if person else ()) if _is_of(item, condition.identifier.authority))
+        found = next(own, None)
+    if found is None:
+        text = f"{path}: it names no identifier of the surviving patient in the domain of the one that is replaced"
+        return [], [*issues, Issue("required", text, f"{path}.identifier")]
+    if is_impossible(found.authority):
+        issues.append(Issue("value", f"{path}.identifier.system: urn:oid: without an OID", f"{path}.identifier.system"))
+    return [(f"{path}.identifier", found)], issues
+
+
+def _is_of(identifier: PatientIdentifier, authority: AssigningAuthority) -> bool:
+    if authority.oid and identifier.authority.oid:
+        return identifier.authority.oid == authority.oid
+    return authority.namespace is not None and identifier.authority.namespace == authority.namespace
+
+
+def _refusal(problems: Sequence[IdentityProblem], places: Sequence[str]) -> FhirError:
+    kinds = IdentityProblemKind
+    table = {
+        kinds.REQUIRED_MISSING: (422, "required"),
+        kinds.UNKNOWN_IDENTIFIER: (409, "conflict"),
+        kinds.UNKNOWN_DOMAIN: (422, "code-invalid"),
+        kinds.NOT_ISSUER: (403, "forbidden"),
+        kinds.INVALID: (422, "business-rule"),
+        kinds.INTERNAL: (500, "exception"),
+    }
+    issues = []
+    for item in problems:
+        path = _CONDITION if item.field == "subsumed" else places[min(item.repetition, len(places)) - 1]
+        if item.field == "identifiers" and path != _CONDITION:
+            path += ".system" if item.component == 4 else ".value"
+        issues.append(Issue(table[item.kind][1], f"{path}: {item.text}", path))
+    return FhirError(min(table[item.kind][0] for item in problems), issues)
+
+
+def _done(
+    request: HttpRequest,
+    person: PatientMatch | None,
+    systems: IdentifierSystems,
+    wanted: Accepted,
+    *,
+    is_new: bool,
+    notes: Sequence[Issue],
+) -> HttpReply:
+    """Spec: FHIR R4 3.1.0.4 (update), 3.1.1.1.1 (Prefer: return)."""
+    headers = {}
+    if person is not None:
+        version = version_of(person)
+        headers = {"ETag": f'W/"{version}"', "Location": f"{systems.base}/Patient/{person.key}/_history/{version}"}
+    status = 201 if is_new else 200
+    kind = preferences(request).get("return")
+    if kind == "minimal":
+        return reply(request, status, None, wanted, headers)
+    if kind == "representation" and person is not None:
+        return reply(request, status, write_patient(person, systems), wanted, headers)
+    done = Issue("informational", "the feed took effect", None, "information")
+    return reply(request, status, operation_outcome([done, *notes]), wanted, headers)
+
+
+def send(
+    patient: Element,
+    identifier: tuple[str, str],
+    endpoint: str,
+    *,
+    timeout: float = 30.0,
+    tls: ssl.SSLContext | None = None,
+) -> FhirAnswer:
+    """Feed a Patient to the FHIR server with the base `endpoint`, on the condition of its identifier `(system, value)`.
+
+    Errors: OSError, ValueError as those of `fhir_service.exchange`.
+    """
+    condition = quote("|".join(identifier), safe=":/")
+    return exchange(
+        "PUT", f"{endpoint.rstrip('/')}/Patient?identifier={condition}", write_json(patient), timeout=timeout, tls=tls
+    )

@@ -1,0 +1,368 @@
+"""The search parameters of Patient, and the demographics query that they ask.
+
+| parameter | type | modifiers |
+|---|---|---|
+| `_id`, `active`, `gender`, `identifier`, `telecom`, `phone`, `email` | token | |
+| `family`, `given`, `name`, `mothersMaidenName` | string | `:exact`, `:contains` |
+| `address`, `address-city`, `address-country`, `address-postalcode`, `address-state` | string | `:exact`, `:contains` |
+| `birthdate` | date | prefixes eq ne gt lt ge le sa eb |
+| `_count`, `_page`, `_summary`, `_elements`, `_format`, `_pretty` | of the answer | |
+
+A comma means or, a repetition means and; `\\,` `\\|` `\\$` `\\\\` stand for themselves. A parameter that is not known here is
+left out, or refused with `Prefer: handling=strict`. What no patient can have is no error, but finds nobody.
+
+Spec: FHIR R4 3.1.1 (search); PDQm 2:3.78.4.1.2.
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import monthrange
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from typing import Final
+
+from xds.model.demographics_query import (
+    AddressPattern,
+    Comparison,
+    DateRange,
+    DemographicsQuery,
+    IdentifierPattern,
+    NamePattern,
+    PageRequest,
+    TextPattern,
+)
+from xds.model.identifiers import AssigningAuthority
+from xds.wire.fhir_identifiers import IdentifierSystems, key_of
+from xds.wire.fhir_patient import SEXES
+from xds.wire.fhir_structure import Issue
+
+#: Names of the parameters that choose among patients, with what `CapabilityStatement.rest.resource.searchParam` says of them.
+PARAMETERS: Final[Mapping[str, tuple[str, str]]] = {
+    "_id": ("token", "Logical id of the Patient resource"),
+    "active": ("token", "Whether the patient record is active"),
+    "family": ("string", "Beginning of a family name"),
+    "given": ("string", "Beginning of a given name"),
+    "name": ("string", "Beginning of a family or given name"),
+    "identifier": ("token", "A patient identifier, or the domains whose identifiers are wanted"),
+    "telecom": ("token", "A telephone number or e-mail address"),
+    "phone": ("token", "A telephone number"),
+    "email": ("token", "An e-mail address"),
+    "birthdate": ("date", "The date of birth"),
+    "address": ("string", "Beginning of any part of an address"),
+    "address-city": ("string", "Beginning of a city"),
+    "address-country": ("string", "Beginning of a country"),
+    "address-postalcode": ("string", "Beginning of a postal code"),
+    "address-state": ("string", "Beginning of a state"),
+    "gender": ("token", "Administrative gender"),
+    "mothersMaidenName": ("string", "Beginning of the mother's maiden name"),
+}
+_ANSWER: Final = frozenset({"_count", "_page", "_summary", "_elements", "_format", "_pretty"})
+_NAMES: Final = {"family": "family", "given": "given", "name": "any_part"}
+_PLACES: Final = {
+    "address": "any_part",
+    "address-city": "city",
+    "address-country": "country",
+    "address-postalcode": "postal_code",
+    "address-state": "state",
+}
+_COMPARISONS: Final = {"": Comparison.PREFIX, "exact": Comparison.EXACT, "contains": Comparison.CONTAINS}
+_SUMMARIES: Final = frozenset({"true", "false", "text", "data", "count"})
+_GENDER_SYSTEM: Final = "http://hl7.org/fhir/administrative-gender"
+_SEXES_OF: Final[Mapping[str, tuple[str, ...]]] = {**{name: (sex,) for name, sex in SEXES.items()}, "other": ("O", "A", "N")}
+
+#: Values of one parameter, and parameters of one search.
+_MAX_VALUES: Final = 200
+_MAX_COUNT: Final = 1000
+
+_DATE = re.compile(
+    r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?)?)?\Z"
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_SPLIT = re.compile(r"((?:[^\\,]|\\.)*)(?:,|\Z)", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class PatientSearch:
+    """A search as it was understood. `used` are the parameters that counted, for the self link."""
+
+    query: DemographicsQuery
+    page: PageRequest
+    used: tuple[tuple[str, str], ...] = ()
+    ignored: tuple[str, ...] = ()
+    finds_nobody: bool = False
+    summary: str = "false"
+    elements: tuple[str, ...] = ()
+    known_total: int | None = None
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The query while its parameters are read."""
+
+    systems: IdentifierSystems
+    query: DemographicsQuery = field(default_factory=DemographicsQuery)
+    issues: list[Issue] = field(default_factory=list)
+    finds_nobody: bool = False
+    sexes: frozenset[str] | None = None
+    keys: frozenset[int] | None = None
+    dates: list[tuple[date, date]] | None = None
+
+    def refuse(self, name: str, text: str, code: str = "value") -> None:
+        """Note that a parameter cannot be used."""
+        self.issues.append(Issue(code, f"{name}: {text}", f"http.{name.partition(':')[0]}"))
+
+
+def read_search(
+    parameters: Mapping[str, tuple[str, ...]], systems: IdentifierSystems, *, strict: bool
+) -> tuple[PatientSearch, list[Issue]]:
+    """The search that the parameters of a request ask for, and all that is wrong with them."""
+    draft = _Draft(systems)
+    used: list[tuple[str, str]] = []
+    ignored: list[str] = []
+    answer: dict[str, str] = {}
+    for name, values in parameters.items():
+        bare, _, modifier = name.partition(":")
+        given = [value for value in values if value]
+        if name in _ANSWER:
+            answer[name] = given[-1] if given else ""
+        elif bare not in PARAMETERS:
+            ignored.append(name)
+        elif any(_CONTROL.search(value) for value in given):
+            draft.refuse(name, "the value holds a control character")
+        elif sum(value.count(",") + 1 for value in given) > _MAX_VALUES:
+            draft.refuse(name, f"there are more than {_MAX_VALUES} values", "too-costly")
+        else:
+            for value in given:
+                _READERS[bare](draft, bare, modifier, value)
+            used += [(name, value) for value in given]
+    if strict:
+        for name in ignored:
+            draft.refuse(name[:60], "the parameter is not supported", "not-supported")
+    search = _answer_controls(answer, draft)
+    query = _completed(draft)
+    return replace(search, query=query, used=tuple(used), ignored=tuple(ignored), finds_nobody=draft.finds_nobody), draft.issues
+
+
+def _answer_controls(answer: Mapping[str, str], draft: _Draft) -> PatientSearch:
+    count = answer.get("_count")
+    limit = None
+    if count:
+        if count.isascii() and count.isdigit() and len(count) < 10:
+            limit = min(int(count), _MAX_COUNT)
+        else:
+            draft.refuse("_count", "a whole number is expected")
+    summary = answer.get("_summary") or "false"
+    if summary not in _SUMMARIES:
+        draft.refuse("_summary", f"one of {', '.join(sorted(_SUMMARIES))} is expected")
+    elements = tuple(item.strip() for item in answer.get("_elements", "").split(",") if item.strip())
+    after, _, total = answer.get("_page", "").partition(".")
+    known_total = int(total) if total.isascii() and total.isdigit() and len(total) < 12 else None
+    if limit == 0:
+        limit, summary = None, "count"
+    return PatientSearch(
+        DemographicsQuery(), PageRequest(limit, after or None), summary=summary, elements=elements, known_total=known_total
+    )
+
+
+def _completed(draft: _Draft) -> DemographicsQuery:
+    dates = tuple(DateRange(_dtm(low, date.min), _dtm(high, date.max)) for low, high in draft.dates or ())
+    finds_nobody = (draft.sexes, draft.keys, draft.dates)
+    if any(item is not None and not item for item in finds_nobody):
+        draft.finds_nobody = True
+    return replace(draft.query, birth_dates=dates, sexes=tuple(sorted(draft.sexes or ())), keys=tuple(sorted(draft.keys or ())))
+
+
+def _dtm(day: date, unbounded: date) -> str | None:
+    return None if day == unbounded else f"{day.year:04}{day.month:02}{day.day:02}"
+
+
+# Values
+
+
+def _alternatives(value: str) -> Iterator[str]:
+    """The values between commas, still escaped."""
+    for found in _SPLIT.finditer(value):
+        if found[1]:
+            yield found[1]
+        if found.end() == len(value):
+            return
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPED.sub(lambda found: found[1] if found[1] in ",|$\\" else found[0], text)
+
+
+def _token(text: str) -> tuple[str | None, str]:
+    """(system, value) of a token; the system is None when there is no bar. Spec: FHIR R4 3.1.1.4.10."""
+    parts = re.split(r"(?<!\\)(?:\\\\)*\|", text, maxsplit=1)
+    if len(parts) == 1:
+        return None, _unescaped(text)
+    return _unescaped(text[: len(text) - len(parts[1]) - 1]), _unescaped(parts[1])
+
+
+def _without_modifier(draft: _Draft, name: str, modifier: str) -> bool:
+    if modifier:
+        draft.refuse(f"{name}:{modifier[:20]}", "the modifier is not supported for this parameter", "not-supported")
+    return not modifier
+
+
+def _patterns(draft: _Draft, name: str, modifier: str, value: str) -> list[TextPattern]:
+    comparison = _COMPARISONS.get(modifier)
+    if comparison is None:
+        _without_modifier(draft, name, modifier)
+        return []
+    return [TextPattern(_unescaped(item), comparison) for item in _alternatives(value)]
+
+
+def _name(draft: _Draft, name: str, modifier: str, value: str) -> None:
+    alternatives = tuple(NamePattern(**{_NAMES[name]: item}) for item in _patterns(draft, name, modifier, value))
+    if alternatives:
+        draft.query = replace(draft.query, names=(*draft.query.names, alternatives))
+
+
+def _address(draft: _Draft, name: str, modifier: str, value: str) -> None:
+    alternatives = tuple(AddressPattern(**{_PLACES[name]: item}) for item in _patterns(draft, name, modifier, value))
+    if alternatives:
+        draft.query = replace(draft.query, addresses=(*draft.query.addresses, alternatives))
+
+
+def _mothers_maiden_name(draft: _Draft, name: str, modifier: str, value: str) -> None:
+    alternatives = tuple(_patterns(draft, name, modifier, value))
+    if draft.query.mothers_maiden_names and alternatives:
+        draft.refuse(name, "the parameter may be given once", "not-supported")
+    draft.query = replace(draft.query, mothers_maiden_names=draft.query.mothers_maiden_names or alternatives)
+
+
+def _telecom(draft: _Draft, name: str, modifier: str, value: str) -> None:
+    if not _without_modifier(draft, name, modifier):
+        return
+    tokens = (_token(item)[1] for item in _alternatives(value))
+    patterns = tuple(TextPattern(re.sub(r"^(?:tel|mailto):", "", item)) for item in tokens if item)
+    if patterns:
+        draft.query = replace(draft.query, telephones=(*draft.query.telephones, patterns))
+
+
+def _active(draft: _Draft, name: str, modifier: str, value: str) -> None:
+    if not _without_modifier(draft, name, modifier):
+        return
+    wanted = {_token(item)[1] for item in _alternatives(value)}
+    if not wanted <= {"true", "false"}:
+        draft.refuse(name, "true or false is expected")
+    elif len(wanted) == 1:
+        active = wanted == {"true"}
+        draft.finds_nobody |= draft.query.active is not None and draft.query.active is not active
+        draft.query = replace(draft.query, active=active)
+
+
+def _gender(draft: _Draft, name: str, modifier: str, value: str) -> None:
+    if not _without_modifier(draft, name, modifier):
+        return
+    tokens = [_token(item) for item in _alternatives(value)]
+    sexes = frozenset(
+        sex for system, code in tokens if system in (None, "", _GENDER_SYSTEM) for sex in _SEXES_OF.get(code.lower(), ())
+    )
+    draft.sexes = sexes if draft.sexes is None else draft.sexes & sexes
+
+
+def _id(draft: _Draft, name: str, modifier: str, value: str) -> None:
+    if not _without_modifier(draft, name, modifier):
+        return
+    keys = frozenset(key for item in _alternatives(value) if (key := key_of(_unescaped(item))) is not None)
+    draft.keys = keys if draft.keys is None else draft.keys & keys
+
+
+def _identifier(draft: _Draft, name: str, modifier: str, value: str) -> None:
+    """A token; one without value restricts the identifiers that are answered, too. Spec: PDQm 2:3.78.4.1.2.3."""
+    if not _without_modifier(draft, name, modifier):
+        return
+    patterns: list[IdentifierPattern] = []
+    domains: list[AssigningAuthority] = []
+    own: set[int] = set()
+    for item in _alternatives(value):
+        system, wanted = _token(item)
+        if not system and not wanted:
+            draft.refuse(name, "an identifier has a system or a value")
+        elif not system:
+            # A bar without a system means an identifier without one, and none here lacks it.
+            patterns += [IdentifierPattern(wanted)] if system is None else []
+        elif (key := draft.systems.own_key(system, wanted)) is not None:
+            own.add(key)
+        else:
+            authority = draft.systems.authority(system)
+            patterns.append(IdentifierPattern(wanted or None, authority))
+            domains += [] if wanted else [authority]
+    if own and patterns:
+        draft.refuse(name, "ids of this server and other identifiers cannot be alternatives", "not-supported")
+    elif own:
+        draft.keys = frozenset(own) if draft.keys is None else draft.keys & own
+    elif patterns:
+        query = draft.query
+        draft.query = replace(query, identifiers=(*query.identifiers, tuple(patterns)), domains=(*query.domains, *domains))
+    else:
+        draft.finds_nobody = True
+
+
+def _birthdate(draft: _Draft, name: str, modifier: str, value: str) -> None:
+    if not _without_modifier(draft, name, modifier):
+        return
+    ranges: list[tuple[date, date]] = []
+    for item in _alternatives(value):
+        found = _DATE.match(item.strip())
+        days = _days(found[2], found[3], found[4]) if found else None
+        if found is None or days is None or found[1] == "ap":
+            draft.refuse(name, "a date as YYYY, YYYY-MM or YYYY-MM-DD after one of eq, ne, gt, lt, ge, le, sa, eb is expected")
+        else:
+            ranges += _ranges(found[1] or "eq", *days)
+    if draft.dates is None:
+        draft.dates = ranges
+    else:
+        both = [(max(one[0], other[0]), min(one[1], other[1])) for one in draft.dates for other in ranges]
+        draft.dates = [item for item in both if item[0] <= item[1]]
+
+
+def _days(year: str, month: str | None, day: str | None) -> tuple[date, date] | None:
+    """The first and the last day of a date of any precision; None when there is no such day."""
+    try:
+        first = date(int(year), int(month or 1), int(day or 1))
+        if day:
+            return first, first
+        last_month = int(month or 12)
+        return first, date(first.year, last_month, monthrange(first.year, last_month)[1])
+    except ValueError:
+        return None
+
+
+def _ranges(prefix: str, first: date, last: date) -> list[tuple[date, date]]:
+    """The days that a prefix means. Spec: FHIR R4 3.1.1.4.5, 3.1.1.4.7."""
+    before = (date.min, first - timedelta(1)) if first > date.min else None
+    after = (last + timedelta(1), date.max) if last < date.max else None
+    wanted: Mapping[str, tuple[tuple[date, date] | None, ...]] = {
+        "eq": ((first, last),),
+        "ne": (before, after),
+        "gt": (after,),
+        "sa": (after,),
+        "lt": (before,),
+        "eb": (before,),
+        "ge": ((first, date.max),),
+        "le": ((date.min, last),),
+    }
+    return [item for item in wanted[prefix] if item is not None]
+
+
+_Reader = Callable[[_Draft, str, str, str], None]
+_READERS: Final[Mapping[str, _Reader]] = {
+    "_id": _id,
+    "active": _active,
+    "identifier": _identifier,
+    "telecom": _telecom,
+    "phone": _telecom,
+    "email": _telecom,
+    "birthdate": _birthdate,
+    "gender": _gender,
+    "mothersMaidenName": _mothers_maiden_name,
+    **dict.fromkeys(_NAMES, _name),
+    **dict.fromkeys(_PLACES, _address),
+}
