@@ -176,6 +176,48 @@ class TestFrames:
             client.send(b"\x0bMSH|")
             assert client.is_closed()
 
+    def test_a_message_that_comes_too_slowly_ends_the_connection(self, serve: Callable[..., int]) -> None:
+        with closing(Client(serve(message_seconds=0.3))) as client:
+            client.send(b"\x0bMSH|")
+            began = time.monotonic()
+            with pytest.raises(OSError):  # noqa: PT011 - reset or broken pipe, whichever the kernel says
+                while time.monotonic() - began < 10:
+                    client.send(b"x")
+                    time.sleep(0.02)
+            assert time.monotonic() - began < 5
+
+    def test_a_partner_who_sends_no_more_still_gets_its_answers(self, serve: Callable[..., int]) -> None:
+        with closing(Client(serve())) as client:
+            client.send(framed(message(control_id="a")) + framed(message(control_id="b")) + b"\x0bMSH|half")
+            client.socket.shutdown(socket.SHUT_WR)
+            assert [client.answer().get("MSA-2") for _ in range(2)] == ["a", "b"]
+            assert client.is_closed()
+
+    def test_frames_cut_anywhere(self, serve: Callable[..., int]) -> None:
+        data = b"".join(framed(message(control_id=str(number))) for number in range(20))
+        with closing(Client(serve())) as client:
+            client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for start in range(0, len(data), 97):
+                client.send(data[start : start + 97])
+            assert [client.answer().get("MSA-2") for _ in range(20)] == [str(number) for number in range(20)]
+
+    def test_answers_to_frames_that_came_together_come_together(self, serve: Callable[..., int]) -> None:
+        with closing(Client(serve())) as client:
+            client.send(b"".join(framed(message("QBP^Q23", str(number))) for number in range(10)))
+            pieces = []
+            while b"".join(pieces).count(b"\x1c\r") < 10:
+                pieces.append(client.socket.recv(65536))
+            assert len(pieces) < 10
+
+    def test_an_answer_that_takes_long_holds_up_none_before_it(self, serve: Callable[..., int], probe: Probe) -> None:
+        with closing(Client(serve())) as client:
+            probe.go_on.clear()
+            slow = framed(message("ADT^A08", "slow"))
+            client.send(framed(message(control_id="quick")) + slow)
+            assert client.answer().get("MSA-2") == "quick"
+            probe.go_on.set()
+            assert client.answer().get("MSA-2") == "slow"
+
     def test_connections_above_the_limit_are_closed_at_once(self, serve: Callable[..., int]) -> None:
         port = serve(max_connections=2)
         held = [Client(port), Client(port)]

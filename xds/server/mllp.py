@@ -1,7 +1,7 @@
 """HL7 v2 over MLLP: frames from sockets, one thread for each connection, dispatched by MSH-9.
 
-Connections stay open and may be pipelined: frames are answered in the order in which they came. What stands between frames is
-skipped up to a limit.
+Connections stay open and may be pipelined: frames are answered in the order in which they came, those that came together as far
+as possible by one write. What stands between frames is skipped up to a limit.
 
 Tolerated deviations: bytes between frames; a frame that ends with 0x1C alone; a frame that begins anew before it ended.
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -27,13 +28,20 @@ from xds.ports import Clock
 from xds.server import failures
 from xds.wire import hl7v2
 from xds.wire.hl7v2 import Condition, Fault, Location, Message, Segment, UnreadableError
-from xds.wire.hl7v2_answers import OLD_VERSIONS, VERSIONS, Acknowledgement, new_control_id, write_ack
+from xds.wire.hl7v2_answers import ALL_VERSIONS, Acknowledgement, new_control_id, write_ack
 from xds.wire.hl7v2_identity import sending_system
 
 START, END = b"\x0b", b"\x1c"
 _FRAME_END = b"\x1c\r"
 _BLANKS = b"\r\n\t \x00"
 _RECEIVE = 65536
+#: Answers wait for those to later queries that have arrived already, but no longer and no more than this (seconds, octets).
+_MOST_DELAY = 0.005
+_MOST_PENDING = 65536
+#: How long the listener waits before it tries again when it could not take a connection (seconds).
+_ACCEPT_AGAIN = 0.2
+
+_PROCESSING_IDS = frozenset("PTD")
 
 _log = structlog.get_logger()
 
@@ -79,18 +87,25 @@ class Dispatcher:
         return write_ack(request, code, faults, now=self._clock(), control_id=new_control_id())
 
     def _rejections(self, request: Message) -> tuple[Fault, ...]:
+        message_type, event = request.message_type, request.event
+        if (
+            f"{message_type}^{event}" in self._modules
+            and request.header(10).strip()
+            and request.header(11).strip() in _PROCESSING_IDS
+            and request.version in ALL_VERSIONS
+        ):
+            return ()
         faults = []
-        if request.message_type not in self._types:
-            faults.append(
-                Fault(Condition.UNSUPPORTED_TYPE, "this message type is not received here", Location("MSH", 1, 9, 1, 1))
-            )
-        elif f"{request.message_type}^{request.event}" not in self._modules:
+        if message_type not in self._types:
+            place = Location("MSH", 1, 9, 1, 1)
+            faults.append(Fault(Condition.UNSUPPORTED_TYPE, "this message type is not received here", place))
+        elif f"{message_type}^{event}" not in self._modules:
             faults.append(Fault(Condition.UNSUPPORTED_EVENT, "this event is not received here", Location("MSH", 1, 9, 1, 2)))
         if not request.control_id.strip():
             faults.append(Fault(Condition.REQUIRED_MISSING, "MSH-10 (message control id) is required", Location("MSH", 1, 10)))
-        if request.get("MSH-11").strip() not in ("P", "T", "D"):
+        if request.header(11).strip() not in _PROCESSING_IDS:
             faults.append(Fault(Condition.UNSUPPORTED_PROCESSING_ID, "MSH-11 must be P, T or D", Location("MSH", 1, 11)))
-        if request.version not in VERSIONS | OLD_VERSIONS:
+        if request.version not in ALL_VERSIONS:
             faults.append(Fault(Condition.UNSUPPORTED_VERSION, "MSH-12 is no version known here", Location("MSH", 1, 12)))
         return tuple(faults)
 
@@ -113,8 +128,19 @@ class FrameReader:
         self._garbage = 0
         self._searched = 0
 
+    @property
+    def is_waiting(self) -> bool:
+        """True while a frame has begun and not ended."""
+        return bool(self._buffer)
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Every message that is complete with this data. Errors: FramingError."""
+        if not self._buffer and data[:1] == START and data[-2:] == _FRAME_END and len(data) <= self._max_message:
+            message = data[1:-2]
+            if END not in message and START not in message:
+                # What nearly always comes: one whole frame.
+                yield message
+                return
         self._buffer += data
         while True:
             self._skip_to_start()
@@ -169,13 +195,21 @@ class MllpServer:
         max_message: int = 16 * 1024 * 1024,
         max_garbage: int = 4096,
         idle_seconds: float = 600.0,
+        message_seconds: float = 120.0,
+        reuse_port: bool = False,
         clock: Clock = _now,
     ) -> None:
+        """`idle_seconds` may pass between two pieces of data, `message_seconds` between the beginning of a frame and its end.
+
+        `reuse_port`: other processes listen at the same port, too.
+        """
         self._dispatch = Dispatcher(domain, modules, clock)
         self._address = (host, port)
         self._tls = tls
         self._limits = (max_message, max_garbage)
         self._idle_seconds = idle_seconds
+        self._message_seconds = message_seconds
+        self._reuse_port = reuse_port
         self._free = threading.BoundedSemaphore(max_connections)
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
@@ -186,7 +220,7 @@ class MllpServer:
     def start(self) -> int:
         """Listen, and return the port (a free one when 0 was asked for). Errors: OSError when the port is taken."""
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-        self._listener = socket.create_server(self._address, family=family, backlog=128)
+        self._listener = socket.create_server(self._address, family=family, backlog=128, reuse_port=self._reuse_port)
         self._acceptor = threading.Thread(target=self._accept, args=(self._listener,), name="mllp-accept", daemon=True)
         self._acceptor.start()
         return int(self._listener.getsockname()[1])
@@ -214,10 +248,13 @@ class MllpServer:
         while not self._stopping:
             try:
                 connection, peer = listener.accept()
-            except OSError:
-                if not self._stopping:
-                    _log.error("mllp.accept_failed")
-                return
+            except OSError as error:
+                if self._stopping or listener.fileno() < 0:
+                    return
+                # Too many open files, or the partner was gone before its turn: both pass.
+                _log.error("mllp.accept_failed", reason=type(error).__name__)
+                time.sleep(_ACCEPT_AGAIN)
+                continue
             if not self._free.acquire(blocking=False):
                 _log.warning("mllp.too_many_connections", address=peer[0])
                 connection.close()
@@ -238,6 +275,7 @@ class MllpServer:
             with closing(connection):
                 connection.settimeout(self._idle_seconds)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
                 if isinstance(connection, ssl.SSLSocket):
                     connection.do_handshake()
                 self._converse(connection, address)
@@ -251,17 +289,50 @@ class MllpServer:
     def _converse(self, connection: socket.socket, address: str) -> None:
         caller = Caller(address=address, node=_certified_name(connection))
         reader = FrameReader(*self._limits)
+        deadline: float | None = None
         while not self._stopping:
             data = connection.recv(_RECEIVE)
             if not data:
                 return
+            answers = bytearray()
             try:
+                since = time.monotonic()
                 for message in reader.feed(data):
-                    connection.sendall(START + self._dispatch(message, caller) + _FRAME_END)
+                    if answers and not _is_query(message):
+                        # A feed waits for the disk; nothing that was done before it waits with it.
+                        connection.sendall(answers)
+                        answers.clear()
+                    answers += START + self._dispatch(message, caller) + _FRAME_END
+                    if len(answers) >= _MOST_PENDING or time.monotonic() - since >= _MOST_DELAY:
+                        connection.sendall(answers)
+                        answers.clear()
+                        since = time.monotonic()
+                    deadline = None
             except FramingError as error:
                 if error.fault:
-                    connection.sendall(START + _rejection(reader.header(), error.fault) + _FRAME_END)
+                    answers += START + _rejection(reader.header(), error.fault) + _FRAME_END
                 raise
+            finally:
+                if answers:
+                    connection.sendall(answers)
+            deadline = self._await(connection, deadline if reader.is_waiting else None, is_waiting=reader.is_waiting)
+
+    def _await(self, connection: socket.socket, deadline: float | None, *, is_waiting: bool) -> float | None:
+        """Let the next read wait as long as it may. Gives back until when the frame that has begun must be complete."""
+        if not is_waiting:
+            connection.settimeout(self._idle_seconds)
+            return None
+        now = time.monotonic()
+        until = deadline or now + self._message_seconds
+        if until <= now:
+            raise FramingError("the message does not end in time")
+        connection.settimeout(min(self._idle_seconds, until - now))
+        return until
+
+
+def _is_query(message: bytes) -> bool:
+    fields = message[:512].split(message[3:4], 9) if len(message) > 3 else []
+    return len(fields) > 8 and fields[8].startswith(b"QBP")
 
 
 def _rejection(header: bytes, fault: Fault) -> bytes:
