@@ -99,7 +99,7 @@ class Node:
         self._serve = HttpApplication(
             app.domain,
             app.transactions,
-            stage=app.blobs.stage,
+            stage=app.domain.document_repository.stage,
             limits=Limits(bodies=BODY_LIMITS),
             checks={"database": app.is_ready},
             fallback=portal,

@@ -14,7 +14,7 @@ from xds.actors.document_registry_audit import import_event, query_event
 from xds.actors.document_registry_removal import MetadataRemoval
 from xds.actors.metadata_update import MetadataUpdate
 from xds.actors.patient_links import PatientLinks
-from xds.actors.unavailability import REGISTRY_IS_BUSY, or_busy
+from xds.actors.unavailability import REGISTRY_IS_BUSY, or_refused, or_registry_refuses
 from xds.model.audit import EventOutcome
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
@@ -33,7 +33,7 @@ from xds.rules.submission import assign_identifiers, check, check_against_regist
 from xds.rules.update import RESTRICTED, UNRESTRICTED
 from xds.store import affinity_patients, audit
 from xds.store.affinity_patients import AffinityPatient
-from xds.store.database import Connection, Database, DatabaseFullError
+from xds.store.database import Connection, Database
 from xds.store.registry import finding, known, stored_queries, writing
 from xds.store.registry.codes import CodeKey, CodeTable
 from xds.store.registry.newest import with_newest_codes
@@ -129,7 +129,7 @@ class DocumentRegistry:
 
     # --- ITI-42, ITI-61 ----------------------------------------------------------------------------------------------
 
-    @or_busy(REGISTRY_IS_BUSY)
+    @or_registry_refuses
     def register(
         self,
         submission: Submission,
@@ -158,8 +158,6 @@ class DocumentRegistry:
             committed, more = self._database.write(lambda connection: self._store(connection, prepared, caller, along))
         except _RefusedError as refusal:
             return self._refuse(submission, [*findings, *refusal.errors], caller, on_demand)
-        except DatabaseFullError:
-            return REGISTRY_IS_FULL
         self._database.when_durable(lambda: self._codes.remember(committed))
         return response_to([*findings, *more])
 
@@ -204,7 +202,7 @@ class DocumentRegistry:
 
     # --- ITI-18, ITI-51 ----------------------------------------------------------------------------------------------
 
-    @or_busy(QueryAnswer(REGISTRY_IS_BUSY))
+    @or_refused(QueryAnswer(REGISTRY_IS_BUSY), QueryAnswer(REGISTRY_IS_FULL))
     def query(self, raw: RawQuery, caller: Caller, *, across_patients: bool = False) -> QueryAnswer:
         """Answer a stored query. What the access rule does not permit is left out without a word.
 
@@ -265,19 +263,19 @@ class DocumentRegistry:
 
     # --- ITI-62 ------------------------------------------------------------------------------------------------------
 
-    @or_busy(REGISTRY_IS_BUSY)
+    @or_registry_refuses
     def remove(self, ids: Sequence[str], caller: Caller) -> RegistryResponse:
         """Remove the objects with these entryUUIDs, all or none. See `MetadataRemoval.remove`."""
         return self._removal.remove(ids, caller)
 
     # --- ITI-57, ITI-92 ----------------------------------------------------------------------------------------------
 
-    @or_busy(REGISTRY_IS_BUSY)
+    @or_registry_refuses
     def update(self, submission: Submission, caller: Caller, *, found: Sequence[RegistryError] = ()) -> RegistryResponse:
         """Update metadata: new versions, statuses, associations; all or nothing. See `MetadataUpdate.update`."""
         return self._updates.update(submission, caller, UNRESTRICTED, found)
 
-    @or_busy(REGISTRY_IS_BUSY)
+    @or_registry_refuses
     def restricted_update(
         self, submission: Submission, caller: Caller, *, found: Sequence[RegistryError] = ()
     ) -> RegistryResponse:

@@ -17,8 +17,9 @@ from xds.actors.document_repository_audit import import_event
 from xds.actors.document_repository_registration import Registration, RegistrationAlong, RegistrationElsewhere
 from xds.actors.document_repository_removal import DocumentRemoval
 from xds.actors.document_repository_retrieval import DocumentRetrieval, RegistryFacts
+from xds.actors.intake import Intake
 from xds.actors.on_demand_documents import OnDemandDocuments
-from xds.actors.unavailability import REPOSITORY_IS_BUSY, or_busy
+from xds.actors.unavailability import REPOSITORY_IS_BUSY, REPOSITORY_IS_FULL, or_refused, or_repository_refuses
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import Caller
 from xds.model.domain_identity import DomainIdentity
@@ -30,7 +31,7 @@ from xds.model.vocabulary import SlotName
 from xds.ports import AccessRule, BlobStore, Clock, RegisterDocumentsAlong, RegisterDocumentsElsewhere, Staging
 from xds.rules import submission as rules
 from xds.store import audit, documents
-from xds.store.database import Database, DatabaseFullError
+from xds.store.database import Database
 from xds.store.documents import AlreadyStoredError, OtherContentError, StoredDocument
 from xds.store.jobs import Job
 
@@ -88,10 +89,10 @@ class DocumentRepository:
         self._removal = DocumentRemoval(database, self._retrieval.visible, identity, clock)
 
     def stage(self) -> Staging:
-        """Begin a document that did not arrive as a MIME part. The caller discards it in the end."""
-        return self._blobs.stage()
+        """Begin a document. The caller discards it in the end. What the store fails at is answered by `provide`."""
+        return Intake(self._blobs.stage)
 
-    @or_busy(REPOSITORY_IS_BUSY)
+    @or_repository_refuses
     def provide(
         self,
         submission: Submission,
@@ -111,7 +112,10 @@ class DocumentRepository:
         """
         return self._provided(submission, provided, caller, problems)
 
-    @or_busy(RetrieveAnswer(REPOSITORY_IS_BUSY, (), lambda _complete: None))
+    @or_refused(
+        RetrieveAnswer(REPOSITORY_IS_BUSY, (), lambda _complete: None),
+        RetrieveAnswer(REPOSITORY_IS_FULL, (), lambda _complete: None),
+    )
     def retrieve(self, requests: Sequence[DocumentRequest], caller: Caller) -> RetrieveAnswer:
         """The requested documents, each in the order asked, or an error whose location is its uniqueId.
 
@@ -122,7 +126,7 @@ class DocumentRepository:
         """
         return self._retrieval.retrieve(requests, caller)
 
-    @or_busy(REPOSITORY_IS_BUSY)
+    @or_repository_refuses
     def remove(self, requests: Sequence[DocumentRequest], caller: Caller) -> RegistryResponse:
         """Remove these documents, as many of them as can be. See `DocumentRemoval.remove`."""
         return self._removal.remove(requests, caller)
@@ -148,7 +152,8 @@ class DocumentRepository:
         only_new: bool = False,
     ) -> RegistryResponse:
         """As `provide`. `only_new`: nothing is registered when one of the documents is there, and that is a success."""
-        findings = (*problems, *self._findings(submission, provided))
+        lost = next((problem for item in provided.values() if (problem := _failure_of(item.staging)) is not None), None)
+        findings = [*problems, *(_not_kept(lost).errors if lost is not None else self._findings(submission, provided))]
         response = response_to(findings)
         if response.succeeded:
             response = self._store(submission, provided, caller, only_new)
@@ -191,18 +196,13 @@ class DocumentRepository:
         try:
             keys = {entry.id: provided[entry.id].staging.commit() for entry in submission.document_entries}
         except OSError as problem:
-            _log.error("document_repository.store_failed", error=type(problem).__name__, errno=problem.errno)
-            if problem.errno in _DISK_IS_FULL:
-                return _failure(ErrorCode.REPOSITORY_OUT_OF_RESOURCES, "the repository has no space left for the documents")
-            return _failure(ErrorCode.REPOSITORY_ERROR, "the repository could not keep the documents; nothing was stored")
+            return _not_kept(problem)
         completed = self._completed(submission, provided)
         rows = [self._row(entry, keys[entry.id], provided[entry.id].staging) for entry in completed.document_entries]
         event = self._import_event(submission, caller, EventOutcome.SUCCESS)
 
         try:
             return self._registration.register(completed, rows, event, caller, only_new=only_new)
-        except DatabaseFullError:
-            return _failure(ErrorCode.REPOSITORY_OUT_OF_RESOURCES, "the repository has no space left for the documents")
         except AlreadyStoredError:
             return RegistryResponse(Status.SUCCESS)
         except OtherContentError as conflict:
@@ -245,7 +245,7 @@ class DocumentRepository:
         )
 
     def _provide_one(self, submission: Submission, entry_id: str, content: bytes, caller: Caller) -> RegistryResponse:
-        staging = self._blobs.stage()
+        staging = self.stage()
         try:
             staging.write(content)
             return self._provided(submission, {entry_id: ProvidedDocument(staging)}, caller, only_new=True)
@@ -270,6 +270,19 @@ def sweep(
         needed = {key for ask in referenced for key in ask(some)}
         removed += sum(blobs.delete(key, unless_committed_since=committed_before) for key in some if key not in needed)
     return removed
+
+
+def _failure_of(staging: Staging) -> OSError | None:
+    """What the store failed at while the document arrived."""
+    return staging.failure if isinstance(staging, Intake) else None
+
+
+def _not_kept(problem: OSError) -> RegistryResponse:
+    """The answer when the store does not take a document."""
+    _log.error("document_repository.store_failed", error=type(problem).__name__, errno=problem.errno)
+    if problem.errno in _DISK_IS_FULL:
+        return _failure(ErrorCode.REPOSITORY_OUT_OF_RESOURCES, "the repository has no space left for the documents")
+    return _failure(ErrorCode.REPOSITORY_ERROR, "the repository could not keep the documents; nothing was stored")
 
 
 def _failure(code: ErrorCode, context: str) -> RegistryResponse:

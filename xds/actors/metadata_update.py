@@ -14,7 +14,7 @@ from xds.actors.document_registry_removal import Permitted
 from xds.model.audit import EventOutcome
 from xds.model.caller import Action, Caller
 from xds.model.domain_identity import DomainIdentity
-from xds.model.errors import REGISTRY_IS_FULL, RegistryError, RegistryResponse, Severity, response_to
+from xds.model.errors import RegistryError, RegistryResponse, Severity, response_to
 from xds.model.fragments import Fragment, ObjectKind
 from xds.model.identifiers import new_uuid_urn, to_dtm
 from xds.model.known import UpdateSurroundings
@@ -26,7 +26,7 @@ from xds.rules.submission import assign_identifiers
 from xds.rules.update import Dialect, Operations, operations_of
 from xds.store import affinity_patients, audit
 from xds.store.affinity_patients import AffinityPatient
-from xds.store.database import Connection, Database, DatabaseFullError
+from xds.store.database import Connection, Database
 from xds.store.registry import known, updating, writing
 from xds.store.registry.codes import CodeKey, CodeTable
 from xds.store.registry.known import Located
@@ -88,8 +88,6 @@ class MetadataUpdate:
             committed, more = self._database.write(lambda connection: self._carry_out(connection, prepared, caller))
         except _RefusedError as refusal:
             return self._refuse(submission, [*findings, *refusal.errors], caller, dialect)
-        except DatabaseFullError:
-            return REGISTRY_IS_FULL
         self._database.when_durable(lambda: self._codes.remember(committed))
         return response_to([*findings, *more])
 

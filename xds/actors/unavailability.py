@@ -1,4 +1,4 @@
-"""What an actor answers while its database does not: the standard's own refusal, so that the partner tries again later."""
+"""What an actor answers while its database does not, or is full: the standard's own refusal, so that the partner tries again."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final, ParamSpec, TypeVar
 
 import structlog
 
-from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status
-from xds.store.database import DatabaseUnavailableError
+from xds.model.errors import REGISTRY_IS_FULL, ErrorCode, RegistryError, RegistryResponse, Status
+from xds.store.database import DatabaseFullError, DatabaseUnavailableError
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
@@ -22,11 +22,19 @@ REPOSITORY_IS_BUSY: Final = RegistryResponse(
     Status.FAILURE, (RegistryError(ErrorCode.REPOSITORY_BUSY, f"the repository cannot serve this now: {_CONTEXT}"),)
 )
 
+REPOSITORY_IS_FULL: Final = RegistryResponse(
+    Status.FAILURE,
+    (RegistryError(ErrorCode.REPOSITORY_OUT_OF_RESOURCES, "the repository has no space left; nothing was changed"),),
+)
+
 _log = structlog.get_logger()
 
 
-def or_busy(refusal: Answer) -> Callable[[Callable[Given, Answer]], Callable[Given, Answer]]:
-    """Let a method answer `refusal` when the database does not answer. Spec: ITI TF-3 Table 4.2.4.1-2."""
+def or_refused(busy: Answer, full: Answer) -> Callable[[Callable[Given, Answer]], Callable[Given, Answer]]:
+    """Let a method answer `busy` when the database does not answer, and `full` when it has no space left.
+
+    Spec: ITI TF-3 Table 4.2.4.1-2.
+    """
 
     def decorate(method: Callable[Given, Answer]) -> Callable[Given, Answer]:
         @wraps(method)
@@ -35,8 +43,16 @@ def or_busy(refusal: Answer) -> Callable[[Callable[Given, Answer]], Callable[Giv
                 return method(*arguments, **named)
             except DatabaseUnavailableError as error:
                 _log.error("database.unavailable", actor=method.__qualname__, reason=str(error))
-                return refusal
+                return busy
+            except DatabaseFullError:
+                _log.error("database.full", actor=method.__qualname__)
+                return full
 
         return answer
 
     return decorate
+
+
+#: For what the Registry and the Repository answer by a RegistryResponse.
+or_registry_refuses: Final = or_refused(REGISTRY_IS_BUSY, REGISTRY_IS_FULL)
+or_repository_refuses: Final = or_refused(REPOSITORY_IS_BUSY, REPOSITORY_IS_FULL)
