@@ -156,20 +156,40 @@ class Elements:
         self._encoding = encoding
         self._encodings = encodings
         self._depth = depth
-        self._values: dict[int, tuple[bytes, bool]] = {}
+        self._values: dict[int, tuple[bytes, bool, bytes]] = {}
 
     def __contains__(self, tag: int) -> bool:
         return tag in self._values
 
+    def __iter__(self) -> Iterator[int]:
+        """The tags, in the order of the data set."""
+        return iter(self._values)
+
+    @property
+    def order(self) -> str:
+        """Byte order of binary values in the notation of `struct`."""
+        return self._encoding.order
+
     def add(self, element: Element, value: bytes) -> None:
         """Keep one raw value."""
-        self._values[element.tag] = (value, element.implicit_value)
+        self._values[element.tag] = (value, element.implicit_value, element.vr)
         if element.tag == 0x00080005:
             self._encodings = _python_encodings(value)
 
     def value(self, tag: int) -> bytes:
         """The raw value."""
-        return self._values.get(tag, (b"", False))[0]
+        found = self._values.get(tag)
+        return found[0] if found else b""
+
+    def vr(self, tag: int) -> str:
+        """The value representation that stands in the data set; empty where none does (implicit, or absent).
+
+        An unknown one of undefined length is a sequence. Spec: PS3.5 6.2.2.
+        """
+        found = self._values.get(tag)
+        if found is None:
+            return ""
+        return "SQ" if found[1] else found[2].decode("ascii")
 
     def text(self, tag: int) -> str:
         """First value as text, without padding."""
@@ -198,7 +218,7 @@ class Elements:
 
     def items(self, tag: int) -> tuple[Elements, ...]:
         """The items of a sequence. Errors: DicomError."""
-        value, implicit = self._values.get(tag, (b"", False))
+        value, implicit, _ = self._values.get(tag, (b"", False, b""))
         encoding = Encoding(implicit=True) if implicit else self._encoding
         found: list[Elements] = []
         position = 0
