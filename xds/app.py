@@ -35,7 +35,7 @@ from xds.rules import codes
 from xds.rules.access import AllowAll
 from xds.rules.codes import Strictness
 from xds.settings import Settings
-from xds.store import counts, jobs
+from xds.store import counts, jobs, migrations
 from xds.store import settings as stored_settings
 from xds.store.blobs import open_blob_store
 from xds.store.database import Database, open_database
@@ -102,7 +102,7 @@ def build(settings: Settings, public_url: str) -> App:
 def existing_stores(settings: Settings, *, writing: bool) -> Iterator[tuple[Database, BlobStore]]:
     """Database and blobs of a domain that was started before, for commands beside its server: nothing is created.
 
-    Errors: OSError when there is none, or when it cannot be used.
+    Errors: OSError when there is none, or when it cannot be used; DatabaseUrlError; SchemaError for tables of another version.
     """
     directory = (settings.server.data / BLOB_DIRECTORY).resolve()
     url = make_url(_database_url(settings))
@@ -113,6 +113,8 @@ def existing_stores(settings: Settings, *, writing: bool) -> Iterator[tuple[Data
     blobs = open_blob_store(settings.storage.url, directory, writing=writing)
     database = open_database(_database_url(settings))
     try:
+        with database.read() as connection:
+            migrations.check(connection)
         yield database, blobs
     finally:
         database.close()

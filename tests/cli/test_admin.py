@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.actors.test_intake import files_of_at_most
 from tests.cli.commands import Commands
 from tests.databases import in_a_file
 from tests.store.servers import free_ports
@@ -124,3 +127,41 @@ def test_a_bucket_that_does_not_answer_is_nobody(xds: Commands, data: Path, monk
     assert outcome.code == 3
     assert "s3://docs/ at http://127.0.0.1" in outcome.err
     assert "hush" not in outcome.err
+
+
+@pytest.mark.parametrize("command", [("scrub",), ("sweep",), ("sweep", "--dry-run")])
+@pytest.mark.parametrize(
+    ("damage", "code", "words"),
+    [
+        ("DROP TABLE schema_revision; DROP TABLE setting", 1, "the database has no tables of this software; `xds admin migrate`"),
+        ("DROP TABLE schema_revision", 1, "older than the first release"),
+        ("UPDATE schema_revision SET version_num = '0000'", 1, "have version 0, and this software needs"),
+        ("UPDATE schema_revision SET version_num = '4711'; UPDATE schema_compatibility SET oldest = 4710", 1, "install a newer"),
+    ],
+)
+def test_tables_that_are_not_for_this_software_are_told(
+    xds: Commands, data: Path, command: tuple[str, ...], damage: str, code: int, words: str
+) -> None:
+    with closing(sqlite3.connect(data / DATABASE_FILE)) as connection:
+        connection.executescript(damage)
+    outcome = xds("admin", *command, "--data", str(data))
+    assert (outcome.code, outcome.out) == (code, "")
+    assert words in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert len(blob_files(data)) == 2
+
+
+@pytest.mark.parametrize("command", ["scrub", "sweep", "migrate"])
+def test_a_file_that_is_no_database_is_wrong_usage(xds: Commands, data: Path, command: str) -> None:
+    for path in data.glob(f"{DATABASE_FILE}*"):
+        path.unlink()
+    (data / DATABASE_FILE).write_bytes(b"something else" * 1000)
+    outcome = xds("admin", command, "--data", str(data))
+    assert (outcome.code, outcome.err) == (2, "xds: the database cannot be read: file is not a database\n")
+
+
+def test_a_database_without_room_for_its_tables_is_told(xds: Commands, tmp_path: Path) -> None:
+    with files_of_at_most(20_000):
+        outcome = xds("admin", "migrate", "--data", str(tmp_path))
+    assert outcome.code in (1, 2)
+    assert outcome.err.count("\n") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -109,22 +110,16 @@ def migrate(
     """
     from xds.app import database_of  # not at the head: `xds --help` need not load the database
     from xds.store import migrations
-    from xds.store.database import DatabaseUrlError
 
     wanted = migrations.SCHEMA_VERSION if to is None else to
     if wanted > migrations.SCHEMA_VERSION:
         raise Usage(f"this software knows the tables up to version {migrations.SCHEMA_VERSION}")
-    try:
-        with database_of(read_settings(config_file, {"server.data": data} if data is not None else {})) as database:
-            if sql:
-                with database.read() as connection:
-                    print(migrations.script(connection.dialect.name, migrations.current_version(connection), wanted), end="")
-                return
-            before, after = database.write(lambda connection: migrations.migrate(connection, wanted))
-    except migrations.SchemaError as error:
-        raise Refused(str(error)) from error
-    except DatabaseUrlError as error:
-        raise Usage(str(error)) from error
+    with _told(), database_of(read_settings(config_file, {"server.data": data} if data is not None else {})) as database:
+        if sql:
+            with database.read() as connection:
+                print(migrations.script(connection.dialect.name, migrations.current_version(connection), wanted), end="")
+            return
+        before, after = database.write(lambda connection: migrations.migrate(connection, wanted))
     if before == after:
         print(f"the tables have version {after} already")
     else:
@@ -133,16 +128,39 @@ def migrate(
 
 @contextmanager
 def _care(config_file: Path | None, data: Path | None, *, writing: bool) -> Iterator[RepositoryCare]:
-    """The stores that the settings describe. Errors: Usage; ConnectionError and TimeoutError when they do not answer."""
+    """The stores that the settings describe.
+
+    Errors: Usage; Refused for tables of another version, or none; ConnectionError and TimeoutError when they do not answer.
+    """
     from xds.actors.repository_care import RepositoryCare  # not at the head: `xds --help` need not load the database
     from xds.app import existing_stores
 
     settings = read_settings(config_file, {"server.data": data} if data is not None else {})
+    with _told(), existing_stores(settings, writing=writing) as (database, blobs):
+        yield RepositoryCare(blobs, database)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what is wrong with the stores into words.
+
+    Errors: Usage; Refused; ConnectionError and TimeoutError as they are.
+    """
+    from sqlalchemy.exc import DatabaseError
+
+    from xds.store.database import DatabaseFullError, DatabaseUrlError, SchemaError
+
     try:
-        with existing_stores(settings, writing=writing) as (database, blobs):
-            yield RepositoryCare(blobs, database)
+        yield
     except (ConnectionError, TimeoutError):
         raise
+    except (SchemaError, DatabaseFullError) as error:
+        raise Refused(str(error)) from error
+    except DatabaseUrlError as error:
+        raise Usage(str(error)) from error
+    except (DatabaseError, sqlite3.Error) as error:
+        reason = error.orig if isinstance(error, DatabaseError) else error
+        raise Usage(f"the database cannot be read: {reason}") from error
     except OSError as error:
         raise Usage(f"what is stored cannot be read: {error}") from error
 

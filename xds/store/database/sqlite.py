@@ -168,10 +168,10 @@ class SqliteDatabase(Database):
         _configure(self._engine)
         self._idle: deque[Connection] = deque()
         self._queue = _Queue()
-        self._turn = _Turn(f"{make_url(url).database}-turn")
         self._closed = False
         self._reading = threading.RLock()
         self._writing = self._engine.connect().execution_options(writing=True)
+        self._turn = _Turn(f"{make_url(url).database}-turn")
         self._writer = threading.Thread(target=self._write_until_closed, name="database-writer", daemon=True)
         self._writer.start()
 
@@ -286,6 +286,7 @@ class SqliteDatabase(Database):
 
 def _as_told(error: BaseException) -> BaseException:
     """What the caller is told: a full disk is not the statement's fault."""
-    if isinstance(error, OperationalError) and getattr(error.orig, "sqlite_errorcode", None) in _NO_SPACE:
+    cause = error.orig if isinstance(error, OperationalError) else error
+    if getattr(cause, "sqlite_errorcode", None) in _NO_SPACE:
         return DatabaseFullError()
     return error

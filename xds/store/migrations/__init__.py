@@ -83,6 +83,18 @@ def migrate(connection: Connection, to: int = SCHEMA_VERSION, steps: Sequence[Pa
     return before, to
 
 
+def check(connection: Connection) -> None:
+    """Errors: SchemaError when this software cannot work on the tables as they are. Nothing is changed."""
+    found = current_version(connection)
+    remedy = "`xds admin migrate` brings the database up to date"
+    if found is None:
+        raise SchemaError(f"the database has no tables of this software; {remedy}")
+    if found < SCHEMA_VERSION:
+        raise SchemaError(f"the tables in the database have version {found}, and this software needs {SCHEMA_VERSION}; {remedy}")
+    if found > SCHEMA_VERSION:
+        _check_newer(connection, found, SCHEMA_VERSION)
+
+
 def script(dialect: str, since: int | None, to: int = SCHEMA_VERSION) -> str:
     """The same as SQL for that dialect, to be read and run by a database administrator. `since` None: an empty database.
 
