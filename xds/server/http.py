@@ -6,6 +6,7 @@ Spec: ITI TF-2 Appendix V.3 (SOAP), ITI TF-2 3.20 for what the caller's identity
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -76,8 +77,15 @@ class _Answer:
 @dataclass(slots=True)
 class _Route:
     prefix: str
+    pattern: str
     methods: frozenset[str]
     module: HttpTransaction
+
+    def fits(self, path: str) -> bool:
+        """True when that path is this transaction's."""
+        if path != self.prefix and not path.startswith(self.prefix + "/"):
+            return False
+        return not self.pattern or re.fullmatch(self.pattern, path[len(self.prefix) :]) is not None
 
 
 @dataclass(slots=True)
@@ -123,16 +131,19 @@ class HttpApplication:
         for module in modules:
             if module.TRANSACTION.wire is Wire.HTTP:
                 self._add_route(cast(HttpTransaction, module))
-        self._routes.sort(key=lambda route: len(route.prefix), reverse=True)
+        # What says more about its paths is asked first.
+        self._routes.sort(key=lambda route: (len(route.prefix), len(route.pattern)), reverse=True)
 
     def _add_route(self, module: HttpTransaction) -> None:
         prefix = (module.TRANSACTION.path or "").rstrip("/")
         if not prefix:
             raise ValueError(f"{module.TRANSACTION.id} lacks its path")
         methods = frozenset(module.TRANSACTION.methods)
-        if any(route.prefix == prefix and route.methods & methods for route in self._routes) or prefix in self._soap.paths:
+        pattern = module.TRANSACTION.pattern
+        taken = any((route.prefix, route.pattern) == (prefix, pattern) and route.methods & methods for route in self._routes)
+        if taken or prefix in self._soap.paths:
             raise ValueError(f"two transactions have the path {prefix}")
-        self._routes.append(_Route(prefix, methods, module))
+        self._routes.append(_Route(prefix, pattern, methods, module))
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request (PEP 3333)."""
@@ -189,7 +200,7 @@ class HttpApplication:
             return self._readiness(path)
         if path == "/metrics":
             return _whole(200, self._metrics.content_type, self._metrics.render(), path)
-        routes = [route for route in self._routes if path == route.prefix or path.startswith(route.prefix + "/")]
+        routes = [route for route in self._routes if route.fits(path)]
         for route in routes:
             if environ["REQUEST_METHOD"] in route.methods:
                 return self._transaction(environ, visit, route)

@@ -19,7 +19,8 @@ class Wire(StrEnum):
 class Transaction:
     """One IHE transaction that this software answers.
 
-    `path` is the HTTP path (a prefix for HTTP transactions), `action`/`reply_action` are the wsa:Action values, `body` is the
+    `path` is the HTTP path (a prefix for HTTP transactions; `pattern`, when given, is a regular expression for what follows it,
+    and goes before transactions of the same prefix without one), `action`/`reply_action` are the wsa:Action values, `body` is the
     request element in Clark notation, `operation` its WSDL operation in the file `wsdl`, `triggers` are values of MSH-9.1^9.2,
     `methods` those of HTTP. A transaction is `safe` when asking again changes nothing: a query, a retrieve.
     """
@@ -29,6 +30,7 @@ class Transaction:
     responder: str
     wire: Wire
     path: str | None = None
+    pattern: str = ""
     action: str | None = None
     reply_action: str | None = None
     body: str | None = None
