@@ -128,12 +128,16 @@ class PatientMatch:
 
 @dataclass(frozen=True, slots=True)
 class DemographicsAnswer:
-    """A page of matches, or the problems. `total` counts all matches (None: not counted), `next_page` continues after it."""
+    """A page of matches, or the problems. `total` counts all matches (None: not counted), `next_page` continues after it.
+
+    `incomplete`: more patients match than a query is ever answered, so that its criteria must be narrower.
+    """
 
     matches: tuple[PatientMatch, ...] = ()
     total: int | None = None
     next_page: str | None = None
     problems: tuple[IdentityProblem, ...] = ()
+    incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from xds.rules.linkage import fold
 _SOUND = 0.85
 _SLIP = 0.9
 #: Shorter words than this are too easily a slip away from another one.
-_LEAST_FOR_SLIPS = 4
+LEAST_FOR_SLIPS = 4
 
 _Pattern = TypeVar("_Pattern")
 _Value = TypeVar("_Value")
@@ -131,7 +131,7 @@ def days(birth_date: str) -> tuple[str, str]:
 
 def within_one_slip(one: str, other: str) -> bool:
     """True when one letter too many, too few, wrong, or changed with its neighbour is all that lies between two words."""
-    if min(len(one), len(other)) < _LEAST_FOR_SLIPS or abs(len(one) - len(other)) > 1:
+    if min(len(one), len(other)) < LEAST_FOR_SLIPS or abs(len(one) - len(other)) > 1:
         return False
     start = next((number for number, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     a, b = one[start:], other[start:]
