@@ -5,27 +5,19 @@ Spec: ITI TF-2 3.18.5.1, 3.42.5.1, 3.57.5.1, 3.62.5.1, 3.92.5.1; DICOM PS3.15 A.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from xds.actors.audit_parts import DESTINATION, PERMANENT_ERASURE, SOURCE, partner, patient, service, submission_set
 from xds.model.audit import IMPORT, PATIENT_RECORD, QUERY, AuditEvent, AuditObject, AuditParticipant, EventAction, EventOutcome
 from xds.model.caller import Caller
 from xds.model.domain_identity import DomainIdentity
 from xds.model.metadata import Code, Submission
 from xds.model.stored_queries import RawQuery
-from xds.model.vocabulary import SUBMISSION_SET_NODE
-from xds.store.audit import PATIENT
 from xds.wire.ebrs import write_query
 
-_SOURCE = Code("110153", "DCM", "Source Role ID")
-_DESTINATION = Code("110152", "DCM", "Destination Role ID")
-_PATIENT_NUMBER = Code("2", "RFC-3881", "Patient Number")
-_SUBMISSION_SET = Code(SUBMISSION_SET_NODE, "IHE XDS Metadata", "submission set classificationNode")
 _OBJECT_REFERENCE = Code("urn:ihe:iti:2017:ObjectRef", "IHE XDS Metadata", "registry object reference")
-#: ParticipantObjectDataLifeCycle of what is gone for good.
-_PERMANENT_ERASURE = "15"
 _ITI_18 = Code("ITI-18", "IHE Transactions", "Registry Stored Query")
 _ITI_42 = Code("ITI-42", "IHE Transactions", "Register Document Set-b")
 _ITI_51 = Code("ITI-51", "IHE Transactions", "Multi-Patient Stored Query")
@@ -54,8 +46,8 @@ def import_event(
         occurred=occurred,
         participants=_participants(caller, identity),
         objects=(
-            *_patient(patient_id),
-            *(AuditObject(item.unique_id, "2", "20", _SUBMISSION_SET) for item in submission.submission_sets if item.unique_id),
+            *patient(patient_id),
+            *(submission_set(item.unique_id) for item in submission.submission_sets if item.unique_id),
         ),
     )
 
@@ -97,7 +89,7 @@ def query_event(
         event_type=transaction,
         occurred=occurred,
         participants=_participants(caller, identity),
-        objects=(*(found for patient_id in patient_ids for found in _patient(patient_id)), asked),
+        objects=(*(found for patient_id in patient_ids for found in patient(patient_id)), asked),
     )
 
 
@@ -118,24 +110,11 @@ def removal_event(
         occurred=occurred,
         participants=_participants(caller, identity),
         objects=(
-            *_patient(patient_id),
-            *(AuditObject(item, "2", "3", _OBJECT_REFERENCE, life_cycle=_PERMANENT_ERASURE) for item in ids),
+            *patient(patient_id),
+            *(AuditObject(item, "2", "3", _OBJECT_REFERENCE, life_cycle=PERMANENT_ERASURE) for item in ids),
         ),
     )
 
 
 def _participants(caller: Caller, identity: DomainIdentity) -> tuple[AuditParticipant, ...]:
-    """The partner's system, the human behind it when an assertion named one, and this registry."""
-    partner = AuditParticipant(
-        caller.reply_to or caller.node or caller.address,
-        _SOURCE,
-        is_requestor=True,
-        network_access_point=caller.address,
-    )
-    human = (AuditParticipant(caller.user, is_requestor=True),) if caller.user else ()
-    endpoint = f"{identity.public_url}/services/registry"
-    return (partner, *human, AuditParticipant(endpoint, _DESTINATION, alternative_user_id=str(os.getpid())))
-
-
-def _patient(patient_id: str | None) -> tuple[AuditObject, ...]:
-    return (AuditObject(patient_id, *PATIENT, _PATIENT_NUMBER),) if patient_id else ()
+    return (*partner(caller, SOURCE), service(identity, "registry", DESTINATION))

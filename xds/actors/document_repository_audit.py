@@ -5,18 +5,17 @@ Spec: ITI TF-2 3.41.5.1.2, 3.43.6.1, 3.86.5.1; RAD TF-2 4.68.5; DICOM PS3.15 A.5
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from xds.actors.audit_parts import DESTINATION, PERMANENT_ERASURE, SOURCE, partner, patient, service, submission_set
 from xds.model.audit import (
     EXPORT,
     IMPORT,
     PATIENT_RECORD,
     AuditEvent,
     AuditObject,
-    AuditParticipant,
     EventAction,
     EventOutcome,
 )
@@ -24,16 +23,10 @@ from xds.model.caller import Caller
 from xds.model.domain_identity import DomainIdentity
 from xds.model.metadata import Code, DocumentEntry, Submission
 from xds.model.retrieval import DocumentRequest
-from xds.model.vocabulary import DICOM_UIDS, KEY_OBJECT_SELECTION, SUBMISSION_SET_NODE
-from xds.store.audit import PATIENT
+from xds.model.vocabulary import DICOM_UIDS, KEY_OBJECT_SELECTION
 
-_SOURCE = Code("110153", "DCM", "Source Role ID")
-_DESTINATION = Code("110152", "DCM", "Destination Role ID")
-_PATIENT_NUMBER = Code("2", "RFC-3881", "Patient Number")
+_SERVICE = "repository"
 _REPORT_NUMBER = Code("9", "RFC-3881", "Report Number")
-_SUBMISSION_SET = Code(SUBMISSION_SET_NODE, "IHE XDS Metadata", "submission set classificationNode")
-#: ParticipantObjectDataLifeCycle of what is gone for good.
-_PERMANENT_ERASURE = "15"
 _ITI_41 = Code("ITI-41", "IHE Transactions", "Provide and Register Document Set-b")
 _ITI_43 = Code("ITI-43", "IHE Transactions", "Retrieve Document Set")
 _ITI_86 = Code("ITI-86", "IHE Transactions", "Remove Documents")
@@ -46,17 +39,15 @@ def import_event(
     """A submission came in. When it holds a manifest of images it was a RAD-68, otherwise an ITI-41."""
     is_manifest = any(_is_manifest(entry) for entry in submission.document_entries)
     patient_id = next((item.patient_id for item in submission.submission_sets if item.patient_id), None)
-    submission_sets = tuple(
-        AuditObject(item.unique_id, "2", "20", _SUBMISSION_SET) for item in submission.submission_sets if item.unique_id
-    )
+    submission_sets = tuple(submission_set(item.unique_id) for item in submission.submission_sets if item.unique_id)
     return AuditEvent(
         event_id=IMPORT,
         action=EventAction.CREATE,
         outcome=outcome,
         event_type=_RAD_68 if is_manifest else _ITI_41,
         occurred=occurred,
-        participants=(*_partner(caller, _SOURCE), _repository(identity, _DESTINATION)),
-        objects=(*_patient(patient_id), *submission_sets),
+        participants=(*partner(caller, SOURCE), service(identity, _SERVICE, DESTINATION)),
+        objects=(*patient(patient_id), *submission_sets),
     )
 
 
@@ -69,7 +60,7 @@ def export_events(
     occurred: datetime,
 ) -> tuple[AuditEvent, ...]:
     """Documents went out: one event for each patient of `answered`, by patient identifier, and one for what failed."""
-    participants = (_repository(identity, _SOURCE), *_partner(caller, _DESTINATION))
+    participants = (service(identity, _SERVICE, SOURCE), *partner(caller, DESTINATION))
     sent = EventOutcome.SUCCESS if complete else EventOutcome.MINOR_FAILURE
     description = None if complete else "the consumer went away before the last octet"
     kinds = [(patient_id, requests, sent, description) for patient_id, requests in answered.items()]
@@ -82,7 +73,7 @@ def export_events(
             event_type=_ITI_43,
             occurred=occurred,
             participants=participants,
-            objects=(*_patient(patient_id), *(_document(request) for request in requests)),
+            objects=(*patient(patient_id), *(_document(request) for request in requests)),
             outcome_description=reason,
         )
         for patient_id, requests, outcome, reason in (*kinds, *missing)
@@ -106,10 +97,10 @@ def removal_events(
             outcome=outcome,
             event_type=_ITI_86,
             occurred=occurred,
-            participants=(*_partner(caller, _SOURCE), _repository(identity, _DESTINATION)),
+            participants=(*partner(caller, SOURCE), service(identity, _SERVICE, DESTINATION)),
             objects=(
-                *_patient(patient_id),
-                *(replace(_document(request), life_cycle=_PERMANENT_ERASURE) for request in requests),
+                *patient(patient_id),
+                *(replace(_document(request), life_cycle=PERMANENT_ERASURE) for request in requests),
             ),
         )
         for patient_id, requests, outcome in (*kinds, *missing)
@@ -120,22 +111,6 @@ def _is_manifest(entry: DocumentEntry) -> bool:
     """Whether the document is a Key Object Selection that announces images. Spec: RAD TF-3 Table 4.68.4.1.2.3-1."""
     code = entry.format_code
     return code is not None and (code.code, code.scheme) == (KEY_OBJECT_SELECTION, DICOM_UIDS)
-
-
-def _repository(identity: DomainIdentity, role: Code) -> AuditParticipant:
-    endpoint = f"{identity.public_url}/services/repository"
-    return AuditParticipant(endpoint, role, is_requestor=False, alternative_user_id=str(os.getpid()))
-
-
-def _partner(caller: Caller, role: Code) -> tuple[AuditParticipant, ...]:
-    """The partner's system and, when an assertion named one, the human behind it."""
-    name = caller.reply_to or caller.node or caller.address
-    system = AuditParticipant(name, role, is_requestor=True, network_access_point=caller.address)
-    return (system, AuditParticipant(caller.user, is_requestor=True)) if caller.user else (system,)
-
-
-def _patient(patient_id: str | None) -> tuple[AuditObject, ...]:
-    return (AuditObject(patient_id, *PATIENT, _PATIENT_NUMBER),) if patient_id else ()
 
 
 def _document(request: DocumentRequest) -> AuditObject:

@@ -6,10 +6,11 @@ Spec: DICOM PS3.15 A.5.3.7 (DICOM Instances Transferred), RAD TF-2 4.68.5, 4.69.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from xds.actors.audit_parts import DESTINATION, SOURCE, partner, patient, submission_set
 from xds.model.audit import (
     EXPORT,
     INSTANCES_TRANSFERRED,
@@ -22,7 +23,6 @@ from xds.model.audit import (
 from xds.model.caller import Caller
 from xds.model.domain_identity import DomainIdentity
 from xds.model.metadata import Code
-from xds.model.vocabulary import SUBMISSION_SET_NODE
 
 STORED: Final = Code("RAD-8", "IHE Transactions", "Modality Images Stored")
 STORED_OVER_THE_WEB: Final = Code("RAD-108", "IHE Transactions", "Store Instances Over the Web")
@@ -31,11 +31,7 @@ PROVIDED: Final = Code("RAD-68", "IHE Transactions", "Provide and Register Imagi
 RETRIEVED: Final = Code("RAD-69", "IHE Transactions", "Retrieve Imaging Document Set")
 WADO_RS: Final = Code("RAD-107", "IHE Transactions", "WADO-RS Retrieve")
 
-_SOURCE: Final = Code("110153", "DCM", "Source Role ID")
-_DESTINATION: Final = Code("110152", "DCM", "Destination Role ID")
 _STUDY: Final = Code("110180", "DCM", "Study Instance UID")
-_PATIENT_NUMBER: Final = Code("2", "RFC-3881", "Patient Number")
-_SUBMISSION_SET: Final = Code(SUBMISSION_SET_NODE, "IHE XDS Metadata", "submission set classificationNode")
 
 
 def instance_stored(
@@ -49,10 +45,10 @@ def instance_stored(
     outcome: EventOutcome = EventOutcome.SUCCESS,
 ) -> AuditEvent:
     """An instance arrived. `patient_id` is the CX as the source names the patient; empty when it names none."""
-    participants = (*_partner(caller, _SOURCE, requestor=True), _ourselves(identity, _DESTINATION, requestor=False))
+    participants = (*partner(caller, SOURCE, also_known_as=caller.node), _ourselves(identity, DESTINATION, requestor=False))
     study = _study(study_instance_uid, {sop_class_uid: 1})
     return AuditEvent(
-        INSTANCES_TRANSFERRED, EventAction.CREATE, outcome, event_type, when, participants, (*_patient(patient_id), study)
+        INSTANCES_TRANSFERRED, EventAction.CREATE, outcome, event_type, when, participants, (*patient(patient_id), study)
     )
 
 
@@ -67,7 +63,7 @@ def instances_sent(
     description: str | None = None,
 ) -> AuditEvent:
     """Instances of one patient went out, or were refused. `studies`: Study Instance UID -> SOP Class UID -> how many."""
-    participants = (_ourselves(identity, _SOURCE, requestor=False), *_partner(caller, _DESTINATION, requestor=True))
+    participants = (_ourselves(identity, SOURCE, requestor=False), *partner(caller, DESTINATION, also_known_as=caller.node))
     location = ("Repository Unique Id", identity.imaging_source_unique_id)
     objects = tuple(_study(uid, classes, location) for uid, classes in studies.items())
     return AuditEvent(
@@ -77,7 +73,7 @@ def instances_sent(
         event_type,
         when,
         participants,
-        (*_patient(patient_id), *objects),
+        (*patient(patient_id), *objects),
         description,
     )
 
@@ -93,26 +89,17 @@ def manifest_provided(
     """A manifest was given to the Document Repository. Spec: ITI TF-2 3.41.5.1.1."""
     requestor = caller.user or caller.node or caller.address
     participants = (
-        _ourselves(identity, _SOURCE, requestor=True),
-        AuditParticipant(f"{identity.public_url}/services/repository", _DESTINATION),
+        _ourselves(identity, SOURCE, requestor=True),
+        AuditParticipant(f"{identity.public_url}/services/repository", DESTINATION),
         AuditParticipant(requestor, None, True),
     )
-    objects = (*_patient(patient_id), AuditObject(submission_unique_id, "2", "20", _SUBMISSION_SET))
+    objects = (*patient(patient_id), submission_set(submission_unique_id))
     return AuditEvent(EXPORT, EventAction.READ, outcome, PROVIDED, when, participants, objects)
-
-
-def _partner(caller: Caller, role: Code, *, requestor: bool) -> Sequence[AuditParticipant]:
-    system = AuditParticipant(caller.reply_to or caller.node or caller.address, role, requestor, caller.address, caller.node)
-    return (system, AuditParticipant(caller.user, None, True)) if caller.user else (system,)
 
 
 def _ourselves(identity: DomainIdentity, role: Code, *, requestor: bool) -> AuditParticipant:
     name = f"{identity.public_url}/services/imaging-source"
     return AuditParticipant(name, role, requestor, alternative_user_id=f"AETITLE={identity.ae_title};{os.getpid()}")
-
-
-def _patient(patient_id: str) -> tuple[AuditObject, ...]:
-    return (AuditObject(patient_id, "1", "1", _PATIENT_NUMBER),) if patient_id else ()
 
 
 def _study(study_instance_uid: str, classes: Mapping[str, int], *details: tuple[str, str]) -> AuditObject:
