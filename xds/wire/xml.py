@@ -2,8 +2,14 @@
 
 Spec: ITI TF-2 Appendix V.3 (SOAP 1.2 forbids document type declarations); WS-I Basic Profile 2.0 section 3.1.
 
-Tolerated on the way in: white space before the document, a byte order mark, a declaration that says UTF-16 above text
-in UTF-8, and the single-byte encodings of `_SINGLE_BYTE` besides UTF-8 and UTF-16.
+Tolerated on the way in:
+
+| received | read as |
+|---|---|
+| white space before the document | absent |
+| a byte order mark | absent; it decides between UTF-8 and UTF-16 |
+| a declaration that says UTF-16 above text in UTF-8 | UTF-8: the charset of a message is that of its Content-Type (RFC 7303) |
+| the single-byte encodings of `_SINGLE_BYTE` | what they declare |
 """
 
 from __future__ import annotations
@@ -25,6 +31,7 @@ QUERY = "urn:oasis:names:tc:ebxml-regrep:xsd:query:3.0"
 XDSB = "urn:ihe:iti:xds-b:2007"
 IHERAD = "urn:ihe:rad:xdsi-b:2009"
 RMD = "urn:ihe:iti:rmd:2017"
+HL7V3 = "urn:hl7-org:v3"
 SOAP12 = "http://www.w3.org/2003/05/soap-envelope"
 WSA = "http://www.w3.org/2005/08/addressing"
 XOP = "http://www.w3.org/2004/08/xop/include"
@@ -39,6 +46,7 @@ PREFIXES = {
     XDSB: "xds",
     IHERAD: "iherad",
     RMD: "rmd",
+    HL7V3: "hl7",
     SOAP12: "soap12",
     WSA: "wsa",
     XOP: "xop",
