@@ -93,6 +93,60 @@ CONTRACTS = {
             ),
         },
     ),
+    "pix-manager.wsdl": (
+        "PIXManager_Port_Soap12",
+        {
+            **{
+                f"PIXManager_{name}": (
+                    f"urn:hl7-org:v3:{name}",
+                    "urn:hl7-org:v3:MCCI_IN000002UV01",
+                    f"{{urn:hl7-org:v3}}{name}",
+                    "{urn:hl7-org:v3}MCCI_IN000002UV01",
+                )
+                for name in ("PRPA_IN201301UV02", "PRPA_IN201302UV02", "PRPA_IN201304UV02")
+            },
+            "PIXManager_PRPA_IN201309UV02": (
+                "urn:hl7-org:v3:PRPA_IN201309UV02",
+                "urn:hl7-org:v3:PRPA_IN201310UV02",
+                "{urn:hl7-org:v3}PRPA_IN201309UV02",
+                "{urn:hl7-org:v3}PRPA_IN201310UV02",
+            ),
+        },
+    ),
+    "pix-consumer.wsdl": (
+        "PIXConsumer_Port_Soap12",
+        {
+            "PIXConsumer_PRPA_IN201302UV02": (
+                "urn:hl7-org:v3:PRPA_IN201302UV02",
+                "urn:hl7-org:v3:MCCI_IN000002UV01",
+                "{urn:hl7-org:v3}PRPA_IN201302UV02",
+                "{urn:hl7-org:v3}MCCI_IN000002UV01",
+            ),
+        },
+    ),
+    "pdq-supplier.wsdl": (
+        "PDSupplier_Port_Soap12",
+        {
+            "PDSupplier_PRPA_IN201305UV02": (
+                "urn:hl7-org:v3:PRPA_IN201305UV02",
+                "urn:hl7-org:v3:PRPA_IN201306UV02",
+                "{urn:hl7-org:v3}PRPA_IN201305UV02",
+                "{urn:hl7-org:v3}PRPA_IN201306UV02",
+            ),
+            "PDSupplier_PRPA_IN201305UV02_Continue": (
+                "urn:hl7-org:v3:QUQI_IN000003UV01_Continue",
+                "urn:hl7-org:v3:PRPA_IN201306UV02",
+                "{urn:hl7-org:v3}QUQI_IN000003UV01",
+                "{urn:hl7-org:v3}PRPA_IN201306UV02",
+            ),
+            "PDSupplier_PRPA_IN201305UV02_Cancel": (
+                "urn:hl7-org:v3:QUQI_IN000003UV01_Cancel",
+                "urn:hl7-org:v3:MCCI_IN000002UV01",
+                "{urn:hl7-org:v3}QUQI_IN000003UV01_Cancel",
+                "{urn:hl7-org:v3}MCCI_IN000002UV01",
+            ),
+        },
+    ),
     "imaging-source.wsdl": (
         "ImagingDocumentSource_Port_Soap12",
         {

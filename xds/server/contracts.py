@@ -16,10 +16,28 @@ _WSOAP12 = "http://schemas.xmlsoap.org/wsdl/soap12/"
 _XS = "http://www.w3.org/2001/XMLSchema"
 
 #: The contracts by the name that a transaction's record gives them.
-WSDLS = ("registry.wsdl", "repository.wsdl", "imaging-source.wsdl")
+WSDLS = (
+    "registry.wsdl",
+    "repository.wsdl",
+    "imaging-source.wsdl",
+    "pix-manager.wsdl",
+    "pix-consumer.wsdl",
+    "pdq-supplier.wsdl",
+)
 
 #: The schemas that the contracts and each other import; no other file is handed out.
-SCHEMAS = ("lcm.xsd", "query.xsd", "rim.xsd", "rmd.xsd", "rs.xsd", "xdsb.xsd", "xdsi.xsd", "xml.xsd")
+SCHEMAS = (
+    "hl7v3.xsd",
+    "hl7v3-datatypes.xsd",
+    "lcm.xsd",
+    "query.xsd",
+    "rim.xsd",
+    "rmd.xsd",
+    "rs.xsd",
+    "xdsb.xsd",
+    "xdsi.xsd",
+    "xml.xsd",
+)
 
 
 def wsdl_document(name: str, address: str) -> bytes:
@@ -67,7 +85,7 @@ def _check(address: str) -> None:
 
 
 def _served(root: etree._Element, address: str) -> bytes:
-    for element in root.iter(f"{{{_XS}}}import"):
+    for element in root.iter(f"{{{_XS}}}import", f"{{{_XS}}}include"):
         location = element.get("schemaLocation")
         if location is not None:
             element.set("schemaLocation", f"{address}?xsd={location.rpartition('/')[2]}")

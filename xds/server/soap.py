@@ -294,7 +294,8 @@ class SoapServices:
             served = self._operations.setdefault(transaction.path, {})
             if transaction.action in served:
                 raise ValueError(f"{transaction.path} has two transactions with the action {transaction.action}")
-            name = f"{_name_of(transaction.path)}_{transaction.id}"
+            # Some transactions have several messages, each with an operation of its own.
+            name = f"{_name_of(transaction.path)}_{transaction.id}_{len(served) + 1}"
             served[transaction.action] = _Operation(name, module)
         services = [_service(path, served.values()) for path, served in self._operations.items()] or [ServiceBase]
         self._spyne = _Transport(Application(services, _NAMESPACE, in_protocol=_IheSoap12(), out_protocol=_IheSoap12()))

@@ -1,0 +1,440 @@
+"""A person in HL7 version 3: names, addresses, telecommunication, times, and the roles that carry her identifiers.
+
+Identifiers stand on roles: on the patient, and on `asOtherIDs` (and the roles of citizen, employee, student and member), each
+with the OID of its domain as root. The number of the United States' social security is a trait, as PID-19 is in HL7 v2.
+
+Tolerated deviations: a name that is plain text; names, identifiers and codes that are null; `U`, `O` and small letters as
+administrative gender; an identifier without root whose scoping organization has one, or that has an assigningAuthorityName alone;
+times with day or month 00 (kept to the precision that is left).
+
+Spec: ITI TF-2 3.44.4.1.2, Appendix E.2, R (mapping to v2); HL7 V3 data types R1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+from urllib.parse import quote, unquote
+
+from lxml import etree
+
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier, is_dtm, is_oid
+from xds.model.patient import Address, Demographics, PersonName
+from xds.wire.hl7v3 import (
+    Detail,
+    DetailCode,
+    InstanceIdentifier,
+    attribute,
+    child,
+    children,
+    code,
+    coded,
+    content,
+    escape,
+    location,
+    null,
+    quoteattr,
+    read_id,
+    text,
+    valued,
+    write_id,
+)
+
+_NO_ID: Final = InstanceIdentifier()
+
+#: Social security numbers of the United States.
+SSN: Final = "2.16.840.1.113883.4.1"
+_RELATIONSHIPS: Final = "2.16.840.1.113883.5.111"
+_MOTHERS: Final = frozenset({"MTH", "NMTH"})
+#: Roles of a person beside the patient whose ids are patient identifiers.
+_ROLES: Final = ("asOtherIDs", "asCitizen", "asEmployee", "asStudent", "asMember")
+
+#: EntityNameUse to HL7 table 0200. Names that are kept for searching alone have no place among a person's names.
+_NAME_USES: Final = {"L": "L", "OR": "L", "C": "I", "I": "T", "A": "A", "R": "A", "P": "S"}
+_NAME_USES_OUT: Final = {"L": "L", "I": "C", "T": "I", "A": "A", "S": "P", "N": "P"}
+_NAMES_FOR_SEARCH: Final = frozenset({"SNDX"})
+#: The birth name: a qualifier of its family part in v3, a type of its own in v2.
+_BIRTH: Final = "M"
+_BIRTH_USES: Final = frozenset({"M", "B"})
+
+#: PostalAddressUse and HL7 table 0190.
+_ADDRESS_USES: Final = {"H": "H", "HP": "H", "WP": "O", "TMP": "C", "PST": "M", "BAD": "BA"}
+_ADDRESS_USES_OUT: Final = {"H": "H", "P": "HP", "B": "WP", "O": "WP", "C": "TMP", "M": "PST", "BA": "BAD"}
+_STREET_PARTS: Final = ("houseNumber", "houseNumberNumeric", "direction", "streetName", "streetNameBase", "streetNameType")
+_OTHER_PARTS: Final = ("unitID", "unitType", "additionalLocator", "postBox", "deliveryAddressLine", "careOf")
+
+#: administrativeGenderCode and HL7 table 0001.
+_SEXES: Final = {"M": "M", "F": "F", "UN": "O", "O": "O", "U": "U", "UNK": "U"}
+_SEXES_OUT: Final = {"M": "M", "F": "F", "O": "UN", "A": "UN"}
+_TIME_TAIL: Final = re.compile(r"(\.[0-9]+)?([+-][0-9]{1,4})?\Z")
+_CODE: Final = re.compile(r"\S+\Z")
+
+
+# ------------------------------------------------------------------ identifiers
+
+
+def authority_of(identifier: InstanceIdentifier) -> AssigningAuthority:
+    """The assigning authority that a root and an assigningAuthorityName name. Spec: ITI TF-2 E.2."""
+    return AssigningAuthority(identifier.name or None, identifier.root or None)
+
+
+def instance_of(authority: AssigningAuthority, value: str = "") -> InstanceIdentifier:
+    """An II; what is no OID cannot be a root."""
+    return InstanceIdentifier(authority.oid if authority.oid and is_oid(authority.oid) else "", value, authority.namespace or "")
+
+
+def read_patient_id(element: etree._Element, scope: InstanceIdentifier = _NO_ID) -> PatientIdentifier | Detail | None:
+    """A patient identifier, what is wrong with it, or None when it is null. `scope` is the id of the scoping organization."""
+    identifier = read_id(element)
+    if not identifier.extension and (attribute(element, "nullFlavor") or identifier == InstanceIdentifier()):
+        return None
+    if not identifier.extension:
+        return Detail(DetailCode.ATTRIBUTE_MISSING, "a patient identifier needs an extension", location(element))
+    if not identifier.root and not identifier.name:
+        identifier = InstanceIdentifier(scope.root, identifier.extension, scope.name)
+    if identifier.root and not is_oid(identifier.root):
+        return Detail(DetailCode.DATA_TYPE, "the root of a patient identifier must be the OID of its domain", location(element))
+    return PatientIdentifier(identifier.extension, authority_of(identifier))
+
+
+def read_patient_ids(patient: etree._Element) -> Iterator[tuple[etree._Element, PatientIdentifier | Detail]]:
+    """Every patient identifier with the element it stands in, those of the patient role first; null ones are left out."""
+    for element in children(patient, "id"):
+        if (found := read_patient_id(element)) is not None:
+            yield element, found
+    for name in _ROLES:
+        for role in children(patient, "patientPerson", name):
+            scope = read_id(child(role, "scopingOrganization", "id"))
+            for element in children(role, "id"):
+                if (found := read_patient_id(element, scope)) is not None:
+                    yield element, found
+
+
+def is_trait(identifier: PatientIdentifier) -> bool:
+    """Whether an identifier is a trait of the person instead of a key in a patient identification domain."""
+    return identifier.authority.oid == SSN
+
+
+# ------------------------------------------------------------------ times
+
+
+def read_date(value: str) -> str | None:
+    """A TS as DTM without fraction and zone, cut before a day or month 00; None when it is no date."""
+    digits = _TIME_TAIL.sub("", value.strip())
+    if re.fullmatch(r"[0-9]{6}00[0-9]*", digits):
+        digits = digits[:6]
+    if re.fullmatch(r"[0-9]{4}00", digits):
+        digits = digits[:4]
+    return digits if is_dtm(digits) else None
+
+
+# ------------------------------------------------------------------ names
+
+
+def _parts(element: etree._Element, name: str) -> list[etree._Element]:
+    return [part for part in children(element, name) if content(part)]
+
+
+def _joined(parts: Iterable[etree._Element]) -> str:
+    return " ".join(content(part) for part in parts)
+
+
+def _qualified(part: etree._Element, qualifier: str) -> bool:
+    return qualifier in attribute(part, "qualifier").split()
+
+
+def uses(element: etree._Element) -> list[str]:
+    """The codes of a use attribute."""
+    return attribute(element, "use").split()
+
+
+def read_names(elements: Iterable[etree._Element]) -> tuple[PersonName, ...]:
+    """The names that say something. One with a birth name among its family parts makes two."""
+    found: list[PersonName] = []
+    for element in elements:
+        if not _NAMES_FOR_SEARCH & set(uses(element)):
+            found += _read_name(element)
+    return tuple(dict.fromkeys(found))
+
+
+def _read_name(element: etree._Element) -> Iterator[PersonName]:
+    families = _parts(element, "family")
+    given = [part for part in _parts(element, "given") if not _qualified(part, "CL")] or _parts(element, "given")
+    if not families and not given:
+        if words := content(element):
+            yield PersonName(family=words, use=_name_use(element))
+        return
+
+    def name(parts: Sequence[etree._Element], use: str | None) -> PersonName:
+        first = _joined(given[:1])
+        return PersonName(
+            _joined(parts), first, _joined(given[1:]), _joined(_parts(element, "suffix")), _joined(_parts(element, "prefix")), use
+        )
+
+    at_birth = [part for part in families if _qualified(part, "BR")]
+    current = [part for part in families if part not in at_birth]
+    if current or not at_birth:
+        yield name(current, _name_use(element))
+    if at_birth:
+        yield name(at_birth, _BIRTH)
+
+
+def _name_use(element: etree._Element) -> str | None:
+    return next((_NAME_USES[use] for use in uses(element) if use in _NAME_USES), None)
+
+
+def write_name(name: PersonName, tag: str = "name") -> str:
+    """A PN."""
+    use = f' use="{_NAME_USES_OUT[name.use]}"' if name.use in _NAME_USES_OUT else ""
+    qualifier = ' qualifier="BR"' if name.use in _BIRTH_USES else ""
+    before = (("prefix", name.prefix), ("given", name.given), ("given", name.further_given))
+    written = [text(part, value) for part, value in before if value]
+    if name.family:
+        written.append(f"<family{qualifier}>{escape(name.family)}</family>")
+    if name.suffix:
+        written.append(text("suffix", name.suffix))
+    return f"<{tag}{use}>{''.join(written)}</{tag}>"
+
+
+# ------------------------------------------------------------------ addresses and telecommunication
+
+
+def read_address(element: etree._Element) -> Address | None:
+    """An AD; None when it says nothing."""
+    street = [_joined(part for name in _STREET_PARTS for part in _parts(element, name))]
+    lines = [line for line in (*street, *map(content, _parts(element, "streetAddressLine"))) if line]
+    others = [*lines[1:], *(_joined(_parts(element, name)) for name in _OTHER_PARTS)]
+    single = {name: _joined(_parts(element, name)) for name in ("city", "state", "postalCode", "country")}
+    if not lines and not any(others) and not any(single.values()):
+        words = content(element)
+        lines = [words] if words else []
+    use = next((_ADDRESS_USES[item] for item in uses(element) if item in _ADDRESS_USES), None)
+    address = Address(
+        lines[0] if lines else "",
+        ", ".join(filter(None, others)),
+        single["city"],
+        single["state"],
+        single["postalCode"],
+        single["country"],
+        use,
+    )
+    return address if address != Address(use=use) else None
+
+
+def write_address(address: Address, tag: str = "addr") -> str:
+    """An AD."""
+    use = f' use="{_ADDRESS_USES_OUT[address.use]}"' if address.use in _ADDRESS_USES_OUT else ""
+    parts = (
+        ("streetAddressLine", address.street),
+        ("additionalLocator", address.other),
+        ("city", address.city),
+        ("state", address.state),
+        ("postalCode", address.postal_code),
+        ("country", address.country),
+    )
+    return f"<{tag}{use}>{''.join(text(name, value) for name, value in parts if value)}</{tag}>"
+
+
+def read_telecom(element: etree._Element) -> tuple[str, str]:
+    """What kind of address a TEL is (`telephone`, `work`, `email`, or empty) and its value without scheme."""
+    value = attribute(element, "value")
+    scheme, colon, rest = value.partition(":")
+    scheme = scheme.lower() if colon else ""
+    rest = unquote(rest if colon else value).strip()
+    if not rest:
+        return "", ""
+    if scheme == "mailto" or (not scheme and "@" in rest):
+        return "email", rest
+    if scheme in ("", "tel"):
+        return ("work" if "WP" in uses(element) else "telephone"), rest
+    return "", rest
+
+
+def write_telecom(value: str, scheme: str = "tel", use: str | None = None, tag: str = "telecom") -> str:
+    """A TEL."""
+    use = f' use="{use}"' if use else ""
+    address = f"{scheme}:{quote(value, safe='+()-.;=/:*#,@')}"
+    return f"<{tag}{use} value={quoteattr(address)}/>"
+
+
+# ------------------------------------------------------------------ persons
+
+
+def read_demographics(person: etree._Element | None) -> tuple[Demographics, list[Detail]]:
+    """The traits of a patientPerson, and what is wrong with them: SYN102 (a time), SYN103 (administrative gender)."""
+    if person is None:
+        return Demographics(), []
+    details: list[Detail] = []
+    telecom = [read_telecom(element) for element in children(person, "telecom")]
+    order = attribute(child(person, "multipleBirthOrderNumber"), "value")
+    return Demographics(
+        names=read_names(children(person, "name")),
+        birth_date=_time(person, "birthTime", details),
+        sex=_sex(person, details),
+        addresses=tuple(found for element in children(person, "addr") if (found := read_address(element))),
+        telephones=tuple(value for kind, value in telecom if kind == "telephone"),
+        work_telephones=tuple(value for kind, value in telecom if kind == "work"),
+        emails=tuple(value for kind, value in telecom if kind == "email"),
+        mother_maiden_name=_mother(person),
+        multiple_birth=_flag(person, "multipleBirthInd"),
+        birth_order=int(order) if order.isdecimal() and len(order) < 4 else None,
+        death_time=_time(person, "deceasedTime", details),
+        deceased=_flag(person, "deceasedInd"),
+        language=_language(person),
+        marital_status=code(person, "maritalStatusCode") or None,
+        religion=code(person, "religiousAffiliationCode") or None,
+        birth_place=_birth_place(child(person, "birthPlace")),
+    ), details
+
+
+def _time(person: etree._Element, name: str, details: list[Detail]) -> str | None:
+    element = child(person, name)
+    value = attribute(element, "value")
+    found = read_date(value)
+    if element is not None and value and found is None:
+        details.append(Detail(DetailCode.DATA_TYPE, f"{name} is not a date", location(element)))
+    return found
+
+
+def read_sex(element: etree._Element, details: list[Detail]) -> str | None:
+    """An administrative gender as a value of HL7 table 0001; None when it is null for another reason than UNK."""
+    value = attribute(element, "code").upper()
+    if not value:
+        return "U" if attribute(element, "nullFlavor") == "UNK" else None
+    if value not in _SEXES:
+        text = "the administrative gender must be M, F or UN"
+        details.append(Detail(DetailCode.UNKNOWN_CODE, text, location(element)))
+    return _SEXES.get(value)
+
+
+def _sex(person: etree._Element, details: list[Detail]) -> str | None:
+    element = child(person, "administrativeGenderCode")
+    return None if element is None else read_sex(element, details)
+
+
+def _flag(person: etree._Element, name: str) -> bool | None:
+    return {"true": True, "1": True, "false": False, "0": False}.get(attribute(child(person, name), "value"))
+
+
+def _mother(person: etree._Element) -> str | None:
+    for relationship in children(person, "personalRelationship"):
+        if code(relationship, "code") in _MOTHERS:
+            names = read_names(children(relationship, "relationshipHolder1", "name"))
+            at_birth = [name for name in names if name.use == _BIRTH]
+            if found := next((name.family for name in (*at_birth, *names) if name.family), None):
+                return found
+    return None
+
+
+def _language(person: etree._Element) -> str | None:
+    spoken = children(person, "languageCommunication")
+    preferred = [item for item in spoken if _flag(item, "preferenceInd")]
+    return next((found for item in (*preferred, *spoken) if (found := code(item, "languageCode"))), None)
+
+
+def _birth_place(element: etree._Element | None) -> str | None:
+    addresses = (child(element, "birthplace", "addr"), child(element, "addr"))
+    places = (content(child(element, "birthplace", "name")), *(content(child(address, "city")) for address in addresses))
+    return next(filter(None, places), None)
+
+
+def _coded(name: str, value: str) -> str:
+    """A code, or what another wire form had in its place."""
+    return coded(name, value) if _CODE.match(value) else f'<{name} nullFlavor="OTH">{text("originalText", value)}</{name}>'
+
+
+def write_person(demographics: Demographics, roles: str = "") -> str:
+    """The content of a patientPerson; `roles` are those that carry other identifiers, as ready XML."""
+    stated = demographics
+    written = [write_name(name) for name in stated.names] or [null("name", "UNK")]
+    written += [write_telecom(value, use="HP") for value in stated.telephones]
+    written += [write_telecom(value, use="WP") for value in stated.work_telephones]
+    written += [write_telecom(value, "mailto") for value in stated.emails]
+    if stated.sex:
+        known = _SEXES_OUT.get(stated.sex)
+        written.append(coded("administrativeGenderCode", known) if known else null("administrativeGenderCode", "UNK"))
+    for name, value in (
+        ("birthTime", stated.birth_date),
+        ("deceasedInd", stated.deceased),
+        ("deceasedTime", stated.death_time),
+        ("multipleBirthInd", stated.multiple_birth),
+        ("multipleBirthOrderNumber", stated.birth_order),
+    ):
+        if value is not None:
+            written.append(valued(name, value))
+    written += [write_address(address) for address in stated.addresses]
+    for name, told in (("maritalStatusCode", stated.marital_status), ("religiousAffiliationCode", stated.religion)):
+        if told:
+            written.append(_coded(name, told))
+    written.append(roles)
+    if stated.mother_maiden_name:
+        written.append(_write_mother(stated.mother_maiden_name))
+    if stated.birth_place:
+        place = f'<birthplace classCode="PLC" determinerCode="INSTANCE">{text("name", stated.birth_place)}</birthplace>'
+        written.append(f'<birthPlace classCode="BIRTHPL">{place}</birthPlace>')
+    if stated.language:
+        written.append(f"<languageCommunication>{_coded('languageCode', stated.language)}</languageCommunication>")
+    return "".join(written)
+
+
+def _write_mother(name: str) -> str:
+    return (
+        f'<personalRelationship classCode="PRS">{coded("code", "MTH", _RELATIONSHIPS)}'
+        f'<relationshipHolder1 classCode="PSN" determinerCode="INSTANCE"><name>{text("family", name)}</name>'
+        "</relationshipHolder1></personalRelationship>"
+    )
+
+
+# ------------------------------------------------------------------ patients
+
+
+def _organization(name: str, authority: AssigningAuthority, contact: str = "") -> str:
+    return f'<{name} classCode="ORG" determinerCode="INSTANCE">{write_id(instance_of(authority))}{contact}</{name}>'
+
+
+def _other_ids(authority: AssigningAuthority, ids: str, kind: str = "PAT") -> str:
+    return f'<asOtherIDs classCode="{kind}">{ids}{_organization("scopingOrganization", authority)}</asOtherIDs>'
+
+
+def write_patient(
+    identifiers: Sequence[PatientIdentifier],
+    person: Demographics | None,
+    *,
+    missing: Sequence[AssigningAuthority] = (),
+    subject_of: str = "",
+    is_active: bool = True,
+) -> str:
+    """A patient with her identifiers: those of the first domain on the patient role, those of each other on a role of its own.
+
+    `missing` are the domains in which she has none, although somebody asked. Without a `person` her name is not applicable.
+    `subject_of` is ready XML.
+    Spec: ITI TF-2 E.2, 3.45.4.2.2, 3.47.4.2.2.
+    """
+    grouped: dict[AssigningAuthority, list[str]] = {}
+    for item in identifiers:
+        grouped.setdefault(item.authority, []).append(write_id(instance_of(item.authority, item.value)))
+    first, *others = grouped.items() or [(AssigningAuthority(), [null("id", "NI")])]
+    roles = [_other_ids(authority, "".join(ids)) for authority, ids in others]
+    roles += [_other_ids(authority, null("id", "NI")) for authority in missing]
+    if person is None:
+        described = null("name", "NA") + "".join(roles)
+    else:
+        national = [item for item in person.national_identifiers if item.authority not in grouped and item.authority.oid]
+        roles += [_other_ids(item.authority, write_id(instance_of(item.authority, item.value)), "CIT") for item in national]
+        described = write_person(person, "".join(roles))
+    provider = _organization("providerOrganization", first[0], '<contactParty classCode="CON"/>')
+    return (
+        f'<patient classCode="PAT">{"".join(first[1])}{coded("statusCode", "active" if is_active else "terminated")}'
+        f'<patientPerson classCode="PSN" determinerCode="INSTANCE">{described}</patientPerson>{provider}{subject_of}</patient>'
+    )
+
+
+def registration_event(patient: str, custodian: InstanceIdentifier, more: str = "") -> str:
+    """A subject with a registration event around a patient; `custodian` is the device that keeps the record."""
+    return (
+        '<subject typeCode="SUBJ"><registrationEvent classCode="REG" moodCode="EVN">'
+        f'{null("id", "NA")}{coded("statusCode", "active")}<subject1 typeCode="SBJ">{patient}</subject1>'
+        f'<custodian typeCode="CST"><assignedEntity classCode="ASSIGNED">{write_id(custodian)}</assignedEntity></custodian>'
+        f"{more}</registrationEvent></subject>"
+    )
