@@ -21,7 +21,7 @@ from xds.wire.hl7v2_answers import cx
 from xds.wire.hl7v2_identity import identifiers
 
 #: HL7 table 0001.
-_SEXES: Final = frozenset("FMOUAN")
+SEXES: Final = frozenset("FMOUAN")
 _FLAGS: Final = {"Y": True, "N": False, "y": True, "n": False}
 _TIME_TAIL = re.compile(r"(\.[0-9]{1,4})?([+-][0-9]{4})?\Z")
 _UNKNOWN_PART = re.compile(r"([0-9]{4})(?:00|([0-9]{2})00)[0-9]*\Z")
@@ -123,7 +123,7 @@ def _sex(text: str | None, faults: list[Fault]) -> str | None:
     if text is None:
         return None
     sex = text.upper()
-    if sex in _SEXES:
+    if sex in SEXES:
         return sex
     faults.append(Fault(Condition.TABLE_VALUE, "PID-8 is not a value of table 0001 (sex)", Location("PID", 1, 8)))
     return None

@@ -1,0 +1,183 @@
+"""What ITI-21 and ITI-22 have in common: a demographics query over MLLP, its answer in pages, and its cancellation.
+
+A query that names a person and finds nobody as she is written is asked again for names that sound alike or are one slip of the
+pen away; such matches carry a confidence (QRI-1). Spec: ITI TF-2 3.21.4.1.3.2 ("at least all exact matches").
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from xds.actors.domain import Domain
+from xds.model.caller import Caller
+from xds.model.demographics_query import (
+    Comparison,
+    DemographicsAnswer,
+    DemographicsQuery,
+    NamePattern,
+    PageRequest,
+    PatientMatch,
+    TextPattern,
+)
+from xds.model.metadata import Code
+from xds.model.patient import IdentityQuery
+from xds.transactions.mllp_client import send_mllp
+from xds.wire import hl7v2
+from xds.wire.hl7v2 import Message
+from xds.wire.hl7v2_answers import (
+    VERSIONS,
+    Acknowledged,
+    Acknowledgement,
+    header_faults,
+    new_control_id,
+    read_acknowledgement,
+    write_ack,
+)
+from xds.wire.hl7v2_identity import DEMOGRAPHICS_QUERY_FIELDS, fault_of, receiving_system, sending_system
+from xds.wire.hl7v2_pdq import DemographicsSearch, read_demographics_query
+from xds.wire.hl7v2_pdq_answers import (
+    FoundPatient,
+    meets,
+    pointer_of,
+    read_demographics_answer,
+    write_demographics_answer,
+    write_demographics_query,
+)
+
+#: Begins the pointers of pages of similar names: the next page is asked for in the same way.
+_SIMILAR: Final = "S"
+_EXACT: Final = "E"
+#: How many pages without an answerable patient are passed over in one answer.
+_MOST_EMPTY_PAGES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PdqAnswer:
+    """What a Patient Demographics Supplier answered. `status` is QAK-2; `pointer` continues the query (DSC-1)."""
+
+    acknowledged: Acknowledged
+    status: str
+    patients: tuple[FoundPatient, ...] = ()
+    pointer: str | None = None
+
+
+def answer_query(request: Message, domain: Domain, caller: Caller, event_type: Code) -> Message:
+    """Answer a demographics query; `event_type` names the transaction in the audit trail."""
+    now, control_id = domain.pix_manager.clock(), new_control_id()
+    rejected = header_faults(request, ("QBP_Q21",), VERSIONS)
+    if rejected:
+        return write_ack(request, Acknowledgement.REJECT, rejected, now=now, control_id=control_id)
+    search = read_demographics_query(request)
+    if not isinstance(search, DemographicsSearch):
+        if request.segment("QPD") is None:
+            return write_ack(request, Acknowledgement.ERROR, search, now=now, control_id=control_id)
+        return write_demographics_answer(request, (), search, now=now, control_id=control_id)
+    asked = IdentityQuery(
+        source=sending_system(request),
+        destination=receiving_system(request),
+        message_id=request.control_id,
+        tag=search.tag,
+        text=hl7v2.write(request).decode(request.codec),
+        event_type=event_type,
+    )
+    answer = _found(search, domain, caller, asked)
+    faults = [fault_of(problem, request, DEMOGRAPHICS_QUERY_FIELDS) for problem in answer.problems]
+    return write_demographics_answer(request, answer.matches, faults, pointer=answer.next_page, now=now, control_id=control_id)
+
+
+def _found(search: DemographicsSearch, domain: Domain, caller: Caller, asked: IdentityQuery) -> DemographicsAnswer:
+    """The first page that has a patient: as she is written, or else with a similar name."""
+    after = search.page.after
+    similar = _with_similar_names(search.query)
+    if after is None:
+        answer = _page(search, search.query, None, domain, caller, asked)
+        if answer.matches or answer.problems or similar is None:
+            return _marked(answer, _EXACT)
+        return _marked(_page(search, similar, None, domain, caller, None), _SIMILAR)
+    mark, pointer = after[:1], after[1:]
+    if mark == _SIMILAR and similar:
+        return _marked(_page(search, similar, pointer, domain, caller, asked), _SIMILAR)
+    return _marked(_page(search, search.query, pointer if mark == _EXACT else after, domain, caller, asked), _EXACT)
+
+
+def _marked(answer: DemographicsAnswer, mark: str) -> DemographicsAnswer:
+    return replace(answer, next_page=mark + answer.next_page) if answer.next_page else answer
+
+
+def _page(
+    search: DemographicsSearch,
+    query: DemographicsQuery,
+    after: str | None,
+    domain: Domain,
+    caller: Caller,
+    asked: IdentityQuery | None,
+) -> DemographicsAnswer:
+    page = replace(search.page, after=after)
+    for _ in range(_MOST_EMPTY_PAGES):
+        answer = domain.demographics_supplier.search(query, page, caller, asked)
+        matches = tuple(item for item in answer.matches if _is_answerable(item, search))
+        if matches or answer.problems or not answer.next_page:
+            return replace(answer, matches=matches)
+        page, asked = replace(page, after=answer.next_page), None
+    return replace(answer, matches=())
+
+
+def _is_answerable(match: PatientMatch, search: DemographicsSearch) -> bool:
+    # A patient without an identifier in the requested domains is left out. Spec: ITI TF-2 3.21.4.2.2.8, case 2.
+    return bool(match.identifiers) and meets(match, search.others)
+
+
+def _with_similar_names(query: DemographicsQuery) -> DemographicsQuery | None:
+    """The query with names compared by sound; None when it names nobody, or says itself how names are compared."""
+    if not query.names or any(text.comparison is not Comparison.EXACT for text in _texts(query)):
+        return None
+    names = tuple(tuple(_similar(name) for name in each) for each in query.names)
+    return replace(query, names=names)
+
+
+def _texts(query: DemographicsQuery) -> Iterator[TextPattern]:
+    for each in query.names:
+        for name in each:
+            yield from (text for text in (name.family, name.given) if text)
+
+
+def _similar(name: NamePattern) -> NamePattern:
+    family, given = (replace(text, comparison=Comparison.FUZZY) if text else None for text in (name.family, name.given))
+    return replace(name, family=family, given=given)
+
+
+def ask(
+    query: DemographicsQuery,
+    endpoint: str,
+    *,
+    event: str,
+    source: str,
+    destination: str,
+    page: PageRequest,
+    now: datetime | None,
+    timeout: float,
+    tls: ssl.SSLContext | None,
+) -> PdqAnswer:
+    """Ask a Patient Demographics Supplier with a QBP of that event.
+
+    Errors: ConnectionError, TimeoutError, ValueError (address, unreadable answer).
+    """
+    message = write_demographics_query(
+        query,
+        page,
+        event=event,
+        source=source,
+        destination=destination,
+        control_id=new_control_id(),
+        now=now or datetime.now(UTC),
+    )
+    return answer_of(send_mllp(endpoint, message, timeout=timeout, tls=tls))
+
+
+def answer_of(answer: Message) -> PdqAnswer:
+    """A message as the answer to a demographics query."""
+    return PdqAnswer(read_acknowledgement(answer), answer.get("QAK-2"), read_demographics_answer(answer), pointer_of(answer))
