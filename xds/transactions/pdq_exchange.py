@@ -98,7 +98,7 @@ def _found(search: DemographicsSearch, domain: Domain, caller: Caller, asked: Id
         if answer.matches or answer.problems or similar is None:
             return _marked(answer, _EXACT)
         return _marked(_page(search, similar, None, domain, caller, None), _SIMILAR)
-    mark, pointer = after[:1], after[1:]
+    mark, pointer = after[:1], after[1:] or after
     if mark == _SIMILAR and similar:
         return _marked(_page(search, similar, pointer, domain, caller, asked), _SIMILAR)
     return _marked(_page(search, search.query, pointer if mark == _EXACT else after, domain, caller, asked), _EXACT)
