@@ -37,5 +37,6 @@ def _answer(request: HttpRequest, domain: Domain, wanted: Accepted) -> HttpReply
     if path == "metadata" and request.method in ("GET", "HEAD"):
         return reply(request, 200, capability_statement(domain.identity.public_url + PATH, __version__), wanted)
     if path.partition("/")[0] in ("Patient", "metadata"):
-        raise FhirError(405, [Issue("not-supported", f"{request.method} is not offered here")])
+        allowed = {"Allow": "GET, HEAD"}
+        raise FhirError(405, [Issue("not-supported", f"{request.method} is not offered here")], allowed)
     raise FhirError(404, [Issue("not-found", "there is nothing at this address; metadata says what is offered")])

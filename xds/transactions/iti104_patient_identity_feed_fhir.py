@@ -68,10 +68,12 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
 def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accepted) -> HttpReply:
     systems = systems_of(domain)
     if request.method == "DELETE":
-        raise FhirError(405, [Issue("not-supported", "patients are not removed by this PIX Manager")])
+        raise FhirError(
+            405, [Issue("not-supported", "patients are not removed by this PIX Manager")], {"Allow": "GET, HEAD, PUT"}
+        )
     if request.path.strip("/"):
         text = "a Patient is updated by its identifier: PUT Patient?identifier=system|value"
-        raise FhirError(405, [Issue("not-supported", text)])
+        raise FhirError(405, [Issue("not-supported", text)], {"Allow": "GET, HEAD"})
     condition = _condition(request, systems)
     patient = read_resource(request, ("Patient",))
     current = patient_of(domain, condition.identifier, caller)
@@ -79,7 +81,7 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
     is_new = domain.pix_manager.affinity_identifier(condition.identifier) is None
     feed, places, notes = _feed(patient, condition, domain, caller, is_new=is_new, systems=systems)
     problems = domain.pix_manager.feed(feed, caller)
-    if problems:
+    if problems and not _is_merged_already(feed, domain, caller):
         raise _refusal(problems, places)
     named = feed.identifiers[0] if feed.kind is FeedKind.MERGE else condition.identifier
     return _done(request, patient_of(domain, named, caller), systems, wanted, is_new=is_new, notes=notes)
@@ -220,6 +222,19 @@ def _is_of(identifier: PatientIdentifier, authority: AssigningAuthority) -> bool
     if authority.oid and identifier.authority.oid:
         return identifier.authority.oid == authority.oid
     return authority.namespace is not None and identifier.authority.namespace == authority.namespace
+
+
+def _is_merged_already(feed: IdentityFeed, domain: Domain, caller: Caller) -> bool:
+    """True for a merge that took effect before: the same PUT again is no error (RFC 9110 9.2.2)."""
+    if feed.kind is not FeedKind.MERGE:
+        return False
+    (prior,), survivor = feed.subsumed, feed.identifiers[0]
+    person = patient_of(domain, survivor, caller)
+    active = person.identifiers if person else ()
+    if prior == survivor or any(_is_same(item, prior) for item in active) or not any(_is_same(item, survivor) for item in active):
+        return False
+    meant = domain.pix_manager.affinity_identifier(prior)
+    return meant is not None and meant == domain.pix_manager.affinity_identifier(survivor)
 
 
 def _refusal(problems: Sequence[IdentityProblem], places: Sequence[str]) -> FhirError:

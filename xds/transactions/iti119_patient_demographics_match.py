@@ -72,7 +72,7 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
         asked=asked(request, domain, caller, EVENT, f"Patient/$match?{text}"),
     )
     refuse_problems(answer.problems)
-    return reply(request, 200, match_bundle(answer.matches, systems), wanted)
+    return reply(request, 200, match_bundle(answer.matches, systems, only_certain=question.only_certain), wanted)
 
 
 def _read(body: Element) -> _Question:

@@ -65,7 +65,8 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
     path = request.path.strip("/")
     if request.method == "POST":
         if path != "_search":
-            raise FhirError(405, [Issue("not-supported", "a Patient is fed by PUT Patient?identifier=system|value (ITI-104)")])
+            text = "a Patient is fed by PUT Patient?identifier=system|value (ITI-104)"
+            raise FhirError(405, [Issue("not-supported", text)], {"Allow": "GET, HEAD, PUT"})
         return _search(request, _form(request), domain, caller, wanted)
     if not path:
         return _search(request, request.query, domain, caller, wanted)
@@ -103,12 +104,11 @@ def _search(
     else:
         answer = domain.demographics_supplier.search(search.query, search.page, caller, known)
     refuse_problems(answer.problems)
-    total = search.known_total if search.page.after else answer.total
     notes = [
         Issue("not-supported", f"the parameter {name[:60]!r} is not supported and was left out", None, "warning")
         for name in search.ignored
     ]
-    bundle = search_bundle(answer.matches, search, systems, total=total, next_page=answer.next_page, issues=notes)
+    bundle = search_bundle(answer.matches, search, systems, total=answer.total, next_page=answer.next_page, issues=notes)
     return reply(request, 200, bundle, wanted)
 
 

@@ -53,6 +53,7 @@ class _Question:
     identifier: PatientIdentifier | None
     key: int | None
     domains: tuple[AssigningAuthority, ...]
+    wants_identifiers: bool
     wants_resources: bool
 
 
@@ -76,7 +77,7 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
     answer = domain.pix_manager.cross_reference(identifier, question.domains, caller, known)
     if answer.problems:
         raise _refusal(answer.problems)
-    found = answer.identifiers
+    found = answer.identifiers if question.wants_identifiers else ()
     if person is not None:
         found = _identifiers_of(person, found, question.domains)
         person = None
@@ -121,6 +122,7 @@ def _read(sources: Sequence[tuple[str, str]], targets: Sequence[str], systems: I
         identifier=None if key is not None else PatientIdentifier(value.strip(), systems.authority(system)),
         key=key,
         domains=tuple(systems.authority(item) for item in targets if item not in own),
+        wants_identifiers=len(own) < len(targets) or not targets,
         wants_resources=bool(own) or not targets,
     )
 

@@ -51,10 +51,11 @@ _SHORT: Final = {"json": JSON, "xml": XML}
 class FhirError(Exception):
     """The request is refused with this HTTP status and these issues."""
 
-    def __init__(self, status: int, issues: Sequence[Issue]) -> None:
+    def __init__(self, status: int, issues: Sequence[Issue], headers: Mapping[str, str] | None = None) -> None:
         super().__init__("; ".join(issue.diagnostics for issue in issues))
         self.status = status
         self.issues = tuple(issues)
+        self.headers = dict(headers or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +189,13 @@ def reply(
     return HttpReply(status, tuple(found.items()), (body,), len(body))
 
 
-def refusal(request: HttpRequest, error: FhirError, headers: Mapping[str, str] | None = None) -> HttpReply:
+def refusal(request: HttpRequest, error: FhirError) -> HttpReply:
     """The answer that refuses a request, in the format that it asks for, or else in JSON."""
     try:
         wanted = accepted(request)
     except FhirError:
         wanted = Accepted()
-    return reply(request, error.status, operation_outcome(error.issues), wanted, headers)
+    return reply(request, error.status, operation_outcome(error.issues), wanted, error.headers)
 
 
 def preferences(request: HttpRequest) -> Mapping[str, str]:

@@ -18,8 +18,9 @@ from xds.wire.fhir_structure import Element, Issue
 
 MATCH_GRADE: Final = "http://hl7.org/fhir/StructureDefinition/match-grade"
 
-#: From which score on (0 to 100) a match has which grade.
-_GRADES: Final = ((95, "certain"), (80, "probable"), (1, "possible"))
+#: From which score on (0 to 100) a match has which grade. Certain is what nobody needs to look at.
+_CERTAIN: Final = 100
+_GRADES: Final = ((_CERTAIN, "certain"), (80, "probable"), (1, "possible"))
 
 #: What `_elements` and `_summary` never leave out, and what a summary of a Patient has beside it.
 _ALWAYS: Final = frozenset({"resourceType", "id", "meta", "link"})
@@ -46,12 +47,11 @@ def search_bundle(
     next_page: str | None,
     issues: Sequence[Issue] = (),
 ) -> Element:
-    """The answer of ITI-78. `total` counts all that were found, on every page."""
+    """The answer of ITI-78. `total` counts all that were found, on every page; None when there are more than are counted."""
     only_count = search.summary == "count"
     links = [{"relation": "self", "url": _url(systems, search.used, search, None)}]
     if next_page and not only_count:
-        pointer = next_page if total is None else f"{next_page}.{total}"
-        links.append({"relation": "next", "url": _url(systems, search.used, search, pointer)})
+        links.append({"relation": "next", "url": _url(systems, search.used, search, next_page)})
     entries = [
         {
             "fullUrl": f"{systems.base}/Patient/{match.key}",
@@ -63,12 +63,12 @@ def search_bundle(
     return _bundle(total, links, [*entries, *_outcome(issues)])
 
 
-def match_bundle(matches: Sequence[PatientMatch], systems: IdentifierSystems, issues: Sequence[Issue] = ()) -> Element:
+def match_bundle(matches: Sequence[PatientMatch], systems: IdentifierSystems, *, only_certain: bool) -> Element:
     """The answer of ITI-119: the likeliest first, each with its score and its grade."""
     entries = []
     for match in matches:
-        score = 100 if match.score is None else match.score
-        grade = {"url": MATCH_GRADE, "valueCode": grade_of(score)}
+        score = _CERTAIN if match.score is None else match.score
+        grade = {"url": MATCH_GRADE, "valueCode": grade_of(_CERTAIN if only_certain else score)}
         entries.append(
             {
                 "fullUrl": f"{systems.base}/Patient/{match.key}",
@@ -77,7 +77,7 @@ def match_bundle(matches: Sequence[PatientMatch], systems: IdentifierSystems, is
             }
         )
     links = [{"relation": "self", "url": f"{systems.base}/Patient/$match"}]
-    return _bundle(len(matches), links, [*entries, *_outcome(issues)])
+    return _bundle(len(matches), links, entries)
 
 
 def grade_of(score: int) -> str:

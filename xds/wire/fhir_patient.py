@@ -26,6 +26,7 @@ RELIABILITY: Final = "https://hl7.fr/ig/fhir/core/StructureDefinition/fr-core-id
 _RELIABILITY_CODES: Final = "https://hl7.fr/ig/fhir/core/CodeSystem/fr-core-cs-v2-0445"
 _IDENTITY_STATUS: Final = "identityStatus"
 
+_URI: Final = "urn:ietf:rfc:3986"
 _LANGUAGES: Final = "urn:ietf:bcp:47"
 _MARITAL_STATUS: Final = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus"
 _NULL_FLAVOR: Final = "http://terminology.hl7.org/CodeSystem/v3-NullFlavor"
@@ -117,7 +118,9 @@ def write_patient(match: PatientMatch, systems: IdentifierSystems) -> Element:
     extensions = list(_extensions(known))
     if extensions:
         found["extension"] = extensions
-    found["identifier"] = [systems.write(item) for item in match.identifiers]
+    url = f"{systems.base}/Patient/{match.key}"
+    # Where nothing else may be told of a person, her resource is her identifier. Spec: PDQm Patient, option 1.
+    found["identifier"] = [systems.write(item) for item in match.identifiers] or [{"system": _URI, "value": url}]
     found["active"] = match.active
     found["name"] = [name for item in known.names if (name := _write_name(item))]
     found["telecom"] = [

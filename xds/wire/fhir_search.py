@@ -95,7 +95,6 @@ class PatientSearch:
     finds_nobody: bool = False
     summary: str = "false"
     elements: tuple[str, ...] = ()
-    known_total: int | None = None
 
 
 @dataclass(slots=True)
@@ -158,13 +157,10 @@ def _answer_controls(answer: Mapping[str, str], draft: _Draft) -> PatientSearch:
     if summary not in _SUMMARIES:
         draft.refuse("_summary", f"one of {', '.join(sorted(_SUMMARIES))} is expected")
     elements = tuple(item.strip() for item in answer.get("_elements", "").split(",") if item.strip())
-    after, _, total = answer.get("_page", "").partition(".")
-    known_total = int(total) if total.isascii() and total.isdigit() and len(total) < 12 else None
     if limit == 0:
         limit, summary = None, "count"
-    return PatientSearch(
-        DemographicsQuery(), PageRequest(limit, after or None), summary=summary, elements=elements, known_total=known_total
-    )
+    page = PageRequest(limit, answer.get("_page") or None)
+    return PatientSearch(DemographicsQuery(), page, summary=summary, elements=elements)
 
 
 def _completed(draft: _Draft) -> DemographicsQuery:

@@ -192,15 +192,17 @@ class _Check:
             field, each = known
             where = f"{path}.{field.name}"
             if name.startswith("_"):
-                found[name] = self._companion(item, field, where, depth)
+                companion = self._companion(item, field, where, depth)
+                if companion:
+                    found[name] = companion
                 continue
             if field.is_choice and seen.setdefault(field.name, name) != name:
                 self._add("structure", f"{seen[field.name]} and {name} exclude each other", where)
             cleaned = self._field(item, field, each, f"{kind}.{field.name}", where, depth)
-            if cleaned is not None:
+            if cleaned is not None and cleaned != {}:
                 found[name] = cleaned
         for name, (field, _) in fields.items():
-            if field.is_required and name not in found and f"_{name}" not in found:
+            if field.is_required and all(_is_empty(value.get(each)) for each in (name, f"_{name}")):
                 self._add("required", "the element is required", f"{path}.{name}")
         return found
 
@@ -217,7 +219,7 @@ class _Check:
         for number, each in enumerate(item):
             if not _is_empty(each):
                 one = self._one(each, kind, rule, f"{path}[{number}]", depth)
-                if one is not None:
+                if one is not None and one != {}:
                     cleaned.append(one)
         return cleaned or None
 
@@ -247,7 +249,7 @@ class _Check:
         cleaned = []
         for each in item if many else [item]:
             only = {name: value for name, value in (each or {}).items() if name in ("id", "extension")}
-            cleaned.append(self.complex(only, "Element", path, depth + 1) if only else {})
+            cleaned.append(self.complex(only, "Element", path, depth + 1) or None)
         return cleaned if many else cleaned[0]
 
     def _primitive(self, item: Any, kind: str, rule: str, path: str) -> Any:

@@ -1,0 +1,257 @@
+"""ITI-104 Patient Identity Feed FHIR. Spec: PIXm 3.1 2:3.104."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.fhir import AFFINITY, BASE, CLINIC, DOMAINS, HOSPITAL_A, HOSPITAL_B, FhirService, a_patient, fhir_service, issues
+from xds.model.audit import EventAction, EventOutcome
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier
+from xds.model.patient import IdentityDomain
+from xds.wire.fhir_xml import write_xml
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[FhirService]:
+    with fhir_service(tmp_path) as found:
+        yield found
+
+
+def test_add_then_revise(service: FhirService) -> None:
+    added = service.put(a_patient())
+    assert added.status_code == 201
+    location = added.headers["location"]
+    assert location.startswith(f"{BASE}/Patient/")
+    assert added.headers["etag"].startswith('W/"')
+    read = service.client.get(location)
+    assert read.json()["name"] == [{"use": "official", "family": "Lefèvre", "given": ["Marie-Hélène", "Anne"]}]
+    revised = service.put(a_patient(name=[{"family": "Lefebvre", "given": ["Marie"]}]))
+    assert revised.status_code == 200
+    assert revised.headers["etag"] != added.headers["etag"]
+    assert service.client.get(revised.headers["location"]).json()["name"] == [{"family": "Lefebvre", "given": ["Marie"]}]
+
+
+def test_an_update_replaces(service: FhirService) -> None:
+    """What a Patient no longer says, its source no longer states: a PUT is not a message of HL7 v2."""
+    service.put(
+        a_patient(maritalStatus={"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus", "code": "M"}]})
+    )
+    minimal = {"resourceType": "Patient", "identifier": [{"system": HOSPITAL_A, "value": "A1"}], "name": [{"family": "Lefèvre"}]}
+    read = service.client.get(service.put(minimal).headers["location"]).json()
+    assert {"telecom", "gender", "birthDate", "address", "maritalStatus"} & read.keys() == set()
+
+
+def test_xml(service: FhirService) -> None:
+    content = write_xml(a_patient())
+    condition = {"identifier": f"{HOSPITAL_A}|A1"}
+    headers = {"Content-Type": "application/fhir+xml", "Accept": "application/fhir+xml", "Prefer": "return=representation"}
+    answer = service.client.put("/Patient", params=condition, content=content, headers=headers)
+    assert answer.status_code == 201
+    assert answer.headers["content-type"].startswith("application/fhir+xml")
+    assert "Lefèvre" in answer.text
+    as_json = service.client.get(answer.headers["location"]).json()
+    service.put(a_patient())
+    again = service.client.get("/Patient", params={"identifier": f"{HOSPITAL_A}|A1"}).json()["entry"][0]["resource"]
+    assert {**as_json, "meta": None} == {**again, "meta": None}
+
+
+@pytest.mark.parametrize(
+    ("preference", "content"),
+    [("return=minimal", ""), ("return=representation", "Patient"), ("return=OperationOutcome", "OperationOutcome")],
+)
+def test_preference(service: FhirService, preference: str, content: str) -> None:
+    answer = service.put(a_patient(), Prefer=preference)
+    assert answer.status_code == 201
+    assert (answer.json()["resourceType"] if answer.content else "") == content
+
+
+def test_merge(service: FhirService) -> None:
+    service.put(a_patient("A1"))
+    service.put(a_patient("A2", name=[{"family": "Lefebvre"}], birthDate="1962-03-15"))
+    link = {"other": {"identifier": {"system": HOSPITAL_A, "value": "A1"}}, "type": "replaced-by"}
+    merge = a_patient("A2", active=False, name=[{"family": "Wrong"}], link=[link])
+    assert service.put(merge).status_code == 200
+    found = service.search(identifier=f"{HOSPITAL_A}|A1")["entry"][0]["resource"]
+    assert [item["value"] for item in found["identifier"] if item["system"] == HOSPITAL_A] == ["A1"]
+    # What is said of the subsumed record says nothing of the surviving one.
+    assert "Wrong" not in str(found["name"])
+    pix = service.client.get("/Patient/$ihe-pix", params={"sourceIdentifier": f"{HOSPITAL_A}|A2", "targetSystem": HOSPITAL_A})
+    assert [item["valueIdentifier"]["value"] for item in pix.json()["parameter"]] == ["A1"]
+    merged = [event for event in service.region.audited() if event.event_type.code == "ITI-104"][-2:]
+    assert [(event.action, event.objects[0].id.partition("^")[0]) for event in merged] == [
+        (EventAction.DELETE, "A2"),
+        (EventAction.UPDATE, "A1"),
+    ]
+    assert service.put(merge).status_code == 200, "the same PUT again"
+
+
+def test_merge_by_reference(service: FhirService) -> None:
+    surviving = service.put(a_patient("A1")).headers["location"].split("/_history")[0]
+    service.put(a_patient("A2"))
+    for reference in (surviving, surviving.removeprefix(f"{BASE}/")):
+        merge = a_patient("A2", active=False, link=[{"other": {"reference": reference}, "type": "replaced-by"}])
+        assert service.put(merge).status_code == 200
+
+
+def test_merges_that_cannot_be(service: FhirService) -> None:
+    service.put(a_patient("A1"))
+    service.put(a_patient("A2"))
+    link: dict[str, Any] = {"other": {"identifier": {"system": HOSPITAL_A, "value": "A1"}}, "type": "replaced-by"}
+    cases = {
+        "active": (a_patient("A2", link=[link]), 422),
+        "two": (a_patient("A2", active=False, link=[link, link]), 422),
+        "nobody": (a_patient("A2", active=False, link=[{**link, "other": {"display": "somebody"}}]), 422),
+        "elsewhere": (
+            a_patient("A2", active=False, link=[{**link, "other": {"reference": "http://other.example/Patient/1"}}]),
+            422,
+        ),
+        "foreign": (
+            a_patient("A2", active=False, link=[{**link, "other": {"identifier": {"system": HOSPITAL_B, "value": "B"}}}]),
+            422,
+        ),
+        "itself": (a_patient("A1", active=False, link=[link]), 409),
+        "inactive": (a_patient("A1", active=False), 422),
+    }
+    assert {name: service.put(patient).status_code for name, (patient, _) in cases.items()} == {
+        name: status for name, (_, status) in cases.items()
+    }
+    assert service.found(f"identifier={HOSPITAL_A}|A2") == ["A2"]
+
+
+def test_link_of_another_type_merges_nothing(service: FhirService) -> None:
+    service.put(a_patient("A1"))
+    link = {"other": {"identifier": {"system": HOSPITAL_A, "value": "A1"}}, "type": "seealso"}
+    assert service.put(a_patient("A2", name=[{"family": "Autre"}], birthDate="2001-01-01", link=[link])).status_code == 201
+    assert service.found("family=Autre") == ["A2"]
+
+
+def test_domain_with_a_url(service: FhirService) -> None:
+    service.put(a_patient("C1", CLINIC))
+    found = service.search(identifier=f"{CLINIC}|C1")["entry"][0]["resource"]["identifier"]
+    assert {"system": CLINIC, "value": "C1", "assigner": {"display": "CLINIC"}} in found
+    # The OID of the same domain finds it, too.
+    assert service.found("identifier=urn:oid:1.2.250.1.71.9|C1") == ["C1"]
+    identifier = PatientIdentifier("C1", AssigningAuthority(oid="1.2.250.1.71.9"))
+    assert service.region.pix.affinity_identifier(identifier) is not None
+
+
+def test_logical_id_as_identifier(tmp_path: Path) -> None:
+    """Spec: 2:3.104.4.1.2: `identifier=http://fhir.mydomain.com|Patient/123`."""
+    with fhir_service(tmp_path, unknown_domains="create") as service:
+        condition = {"identifier": "http://fhir.mydomain.com|Patient/123"}
+        answer = service.client.put("/Patient", params=condition, json=a_patient("A1", id="123"))
+        assert answer.status_code == 201
+        pix = service.client.get(
+            "/Patient/$ihe-pix", params={"sourceIdentifier": condition["identifier"], "targetSystem": HOSPITAL_A}
+        )
+        assert [item["valueIdentifier"]["value"] for item in pix.json()["parameter"]] == ["A1"]
+
+
+def test_registry_learns_of_an_affinity_identifier(service: FhirService) -> None:
+    service.put(a_patient("PAT1", AFFINITY))
+    identifier = PatientIdentifier("PAT1", AssigningAuthority(oid=AFFINITY.removeprefix("urn:oid:")))
+    registered = service.region.registered(identifier)
+    assert registered is not None
+    assert registered.is_active
+
+
+def test_only_its_sources_may_write_a_domain(tmp_path: Path) -> None:
+    mine = IdentityDomain(AssigningAuthority("HOSP_A", HOSPITAL_A.removeprefix("urn:oid:")), ("https://adt.hosp-a.example",))
+    with fhir_service(tmp_path, domains=(mine, *DOMAINS[1:])) as service:
+        refused = service.put(a_patient())
+        assert refused.status_code == 403
+        assert issues(refused) == [("error", "forbidden", "Patient.identifier[0].system")]
+        assert service.found("family=Lef") == []
+        assert service.put(a_patient(meta={"source": "https://adt.hosp-a.example"})).status_code == 201
+        events = [event for event in service.region.audited() if event.event_type.code == "ITI-104"]
+        assert {event.outcome for event in events} == {EventOutcome.SUCCESS, EventOutcome.MINOR_FAILURE}
+
+
+def test_unknown_domain(service: FhirService) -> None:
+    """OpenHIE CR-03: an assigning authority that is not known."""
+    for system in ("http://ohie.org/test/test_block", "urn:oid:1.3.6.1.4.1.52820.3.72.5.9.4"):
+        refused = service.put(a_patient("X1", system))
+        assert refused.status_code == 422
+        assert issues(refused) == [("error", "code-invalid", "Patient.identifier[0].system")]
+
+
+def test_preconditions(service: FhirService) -> None:
+    assert service.put(a_patient(), **{"If-Match": 'W/"1"'}).status_code == 412, "nothing there to match"
+    tag = service.put(a_patient(), **{"If-None-Match": "*"}).headers["etag"]
+    assert service.put(a_patient(), **{"If-None-Match": "*"}).status_code == 412
+    newer = service.put(a_patient(), **{"If-Match": tag})
+    assert newer.status_code == 200
+    refused = service.put(a_patient(name=[{"family": "Lost"}]), **{"If-Match": tag})
+    assert (refused.status_code, issues(refused)) == (412, [("error", "conflict", None)])
+    assert service.found("family=Lost") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("", 400),
+        ("identifier=A1", 400),
+        (f"identifier={HOSPITAL_A}|", 400),
+        ("identifier=|A1", 400),
+        (f"identifier={HOSPITAL_A}|A1&identifier={HOSPITAL_B}|B1", 400),
+        (f"identifier={HOSPITAL_A}|A1,{HOSPITAL_A}|A2", 400),
+        (f"identifier={HOSPITAL_A}|A1&family=Lef", 400),
+        ("identifier=urn:oid:9.9.9|A1", 400),
+        ("identifier=urn:oid:|A1", 400),
+        (f"identifier={BASE}|Patient/1", 400),
+        (f"identifier={HOSPITAL_A}|other", 422),
+    ],
+)
+def test_conditions(service: FhirService, query: str, status: int) -> None:
+    answer = service.client.put(f"/Patient?{query}", json=a_patient())
+    assert answer.status_code == status, answer.text
+    assert service.found("family=Lef") == []
+
+
+def test_all_faults_at_once(service: FhirService) -> None:
+    patient = {
+        "resourceType": "Patient",
+        "implicitRules": "http://rules.example",
+        "modifierExtension": [{"url": "http://x.example", "valueBoolean": True}],
+        "identifier": [{"system": "urn:oid:1.02", "value": "A1"}, {"system": HOSPITAL_A, "value": "other"}],
+    }
+    answer = service.client.put("/Patient", params={"identifier": f"{HOSPITAL_A}|A1"}, json=patient)
+    assert answer.status_code == 422
+    assert {path for _, _, path in issues(answer)} == {
+        "Patient.modifierExtension",
+        "Patient.implicitRules",
+        "Patient.identifier[0].system",
+        "Patient.identifier",
+        "Patient.name",
+    }
+
+
+def test_identifiers_that_identify_nothing_are_left_out(service: FhirService) -> None:
+    more = [{"system": HOSPITAL_B, "value": ""}, {"value": "lonely"}, {"system": HOSPITAL_B}]
+    patient = a_patient()
+    patient["identifier"] += more
+    answer = service.put(patient)
+    assert answer.status_code == 201
+    assert [path for _, code, path in issues(answer) if code == "incomplete"] == [f"Patient.identifier[{n}]" for n in (1, 2, 3)]
+
+
+def test_other_interactions(service: FhirService) -> None:
+    client, patient = service.client, a_patient()
+    condition = {"identifier": f"{HOSPITAL_A}|A1"}
+    answers: list[httpx.Response] = [
+        client.post("/Patient", json=patient),
+        client.put("/Patient/1", json=patient),
+        client.delete("/Patient", params=condition),
+        client.delete("/Patient/1"),
+        client.patch("/Patient/1", json={}),
+    ]
+    assert [item.status_code for item in answers] == [405] * 5
+    assert all(item.headers["allow"] for item in answers)
+    assert client.post("", json={"resourceType": "Bundle", "type": "message"}).status_code == 404
+    assert client.get("/Observation?code=1").status_code == 404
+    assert service.found("family=Lef") == []
