@@ -153,11 +153,11 @@ def test_a_merge_in_a_hospital_joins_what_its_duplicates_have(server: RunningSer
 def test_a_correction_links_and_the_next_one_separates(server: RunningServer) -> None:
     """A08 changes what the PIX Manager concludes; documents stay with the identifier under which each was published."""
     here, there = local("HOSP_C"), local("HOSP_D")
-    accepted(adt(server, "A01", here, "Petit^Anne||19700101|F"))
-    accepted(adt(server, "A01", there, "Petit^Anne||19700110|F"))
+    accepted(adt(server, "A01", here, "Petit^Anne||19700402|F"))
+    accepted(adt(server, "A01", there, "Petit^Lucienne||19550110|F"))
     assert there not in others(server, here)
     entries = {identifier: str(publish(server, affinity(server, identifier)).unique_id) for identifier in (here, there)}
-    accepted(adt(server, "A08", there, "Petit^Anne||19700101|F"))
+    accepted(adt(server, "A08", there, "Petit^Anne||19700402|F"))
     assert there in others(server, here)
     assert affinity(server, here) == affinity(server, there)
     assert found(server, affinity(server, here)).keys() == set(entries.values())

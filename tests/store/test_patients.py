@@ -15,7 +15,7 @@ from xds.actors.pix_clusters import connected
 from xds.model.identifiers import AssigningAuthority
 from xds.model.patient import Demographics
 from xds.store.database import Database
-from xds.store.patients import Identity, Patients, StoredLink, read_demographics, write_demographics
+from xds.store.patients import Identity, Patients, Statement, StoredLink, read_demographics, write_demographics
 
 pytestmark = pytest.mark.usefixtures("back_end")
 
@@ -73,15 +73,42 @@ def test_an_ended_link_can_be_in_force_again(database: Database) -> None:
     assert database.write(work) == [1, 0, 1, 0]
 
 
-def test_messages_are_forgotten_in_time(database: Database) -> None:
+def test_the_last_messages_of_a_source_are_remembered(database: Database) -> None:
+    digests = [number.to_bytes(16, "little") for number in range(100)]
+
     def work(connection: object) -> list[bool]:
         patients = Patients(connection)
-        patients.add_message("A", "1", b"x", 100, 0)
-        before = patients.is_known_message("A", "1", b"x")
-        patients.add_message("A", "2", b"x", 200, 150)
-        return [before, *(patients.is_known_message("A", number, b"x") for number in ("1", "2"))]
+        patients.state(Statement(7, "A", "{}", b"", digests[0][:8], 1), "", is_new=True)
+        for digest in digests[1:]:
+            (known,) = patients.statements([7])[7]
+            patients.note_message(known, digest)
+        (known,) = patients.statements([7])[7]
+        return [known.knows(digest) for digest in digests]
 
-    assert database.write(work) == [True, False, True]
+    assert database.write(work) == [False] * 36 + [True] * 64
+
+
+def test_several_records_may_have_one_national_identifier(database: Database) -> None:
+    def work(connection: object) -> list[int]:
+        patients = Patients(connection)
+        domain = patients.add_domain(AssigningAuthority("INS"))
+        for key in (1, 2):
+            patients.add_identity(Identity(key, domain.domain_key, "1", "INS", False, None, None, 1, "qualified"))
+        assert patients.identity(domain.domain_key, "1") is None
+        return [item.person_key for item in patients.bearers(domain.domain_key, "1")]
+
+    assert database.write(work) == [1, 2]
+
+
+def test_a_hot_key_is_not_read_to_its_end(database: Database) -> None:
+    def work(connection: object) -> dict[int, list[int]]:
+        patients = Patients(connection)
+        for person in range(10):
+            patients.add_keys(person, [1, -(2**63) + person])
+        patients.remove_keys(0, [1])
+        return patients.candidates([1, -(2**63), 5], 4)
+
+    assert database.write(work) == {1: [1, 2, 3, 4], -(2**63): [0]}
 
 
 def test_connected_parts() -> None:

@@ -75,6 +75,7 @@ def feed_events(
         FeedKind.LINK: [(EventAction.UPDATE, feed.identifiers[:1]), (EventAction.UPDATE, feed.linked[:1])],
         FeedKind.UNLINK: [(EventAction.UPDATE, feed.identifiers[:1]), (EventAction.UPDATE, feed.linked[:1])],
         FeedKind.MERGE: [(EventAction.DELETE, feed.subsumed[:1]), (EventAction.UPDATE, feed.identifiers[:1])],
+        FeedKind.CHANGE: [(EventAction.DELETE, feed.subsumed[:1]), (EventAction.UPDATE, feed.identifiers[:1])],
     }[feed.kind]
     return tuple(
         AuditEvent(
@@ -154,14 +155,19 @@ def link_change_event(
 
 
 def desk_events(
-    identifiers: Sequence[PatientIdentifier], caller: Caller, identity: DomainIdentity, occurred: datetime
+    identifiers: Sequence[PatientIdentifier],
+    caller: Caller,
+    identity: DomainIdentity,
+    occurred: datetime,
+    *,
+    is_reading: bool = False,
 ) -> tuple[AuditEvent, ...]:
-    """That somebody changed by hand which identifiers belong together."""
+    """That somebody changed by hand which identifiers belong together, or (`is_reading`) looked at what is known of them."""
     user = caller.user or caller.node or caller.address
     return tuple(
         AuditEvent(
             event_id=PATIENT_RECORD,
-            action=EventAction.UPDATE,
+            action=EventAction.READ if is_reading else EventAction.UPDATE,
             outcome=EventOutcome.SUCCESS,
             event_type=PATIENT_IDENTITY_MANAGEMENT,
             occurred=occurred,

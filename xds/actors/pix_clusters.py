@@ -1,4 +1,4 @@
-"""Persons joined into clusters: evaluating links, regrouping, and keeping one affinity identifier in use for each cluster.
+"""Records joined into clusters: regrouping, and keeping one affinity identifier in use for each cluster.
 
 Nothing is ever moved. A cluster is the connected part of the links in force, so that ending a link separates what it joined. An
 identifier that the PIX Manager itself assigned gives way to one that the affinity domain's own source fed, or to an older one:
@@ -11,23 +11,38 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Protocol
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
-from xds.rules import linkage
-from xds.rules.linkage import AUTOMATIC, LinkReason, Member
+from xds.model.identity_review import DecisionAction, LinkEvidence, LinkReason, ReviewKind
 from xds.store import affinity_patients
 from xds.store.patients import Identity, Patients, StoredLink
 
 _NUMBER_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-#: More records under one key than this are no help to a decision: a placeholder that everybody types.
-_MAX_CANDIDATES = 50
-#: Rules join nobody to a group that has more records than this: nobody has so many, so what they share is a placeholder, too.
-_MAX_GROUP = 50
+#: Of the characters of a patient number, how many tell the time, and what that counts from: 2020, in seconds.
+_TIME_CHARACTERS, _EPOCH = 7, 1_577_836_800
 
 
-def new_patient_number() -> str:
-    """A random number of 14 characters without letters that read like digits; CX.1 has 15."""
-    return "P" + "".join(secrets.choice(_NUMBER_ALPHABET) for _ in range(13))
+def new_patient_number(now: int) -> str:
+    """A number of 14 characters without letters that read like digits; CX.1 has 15. `now` is in milliseconds since 1970.
+
+    It begins with the time, so that the indexes grow at one end, and ends with six random characters.
+    """
+    seconds = max(now // 1000 - _EPOCH, 0)
+    time = "".join(_NUMBER_ALPHABET[seconds >> 5 * place & 31] for place in reversed(range(_TIME_CHARACTERS)))
+    chance = secrets.randbits(30)
+    return "P" + time + "".join(_NUMBER_ALPHABET[chance >> 5 * place & 31] for place in range(6))
+
+
+#: Makes patient numbers of the time (milliseconds since 1970).
+NewValue = Callable[[int], str]
+
+
+class Watcher(Protocol):
+    """Is told before the identifiers that mean one person change."""
+
+    def before(self, patients: Patients, person_keys: Collection[int]) -> None:
+        """These records are about to join, to separate, or to get or lose identifiers."""
 
 
 def connected(keys: Iterable[int], links: Iterable[StoredLink]) -> list[list[int]]:
@@ -54,141 +69,133 @@ def affinity_in_use(patients: Patients, affinity: AssigningAuthority, identities
 
     Those that the registry knows go before others, fed before assigned, older before younger.
     """
+    domain = patients.domain(affinity)
+    held = [item for item in identities if domain and item.domain_key == domain.domain_key and item.is_active]
+    return _preferred(patients, affinity, held)
 
+
+def _preferred(patients: Patients, affinity: AssigningAuthority, held: list[Identity]) -> list[Identity]:
     def rank(item: Identity) -> tuple[bool, bool]:
         known = affinity_patients.find(patients.connection, PatientIdentifier(item.value, affinity))
         return (known is None or not known.is_active, item.assigned)
 
-    domain = patients.domain(affinity)
-    return sorted((item for item in identities if domain and item.domain_key == domain.domain_key and item.is_active), key=rank)
-
-
-def _is_national(identity: Identity, authority: AssigningAuthority) -> bool:
-    return linkage.is_national(PatientIdentifier(identity.value, authority, identity.type_code))
+    return sorted(held, key=rank) if len(held) > 1 else held
 
 
 class Clusters:
     """The clusters of one transaction. `now` is in milliseconds since 1970."""
 
-    def __init__(self, patients: Patients, affinity: AssigningAuthority, now: int, new_value: Callable[[], str]) -> None:
-        self._patients = patients
-        self._affinity = affinity
-        self._now = now
+    def __init__(
+        self,
+        patients: Patients,
+        affinity: AssigningAuthority,
+        affinity_key: int,
+        now: int,
+        new_value: NewValue,
+        watcher: Watcher | None = None,
+    ) -> None:
+        """`affinity_key` is the key of the affinity domain. `watcher` is told before something changes."""
+        self.patients = patients
+        self.affinity = affinity
+        self.affinity_key = affinity_key
+        self.now = now
         self._new_value = new_value
-        self.affinity_key = patients.add_domain(affinity).domain_key
+        self._watcher = watcher
 
-    def relink(self, person_key: int) -> None:
-        """Withdraw the rules' links that a person's traits no longer support, and join those whom they do."""
-        own = self._cluster_members(person_key)
-        if self._withdraw(person_key):
-            self.regroup(own)
-            own = self._cluster_members(person_key)
-        others = set(self._patients.matching(person_key, _MAX_CANDIDATES)) - set(own)
-        if not others or len(own) > _MAX_GROUP:
-            return
-        group = self._group(own)
-        person = next(member for member in group if member.person_key == person_key)
-        clusters = self._patients.members(set(self._patients.cluster_of(others).values()))
-        clusters = {key: persons for key, persons in clusters.items() if len(persons) <= _MAX_GROUP}
-        members = {item.person_key: item for item in self._group([key for keys in clusters.values() for key in keys])}
-        found = linkage.links(person, group, [[members[key] for key in clusters[cluster]] for cluster in sorted(clusters)])
-        for link in found:
-            self._patients.add_link(link.one, link.other, link.reason, self._now)
-        if found:
-            self.regroup([*own, *(link.other for link in found)])
+    def touch(self, person_keys: Collection[int]) -> None:
+        """Say that the identifiers of these records are about to change."""
+        if self._watcher is not None:
+            self._watcher.before(self.patients, person_keys)
 
-    def link(self, one: int, other: int, reason: LinkReason) -> None:
-        """Join two persons."""
-        if one != other:
-            self._patients.add_link(one, other, reason, self._now)
+    def link(self, one: int, other: int, reason: LinkReason, *, by: str = "", note: str = "") -> bool:
+        """Join two records on somebody's word. False, and a case for the desk, when somebody there declared them two."""
+        if one == other:
+            return True
+        if reason is not LinkReason.SAME and self.are_apart(one, other):
+            evidence = LinkEvidence(rule=reason)
+            self.patients.decide(one, other, DecisionAction.REVIEW, reason, self.now, evidence, by=by)
+            self.patients.open_case(one, other, ReviewKind.CANDIDATE, evidence, self.now)
+            return False
+        self.patients.add_link(one, other, reason, self.now)
+        self.patients.close_case(one, other)
+        self.patients.decide(one, other, DecisionAction.LINK, reason, self.now, by=by, note=note)
+        self.regroup([one, other])
+        return True
+
+    def unlink(self, one: int, other: int, reason: LinkReason, *, by: str = "", note: str = "") -> None:
+        """End the link of that reason between two records; those of other reasons stay."""
+        lower, higher = sorted((one, other))
+        held = [item for item in self.patients.links([one]) if (item.lower_key, item.higher_key) == (lower, higher)]
+        if any(item.reason == reason for item in held):
+            self.patients.decide(one, other, DecisionAction.UNLINK, reason, self.now, by=by, note=note)
+            self.touch([one, other])
+            self.patients.end_link(StoredLink(lower, higher, reason), self.now)
             self.regroup([one, other])
 
-    def separate(self, one: int, other: int) -> None:
-        """End every link between two persons, and keep the rules from joining them again."""
-        for item in self._patients.links([one]):
+    def separate(self, one: int, other: int, *, by: str = "", note: str = "") -> int:
+        """End every link between two records, and keep rules and sources from joining them again. Gives the decision's key."""
+        self.touch([one, other])
+        for item in self.patients.links([one]):
             if {item.lower_key, item.higher_key} == {one, other}:
-                self._patients.end_link(item, self._now)
-        self._patients.add_link(one, other, LinkReason.APART, self._now)
+                self.patients.end_link(item, self.now)
+        self.patients.add_link(one, other, LinkReason.APART, self.now)
+        self.patients.close_case(one, other)
+        decision = self.patients.decide(one, other, DecisionAction.REFUSE, LinkReason.APART, self.now, by=by, note=note)
         self.regroup([one, other])
+        return decision
 
-    def unlink(self, one: int, other: int, reason: LinkReason) -> None:
-        """End the link of that reason between two persons; those of other reasons stay."""
-        lower, higher = sorted((one, other))
-        self._patients.end_link(StoredLink(lower, higher, reason), self._now)
-        self.regroup([one, other])
+    def are_apart(self, one: int, other: int) -> bool:
+        """True when somebody declared that these two records are two persons."""
+        pair = {one, other}
+        links = self.patients.links([one])
+        return any(item.reason == LinkReason.APART and {item.lower_key, item.higher_key} == pair for item in links)
 
     def regroup(self, person_keys: Collection[int]) -> None:
-        """Compute the clusters of those persons and of everybody with them anew."""
-        before = set(self._patients.cluster_of(person_keys).values())
-        keys = [key for members in self._patients.members(before).values() for key in members]
-        links = [item for item in self._patients.links(keys) if item.reason != LinkReason.APART]
-        for part in connected(keys, links):
-            self._patients.set_cluster(part, part[0])
-            self._settle(part)
-
-    def _cluster_members(self, person_key: int) -> tuple[int, ...]:
-        cluster = self._patients.cluster_of([person_key])[person_key]
-        return self._patients.members([cluster])[cluster]
-
-    def _withdraw(self, person_key: int) -> bool:
-        ended = False
-        for item in self._patients.links([person_key]):
-            if item.reason in AUTOMATIC:
-                one, other = self._group((item.lower_key, item.higher_key))
-                if linkage.holds(one, other) is None:
-                    self._patients.end_link(item, self._now)
-                    ended = True
-        return ended
-
-    def _group(self, person_keys: Sequence[int]) -> tuple[Member, ...]:
-        identities = self._patients.identities(person_keys)
-        names = self._patients.domains(item.domain_key for item in identities)
-        stated = self._patients.stated(person_keys)
-        apart = [item for item in self._patients.links(person_keys) if item.reason == LinkReason.APART]
-        members = []
-        for key in person_keys:
-            active = [item for item in identities if item.person_key == key and item.is_active and not item.assigned]
-            own = frozenset(item.domain_key for item in active if not _is_national(item, names[item.domain_key]))
-            # Whoever has no identifier of her own left is history: what was said of her counts no more.
-            traits = tuple(linkage.traits(item.demographics) for item in stated.get(key, ())) if active else ()
-            pairs = [{item.lower_key, item.higher_key} for item in apart]
-            enemies = frozenset().union(*(pair - {key} for pair in pairs if key in pair))
-            members.append(Member(key, traits, own, own & {self.affinity_key}, enemies))
-        return tuple(members)
+        """Compute the clusters of those records and of everybody with them anew."""
+        before = self.patients.cluster_of(person_keys)
+        self.touch(person_keys)
+        members = self.patients.members(set(before.values()))
+        cluster_of = {key: cluster for cluster, keys in members.items() for key in keys}
+        links = [item for item in self.patients.links(list(cluster_of)) if item.reason != LinkReason.APART]
+        for part in connected(cluster_of, links):
+            moved = [key for key in part if cluster_of[key] != part[0]]
+            if moved:
+                self.patients.set_cluster(moved, part[0])
+            self.settle(part)
 
     def _registered(self, identity: Identity) -> bool:
-        known = affinity_patients.find(self._patients.connection, self._identifier(identity.value))
+        known = affinity_patients.find(self.patients.connection, self._identifier(identity.value))
         return known is not None and known.is_active
 
     def _identifier(self, value: str) -> PatientIdentifier:
-        return PatientIdentifier(value, self._affinity)
+        return PatientIdentifier(value, self.affinity)
 
-    def _settle(self, person_keys: Sequence[int]) -> None:
+    def settle(self, person_keys: Sequence[int]) -> None:
         """Have exactly one assigned identifier in use where none was fed, and none beside one that was."""
-        held = [item for item in self._patients.identities(person_keys) if item.domain_key == self.affinity_key]
+        held = [item for item in self.patients.identities(person_keys) if item.domain_key == self.affinity_key]
         held = [item for item in held if item.subsumed_by is None]
         if not held:
-            held = [self._assign(person_keys[0])]
-        fed = [item for item in held if not item.assigned and self._registered(item)]
+            self.assign(person_keys[0])
+            return
         assigned = [item for item in held if item.assigned]
         if not assigned:
             return
+        fed = [item for item in held if not item.assigned and self._registered(item)]
         first = fed[0] if fed else assigned[0]
         changed = [(item, None if item is first else first.value) for item in assigned]
         changed = [(item, value) for item, value in changed if item.joined_to != value]
-        connection = self._patients.connection
+        connection = self.patients.connection
         for item, _ in changed:
             if item.joined_to is not None:
                 affinity_patients.unmerge(connection, self._identifier(item.value))
         for item, value in changed:
             if value is not None:
                 affinity_patients.merge(connection, self._identifier(item.value), self._identifier(value))
-            self._patients.set_joined(item, value)
+            self.patients.set_joined(item, value)
 
-    def _assign(self, person_key: int) -> Identity:
-        connection = self._patients.connection
-        value = self._new_value()
-        while self._patients.identity(self.affinity_key, value) or affinity_patients.find(connection, self._identifier(value)):
-            value = self._new_value()
-        affinity_patients.add(connection, self._identifier(value))
-        return self._patients.add_identity(Identity(person_key, self.affinity_key, value, None, True, None, None, self._now))
+    def assign(self, person_key: int) -> Identity:
+        """Give a record an identifier of the affinity domain, which the registry learns."""
+        value = self._new_value(self.now)
+        while not affinity_patients.add_new(self.patients.connection, self._identifier(value)):
+            value = self._new_value(self.now)
+        return self.patients.add_identity(Identity(person_key, self.affinity_key, value, None, True, None, None, self.now))

@@ -5,9 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from xds.model.identifiers import PatientIdentifier
 from xds.model.patient import StatedDemographics
+
+
+class LinkReason(StrEnum):
+    """Why two records are one. The values are stored."""
+
+    DEMOGRAPHICS = "demographics"
+    NATIONAL_IDENTIFIER = "national identifier"
+    STATED = "stated by source"
+    MERGED = "merged by source"
+    LINKED = "linked by source"
+    #: Somebody at the identity desk decided that they are one.
+    SAME = "same"
+    #: The opposite: somebody decided that they are two, and neither a rule nor a source may join them.
+    APART = "apart"
+
+
+#: Reasons that rules find, and that rules may withdraw when the traits change.
+AUTOMATIC: Final = frozenset({LinkReason.DEMOGRAPHICS, LinkReason.NATIONAL_IDENTIFIER})
 
 
 class ReviewKind(StrEnum):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, insert, select, text, update
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.store.schema.registry import patient
@@ -48,6 +48,10 @@ _ACTIVE: Final = Prepared(_IDENTIFIED.where(patient.c.surviving_key.is_(None)).a
 _BY_KEYS: Final = Prepared(select(*_COLUMNS).where(patient.c.patient_key.in_(bindparam("patient_keys", expanding=True))))
 _SUBSUMED: Final = Prepared(select(patient.c.patient_key).where(patient.c.surviving_key == bindparam("surviving_key")))
 
+_ADD_NEW: Final = Prepared(
+    text("INSERT INTO patient (authority, value) VALUES (:authority, :value) ON CONFLICT DO NOTHING RETURNING patient_key")
+)
+
 
 def find(connection: Connection, identifier: PatientIdentifier) -> AffinityPatient | None:
     """The patient of that identifier, active or subsumed; None when the feed never announced it."""
@@ -66,6 +70,12 @@ def add(connection: Connection, identifier: PatientIdentifier) -> AffinityPatien
     return AffinityPatient(
         connection.execute(statement).scalar_one(), PatientIdentifier(value, AssigningAuthority(None, authority))
     )
+
+
+def add_new(connection: Connection, identifier: PatientIdentifier) -> bool:
+    """Make an identifier known that nobody had before. False, and nothing changes, when somebody had it."""
+    authority, value = identifier.key
+    return _ADD_NEW.row(connection, {"authority": authority, "value": value}) is not None
 
 
 def merge(connection: Connection, subsumed: PatientIdentifier, surviving: PatientIdentifier) -> bool:

@@ -6,6 +6,8 @@ Spec: ITI TF-2 3.20.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,18 +22,37 @@ from xds.store.statements import prepared_insert
 PATIENT = ("1", "1")
 
 _INSERT = prepared_insert(audit_event, "occurred", "event_type", "patient", "body")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An event in its stored form, made before the transaction in which it is added."""
+
+    values: Mapping[str, Any]
+
+
+def write(event: AuditEvent) -> Written:
+    """The stored form of an event."""
+    patient = next((item.id for item in event.objects if (item.type_code, item.role) == PATIENT), None)
+    return Written(
+        {
+            "occurred": int(event.occurred.timestamp() * 1000),
+            "event_type": event.event_type.code,
+            "patient": patient,
+            "body": _encode(_body(event)),
+        }
+    )
 
 
 def append(connection: Connection, event: AuditEvent) -> None:
     """Add an event to the trail."""
-    patient = next((item.id for item in event.objects if (item.type_code, item.role) == PATIENT), None)
-    values = {
-        "occurred": int(event.occurred.timestamp() * 1000),
-        "event_type": event.event_type.code,
-        "patient": patient,
-        "body": json.dumps(_body(event), ensure_ascii=False, separators=(",", ":")),
-    }
-    _INSERT.run(connection, (values,))
+    append_written(connection, (write(event),))
+
+
+def append_written(connection: Connection, events: Sequence[Written]) -> None:
+    """Add events to the trail, in this order."""
+    _INSERT.run(connection, [item.values for item in events])
 
 
 def find(

@@ -9,15 +9,25 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, select, text, update
 
 from xds.store.dialects import put
 from xds.store.schema.operations import job
+from xds.store.statements import Prepared
 
 #: How long a worker may take before its job is given to another.
 LEASE = timedelta(minutes=10)
+
+#: A job that a worker has claimed is asked for anew: it may have looked before this transaction's effect was to be seen.
+_REQUEST: Final = Prepared(
+    text(
+        "INSERT INTO job (kind, key, payload, run_at, attempts) VALUES (:kind, '', '{}', :run_at, 0)"
+        " ON CONFLICT (kind, key) DO UPDATE SET run_at = excluded.run_at, attempts = 0, error = NULL"
+        " WHERE job.attempts > 0 OR job.run_at IS NULL"
+    )
+)
 
 
 @dataclass(slots=True)
@@ -50,6 +60,11 @@ def add(connection: Connection, kind: str, key: str, payload: Mapping[str, Any],
         "error": None,
     }
     put(connection, job, ("kind", "key"), values)
+
+
+def request(connection: Connection, kind: str, run_at: datetime) -> None:
+    """Ask for work without a payload, unless it is asked for already. For what every transaction of a kind asks for."""
+    _REQUEST.run(connection, ({"kind": kind, "run_at": _milliseconds(run_at)},))
 
 
 def withdraw(connection: Connection, kind: str, key: str) -> None:

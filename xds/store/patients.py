@@ -1,30 +1,37 @@
-"""What the PIX Manager knows: domains, identifiers, persons and the links between them, stated demographics, messages seen.
+"""What the PIX Manager knows: domains, identifiers, persons and the links between them, stated demographics, decisions.
 
-Everything here works on the connection of one transaction; deciding what to write is the actor's business.
+Everything here works on the connection of one transaction; deciding what to write is the actor's business. What every feed and
+every query needs is one statement each, run without SQLAlchemy's expression building.
 
 Spec: ITI TF-2 3.8.4 (what a PIX Manager keeps of a feed).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
-from sqlalchemy import Connection, Row, delete, func, insert, or_, select, text, update
+from sqlalchemy import Connection, bindparam, select, text, update
 
-from xds.model.identifiers import AssigningAuthority, PatientIdentifier
-from xds.model.patient import Address, Demographics, PersonName, StatedDemographics
-from xds.store.schema.identity import (
-    feed_message,
-    identity,
-    identity_domain,
-    match_key,
-    person,
-    person_link,
-    stated_demographics,
-)
+from xds.store.dialects import next_keys
+from xds.store.patients_domains import Domain, DomainRows
+from xds.store.patients_links import LinkRows, StoredLink
+from xds.store.patients_stated import Statement, StatementRows, read_demographics, write_demographics
+from xds.store.schema.identity import identity, identity_domain, person, stated_demographics
+from xds.store.statements import Prepared, Row, prepared_insert
+
+__all__ = [
+    "Domain",
+    "Identity",
+    "Patients",
+    "Statement",
+    "StoredLink",
+    "Transaction",
+    "read_demographics",
+    "write_demographics",
+]
 
 #: The transaction that `Database.write` and `Database.read` hand out, for those who only pass it on.
 Transaction = Connection
@@ -33,12 +40,9 @@ Transaction = Connection
 _FEED_LOCK = 0x5049584D
 
 
-@dataclass(frozen=True, slots=True)
-class Domain:
-    """A patient identification domain that is known, with the names by which it is."""
-
-    domain_key: int
-    authority: AssigningAuthority
+#: States of a national identifier that may leave the house: qualified, and those of sources that do not tell states, because
+#: only a qualified identity may carry it at all.
+_TOLD_STATES: Final = frozenset({"qualified", "stated"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class Identity:
     """An identifier and the person it belongs to.
 
     `assigned`: made by this PIX Manager. `subsumed_by`: the value that a merge put in its place. `joined_to`: the value under
-    which the registry holds an assigned identifier while its person is linked to another.
+    which the registry holds an assigned identifier while its person is linked to another. `national_state` is that of an
+    identifier which a state issues, of which several records may have the same; absent for all others.
     """
 
     person_key: int
@@ -57,23 +62,20 @@ class Identity:
     subsumed_by: str | None
     joined_to: str | None
     created: int
+    national_state: str | None = None
 
     @property
     def is_active(self) -> bool:
         """True while this identifier is to be used."""
         return self.subsumed_by is None and self.joined_to is None
 
-
-@dataclass(frozen=True, slots=True)
-class StoredLink:
-    """A link between two persons that is in force."""
-
-    lower_key: int
-    higher_key: int
-    reason: str
+    @property
+    def is_told(self) -> bool:
+        """True when others may be told this identifier: a national one only when its source is sure of it."""
+        return self.is_active and (self.national_state is None or self.national_state in _TOLD_STATES)
 
 
-_IDENTITY = (
+_COLUMNS: Final = (
     identity.c.person_key,
     identity.c.domain_key,
     identity.c.value,
@@ -82,39 +84,47 @@ _IDENTITY = (
     identity.c.subsumed_by,
     identity.c.joined_to,
     identity.c.created,
+    identity.c.national_state,
 )
+_VALUE: Final = (identity.c.domain_key == bindparam("domain_key"), identity.c.value == bindparam("value"))
+_IDENTITIES_OF_VALUE: Final = Prepared(select(*_COLUMNS).where(*_VALUE).order_by(identity.c.person_key))
+_IDENTITIES: Final = Prepared(
+    select(*_COLUMNS)
+    .where(identity.c.person_key.in_(bindparam("person_keys", expanding=True)))
+    .order_by(identity.c.created, identity.c.person_key, identity.c.value)
+)
+_OWN = person.alias("own")
+_CLUSTER: Final = Prepared(
+    select(*_COLUMNS)
+    .join_from(_OWN, person, person.c.cluster_key == _OWN.c.cluster_key)
+    .join(identity, identity.c.person_key == person.c.person_key)
+    .where(_OWN.c.person_key == bindparam("person_key"))
+    .order_by(identity.c.created, identity.c.person_key, identity.c.value)
+)
+_INSERT_IDENTITY: Final = prepared_insert(identity)
+_INSERT_PERSON: Final = prepared_insert(person)
+_CLUSTER_OF: Final = Prepared(
+    select(person.c.person_key, person.c.cluster_key).where(person.c.person_key.in_(bindparam("person_keys", expanding=True)))
+)
+_MEMBERS: Final = Prepared(
+    select(person.c.cluster_key, person.c.person_key)
+    .where(person.c.cluster_key.in_(bindparam("cluster_keys", expanding=True)))
+    .order_by(person.c.person_key)
+)
+_INSERT_KEY: Final = Prepared(text("INSERT INTO match_key (key, person_key) VALUES (:key, :person_key) ON CONFLICT DO NOTHING"))
+_DELETE_KEY: Final = Prepared(text("DELETE FROM match_key WHERE key = :key AND person_key = :person_key"))
 
 
-def _domain(row: Row[*tuple[Any, ...]] | None) -> Domain | None:
-    return Domain(row[0], AssigningAuthority(row[1], row[2])) if row else None
+@lru_cache(maxsize=64)
+def _candidates(number: int) -> Prepared:
+    """At most `most` records under each of so many keys: a hot key must not be read to its end."""
+    each = (
+        f"SELECT * FROM (SELECT key, person_key FROM match_key WHERE key = :key{n} LIMIT :most) AS s{n}" for n in range(number)
+    )
+    return Prepared(text(" UNION ALL ".join(each)))
 
 
-def _identifier(fields: dict[str, Any] | None) -> PatientIdentifier | None:
-    if fields is None:
-        return None
-    return PatientIdentifier(fields["value"], AssigningAuthority(**fields["authority"]), fields["type_code"])
-
-
-def write_demographics(demographics: Demographics) -> str:
-    """Demographics as JSON text, without what is absent."""
-    fields = {name: value for name, value in asdict(demographics).items() if value not in (None, ())}
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-
-
-def read_demographics(stored: str) -> Demographics:
-    """The inverse of `write_demographics`."""
-    fields = json.loads(stored)
-    fields["names"] = tuple(PersonName(**item) for item in fields.get("names", ()))
-    fields["addresses"] = tuple(Address(**item) for item in fields.get("addresses", ()))
-    for name in ("telephones", "work_telephones", "emails", "reliability"):
-        fields[name] = tuple(fields.get(name, ()))
-    fields["account_number"] = _identifier(fields.get("account_number"))
-    nationals = (_identifier(item) for item in fields.get("national_identifiers", ()))
-    fields["national_identifiers"] = tuple(item for item in nationals if item)
-    return Demographics(**fields)
-
-
-class Patients:
+class Patients(DomainRows, StatementRows, LinkRows):
     """The PIX Manager's tables as one transaction sees them. `connection` is that transaction's."""
 
     def __init__(self, connection: Connection) -> None:
@@ -125,62 +135,22 @@ class Patients:
         if self.connection.dialect.name == "postgresql":
             self.connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _FEED_LOCK})
 
-    # Domains
-
-    def domain(self, authority: AssigningAuthority) -> Domain | None:
-        """The domain of that OID, or of that namespace when no OID is given or the OID is new."""
-        columns = select(identity_domain.c.domain_key, identity_domain.c.namespace, identity_domain.c.oid)
-        if authority.oid:
-            known = _domain(self.connection.execute(columns.where(identity_domain.c.oid == authority.oid)).first())
-            if known:
-                return known
-        if not authority.namespace:
-            return None
-        named = _domain(self.connection.execute(columns.where(identity_domain.c.namespace == authority.namespace)).first())
-        # A namespace that is known under another OID is another authority's.
-        return None if named and authority.oid and named.authority.oid else named
-
-    def add_domain(self, authority: AssigningAuthority) -> Domain:
-        """The domain of that authority, made known or completed with the name it lacked."""
-        known = self.domain(authority)
-        if known and (known.authority.namespace or not authority.namespace) and (known.authority.oid or not authority.oid):
-            return known
-        namespace = authority.namespace if self._is_free(authority.namespace) else None
-        if known is None:
-            statement = insert(identity_domain).values(namespace=namespace, oid=authority.oid)
-            key = self.connection.execute(statement.returning(identity_domain.c.domain_key)).scalar_one()
-            return Domain(key, AssigningAuthority(namespace, authority.oid))
-        names = AssigningAuthority(known.authority.namespace or namespace, known.authority.oid or authority.oid)
-        if names != known.authority:
-            where = identity_domain.c.domain_key == known.domain_key
-            self.connection.execute(update(identity_domain).where(where).values(namespace=names.namespace, oid=names.oid))
-        return Domain(known.domain_key, names)
-
-    def _is_free(self, namespace: str | None) -> bool:
-        if namespace is None:
-            return False
-        statement = select(identity_domain.c.domain_key).where(identity_domain.c.namespace == namespace)
-        return self.connection.execute(statement).first() is None
-
-    def domains(self, keys: Iterable[int]) -> dict[int, AssigningAuthority]:
-        """The names of domains by their keys."""
-        columns = select(identity_domain.c.domain_key, identity_domain.c.namespace, identity_domain.c.oid)
-        rows = self.connection.execute(columns.where(identity_domain.c.domain_key.in_(set(keys))))
-        return {row[0]: AssigningAuthority(row[1], row[2]) for row in rows}
-
     # Identifiers
 
+    def bearers(self, domain_key: int, value: str) -> tuple[Identity, ...]:
+        """Every record of that identifier, active or not: several only of one that a state issues."""
+        rows = _IDENTITIES_OF_VALUE.rows(self.connection, {"domain_key": domain_key, "value": value})
+        return tuple(Identity(*row) for row in rows)
+
     def identity(self, domain_key: int, value: str) -> Identity | None:
-        """The identifier, active or not; None when it was never fed."""
-        statement = select(*_IDENTITY).where(identity.c.domain_key == domain_key, identity.c.value == value)
-        row = self.connection.execute(statement).first()
-        return Identity(*row) if row else None
+        """The identifier that its domain issued to one record, active or not; None when it was never fed."""
+        return next((item for item in self.bearers(domain_key, value) if item.national_state is None), None)
 
     def identities_of_value(self, value: str) -> tuple[Identity, ...]:
         """Every identifier of that value, whatever its domain."""
         # Naming the domains lets the index on (domain, value) serve.
         domains = select(identity_domain.c.domain_key)
-        statement = select(*_IDENTITY).where(identity.c.domain_key.in_(domains), identity.c.value == value)
+        statement = select(*_COLUMNS).where(identity.c.domain_key.in_(domains), identity.c.value == value)
         return tuple(Identity(*row) for row in self.connection.execute(statement))
 
     def surviving(self, one: Identity) -> Identity:
@@ -192,9 +162,13 @@ class Patients:
             one = successor
         return one
 
+    def add_identities(self, added: Sequence[Identity]) -> None:
+        """Make identifiers known. Errors: IntegrityError when another record has one that its domain issued."""
+        _INSERT_IDENTITY.run(self.connection, [_identity_values(item) for item in added])
+
     def add_identity(self, added: Identity) -> Identity:
         """Make an identifier known. Errors: IntegrityError when it is."""
-        self.connection.execute(insert(identity).values(asdict(added)))
+        self.add_identities((added,))
         return added
 
     def set_subsumed(self, one: Identity, surviving_value: str | None) -> None:
@@ -204,6 +178,16 @@ class Patients:
     def set_joined(self, one: Identity, value: str | None) -> None:
         """Note under which value the registry holds this assigned identifier."""
         self._change(one, joined_to=value)
+
+    def set_national_state(self, one: Identity, state: str) -> None:
+        """Note how far an identifier that a state issues is to be trusted in this record."""
+        self._change(one, national_state=state)
+
+    def remove_identity(self, one: Identity) -> None:
+        """Forget that a record has an identifier which a state issues: its source now states another one."""
+        where = "WHERE person_key = :person_key AND domain_key = :domain_key AND value = :value"
+        values = {"person_key": one.person_key, "domain_key": one.domain_key, "value": one.value}
+        self.connection.execute(text(f"DELETE FROM identity {where}"), values)
 
     def _change(self, one: Identity, **values: str | None) -> None:
         where = (
@@ -215,95 +199,57 @@ class Patients:
 
     def identities(self, person_keys: Collection[int]) -> tuple[Identity, ...]:
         """Every identifier of those persons, oldest first."""
-        statement = select(*_IDENTITY).where(identity.c.person_key.in_(person_keys))
-        rows = self.connection.execute(statement.order_by(identity.c.created, identity.c.person_key, identity.c.value))
-        return tuple(Identity(*row) for row in rows)
+        if not person_keys:
+            return ()
+        return tuple(Identity(*row) for row in _IDENTITIES.rows(self.connection, {"person_keys": list(person_keys)}))
 
-    # Persons and links
+    def cluster(self, person_key: int) -> tuple[Identity, ...]:
+        """Every identifier of everybody in the cluster of that record, oldest first."""
+        return tuple(Identity(*row) for row in _CLUSTER.rows(self.connection, {"person_key": person_key}))
+
+    # Records and clusters
 
     def add_person(self, now: int) -> int:
-        """A new person, alone in her cluster."""
-        statement = insert(person).values(cluster_key=0, created=now).returning(person.c.person_key)
-        key: int = self.connection.execute(statement).scalar_one()
-        self.set_cluster([key], key)
+        """A new record, alone in her cluster."""
+        (key,) = next_keys(self.connection, person.c.person_key, 1)
+        _INSERT_PERSON.run(self.connection, ({"person_key": key, "cluster_key": key, "created": now},))
         return key
 
     def cluster_of(self, person_keys: Collection[int]) -> dict[int, int]:
-        """The cluster of each person."""
-        statement = select(person.c.person_key, person.c.cluster_key).where(person.c.person_key.in_(person_keys))
-        return {row[0]: row[1] for row in self.connection.execute(statement)}
+        """The cluster of each record."""
+        rows = _CLUSTER_OF.rows(self.connection, {"person_keys": list(person_keys)}) if person_keys else ()
+        return {row[0]: row[1] for row in rows}
 
     def members(self, cluster_keys: Collection[int]) -> dict[int, tuple[int, ...]]:
-        """The persons of each cluster, oldest first."""
-        statement = select(person.c.cluster_key, person.c.person_key).where(person.c.cluster_key.in_(cluster_keys))
+        """The records of each cluster, oldest first."""
         found: dict[int, tuple[int, ...]] = {}
-        for cluster, key in self.connection.execute(statement.order_by(person.c.person_key)):
+        rows: Sequence[Row] = _MEMBERS.rows(self.connection, {"cluster_keys": list(cluster_keys)}) if cluster_keys else ()
+        for cluster, key in rows:
             found[cluster] = (*found.get(cluster, ()), key)
         return found
 
     def set_cluster(self, person_keys: Collection[int], cluster_key: int) -> None:
-        """Put persons into a cluster."""
+        """Put records into a cluster."""
         self.connection.execute(update(person).where(person.c.person_key.in_(person_keys)).values(cluster_key=cluster_key))
 
-    def add_link(self, one: int, other: int, reason: str, now: int) -> None:
-        """Link two persons; a link of the same reason that had ended is in force again."""
-        lower, higher = sorted((one, other))
-        where = (person_link.c.lower_key == lower, person_link.c.higher_key == higher, person_link.c.reason == reason)
-        changed = self.connection.execute(update(person_link).where(*where).values(ended=None))
-        if changed.rowcount == 0:
-            values = {"lower_key": lower, "higher_key": higher, "reason": reason, "created": now}
-            self.connection.execute(insert(person_link).values(values))
+    # Finding
 
-    def end_link(self, link: StoredLink, now: int) -> None:
-        """End a link; its row stays."""
-        where = (
-            person_link.c.lower_key == link.lower_key,
-            person_link.c.higher_key == link.higher_key,
-            person_link.c.reason == link.reason,
-        )
-        self.connection.execute(update(person_link).where(*where).values(ended=now))
+    def add_keys(self, person_key: int, keys: Iterable[int]) -> None:
+        """Have a record found under these keys."""
+        _INSERT_KEY.run(self.connection, [{"key": key, "person_key": person_key} for key in keys])
 
-    def links(self, person_keys: Collection[int]) -> tuple[StoredLink, ...]:
-        """Every link in force at one of those persons."""
-        statement = select(person_link.c.lower_key, person_link.c.higher_key, person_link.c.reason).where(
-            person_link.c.ended.is_(None),
-            or_(person_link.c.lower_key.in_(person_keys), person_link.c.higher_key.in_(person_keys)),
-        )
-        return tuple(StoredLink(*row) for row in self.connection.execute(statement))
+    def remove_keys(self, person_key: int, keys: Iterable[int]) -> None:
+        """Have a record not found under these keys any more."""
+        _DELETE_KEY.run(self.connection, [{"key": key, "person_key": person_key} for key in keys])
 
-    # Demographics
-
-    def state(self, person_key: int, stated: StatedDemographics, search: str, keys: Iterable[str], now: int) -> None:
-        """Replace what a source states about a person, and the keys under which she is found."""
-        table = stated_demographics
-        where = (table.c.person_key == person_key, table.c.source == stated.source)
-        values = {"demographics": write_demographics(stated.demographics), "search": search, "updated": now}
-        if self.connection.execute(update(table).where(*where).values(values)).rowcount == 0:
-            self.connection.execute(insert(table).values(person_key=person_key, source=stated.source, **values))
-        where_keys = (match_key.c.person_key == person_key, match_key.c.source == stated.source)
-        self.connection.execute(delete(match_key).where(*where_keys))
-        rows = [{"person_key": person_key, "source": stated.source, "key": key} for key in sorted(keys)]
-        if rows:
-            self.connection.execute(insert(match_key), rows)
-
-    def stated(self, person_keys: Collection[int]) -> dict[int, tuple[StatedDemographics, ...]]:
-        """What the sources state about each person."""
-        table = stated_demographics
-        columns = select(table.c.person_key, table.c.source, table.c.demographics)
-        found: dict[int, tuple[StatedDemographics, ...]] = {}
-        rows = self.connection.execute(
-            columns.where(table.c.person_key.in_(person_keys)).order_by(table.c.updated, table.c.source)
-        )
-        for key, source, stored in rows:
-            found[key] = (*found.get(key, ()), StatedDemographics(source, read_demographics(stored)))
+    def candidates(self, keys: Sequence[int], most: int) -> dict[int, list[int]]:
+        """The records under each key, at most so many of each."""
+        found: dict[int, list[int]] = {}
+        if keys:
+            values = {f"key{number}": key for number, key in enumerate(keys)} | {"most": most}
+            for key, person_key in _candidates(len(keys)).rows(self.connection, values):
+                found.setdefault(key, []).append(person_key)
         return found
-
-    def matching(self, person_key: int, limit: int) -> tuple[int, ...]:
-        """Persons that share a key with this one (who is among them), oldest first, at most `limit`."""
-        keys = select(match_key.c.key).where(match_key.c.person_key == person_key)
-        statement = select(match_key.c.person_key).where(match_key.c.key.in_(keys)).distinct()
-        rows = self.connection.execute(statement.order_by(match_key.c.person_key).limit(limit))
-        return tuple(row[0] for row in rows)
 
     def clusters_after(self, cluster_key: int, search: Sequence[str], limit: int) -> tuple[int, ...]:
         """Clusters in order of their key, after that one, of persons whose traits contain all of the search words."""
@@ -313,16 +259,18 @@ class Patients:
             statement = statement.where(person.c.person_key.in_(found))
         return tuple(row[0] for row in self.connection.execute(statement.order_by(person.c.cluster_key).limit(limit)))
 
-    # Messages
 
-    def is_known_message(self, source: str, message_id: str, digest: bytes) -> bool:
-        """True when this very message took effect before."""
-        table = feed_message
-        where = (table.c.source == source, table.c.message_id == message_id, table.c.digest == digest)
-        return bool(self.connection.execute(select(func.count()).select_from(table).where(*where)).scalar_one())
-
-    def add_message(self, source: str, message_id: str, digest: bytes, now: int, forget_before: int) -> None:
-        """Remember that a message took effect, and forget those that nobody will send again."""
-        self.connection.execute(delete(feed_message).where(feed_message.c.received < forget_before))
-        values = {"source": source, "message_id": message_id, "digest": digest, "received": now}
-        self.connection.execute(insert(feed_message).values(values))
+def _identity_values(item: Identity) -> dict[str, object]:
+    return {
+        "person_key": item.person_key,
+        "domain_key": item.domain_key,
+        "value": item.value,
+        # The database itself keeps an identifier that a domain issued from belonging to two.
+        "bearer": 0 if item.national_state is None else item.person_key,
+        "type_code": item.type_code,
+        "assigned": item.assigned,
+        "subsumed_by": item.subsumed_by,
+        "joined_to": item.joined_to,
+        "national_state": item.national_state,
+        "created": item.created,
+    }

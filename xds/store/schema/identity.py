@@ -1,13 +1,14 @@
 """Tables of the PIX Manager. Times are milliseconds since 1970, UTC.
 
-A `person` is what one feed made known; persons that are the same human being share a `cluster_key`, which is the oldest person of
-the connected part of `person_link`. Links are ended, never deleted, and an identifier that a merge subsumed keeps its row: every
-join can be undone.
+A `person` is a record: what one feed made known. Records that are the same human being share a `cluster_key`, which is the oldest
+one of the connected part of `person_link`. Links are ended, never deleted, and an identifier that a merge subsumed keeps its row:
+every join can be undone. Rows of the tables that every feed writes are small, and their indexes few: at ten million persons the
+pages that an insert touches decide how many feeds a second are taken.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, Table, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, LargeBinary, Table, UniqueConstraint
 
 from xds.store.schema import Key, Text, metadata
 
@@ -27,24 +28,29 @@ person = Table(
     Column("created", BigInteger, nullable=False),
 )
 
-#: `assigned`: made by this PIX Manager. `subsumed_by`: the surviving value (same domain) after a merge.
+#: `assigned`: made by this PIX Manager. `subsumed_by`: the value (same domain) that a merge or a change put in its place.
 #: `joined_to`: the value under which the registry was told to join an assigned identifier, because its person was linked.
+#: `national_state`: how far the source of an identifier that a state issues trusts it; absent for others. `bearer` is the record
+#: of such a one, which several may have, and 0 for others: their domain issues each to one.
 identity = Table(
     "identity",
     metadata,
     Column("person_key", BigInteger, primary_key=True, autoincrement=False),
     Column("domain_key", BigInteger, primary_key=True, autoincrement=False),
     Column("value", Text, primary_key=True),
+    Column("bearer", BigInteger, nullable=False),
     Column("type_code", Text),
     Column("assigned", Boolean, nullable=False),
     Column("subsumed_by", Text),
     Column("joined_to", Text),
+    Column("national_state", Text),
     Column("created", BigInteger, nullable=False),
-    UniqueConstraint("domain_key", "value"),
+    UniqueConstraint("domain_key", "value", "bearer"),
     sqlite_with_rowid=False,
 )
 
-#: What each source states about a person, as JSON, and the same folded for searching.
+#: What each source states about a person, as JSON; the same folded for searching; and what of it is compared, packed.
+#: `messages` holds eight octets of the digest of each of its last messages, so that a resent one has no second effect.
 stated_demographics = Table(
     "stated_demographics",
     metadata,
@@ -52,6 +58,8 @@ stated_demographics = Table(
     Column("source", Text, primary_key=True),
     Column("demographics", Text, nullable=False),
     Column("search", Text, nullable=False),
+    Column("traits", LargeBinary, nullable=False),
+    Column("messages", LargeBinary, nullable=False),
     Column("updated", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -60,13 +68,12 @@ stated_demographics = Table(
 match_key = Table(
     "match_key",
     metadata,
+    Column("key", BigInteger, primary_key=True, autoincrement=False),
     Column("person_key", BigInteger, primary_key=True, autoincrement=False),
-    Column("source", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
-    Index("match_key_key", "key", "person_key"),
     sqlite_with_rowid=False,
 )
 
+#: `reason` tells who found it: the rules, a source, or a person (`same`, and its opposite `apart`).
 person_link = Table(
     "person_link",
     metadata,
@@ -79,13 +86,65 @@ person_link = Table(
     sqlite_with_rowid=False,
 )
 
-#: Feed messages that took effect, so that a resent one is answered without a second effect.
-feed_message = Table(
-    "feed_message",
+#: Everything that was decided about two records, with its evidence (JSON). Rows are never changed but for `undone_by`.
+link_decision = Table(
+    "link_decision",
     metadata,
-    Column("source", Text, primary_key=True),
-    Column("message_id", Text, primary_key=True),
-    Column("digest", LargeBinary(32), primary_key=True),
-    Column("received", BigInteger, nullable=False, index=True),
+    Column("decision_key", Key, primary_key=True),
+    Column("lower_key", BigInteger, nullable=False),
+    Column("higher_key", BigInteger, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("weight", Float),
+    Column("evidence", Text, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("undone_by", BigInteger),
+    Column("decided", BigInteger, nullable=False),
+    Index("link_decision_pair", "lower_key", "higher_key"),
+    Index("link_decision_higher", "higher_key"),
+)
+
+#: Open cases for the identity desk: two records that may be one person.
+link_review = Table(
+    "link_review",
+    metadata,
+    Column("lower_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("higher_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("opened", BigInteger, nullable=False),
+    Index("link_review_weight", "weight", "lower_key", "higher_key"),
+    Index("link_review_higher", "higher_key"),
     sqlite_with_rowid=False,
+)
+
+#: Versions of the weights of linkage (JSON); the one activated last is in force.
+linkage_weights = Table(
+    "linkage_weights",
+    metadata,
+    Column("version", Text, primary_key=True),
+    Column("weights", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("activated", BigInteger),
+)
+
+#: How often each name occurs among the records; `term` is a hash of its kind and value.
+term_frequency = Table(
+    "term_frequency",
+    metadata,
+    Column("term", BigInteger, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Notifications that wait for a subscriber, in their order.
+identity_notification = Table(
+    "identity_notification",
+    metadata,
+    Column("sequence", Key, primary_key=True),
+    Column("subscriber", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("identity_notification_subscriber", "subscriber", "sequence"),
 )

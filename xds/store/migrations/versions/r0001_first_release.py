@@ -58,6 +58,41 @@ def upgrade() -> None:
         sa.UniqueConstraint("code", "scheme", name=op.f("code_code_scheme_key")),
     )
     op.create_table(
+        "demographic_name",
+        sa.Column("birth_year", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("family", TEXT, nullable=False),
+        sa.Column("birth", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("given", TEXT, nullable=False),
+        sa.Column("sex", TEXT, nullable=False),
+        sa.Column("person_key", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint(
+            "birth_year", "family", "birth", "given", "sex", "person_key", name=op.f("demographic_name_pkey")
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "demographic_term",
+        sa.Column("kind", TEXT, nullable=False),
+        sa.Column("value", TEXT, nullable=False),
+        sa.Column("person_key", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("kind", "value", "person_key", name=op.f("demographic_term_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "demographics_result",
+        sa.Column("result_key", KEY, nullable=False),
+        sa.Column("pointer", TEXT, nullable=False),
+        sa.Column("source", TEXT, nullable=False),
+        sa.Column("query_tag", TEXT, nullable=False),
+        sa.Column("found", sa.LargeBinary(), nullable=False),
+        sa.Column("wanted", TEXT, nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("result_key", name=op.f("demographics_result_pkey")),
+        sa.UniqueConstraint("pointer", name=op.f("demographics_result_pointer_key")),
+    )
+    op.create_index("demographics_result_query", "demographics_result", ["query_tag", "source"], unique=False)
+    op.create_index(op.f("ix_demographics_result_created"), "demographics_result", ["created"], unique=False)
+    op.create_table(
         "document_entry",
         sa.Column("patient_key", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("object_key", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -87,16 +122,6 @@ def upgrade() -> None:
     op.create_index("document_entry_class", "document_entry", ["class_code"], unique=False)
     op.create_index("document_entry_facility", "document_entry", ["facility_type_code"], unique=False)
     op.create_table(
-        "feed_message",
-        sa.Column("source", TEXT, nullable=False),
-        sa.Column("message_id", TEXT, nullable=False),
-        sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
-        sa.Column("received", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("source", "message_id", "digest", name=op.f("feed_message_pkey")),
-        sqlite_with_rowid=False,
-    )
-    op.create_index(op.f("ix_feed_message_received"), "feed_message", ["received"], unique=False)
-    op.create_table(
         "folder",
         sa.Column("patient_key", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("object_key", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -115,13 +140,15 @@ def upgrade() -> None:
         sa.Column("person_key", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("domain_key", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("value", TEXT, nullable=False),
+        sa.Column("bearer", sa.BigInteger(), nullable=False),
         sa.Column("type_code", TEXT, nullable=True),
         sa.Column("assigned", sa.Boolean(), nullable=False),
         sa.Column("subsumed_by", TEXT, nullable=True),
         sa.Column("joined_to", TEXT, nullable=True),
+        sa.Column("national_state", TEXT, nullable=True),
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("person_key", "domain_key", "value", name=op.f("identity_pkey")),
-        sa.UniqueConstraint("domain_key", "value", name=op.f("identity_domain_key_value_key")),
+        sa.UniqueConstraint("domain_key", "value", "bearer", name=op.f("identity_domain_key_value_bearer_key")),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -134,6 +161,23 @@ def upgrade() -> None:
         sa.UniqueConstraint("oid", name=op.f("identity_domain_oid_key")),
     )
     op.create_table(
+        "identity_notification",
+        sa.Column("sequence", KEY, nullable=False),
+        sa.Column("subscriber", TEXT, nullable=False),
+        sa.Column("body", TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("sequence", name=op.f("identity_notification_pkey")),
+    )
+    op.create_index("identity_notification_subscriber", "identity_notification", ["subscriber", "sequence"], unique=False)
+    op.create_table(
+        "imaging_header",
+        sa.Column("study_key", sa.BigInteger(), nullable=False),
+        sa.Column("series_instance_uid", TEXT, nullable=False),
+        sa.Column("sop_instance_uid", TEXT, nullable=False),
+        sa.Column("header", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("study_key", "series_instance_uid", "sop_instance_uid", name=op.f("imaging_header_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "imaging_instance",
         sa.Column("study_key", sa.BigInteger(), nullable=False),
         sa.Column("series_instance_uid", TEXT, nullable=False),
@@ -141,7 +185,8 @@ def upgrade() -> None:
         sa.Column("sop_class_uid", TEXT, nullable=False),
         sa.Column("transfer_syntax_uid", TEXT, nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("blob", TEXT, nullable=False),
+        sa.Column("blob", TEXT, nullable=True),
+        sa.Column("location", TEXT, nullable=True),
         sa.Column("instance_number", sa.BigInteger(), nullable=True),
         sa.Column("frames", sa.BigInteger(), nullable=False),
         sa.Column("rows", sa.Integer(), nullable=True),
@@ -150,6 +195,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("study_key", "series_instance_uid", "sop_instance_uid", name=op.f("imaging_instance_pkey")),
         sqlite_with_rowid=False,
     )
+    op.create_index("imaging_instance_uid", "imaging_instance", ["sop_instance_uid"], unique=False)
     op.create_index(op.f("ix_imaging_instance_blob"), "imaging_instance", ["blob"], unique=False)
     op.create_table(
         "imaging_manifest",
@@ -188,6 +234,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("study_key", "series_instance_uid", name=op.f("imaging_series_pkey")),
         sqlite_with_rowid=False,
     )
+    op.create_index("imaging_series_uid", "imaging_series", ["series_instance_uid"], unique=False)
     op.create_table(
         "imaging_study",
         sa.Column("study_key", KEY, nullable=False),
@@ -196,6 +243,7 @@ def upgrade() -> None:
         sa.Column("issuer_oid", TEXT, nullable=True),
         sa.Column("issuer_namespace", TEXT, nullable=True),
         sa.Column("patient_name", TEXT, nullable=False),
+        sa.Column("patient_name_folded", TEXT, nullable=False),
         sa.Column("birth_date", TEXT, nullable=False),
         sa.Column("sex", TEXT, nullable=False),
         sa.Column("accession_number", TEXT, nullable=False),
@@ -206,6 +254,7 @@ def upgrade() -> None:
         sa.Column("timezone_offset", TEXT, nullable=False),
         sa.Column("description", TEXT, nullable=False),
         sa.Column("referring_physician", TEXT, nullable=False),
+        sa.Column("referring_physician_folded", TEXT, nullable=False),
         sa.Column("institution", TEXT, nullable=False),
         sa.Column("procedure_code", TEXT, nullable=True),
         sa.Column("procedure_scheme", TEXT, nullable=True),
@@ -218,8 +267,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("study_key", name=op.f("imaging_study_pkey")),
         sa.UniqueConstraint("study_instance_uid", name=op.f("imaging_study_study_instance_uid_key")),
     )
+    op.create_index("imaging_study_accession", "imaging_study", ["accession_number"], unique=False)
+    op.create_index("imaging_study_date", "imaging_study", ["study_date", "study_key"], unique=False)
+    op.create_index("imaging_study_name", "imaging_study", ["patient_name_folded", "study_key"], unique=False)
     op.create_index("imaging_study_patient", "imaging_study", ["patient_id", "issuer_oid"], unique=False)
     op.create_index("imaging_study_received", "imaging_study", ["received", "study_key"], unique=False)
+    op.create_index("imaging_study_state", "imaging_study", ["state", "study_key"], unique=False)
     op.create_table(
         "job",
         sa.Column("job_id", KEY, nullable=False),
@@ -241,14 +294,65 @@ def upgrade() -> None:
         postgresql_where=sa.text("run_at IS NOT NULL"),
     )
     op.create_table(
-        "match_key",
-        sa.Column("person_key", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("source", TEXT, nullable=False),
-        sa.Column("key", TEXT, nullable=False),
-        sa.PrimaryKeyConstraint("person_key", "source", "key", name=op.f("match_key_pkey")),
+        "link_decision",
+        sa.Column("decision_key", KEY, nullable=False),
+        sa.Column("lower_key", sa.BigInteger(), nullable=False),
+        sa.Column("higher_key", sa.BigInteger(), nullable=False),
+        sa.Column("action", TEXT, nullable=False),
+        sa.Column("reason", TEXT, nullable=False),
+        sa.Column("weight", sa.Float(), nullable=True),
+        sa.Column("evidence", TEXT, nullable=False),
+        sa.Column("decided_by", TEXT, nullable=False),
+        sa.Column("note", TEXT, nullable=False),
+        sa.Column("undone_by", sa.BigInteger(), nullable=True),
+        sa.Column("decided", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("decision_key", name=op.f("link_decision_pkey")),
+    )
+    op.create_index("link_decision_higher", "link_decision", ["higher_key"], unique=False)
+    op.create_index("link_decision_pair", "link_decision", ["lower_key", "higher_key"], unique=False)
+    op.create_table(
+        "link_review",
+        sa.Column("lower_key", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("higher_key", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("kind", TEXT, nullable=False),
+        sa.Column("weight", sa.Float(), nullable=False),
+        sa.Column("evidence", TEXT, nullable=False),
+        sa.Column("opened", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("lower_key", "higher_key", name=op.f("link_review_pkey")),
         sqlite_with_rowid=False,
     )
-    op.create_index("match_key_key", "match_key", ["key", "person_key"], unique=False)
+    op.create_index("link_review_higher", "link_review", ["higher_key"], unique=False)
+    op.create_index("link_review_weight", "link_review", ["weight", "lower_key", "higher_key"], unique=False)
+    op.create_table(
+        "linkage_weights",
+        sa.Column("version", TEXT, nullable=False),
+        sa.Column("weights", TEXT, nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("activated", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("version", name=op.f("linkage_weights_pkey")),
+    )
+    op.create_table(
+        "match_key",
+        sa.Column("key", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("person_key", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("key", "person_key", name=op.f("match_key_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "name_sound",
+        sa.Column("code", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("kind", TEXT, nullable=False),
+        sa.Column("word", TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("code", "kind", "word", name=op.f("name_sound_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "name_word",
+        sa.Column("kind", TEXT, nullable=False),
+        sa.Column("word", TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("kind", "word", name=op.f("name_word_pkey")),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "object_code",
         sa.Column("patient_key", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -278,6 +382,22 @@ def upgrade() -> None:
         sa.UniqueConstraint("authority", "value", name=op.f("patient_authority_value_key")),
     )
     op.create_index("patient_surviving", "patient", ["surviving_key"], unique=False)
+    op.create_table(
+        "patient_visit",
+        sa.Column("person_key", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("fields", TEXT, nullable=False),
+        sa.Column("updated", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("person_key", name=op.f("patient_visit_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "patient_visit_field",
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("value", TEXT, nullable=False),
+        sa.Column("person_key", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("name", "value", "person_key", name=op.f("patient_visit_field_pkey")),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "person",
         sa.Column("person_key", KEY, nullable=False),
@@ -343,6 +463,8 @@ def upgrade() -> None:
         sa.Column("source", TEXT, nullable=False),
         sa.Column("demographics", TEXT, nullable=False),
         sa.Column("search", TEXT, nullable=False),
+        sa.Column("traits", sa.LargeBinary(), nullable=False),
+        sa.Column("messages", sa.LargeBinary(), nullable=False),
         sa.Column("updated", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("person_key", "source", name=op.f("stated_demographics_pkey")),
         sqlite_with_rowid=False,
@@ -359,6 +481,13 @@ def upgrade() -> None:
         sa.Column("home", TEXT, nullable=True),
         sa.Column("fragment", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("patient_key", "object_key", name=op.f("submission_set_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "term_frequency",
+        sa.Column("term", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("term", name=op.f("term_frequency_pkey")),
         sqlite_with_rowid=False,
     )
     op.create_table(

@@ -1,0 +1,243 @@
+"""Linking by rule inside the transaction of a feed: candidates, decision, evidence, and what a correction withdraws.
+
+A record that changes is compared anew with everybody it is linked with by rule, and with everybody who shares a key. It joins the
+one group that it fits best; it never joins two groups by standing between them. Whatever is decided is kept with its evidence.
+
+Spec: ITI TF-2 3.9 leaves the algorithm to the PIX Manager.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from xds.actors.pix_clusters import Clusters
+from xds.model.identity_review import AUTOMATIC, DecisionAction, LinkEvidence, LinkReason, ReviewKind
+from xds.rules import linkage
+from xds.rules.linkage import Evidence, Group, Member, Scored, Traits, Weights
+from xds.store.database import Connection
+from xds.store.patients import StoredLink
+from xds.store.patients_terms import RECORDS, TermCounts, term_of
+
+#: More records under one key than this are no help to a decision: a placeholder that everybody types, an institution's address.
+MOST_PER_KEY: Final = 50
+#: How many candidates are compared at most: those that share the most keys.
+_MOST_CANDIDATES: Final = 64
+#: Rules join nobody to a group that has more records than this: nobody has so many, so what they share is a placeholder, too.
+_MOST_MEMBERS: Final = 50
+
+_RECORDS_TERM: Final = term_of(RECORDS, "")
+
+
+class StoredFrequencies:
+    """How often names occur, as one transaction sees it."""
+
+    def __init__(self, connection: Connection, counts: TermCounts) -> None:
+        self._connection = connection
+        self._counts = counts
+
+    @property
+    def records(self) -> int:
+        """The number of records."""
+        return self._counts.frequency(self._connection, _RECORDS_TERM)
+
+    def frequency(self, kind: str, value: str) -> int:
+        """The number of records in which a value occurs."""
+        return self._counts.frequency(self._connection, term_of(kind, value))
+
+
+def counted_record() -> int:
+    """The term under which every record is counted."""
+    return _RECORDS_TERM
+
+
+def kept(evidence: Evidence, version: str) -> LinkEvidence:
+    """Evidence as it is stored."""
+    weights = {name: round(bits, 3) for name, bits in evidence.weights.items()}
+    levels = {name: int(level) for name, level in evidence.levels.items()}
+    return LinkEvidence(levels, weights, round(evidence.total, 3), evidence.veto, evidence.rule, version)
+
+
+def reason_of(evidence: Evidence) -> LinkReason:
+    """Why the rules join two records."""
+    return LinkReason.NATIONAL_IDENTIFIER if evidence.rule == "qualified identifier" else LinkReason.DEMOGRAPHICS
+
+
+class Linker:
+    """The rules at work in one transaction."""
+
+    def __init__(self, clusters: Clusters, weights: Weights, counts: TermCounts) -> None:
+        self._clusters = clusters
+        self._patients = clusters.patients
+        self._weights = weights
+        self._frequencies = StoredFrequencies(clusters.patients.connection, counts)
+
+    def place(self, person_key: int, traits: Traits, domains: frozenset[int], keys: Sequence[int]) -> bool:
+        """Find a group for a record that is new, has no link and stated its traits once. False when it stays alone."""
+        found = self._found(person_key, keys, ())
+        if not found:
+            return False
+        member = Member(person_key, (traits,), domains, domains & {self._clusters.affinity_key})
+        return self._join(member, (member,), found)
+
+    def relink(self, person_key: int) -> None:
+        """Withdraw the rules' links that a record's traits no longer support, and join those whom they do."""
+        separated = self._withdraw(person_key)
+        self._seek(person_key)
+        for other in separated:
+            # They may have been joined through this record alone.
+            self._seek(other)
+
+    def compare(self, one: int, other: int) -> LinkEvidence:
+        """How two records compare now."""
+        members = self.members((one, other))
+        evidence = linkage.compare_members(members[one], members[other], self._weights, self._frequencies)
+        return kept(evidence, self._weights.version) if evidence else LinkEvidence(version=self._weights.version)
+
+    def members(self, person_keys: Collection[int]) -> dict[int, Member]:
+        """Records as the rules see them."""
+        identities = self._patients.identities(person_keys)
+        statements = self._patients.statements(person_keys)
+        apart: dict[int, set[int]] = {}
+        for item in self._patients.links(person_keys):
+            if item.reason == LinkReason.APART:
+                apart.setdefault(item.lower_key, set()).add(item.higher_key)
+                apart.setdefault(item.higher_key, set()).add(item.lower_key)
+        domains: dict[int, set[int]] = {key: set() for key in person_keys}
+        active: set[int] = set()
+        for identity in identities:
+            if identity.is_active and not identity.assigned:
+                active.add(identity.person_key)
+                if identity.national_state is None:
+                    domains[identity.person_key].add(identity.domain_key)
+        affinity = {self._clusters.affinity_key}
+        members = {}
+        for key in person_keys:
+            # Whoever has no identifier of her own left is history: what was said of her counts no more.
+            traits = tuple(Traits.unpack(item.traits) for item in statements.get(key, ())) if key in active else ()
+            own = frozenset(domains[key])
+            members[key] = Member(key, traits, own, own & affinity, frozenset(apart.get(key, ())))
+        return members
+
+    def _seek(self, person_key: int) -> None:
+        statements = self._patients.statements((person_key,)).get(person_key, ())
+        keys = dict.fromkeys(key for item in statements for key in linkage.blocking_keys(Traits.unpack(item.traits)))
+        own_cluster = self._patients.cluster_of((person_key,))[person_key]
+        own = self._patients.members((own_cluster,))[own_cluster]
+        found = self._found(person_key, list(keys), own) if len(own) <= _MOST_MEMBERS else {}
+        members = self.members(own) if found else {}
+        if found and members[person_key].traits:
+            self._join(members[person_key], [members[key] for key in own], found)
+        else:
+            self._dismiss(person_key, (), ())
+
+    def _found(self, person_key: int, keys: Sequence[int], own: Collection[int]) -> dict[int, tuple[int, ...]]:
+        """The clusters, with their records, of those who share a selective key and are not in the own cluster."""
+        shared: Counter[int] = Counter()
+        for records in self._patients.candidates(keys, MOST_PER_KEY).values():
+            if len(records) < MOST_PER_KEY:
+                shared.update(records)
+        shared.pop(person_key, None)
+        for key in own:
+            shared.pop(key, None)
+        if not shared:
+            return {}
+        nearest = [key for key, _ in shared.most_common(_MOST_CANDIDATES)]
+        clusters = set(self._patients.cluster_of(nearest).values())
+        return {key: records for key, records in self._patients.members(clusters).items() if len(records) <= _MOST_MEMBERS}
+
+    def _join(self, member: Member, own: Group, found: Mapping[int, tuple[int, ...]]) -> bool:
+        """Decide about candidates, and carry that out. True when the record joined one."""
+        candidates = self.members([key for records in found.values() for key in records])
+        groups = [[candidates[key] for key in found[cluster]] for cluster in sorted(found)]
+        decision = linkage.decide(member, groups, self._weights, self._frequencies, own)
+        for scored in decision.link:
+            self._link(member.person_key, scored)
+        self._review(member, candidates, decision.review)
+        self._dismiss(member.person_key, decision.link, decision.review)
+        if decision.link:
+            self._clusters.regroup([member.person_key, *(scored.person_key for scored in decision.link)])
+        return bool(decision.link)
+
+    def _link(self, person_key: int, scored: Scored) -> None:
+        now, reason = self._clusters.now, reason_of(scored.evidence)
+        self._clusters.touch((person_key, scored.person_key))
+        self._patients.add_link(person_key, scored.person_key, reason, now)
+        evidence = kept(scored.evidence, self._weights.version)
+        self._patients.decide(person_key, scored.person_key, DecisionAction.LINK, reason, now, evidence)
+        self._patients.close_case(person_key, scored.person_key)
+
+    def _review(self, member: Member, candidates: Mapping[int, Member], review: Iterable[Scored]) -> None:
+        for scored in review:
+            other = candidates[scored.person_key]
+            kind = ReviewKind.DUPLICATE if member.domains & other.domains else ReviewKind.CANDIDATE
+            evidence, now = kept(scored.evidence, self._weights.version), self._clusters.now
+            known = self._patients.case(member.person_key, other.person_key)
+            if known is None or known.evidence != evidence:
+                self._patients.decide(member.person_key, other.person_key, DecisionAction.REVIEW, evidence.rule, now, evidence)
+                self._patients.open_case(member.person_key, other.person_key, kind, evidence, known.opened if known else now)
+
+    def _dismiss(self, person_key: int, linked: Iterable[Scored], review: Iterable[Scored]) -> None:
+        """Take cases out of the queue that the record's traits no longer suggest."""
+        still = {scored.person_key for scored in (*linked, *review)}
+        for other in self._patients.cases_of(person_key) - still:
+            evidence = self.compare(person_key, other)
+            self._patients.decide(person_key, other, DecisionAction.DISMISS, evidence.rule, self._clusters.now, evidence)
+            self._patients.close_case(person_key, other)
+
+    # Withdrawing
+
+    def _withdraw(self, person_key: int) -> list[int]:
+        """End the rules' links of a record that do not hold any more. Gives the records that they separated from it."""
+        links = [item for item in self._patients.links((person_key,)) if item.reason in AUTOMATIC]
+        if not links:
+            return []
+        cluster = self._patients.cluster_of((person_key,))[person_key]
+        keys = self._patients.members((cluster,))[cluster]
+        members = self.members(keys)
+        compared = {
+            key: linkage.compare_members(members[person_key], members[key], self._weights, self._frequencies)
+            for key in keys
+            if key != person_key
+        }
+        doubtful = {key for key, evidence in compared.items() if evidence is not None and evidence.veto is not None}
+        behind = self._behind(person_key, keys, links)
+        ended = []
+        for item in links:
+            other = item.lower_key if item.higher_key == person_key else item.higher_key
+            evidence = compared[other]
+            holds = evidence is not None and linkage.links_alone(evidence, self._weights)
+            if not holds or doubtful & behind[other]:
+                self._end(item, evidence)
+                ended.append(other)
+        if ended:
+            self._clusters.regroup(keys)
+        return ended
+
+    def _behind(self, person_key: int, keys: Collection[int], links: Iterable[StoredLink]) -> dict[int, set[int]]:
+        """For each record that a rule linked with this one, everybody who is in the cluster through it."""
+        others = [key for key in keys if key != person_key]
+        every = [item for item in self._patients.links(others) if item.reason != LinkReason.APART]
+        root = {key: key for key in others}
+
+        def find(key: int) -> int:
+            while root[key] != key:
+                key = root[key]
+            return key
+
+        for item in every:
+            if item.lower_key in root and item.higher_key in root:
+                root[find(item.lower_key)] = find(item.higher_key)
+        parts: dict[int, set[int]] = {}
+        for key in others:
+            parts.setdefault(find(key), set()).add(key)
+        ends = {item.lower_key if item.higher_key == person_key else item.higher_key for item in links}
+        return {key: parts[find(key)] for key in ends}
+
+    def _end(self, link: StoredLink, evidence: Evidence | None) -> None:
+        now = self._clusters.now
+        self._clusters.touch((link.lower_key, link.higher_key))
+        self._patients.end_link(link, now)
+        stored = kept(evidence, self._weights.version) if evidence else LinkEvidence(version=self._weights.version)
+        self._patients.decide(link.lower_key, link.higher_key, DecisionAction.UNLINK, link.reason, now, stored)

@@ -1,0 +1,139 @@
+"""Who is told that the identifiers of a person changed: rows written in the transaction of the change, delivered in their order.
+
+Spec: ITI TF-2 3.10 (HL7 v2), 3.46 (HL7 v3): one message for each set of identifiers that a join, a separation or a first
+identifier leaves behind, limited to the domains that the consumer is interested in.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier
+from xds.model.patient import IdentitySubscriber, IdentityUpdate
+from xds.rules.identity_domains import DomainTable
+from xds.store import jobs, patients_outbox
+from xds.store.database import Connection, Database
+from xds.store.patients import Identity, Patients
+
+#: The kind of job that sends what waits for one subscriber; its key is the subscriber's name.
+NOTIFY_SUBSCRIBER: Final = "identity-notification"
+#: How many notifications are sent in one go, before the next job has its turn.
+_PORTION: Final = 100
+
+#: Sends one notification; gives what went wrong, if anything. Errors: OSError when the subscriber cannot be reached.
+Send = Callable[[IdentitySubscriber, IdentityUpdate], str | None]
+
+_Set = tuple[tuple[int, str], ...]
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def told(identities: Iterable[Identity]) -> list[Identity]:
+    """The identifiers that others are told, grouped by domain in the order in which the domains became known."""
+    return sorted((item for item in identities if item.is_told), key=lambda item: item.domain_key)
+
+
+class ChangedSets:
+    """Notices in one transaction which sets of identifiers change, and has the subscribers told at its end."""
+
+    def __init__(self, subscribers: Sequence[IdentitySubscriber], table: DomainTable) -> None:
+        self._subscribers = subscribers
+        self._table = table
+        self._before: dict[int, _Set] = {}
+        self._touched: set[int] = set()
+
+    def before(self, patients: Patients, person_keys: Collection[int]) -> None:
+        """These records are about to change."""
+        new = set(person_keys) - self._touched
+        if not new:
+            return
+        self._touched |= new
+        for cluster, keys in patients.members(set(patients.cluster_of(new).values())).items():
+            if cluster not in self._before and not self._touched.isdisjoint(keys):
+                self._before[cluster] = _set(patients.identities(keys))
+                self._touched.update(keys)
+
+    def tell(self, patients: Patients, names: Callable[[Iterable[int]], Mapping[int, AssigningAuthority]], now: datetime) -> None:
+        """Write what the subscribers are to be told."""
+        if not self._touched:
+            return
+        clusters = patients.members(set(patients.cluster_of(self._touched).values()))
+        after = [_set(patients.identities(keys)) for keys in clusters.values()]
+        known = names(key for some in (*self._before.values(), *after) for key, _ in some)
+        for subscriber in self._subscribers:
+            wanted = self._interesting(subscriber, known)
+            earlier = {tuple(item for item in some if item[0] in wanted) for some in self._before.values()}
+            sets = [tuple(item for item in some if item[0] in wanted) for some in after]
+            bodies = [_body(some, known, now) for some in sets if some and some not in earlier]
+            if bodies:
+                patients_outbox.add(patients.connection, subscriber.name, bodies)
+                jobs.add(patients.connection, NOTIFY_SUBSCRIBER, subscriber.name, {}, now)
+
+    def _interesting(self, subscriber: IdentitySubscriber, known: Mapping[int, AssigningAuthority]) -> set[int]:
+        if not subscriber.domains:
+            return set(known)
+        wanted = [self._table.complete(item) for item in subscriber.domains]
+        return {key for key, name in known.items() if any(_same(name, item) for item in wanted)}
+
+
+def _same(one: AssigningAuthority, other: AssigningAuthority) -> bool:
+    return one.oid == other.oid if one.oid and other.oid else one.namespace is not None and one.namespace == other.namespace
+
+
+def _set(identities: Iterable[Identity]) -> _Set:
+    return tuple(dict.fromkeys((item.domain_key, item.value) for item in told(identities)))
+
+
+def _body(some: _Set, names: Mapping[int, AssigningAuthority], now: datetime) -> str:
+    fields = [[value, names[key].namespace, names[key].oid] for key, value in some]
+    return _encode({"id": uuid.uuid4().hex[:20], "at": int(now.timestamp() * 1000), "identifiers": fields})
+
+
+def read_update(body: str) -> IdentityUpdate:
+    """A notification as it waited."""
+    fields = json.loads(body)
+    identifiers = (PatientIdentifier(value, AssigningAuthority(name, oid)) for value, name, oid in fields["identifiers"])
+    return IdentityUpdate(tuple(identifiers), fields["id"], fields["at"])
+
+
+class Courier:
+    """Sends what waits for the subscribers. Each has a job of its own, so that one who does not answer delays nobody else."""
+
+    def __init__(self, database: Database, subscribers: Iterable[IdentitySubscriber], senders: Mapping[str, Send]) -> None:
+        """`senders` are by wire: `v2`, `v3`."""
+        self._database = database
+        self._subscribers = {item.name: item for item in subscribers}
+        self._senders = senders
+
+    def deliver(self, name: str) -> str | None:
+        """Send what waits for that subscriber, in its order. Gives why it has to be tried again; nothing is lost meanwhile.
+
+        A notification that the subscriber refuses is tried again, too: those behind it must not overtake it.
+        """
+        subscriber = self._subscribers.get(name)
+        if subscriber is None:
+            return "the subscriber is not configured any more"
+        send = self._senders[subscriber.wire]
+        while waiting := self._waiting(name):
+            for item in waiting:
+                try:
+                    problem = send(subscriber, read_update(item.body))
+                except (OSError, ValueError) as error:
+                    problem = f"the subscriber could not be notified ({type(error).__name__})"
+                if problem is not None:
+                    return problem
+                self._database.write(partial(patients_outbox.remove, subscriber=name, last=item.sequence))
+        return None
+
+    def _waiting(self, name: str) -> tuple[patients_outbox.Waiting, ...]:
+        with self._database.read() as connection:
+            return patients_outbox.waiting(connection, name, _PORTION)
+
+
+def waiting(connection: Connection) -> dict[str, int]:
+    """How many notifications wait for each subscriber."""
+    return patients_outbox.count(connection)

@@ -1,0 +1,136 @@
+"""The register that the PIX Manager and the identity desk share: its domains, weights and counts, and how a change begins.
+
+Spec: ITI TF-2 3.9 (cross-referencing).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+import structlog
+
+from xds.actors.pix_clusters import Clusters, NewValue
+from xds.actors.pix_domains import Domains
+from xds.actors.pix_feed import Effects
+from xds.actors.pix_linking import Linker
+from xds.actors.pix_notifications import ChangedSets
+from xds.model.identifiers import AssigningAuthority
+from xds.model.patient import IdentitySubscriber
+from xds.rules.identity_domains import DomainTable
+from xds.rules.linkage import DEFAULT_WEIGHTS, Weights
+from xds.store import patients_terms
+from xds.store.database import Connection, Database
+from xds.store.patients import Patients
+from xds.store.patients_terms import TermCounts
+
+#: How many counted terms may wait, and how long in seconds, before they are stored.
+_WAITING_TERMS: Final = 1024
+_WAITING_SECONDS: Final = 2.0
+#: How often weights and counts are read again: other processes train and count, too. In seconds.
+_REFRESH_SECONDS: Final = 60.0
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One transaction that changes who is who."""
+
+    patients: Patients
+    clusters: Clusters
+    linker: Linker
+    register: Register
+    moment: datetime
+    changed_sets: ChangedSets | None
+
+    def finish(self) -> None:
+        """Write what follows from the change, in its transaction."""
+        if self.changed_sets is not None:
+            self.changed_sets.tell(self.patients, lambda keys: self.register.domains.names(self.patients, keys), self.moment)
+
+
+class Register:
+    """Who is who, as one database knows it. One object serves all threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        table: DomainTable,
+        affinity: AssigningAuthority,
+        *,
+        creates: bool,
+        new_value: NewValue,
+    ) -> None:
+        """`affinity` is the complete name of the affinity domain; `creates`: see `Domains`."""
+        self._database = database
+        self._table = table
+        self._new_value = new_value
+        self.affinity = affinity
+        self.affinity_key = database.write(lambda connection: Patients(connection).add_domain(affinity).domain_key)
+        self.domains = Domains(table, creates=creates)
+        self.subscribers: Sequence[IdentitySubscriber] = ()
+        self.counts = TermCounts()
+        self.weights: Weights = DEFAULT_WEIGHTS
+        self._lock = threading.Lock()
+        self._stored_at = time.monotonic()
+        self._refreshed_at = -_REFRESH_SECONDS
+
+    def refresh(self) -> None:
+        """Read the weights in force, if that was not done lately."""
+        now = time.monotonic()
+        if now - self._refreshed_at < _REFRESH_SECONDS:
+            return
+        self._refreshed_at = now
+        self.counts.forget()
+        with self._database.read() as connection:
+            stored = patients_terms.weights(connection)
+        in_force = stored[0] if stored and stored[0].activated is not None else None
+        if in_force is None or in_force.version == self.weights.version:
+            return
+        try:
+            self.weights = Weights.from_json(in_force.weights)
+        except ValueError:
+            # Those of another version of this software: what was in force before stays.
+            _log.error("identity.weights_unreadable", version=in_force.version)
+
+    def begin(self, connection: Connection, moment: datetime) -> Change:
+        """Begin to change who is who, in a transaction."""
+        patients = Patients(connection)
+        patients.take_turn()
+        now = int(moment.timestamp() * 1000)
+        changed = ChangedSets(self.subscribers, self._table) if self.subscribers else None
+        clusters = Clusters(patients, self.affinity, self.affinity_key, now, self._new_value, changed)
+        return Change(patients, clusters, Linker(clusters, self.weights, self.counts), self, moment, changed)
+
+    def reading(self, connection: Connection, moment: datetime) -> Change:
+        """The same for a snapshot that nothing is written to."""
+        patients = Patients(connection)
+        now = int(moment.timestamp() * 1000)
+        clusters = Clusters(patients, self.affinity, self.affinity_key, now, self._new_value)
+        return Change(patients, clusters, Linker(clusters, self.weights, self.counts), self, moment, None)
+
+    def follow(self, effects: Effects) -> None:
+        """Remember what a transaction did, now that it is durable."""
+        if effects.domain_keys:
+            self.domains.learn(effects.domain_keys)
+        if not (effects.counted or effects.uncounted):
+            return
+        waiting = self.counts.count(effects.counted)
+        if effects.uncounted:
+            waiting = self.counts.count(effects.uncounted, -1)
+        if waiting >= _WAITING_TERMS or time.monotonic() - self._stored_at > _WAITING_SECONDS:
+            self.store_counts()
+
+    def store_counts(self) -> None:
+        """Have stored what was counted."""
+        with self._lock:
+            self._stored_at = time.monotonic()
+            portions = self.counts.take()
+        for portion in portions:
+            self._database.write_later(partial(patients_terms.add_terms, numbers=portion))

@@ -1,0 +1,220 @@
+"""Links between records, every decision about them with its evidence, and the cases that wait for a person."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, text, update
+
+from xds.model.identity_review import DecisionAction, LinkDecision, LinkEvidence, ReviewCase, ReviewKind
+from xds.store.dialects import put
+from xds.store.schema.identity import link_decision, link_review, person_link
+from xds.store.statements import Prepared
+
+_LINK: Final = (person_link.c.lower_key, person_link.c.higher_key, person_link.c.reason)
+_EITHER: Final = or_(
+    person_link.c.lower_key.in_(bindparam("person_keys", expanding=True)),
+    person_link.c.higher_key.in_(bindparam("person_keys", expanding=True)),
+)
+_LINKS: Final = Prepared(select(*_LINK).where(person_link.c.ended.is_(None), _EITHER))
+_HAS_LINKS: Final = Prepared(
+    text("SELECT 1 FROM person_link WHERE lower_key = :key UNION ALL SELECT 1 FROM person_link WHERE higher_key = :key LIMIT 1")
+)
+_REVIEWS_OF: Final = Prepared(
+    select(link_review.c.lower_key, link_review.c.higher_key).where(
+        or_(link_review.c.lower_key == bindparam("key"), link_review.c.higher_key == bindparam("key"))
+    )
+)
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLink:
+    """A link between two records that is in force."""
+
+    lower_key: int
+    higher_key: int
+    reason: str
+
+
+def write_evidence(evidence: LinkEvidence) -> str:
+    """Evidence as JSON text, without what is absent."""
+    fields = {name: value for name, value in asdict(evidence).items() if value not in (None, "", {})}
+    return _encode(fields)
+
+
+def read_evidence(stored: str) -> LinkEvidence:
+    """The inverse of `write_evidence`."""
+    return LinkEvidence(**json.loads(stored))
+
+
+class LinkRows:
+    """Links, decisions and cases as one transaction sees them. `connection` is that transaction's."""
+
+    connection: Connection
+
+    def add_link(self, one: int, other: int, reason: str, now: int) -> None:
+        """Link two records; a link of the same reason that had ended is in force again."""
+        lower, higher = sorted((one, other))
+        key = {"lower_key": lower, "higher_key": higher, "reason": reason}
+        put(self.connection, person_link, tuple(key), {**key, "created": now, "ended": None})
+
+    def end_link(self, link: StoredLink, now: int) -> None:
+        """End a link; its row stays."""
+        where = (
+            person_link.c.lower_key == link.lower_key,
+            person_link.c.higher_key == link.higher_key,
+            person_link.c.reason == link.reason,
+        )
+        self.connection.execute(update(person_link).where(*where).values(ended=now))
+
+    def links(self, person_keys: Collection[int]) -> tuple[StoredLink, ...]:
+        """Every link in force at one of those records."""
+        if not person_keys:
+            return ()
+        if len(person_keys) == 1:
+            # Most records have none, and a list costs more than a look.
+            (key,) = person_keys
+            if _HAS_LINKS.row(self.connection, {"key": key}) is None:
+                return ()
+        return tuple(StoredLink(*row) for row in _LINKS.rows(self.connection, {"person_keys": list(person_keys)}))
+
+    # Decisions
+
+    def decide(
+        self,
+        one: int,
+        other: int,
+        action: DecisionAction,
+        reason: str,
+        now: int,
+        evidence: LinkEvidence | None = None,
+        *,
+        by: str = "",
+        note: str = "",
+    ) -> int:
+        """Keep a decision, and give its key."""
+        lower, higher = sorted((one, other))
+        evidence = evidence or LinkEvidence()
+        values = {
+            "lower_key": lower,
+            "higher_key": higher,
+            "action": action,
+            "reason": reason,
+            "weight": evidence.total,
+            "evidence": write_evidence(evidence),
+            "decided_by": by,
+            "note": note,
+            "decided": now,
+        }
+        statement = insert(link_decision).values(values).returning(link_decision.c.decision_key)
+        key: int = self.connection.execute(statement).scalar_one()
+        return key
+
+    def decision(self, key: int) -> LinkDecision | None:
+        """The decision of that key."""
+        row = self.connection.execute(select(link_decision).where(link_decision.c.decision_key == key)).mappings().first()
+        return _decision(row) if row else None
+
+    def set_undone(self, key: int, by: int) -> None:
+        """Note which decision undid that one."""
+        where = link_decision.c.decision_key == key
+        self.connection.execute(update(link_decision).where(where).values(undone_by=by))
+
+    def history(self, person_keys: Collection[int], limit: int, *, both: bool = False) -> tuple[LinkDecision, ...]:
+        """The newest decisions about one of those records (`both`: about two of them), the newest first."""
+        keys = list(person_keys)
+        lower, higher = link_decision.c.lower_key.in_(keys), link_decision.c.higher_key.in_(keys)
+        where = (lower & higher) if both else or_(lower, higher)
+        rows = self.connection.execute(
+            select(link_decision).where(where).order_by(link_decision.c.decision_key.desc()).limit(limit)
+        )
+        return tuple(_decision(row) for row in rows.mappings())
+
+    # Cases
+
+    def open_case(self, one: int, other: int, kind: ReviewKind, evidence: LinkEvidence, now: int) -> None:
+        """Put a case into the queue, or give the one that stands there its newest evidence."""
+        lower, higher = sorted((one, other))
+        key = {"lower_key": lower, "higher_key": higher}
+        values = {"kind": kind, "weight": evidence.total or 0.0, "evidence": write_evidence(evidence), "opened": now}
+        put(self.connection, link_review, tuple(key), {**key, **values})
+
+    def close_case(self, one: int, other: int) -> bool:
+        """Take a case out of the queue; False when it does not stand there."""
+        lower, higher = sorted((one, other))
+        where = (link_review.c.lower_key == lower, link_review.c.higher_key == higher)
+        return bool(self.connection.execute(delete(link_review).where(*where)).rowcount)
+
+    def cases_of(self, person_key: int) -> frozenset[int]:
+        """The records with which this one stands in open cases."""
+        pairs = _REVIEWS_OF.rows(self.connection, {"key": person_key})
+        return frozenset(lower if higher == person_key else higher for lower, higher in pairs)
+
+    def case(self, one: int, other: int) -> ReviewCase | None:
+        """The open case of two records."""
+        lower, higher = sorted((one, other))
+        where = (link_review.c.lower_key == lower, link_review.c.higher_key == higher)
+        row = self.connection.execute(select(link_review).where(*where)).mappings().first()
+        return _case(row) if row else None
+
+    def cases(
+        self,
+        limit: int,
+        *,
+        kind: ReviewKind | None = None,
+        minimum: float | None = None,
+        after: tuple[float, int, int] | None = None,
+    ) -> tuple[ReviewCase, ...]:
+        """Open cases, the weightiest first; after that (weight, lower, higher)."""
+        table = link_review
+        statement = select(table)
+        if kind is not None:
+            statement = statement.where(table.c.kind == kind)
+        if minimum is not None:
+            statement = statement.where(table.c.weight >= minimum)
+        if after is not None:
+            weight, lower, higher = after
+            same = (table.c.weight == weight) & (
+                (table.c.lower_key < lower) | ((table.c.lower_key == lower) & (table.c.higher_key < higher))
+            )
+            statement = statement.where(table.c.weight <= weight, (table.c.weight < weight) | same)
+        order = (table.c.weight.desc(), table.c.lower_key.desc(), table.c.higher_key.desc())
+        rows = self.connection.execute(statement.order_by(*order).limit(limit))
+        return tuple(_case(row) for row in rows.mappings())
+
+    def count_cases(self, kind: ReviewKind | None = None) -> int:
+        """How many cases are open."""
+        statement = select(func.count()).select_from(link_review)
+        if kind is not None:
+            statement = statement.where(link_review.c.kind == kind)
+        return int(self.connection.execute(statement).scalar_one())
+
+
+def _decision(row: Mapping[Any, Any]) -> LinkDecision:
+    return LinkDecision(
+        row["decision_key"],
+        row["lower_key"],
+        row["higher_key"],
+        DecisionAction(row["action"]),
+        row["reason"],
+        row["decided"],
+        read_evidence(row["evidence"]),
+        row["decided_by"],
+        row["note"],
+        row["undone_by"],
+    )
+
+
+def _case(row: Mapping[Any, Any]) -> ReviewCase:
+    return ReviewCase(
+        row["lower_key"],
+        row["higher_key"],
+        ReviewKind(row["kind"]),
+        row["weight"],
+        row["opened"],
+        read_evidence(row["evidence"]),
+    )
