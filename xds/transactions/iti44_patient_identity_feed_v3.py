@@ -19,15 +19,8 @@ from xds.model.caller import Caller
 from xds.model.patient import IdentityFeed
 from xds.transactions.client import UnusableAnswerError, post_soap
 from xds.transactions.transaction import Transaction, Wire
-from xds.wire.hl7v3 import (
-    Acknowledged,
-    InstanceIdentifier,
-    Transmission,
-    UnusableError,
-    party_of,
-    read_acknowledgement,
-    write_accept_acknowledgement,
-)
+from xds.wire.hl7v3 import InstanceIdentifier, Transmission, party_of
+from xds.wire.hl7v3_acknowledgement import Acknowledged, UnusableError, read_acknowledgement, write_accept_acknowledgement
 from xds.wire.hl7v3_feed import ADDED, INTERACTIONS_OF_FEEDS, read_feed, write_feed
 from xds.wire.soap import SoapReply, SoapRequest
 from xds.wire.xml import HL7V3

@@ -20,7 +20,8 @@ from xds.model.caller import Caller
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.transactions.client import UnusableAnswerError, post_soap
 from xds.transactions.transaction import Transaction, Wire
-from xds.wire.hl7v3 import Acknowledged, Transmission, UnusableError, new_id, party_of, read_acknowledgement
+from xds.wire.hl7v3 import Transmission, new_id, party_of
+from xds.wire.hl7v3_acknowledgement import Acknowledged, UnusableError, read_acknowledgement
 from xds.wire.hl7v3_pix import ANSWER, QUERY, read_pix_answer, read_pix_query, write_pix_answer, write_pix_query
 from xds.wire.hl7v3_queries import response_code
 from xds.wire.soap import SoapReply, SoapRequest

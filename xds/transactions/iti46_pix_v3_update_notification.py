@@ -14,15 +14,8 @@ from datetime import datetime
 from xds.model.identifiers import PatientIdentifier
 from xds.transactions.client import UnusableAnswerError, post_soap
 from xds.transactions.transaction import Transaction, Wire
-from xds.wire.hl7v3 import (
-    ACKNOWLEDGEMENT,
-    Acknowledged,
-    InstanceIdentifier,
-    Transmission,
-    UnusableError,
-    party_of,
-    read_acknowledgement,
-)
+from xds.wire.hl7v3 import ACKNOWLEDGEMENT, InstanceIdentifier, Transmission, party_of
+from xds.wire.hl7v3_acknowledgement import Acknowledged, UnusableError, read_acknowledgement
 from xds.wire.hl7v3_feed import REVISED, write_notification
 from xds.wire.xml import HL7V3
 

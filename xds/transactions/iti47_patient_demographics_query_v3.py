@@ -22,22 +22,10 @@ from xds.model.caller import Caller
 from xds.model.demographics_query import DemographicsAnswer, DemographicsQuery, PageRequest, PatientMatch
 from xds.transactions.client import UnusableAnswerError, post_soap
 from xds.transactions.transaction import Transaction, Wire
-from xds.wire.hl7v3 import (
-    Acknowledged,
-    InstanceIdentifier,
-    Transmission,
-    UnusableError,
-    new_id,
-    party_of,
-    read_acknowledgement,
-    read_transmission,
-)
+from xds.wire.hl7v3 import InstanceIdentifier, Transmission, new_id, party_of, read_transmission
+from xds.wire.hl7v3_acknowledgement import Acknowledged, UnusableError, read_acknowledgement
 from xds.wire.hl7v3_pdq import ANSWER, QUERY, read_demographics_query
-from xds.wire.hl7v3_pdq_answer import (
-    read_demographics_answer,
-    read_quantities,
-    write_demographics_answer,
-)
+from xds.wire.hl7v3_pdq_answer import read_demographics_answer, read_quantities, write_demographics_answer
 from xds.wire.hl7v3_pdq_query import write_demographics_query
 from xds.wire.hl7v3_queries import ResultQuantities, response_code
 from xds.wire.soap import SoapReply, SoapRequest

@@ -19,16 +19,8 @@ from xds.model.caller import Caller
 from xds.transactions.client import UnusableAnswerError, post_soap
 from xds.transactions.iti47_patient_demographics_query_v3 import DemographicsV3Answer
 from xds.transactions.transaction import Transaction, Wire
-from xds.wire.hl7v3 import (
-    ACKNOWLEDGEMENT,
-    Acknowledged,
-    Transmission,
-    UnusableError,
-    new_id,
-    party_of,
-    read_acknowledgement,
-    write_accept_acknowledgement,
-)
+from xds.wire.hl7v3 import ACKNOWLEDGEMENT, Transmission, new_id, party_of
+from xds.wire.hl7v3_acknowledgement import Acknowledged, UnusableError, read_acknowledgement, write_accept_acknowledgement
 from xds.wire.hl7v3_continuation import read_continuation, write_continuation
 from xds.wire.hl7v3_pdq import CANCEL, CONTINUE
 from xds.wire.soap import SoapFault, SoapReply, SoapRequest

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -29,7 +29,6 @@ from xds.wire.xml import HL7V3, schema_errors
 #: Root of interaction ids and trigger events.
 INTERACTIONS: Final = "2.16.840.1.113883.1.6"
 ACKNOWLEDGEMENT: Final = "MCCI_IN000002UV01"
-_DETAIL_CODES: Final = "2.16.840.1.113883.5.1100"
 _SCHEMA: Final = "hl7v3.xsd"
 _PROCESSING_CODES: Final = frozenset("PTD")
 #: Schema errors that are told one by one.
@@ -53,11 +52,6 @@ class DetailCode(StrEnum):
     INTERNAL = "INTERR"
 
 
-#: Faults of the wrapper: the message is rejected, and was not looked at any further.
-_OF_THE_WRAPPER: Final = frozenset(
-    {DetailCode.UNSUPPORTED_INTERACTION, DetailCode.UNSUPPORTED_PROCESSING_ID, DetailCode.UNSUPPORTED_PROCESSING_MODE}
-)
-
 _CODES: Final = {
     IdentityProblemKind.REQUIRED_MISSING: DetailCode.ATTRIBUTE_MISSING,
     IdentityProblemKind.UNKNOWN_IDENTIFIER: DetailCode.UNKNOWN_KEY,
@@ -67,17 +61,6 @@ _CODES: Final = {
     IdentityProblemKind.INVALID: DetailCode.DATA_TYPE,
     IdentityProblemKind.INTERNAL: DetailCode.INTERNAL,
 }
-
-
-class Acknowledgement(StrEnum):
-    """acknowledgement/typeCode: of acceptance (CA, CE, CR) or of the application (AA, AE, AR)."""
-
-    COMMIT_ACCEPT = "CA"
-    COMMIT_ERROR = "CE"
-    COMMIT_REJECT = "CR"
-    ACCEPT = "AA"
-    ERROR = "AE"
-    REJECT = "AR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +125,6 @@ class Transmission:
         return str(self.id)
 
 
-class UnusableError(ValueError):
-    """A message of a partner that cannot be used. The text says why, and quotes nothing."""
-
-
 # ------------------------------------------------------------------ finding
 
 
@@ -173,6 +152,11 @@ def attribute(element: etree._Element | None, name: str) -> str:
 def code(element: etree._Element | None, *names: str) -> str:
     """The code attribute at the end of that way down."""
     return attribute(child(element, *names), "code")
+
+
+def content(element: etree._Element | None) -> str:
+    """The text of an element and what is in it, without white space around it."""
+    return "" if element is None else "".join(map(str, element.itertext())).strip()
 
 
 def read_id(element: etree._Element | None) -> InstanceIdentifier:
@@ -261,11 +245,6 @@ def detail_of(problem: IdentityProblem, place: str | None) -> Detail:
     return Detail(_CODES[problem.kind], problem.text, place)
 
 
-def is_rejected(details: Iterable[Detail]) -> bool:
-    """Whether these faults are such of the wrapper that the message is rejected (CR, AR) instead of being in error (CE, AE)."""
-    return any(detail.code in _OF_THE_WRAPPER for detail in details)
-
-
 # ------------------------------------------------------------------ writing
 
 #: What XML cannot carry; other wire forms can.
@@ -346,66 +325,3 @@ def new_id() -> InstanceIdentifier:
 def answer_to(request: Transmission, interaction: str) -> Transmission:
     """The wrapper of an answer: whoever was asked answers whoever asked."""
     return Transmission(interaction, new_id(), request.processing_code, request.receiver, request.sender)
-
-
-def write_acknowledgement_part(request: Transmission, kind: Acknowledgement, details: Sequence[Detail]) -> str:
-    """The element acknowledgement."""
-    written = "".join(
-        f'<acknowledgementDetail typeCode="{detail.severity}">{coded("code", detail.code, _system(detail.code))}'
-        f"{text('text', detail.text)}{text('location', detail.location) if detail.location else ''}</acknowledgementDetail>"
-        for detail in details
-    )
-    target = f"<targetMessage>{write_id(request.id)}</targetMessage>"
-    return f"<acknowledgement>{coded('typeCode', kind)}{target}{written}</acknowledgement>"
-
-
-def _system(detail_code: str) -> str | None:
-    return None if detail_code == DetailCode.UNKNOWN_KEY else _DETAIL_CODES
-
-
-def write_accept_acknowledgement(request: Transmission, details: Sequence[Detail], *, now: datetime) -> bytes:
-    """MCCI_IN000002UV01: the message is accepted, or these details say why it is not. Spec: ITI TF-2 O.1.3."""
-    kind = Acknowledgement.COMMIT_ACCEPT
-    if any(detail.severity == "E" for detail in details):
-        kind = Acknowledgement.COMMIT_REJECT if is_rejected(details) else Acknowledgement.COMMIT_ERROR
-    part = write_acknowledgement_part(request, kind, details)
-    return write_message(answer_to(request, ACKNOWLEDGEMENT), part, now=now, accept_ack="NE")
-
-
-# ------------------------------------------------------------------ reading answers
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledged:
-    """What a partner answered. `code` is acknowledgement/typeCode, `message_id` the id of the message it is about."""
-
-    code: str
-    message_id: str
-    details: tuple[Detail, ...] = ()
-
-    @property
-    def is_accepted(self) -> bool:
-        """True for CA and AA."""
-        return self.code in (Acknowledgement.COMMIT_ACCEPT, Acknowledgement.ACCEPT)
-
-
-def read_acknowledgement(root: etree._Element) -> Acknowledged:
-    """The acknowledgement in an answer. Errors: UnusableError when there is none."""
-    element = child(root, "acknowledgement")
-    if element is None:
-        raise UnusableError("the answer has no acknowledgement")
-    details = (
-        Detail(
-            code(item, "code"),
-            content(child(item, "text")),
-            content(child(item, "location")) or None,
-            item.get("typeCode") or "E",
-        )
-        for item in children(element, "acknowledgementDetail")
-    )
-    return Acknowledged(code(element, "typeCode"), str(read_id(child(element, "targetMessage", "id"))), tuple(details))
-
-
-def content(element: etree._Element | None) -> str:
-    """The text of an element and what is in it, without white space around it."""
-    return "" if element is None else "".join(map(str, element.itertext())).strip()

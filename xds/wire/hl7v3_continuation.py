@@ -21,7 +21,6 @@ from lxml import etree
 from xds.model.patient import IdentityQuery
 from xds.wire.hl7v3 import (
     INTERACTIONS,
-    Acknowledgement,
     Detail,
     DetailCode,
     InstanceIdentifier,
@@ -34,10 +33,10 @@ from xds.wire.hl7v3 import (
     read_id,
     read_transmission,
     valued,
-    write_acknowledgement_part,
     write_id,
     write_message,
 )
+from xds.wire.hl7v3_acknowledgement import Acknowledgement, write_acknowledgement_part
 from xds.wire.hl7v3_pdq import CANCEL, DEMOGRAPHICS_V3_QUERY, read_quantity
 from xds.wire.hl7v3_queries import Asked, copied
 

@@ -44,15 +44,9 @@ from xds.wire.hl7v3 import (
     read_transmission,
 )
 from xds.wire.hl7v3_intervals import read_range
-from xds.wire.hl7v3_person import (
-    authority_of,
-    read_address,
-    read_patient_id,
-    read_sex,
-    read_telecom,
-    uses,
-)
-from xds.wire.hl7v3_person import read_names as read_person_names
+from xds.wire.hl7v3_names import read_address, read_telecom, uses
+from xds.wire.hl7v3_names import read_names as read_person_names
+from xds.wire.hl7v3_person import authority_of, read_patient_id, read_sex
 from xds.wire.hl7v3_queries import Asked, parameters, query_details, query_of, read_domains
 
 #: EventTypeCode of the audit trail.
@@ -79,6 +73,7 @@ _SINGLE: Final = (
     "patientStatusCode",
     "patientTelecom",
 )
+
 #: Alternatives of names become at most this many conditions.
 _MOST_CONDITIONS: Final = 64
 _ACTIVE: Final = {"active": True, "normal": True, "terminated": False, "nullified": False, "inactive": False}

@@ -16,14 +16,7 @@ from xds.model.identifiers import PatientIdentifier
 from xds.wire.hl7v3 import Detail, DetailCode, InstanceIdentifier, attribute, child, children, code, coded, read_id
 from xds.wire.hl7v3_continuation import answer_id
 from xds.wire.hl7v3_pdq import ANSWER
-from xds.wire.hl7v3_person import (
-    authority_of,
-    is_trait,
-    read_demographics,
-    read_patient_ids,
-    registration_event,
-    write_patient,
-)
+from xds.wire.hl7v3_person import authority_of, is_trait, read_demographics, read_patient_ids, registration_event, write_patient
 from xds.wire.hl7v3_queries import Asked, ResultQuantities, write_answer
 
 

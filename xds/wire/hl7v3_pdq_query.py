@@ -12,7 +12,8 @@ from xds.model.demographics_query import AddressPattern, Comparison, DateRange, 
 from xds.model.identifiers import AssigningAuthority
 from xds.model.patient import Address, PersonName
 from xds.wire.hl7v3 import InstanceIdentifier, Transmission, coded, valued, write_id
-from xds.wire.hl7v3_person import instance_of, write_address, write_name, write_telecom
+from xds.wire.hl7v3_names import write_address, write_name, write_telecom
+from xds.wire.hl7v3_person import instance_of
 from xds.wire.hl7v3_queries import parameter, write_query
 
 

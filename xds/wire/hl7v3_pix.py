@@ -32,16 +32,7 @@ from xds.wire.hl7v3 import (
     write_id,
 )
 from xds.wire.hl7v3_person import instance_of, read_patient_id, read_patient_ids, registration_event, write_patient
-from xds.wire.hl7v3_queries import (
-    Asked,
-    parameter,
-    parameters,
-    query_details,
-    query_of,
-    read_domains,
-    write_answer,
-    write_query,
-)
+from xds.wire.hl7v3_queries import Asked, parameter, parameters, query_details, query_of, read_domains, write_answer, write_query
 
 #: EventTypeCode of the audit trail.
 PIX_V3_QUERY: Final = Code("ITI-45", "IHE Transactions", "PIXV3 Query")

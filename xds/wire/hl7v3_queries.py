@@ -12,7 +12,6 @@ from lxml import etree
 from xds.model.identifiers import AssigningAuthority, is_oid
 from xds.wire.hl7v3 import (
     INTERACTIONS,
-    Acknowledgement,
     Detail,
     DetailCode,
     InstanceIdentifier,
@@ -22,15 +21,14 @@ from xds.wire.hl7v3 import (
     child,
     children,
     coded,
-    is_rejected,
     location,
     null,
     read_id,
     valued,
-    write_acknowledgement_part,
     write_id,
     write_message,
 )
+from xds.wire.hl7v3_acknowledgement import Acknowledgement, is_rejected, write_acknowledgement_part
 from xds.wire.hl7v3_person import authority_of
 
 #: Codes of faults after which a query may not be what its schema allows.
