@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.running import RunningServer
 REGISTRY = ["ITI-18", "ITI-42", "ITI-51", "ITI-61", "ITI-62"]
 UPDATES = ["ITI-57", "ITI-92"]
 REPOSITORY = ["ITI-41", "ITI-43", "ITI-86", "RAD-68"]
-IDENTITY = ["ITI-30", "ITI-64"]
+IDENTITY = ["ITI-8", "ITI-9", "ITI-21", "ITI-22", "ITI-30", "ITI-31", "ITI-64"]
 
 WRONG = ("wrong verdict", "wrong code", "invalid answer", "blocked", "parse failed")
 
@@ -33,7 +34,40 @@ AGAINST_THE_STANDARD = {
     "ITI-42/tk2-16102c-submit-load_two_de_fd.xml": "a Folder that is no member of the SubmissionSet (ITI TF-3 4.2.1.4)",
     "ITI-18/tk2-16102c-verify_move-FD_for_Initial_XAD-PID.xml": "needs the submission above",
     "ITI-64/ipfinline-ITI-64-ok-1.hl7": "identifiers of an authority that is not the affinity domain (ITI TF-2 3.64.4.1.2)",
+    "ITI-8/ipf-translated-PIX_FEED_MERGE_Maximal_Request.hl7": "MRG-1 and PID-3 are of different authorities "
+    "(ITI TF-2 3.8.4.2.2)",
+    "ITI-8/santedb-ADT_MRG.hl7": "sent before the messages that prepare it: the prior identifier is unknown, for which "
+    "ohie-OHIE-CR-17-50.hl7 is to be refused",
 }
+
+#: The domains that the stories of the identity samples presume.
+IDENTITY_DOMAINS = """
+[identity]
+unknown_domains = "create"
+[[identity.domains]]
+name = "TEST"
+oid = "2.16.840.1.113883.3.72.5.9.1"
+[[identity.domains]]
+name = "TEST_A"
+oid = "2.16.840.1.113883.3.72.5.9.2"
+sources = ["TEST|TEST_HARNESS_A"]
+[[identity.domains]]
+name = "TEST_B"
+oid = "2.16.840.1.113883.3.72.5.9.3"
+sources = ["TEST|TEST_HARNESS_B"]
+[[identity.domains]]
+name = "KEY"
+oid = "2.16.840.1.113883.3.72.5.9.8"
+[[identity.domains]]
+name = "NID"
+oid = "2.16.840.1.113883.3.72.5.9.9"
+[[identity.domains]]
+name = "IHE_1"
+oid = "1.3.6.1.4.1.21367.2005.1.1"
+[[identity.domains]]
+name = "IHE_2"
+oid = "1.3.6.1.4.1.21367.2005.1.2"
+"""
 
 
 def run_samples(shared: Path, server: RunningServer, out: Path, transactions: list[str]) -> list[dict[str, Any]]:
@@ -60,10 +94,26 @@ def run_samples(shared: Path, server: RunningServer, out: Path, transactions: li
     return results
 
 
-@pytest.mark.parametrize(
-    "transactions", [REGISTRY, UPDATES, REPOSITORY, IDENTITY], ids=["registry", "updates", "repository", "identity"]
-)
+@pytest.fixture(scope="module")
+def identity_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with the domains of the identity samples."""
+    data = tmp_path_factory.mktemp("identity")
+    config = data / "xds.toml"
+    config.write_text(IDENTITY_DOMAINS)
+    with RunningServer(data / "data", config=config, DOMAIN__ASSIGNING_AUTHORITY=AUTHORITY) as running:
+        yield running
+
+
+@pytest.mark.parametrize("transactions", [REGISTRY, UPDATES, REPOSITORY], ids=["registry", "updates", "repository"])
 def test_verdicts(shared: Path, server: RunningServer, tmp_path: Path, transactions: list[str]) -> None:
+    check(shared, server, tmp_path, transactions)
+
+
+def test_verdicts_of_identity_in_hl7_v2(shared: Path, identity_server: RunningServer, tmp_path: Path) -> None:
+    check(shared, identity_server, tmp_path, IDENTITY)
+
+
+def check(shared: Path, server: RunningServer, tmp_path: Path, transactions: list[str]) -> None:
     results = run_samples(shared, server, tmp_path, transactions)
     expected = [item["file"] for item in results if item["category"] == "as expected"]
     assert {item.partition("/")[0] for item in expected} == set(transactions)

@@ -5,8 +5,8 @@ and PD1 become the patient's last visit (ITI-22). What cancels an event states t
 and A40 are taken with ITI-8, where they have the same effect.
 
 Spec: ITI TF-2 3.31, Appendix C.
-Errors: AR 200 (message structure), AR 203 (version); AE 100, 101, 102, 103 (content), AE 204 (unknown authority), AE 103 at the
-authority (the sender is not its issuer).
+Errors: AR 200 (message structure), AR 201 and 203 (version before 2.5); AE 100, 101, 102, 103 (content), AE 204 (unknown
+authority), AE 103 at the authority (the sender is not its issuer).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from xds.model.caller import Caller
 from xds.model.patient import IdentityFeed
 from xds.transactions.adt_exchange import feed_and_acknowledge, moment, send_and_wait
 from xds.transactions.transaction import Transaction, Wire
-from xds.wire.hl7v2 import Message
-from xds.wire.hl7v2_answers import VERSIONS, Acknowledged
+from xds.wire.hl7v2 import Condition, Fault, Location, Message
+from xds.wire.hl7v2_answers import OLD_VERSIONS, VERSIONS, Acknowledged, Acknowledgement, new_control_id, write_ack
 from xds.wire.hl7v2_feed import write_encounter
 
 #: The structure of each event. Spec: HL7 v2.5 table 0354; ITI TF-2 3.31.7 (Z99: historic movement).
@@ -68,6 +68,14 @@ TRANSACTION = Transaction(
 def respond(request: Message, domain: Domain, caller: Caller) -> Message:
     """Feed what the message says of the patient and of the visit, and acknowledge it after the commit."""
     event = request.event
+    if request.version in OLD_VERSIONS:
+        # In these versions only ITI-8 is spoken, which has no such event.
+        faults = (
+            Fault(Condition.UNSUPPORTED_EVENT, "this event is not received in this version", Location("MSH", 1, 9, 1, 2)),
+            Fault(Condition.UNSUPPORTED_VERSION, "this event is received in HL7 2.5", Location("MSH", 1, 12)),
+        )
+        now = domain.pix_manager.clock()
+        return write_ack(request, Acknowledgement.REJECT, faults, now=now, control_id=new_control_id())
     structures = (STRUCTURES[event], *_ALSO.get(event, ()))
     return feed_and_acknowledge(request, domain, caller, structures=structures, versions=VERSIONS)
 
