@@ -1,46 +1,43 @@
 """The Patient Demographics Supplier: finds persons by their traits and answers their golden record, in every wire form.
 
+A query is looked up by the criterion that leaves fewest candidates; who is found so is held against all of it. An answer of more
+than one page is kept for an hour, so that its pages fit together whatever changes meanwhile.
+
 Spec: ITI TF-1 8 (PDQ); ITI TF-2 3.21, 3.22, 3.47; PDQm (ITI-78, ITI-119).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 from xds.actors import pix_audit
-from xds.actors.pix_clusters import affinity_in_use
+from xds.actors.demographics_answers import Answers
+from xds.actors.demographics_search import DemographicsSearch, Found
 from xds.model.audit import AuditEvent
 from xds.model.caller import Action, Caller, Resource
-from xds.model.demographics_query import (
-    Comparison,
-    DateRange,
-    DemographicsAnswer,
-    DemographicsQuery,
-    IdentifierPattern,
-    NamePattern,
-    PageRequest,
-    PatientMatch,
-    TextPattern,
-)
+from xds.model.demographics_query import DemographicsAnswer, DemographicsQuery, PageRequest, PatientMatch
 from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import Demographics, IdentityDomain, IdentityProblem, IdentityProblemKind, IdentityQuery
 from xds.ports import AccessRule, Clock
 from xds.rules import demographics_criteria
-from xds.rules.demographics_match import Sought, is_graded, quality
-from xds.rules.demographics_match import days as days_of
-from xds.rules.golden_record import golden_record
 from xds.rules.identity_domains import DomainTable
-from xds.store import audit, demographics
+from xds.store import audit, demographics, demographics_results
 from xds.store.database import Connection, Database
-from xds.store.demographics import KnownPerson
-from xds.store.patients import Patients
+from xds.store.demographics_results import Result
 
-#: Candidates that are looked at together.
-_BATCH: Final = 500
+_UNKNOWN_PAGE: Final = "no answer goes on from here: it was delivered, cancelled, or asked for more than an hour ago"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """Who asked, and under which name: what a continuation or a cancellation must give again."""
+
+    source: str
+    query_tag: str
 
 
 class PatientDemographicsSupplier:
@@ -64,25 +61,44 @@ class PatientDemographicsSupplier:
         self._access = access
         self._clock = clock
         configured = AssigningAuthority(identity.assigning_authority_namespace or None, identity.assigning_authority)
-        self._domains = DomainTable(domains, configured)
-        self._affinity = self._domains.complete(configured)
+        table = DomainTable(domains, configured)
+        self._affinity = table.complete(configured)
+        self._answers = Answers(table)
+        self._search = DemographicsSearch(self._answers, max_results)
         self._minimum_criteria = minimum_criteria
-        self._page_size = page_size
+        self._page_size = min(page_size, max_results)
         self._max_results = max_results
 
     def search(
         self, query: DemographicsQuery, page: PageRequest, caller: Caller, asked: IdentityQuery | None = None
     ) -> DemographicsAnswer:
-        """The persons who meet every criterion. `asked` is what the audit trail keeps.
+        """The persons who meet every criterion, those who meet them best first. `asked` is what the audit trail keeps.
 
-        Spec: ITI TF-2 3.21.4.2.3, 3.47.4.2.3.
-        Errors: problems with `criteria`, each unknown one of `domains`, and `page`, all at once.
+        A page of the same answer is asked for with the same query and the pointer of the page before it.
+        Spec: ITI TF-2 3.21.4.2.3, 3.21.4.1.3 (continuation), 3.47.4.2.3.
+        Errors: problems with `criteria` and each unknown one of `domains`, all at once; with `page`.
         """
-        with self._database.read() as connection:
-            problems = [*demographics_criteria.check(query, self._minimum_criteria), *self._unknown(connection, query.domains)]
-            answer = DemographicsAnswer(problems=tuple(problems))
-            if not problems:
-                answer = self._answer(connection, query, page, caller)
+        asker = _asker(page, caller, asked)
+        first = page.after is None
+        answer = self._first_page(query, page, asker, caller) if first else self._page_after(page, asker, caller)
+        self._audit(asked, caller, answer)
+        return answer
+
+    def resume(
+        self, page: PageRequest, caller: Caller, asked: IdentityQuery | None = None, *, start: int | None = None
+    ) -> DemographicsAnswer:
+        """Go on with the last answer to the query of that tag, for wire forms that do not send the query again.
+
+        `start` counts patients from 0; without it `page.after` tells where to go on.
+        Spec: ITI TF-2 3.47.4.3 (QUQI_IN000003UV01).
+        Errors: a problem with `page`.
+        """
+        asker = _asker(page, caller, asked)
+        if page.after is None:
+            with self._database.read() as connection:
+                pointer = demographics_results.pointer_of(connection, asker.source, asker.query_tag, self._now())
+            page = replace(page, after=f"{pointer or ''}.{start or 0}")
+        answer = self._page_after(page, asker, caller)
         self._audit(asked, caller, answer)
         return answer
 
@@ -98,107 +114,129 @@ class PatientDemographicsSupplier:
     ) -> DemographicsAnswer:
         """The persons whom a record may describe, the likeliest first, each with its score.
 
+        `only_certain`: the one person who is meant beyond doubt, and nobody when there are several or none.
         Spec: PDQm 2:3.119.4.1.3.
+        Errors: a problem with `criteria` when the record says too little to compare.
         """
-        names = tuple(
-            NamePattern(*(TextPattern(part, Comparison.FUZZY) if part else None for part in (name.family, name.given)))
-            for name in demographics.names
-        )
-        days = (DateRange(*days_of(demographics.birth_date)),) if demographics.birth_date else ()
-        alternatives = tuple(IdentifierPattern(item.value, item.authority) for item in identifiers)
-        query = DemographicsQuery(
-            identifiers=(alternatives,) if alternatives and not names else (), names=(names,) if names else (), birth_dates=days
-        )
-        answer = self.search(query, PageRequest(), caller, asked)
-        ranked = tuple(sorted(answer.matches, key=lambda item: -(item.score or 0)))[:count]
-        certain = ranked if len(ranked) == 1 and (ranked[0].score or 100) == 100 else ()
-        return replace(answer, matches=certain if only_certain else ranked, next_page=None)
+        limit = min(count or self._page_size, self._max_results)
+        with self._database.read() as connection:
+            found, problems = self._search.alike(connection, demographics, identifiers, only_certain=only_certain)
+            found = self._permitted(connection, found, caller)
+            matches = self._matches(connection, found.ranked[:limit], ()) if not problems else ()
+        answer = DemographicsAnswer(matches, None if problems else len(found.ranked), problems=problems)
+        self._audit(asked, caller, answer)
+        return answer
 
     def person(self, key: int, caller: Caller) -> PatientMatch | None:
-        """The person of that key; None when there is none whom the caller may see."""
-        answer = self.search(DemographicsQuery(keys=(key,)), PageRequest(), caller)
-        return answer.matches[0] if answer.matches else None
+        """The person of that key; None when there is none whom the caller may see.
+
+        A key of a record that is part of another person by now gives that record, inactive, with the key of that person.
+        """
+        with self._database.read() as connection:
+            current = demographics.current_keys(connection, (key,)).get(key)
+            if current is None:
+                return None
+            found = self._permitted(connection, Found(((current, None),)), caller)
+            matches = self._matches(connection, found.ranked, ())
+        if not matches or current == key:
+            return matches[0] if matches else None
+        return replace(matches[0], key=key, identifiers=(), active=False, replaced_by=current)
 
     def cancel(self, query_tag: str, source: str, caller: Caller) -> bool:
-        """Forget the rest of a query, whose pages nobody will ask for any more. False when there is nothing to forget."""
-        return False
+        """Forget the rest of a query, whose pages nobody will ask for any more. False when there is nothing to forget.
 
-    def _answer(self, connection: Connection, query: DemographicsQuery, page: PageRequest, caller: Caller) -> DemographicsAnswer:
-        limit = min(page.limit or self._page_size, self._max_results)
-        matches: list[PatientMatch] = []
-        for match in self._matches(connection, query, int(page.after or 0), caller):
-            if len(matches) == limit:
-                return DemographicsAnswer(tuple(matches), None, str(matches[-1].key))
-            matches.append(match)
-        return DemographicsAnswer(tuple(matches), len(matches) if page.after is None else None)
+        Spec: ITI TF-2 3.21.4.1.4 (QCN^J01), 3.47.4.3.
+        """
+        asker = source or caller.node or caller.address
+        return self._database.write(lambda connection: demographics_results.forget(connection, asker, query_tag))
 
-    def _matches(self, connection: Connection, query: DemographicsQuery, after: int, caller: Caller) -> Iterator[PatientMatch]:
-        graded = is_graded(query)
-        patients = Patients(connection)
-        while keys := demographics.candidates(connection, query, after, _BATCH):
-            after = keys[-1]
-            persons = demographics.load(connection, keys)
-            names = self._names(patients, persons)
-            for known in persons.values():
-                found = quality(query, self._sought(known, names))
-                if found is None or not self._may_read(patients, known, caller):
-                    continue
-                score = round(100 * found) if graded else None
-                if score is None or score >= (query.minimum_score or 0):
-                    yield self._match(known, names, query.domains, score)
-            if len(keys) < _BATCH:
-                return
+    # Pages
 
-    def _names(self, patients: Patients, persons: dict[int, KnownPerson]) -> dict[int, AssigningAuthority]:
-        keys = {item.domain_key for known in persons.values() for item in known.identities}
-        return {key: self._domains.complete(found) for key, found in patients.domains(keys).items()}
-
-    def _sought(self, known: KnownPerson, names: dict[int, AssigningAuthority]) -> Sought:
-        identifiers = (PatientIdentifier(item.value, names[item.domain_key], item.type_code) for item in known.identities)
-        return Sought(known.key, tuple(item.stated.demographics for item in known.statements), tuple(identifiers), known.visit)
-
-    def _match(
-        self,
-        known: KnownPerson,
-        names: dict[int, AssigningAuthority],
-        domains: Sequence[AssigningAuthority],
-        score: int | None,
-    ) -> PatientMatch:
-        active = sorted((item for item in known.identities if item.is_active), key=lambda item: item.domain_key)
-        identifiers = tuple(PatientIdentifier(item.value, names[item.domain_key], item.type_code) for item in active)
-        wanted = [self._domains.complete(item) for item in domains]
-        if wanted:
-            identifiers = tuple(item for item in identifiers if any(_same(item.authority, one) for one in wanted))
-        missing = tuple(one for one in wanted if not any(_same(item.authority, one) for item in identifiers))
-        golden = golden_record(item.stated for item in known.statements)
-        updated = max((item.stated.updated for item in known.statements), default=0)
-        return PatientMatch(known.key, identifiers, golden.demographics, score, missing, known.visit, updated=updated)
-
-    def _may_read(self, patients: Patients, known: KnownPerson, caller: Caller) -> bool:
-        found = affinity_in_use(patients, self._affinity, known.identities)
-        resource = Resource(PatientIdentifier(found[0].value, self._affinity).to_cx() if found else "")
-        return all(self._access.permits(caller, Action.IDENTITY, (resource,)))
-
-    def _unknown(self, connection: Connection, domains: Sequence[AssigningAuthority]) -> Iterator[IdentityProblem]:
-        patients = Patients(connection)
-        for number, authority in enumerate(domains, 1):
-            known = not self._domains.is_contradictory(authority) and (
-                self._domains.find(authority) is not None or patients.domain(authority) is not None
+    def _first_page(self, query: DemographicsQuery, page: PageRequest, asker: _Asker, caller: Caller) -> DemographicsAnswer:
+        limit = self._limit(page)
+        with self._database.read() as connection:
+            problems = (
+                *demographics_criteria.check(query, self._minimum_criteria),
+                *self._answers.unknown_domains(connection, query.domains),
             )
-            if not known:
-                text = "the domain is not known here"
-                yield IdentityProblem(IdentityProblemKind.UNKNOWN_DOMAIN, "domains", text, number, 4)
+            found, more = (Found(()), ()) if problems else self._search.find(connection, query)
+            if problems or more:
+                return DemographicsAnswer(problems=(*problems, *more))
+            found = self._permitted(connection, found, caller)
+            matches = self._matches(connection, found.ranked[:limit], query.domains)
+        total = len(found.ranked) if found.is_complete else None
+        if len(found.ranked) <= limit:
+            return DemographicsAnswer(matches, total, incomplete=not found.is_complete)
+        result = Result(asker.source, asker.query_tag, found.ranked, query.domains, found.is_complete)
+        pointer = self._database.write(lambda connection: demographics_results.add(connection, result, self._now()))
+        return DemographicsAnswer(matches, total, f"{pointer}.{limit}", incomplete=not found.is_complete)
+
+    def _page_after(self, page: PageRequest, asker: _Asker, caller: Caller) -> DemographicsAnswer:
+        pointer, _, place = (page.after or "").rpartition(".")
+        with self._database.read() as connection:
+            result = demographics_results.find(connection, pointer, self._now())
+            is_theirs = result is not None and (result.source, result.query_tag) == (asker.source, asker.query_tag)
+            if result is None or not is_theirs or not (place.isascii() and place.isdigit()) or int(place) > len(result.found):
+                problem = IdentityProblem(IdentityProblemKind.UNKNOWN_IDENTIFIER, "page", _UNKNOWN_PAGE)
+                return DemographicsAnswer(problems=(problem,))
+            start, limit = int(place), self._limit(page)
+            rest = self._still_there(connection, result, start, start + limit)
+            matches = self._matches(connection, self._permitted(connection, rest, caller).ranked, result.domains)
+        total = len(result.found) if result.is_complete else None
+        following = f"{pointer}.{start + limit}" if start + limit < len(result.found) else None
+        return DemographicsAnswer(matches, total, following, incomplete=not result.is_complete)
+
+    def _still_there(self, connection: Connection, result: Result, start: int, end: int) -> Found:
+        """A part of an answer without those whom a merge or a link has made one with somebody else of the answer."""
+        part = result.found[start:end]
+        current = demographics.current_keys(connection, [key for key, _ in part])
+        listed = {key for key, _ in result.found}
+        found: dict[int, int | None] = {}
+        for key, score in part:
+            now = current.get(key)
+            if now is not None and (now == key or now not in listed):
+                found.setdefault(now, score)
+        return Found(tuple(found.items()))
+
+    def _limit(self, page: PageRequest) -> int:
+        return min(page.limit or self._page_size, self._max_results)
+
+    # Persons
+
+    def _permitted(self, connection: Connection, found: Found, caller: Caller) -> Found:
+        """Those whom the caller may see. The rule is asked for each of them, by her identifier in the affinity domain."""
+        if not found.ranked:
+            return found
+        key = self._answers.domain_key(connection, self._affinity)
+        keys = [person for person, _ in found.ranked]
+        values = demographics.active_values(connection, key, keys) if key is not None else {}
+        # Somebody with two of them is seen by those alone who may see both.
+        about = [(person, value) for person in keys for value in values.get(person, [""])]
+        resources = [Resource(PatientIdentifier(value, self._affinity).to_cx() if value else "") for _, value in about]
+        verdicts = self._access.permits(caller, Action.IDENTITY, resources)
+        refused = {person for (person, _), permitted in zip(about, verdicts, strict=True) if not permitted}
+        return replace(found, ranked=tuple(item for item in found.ranked if item[0] not in refused)) if refused else found
+
+    def _matches(
+        self, connection: Connection, ranked: Sequence[tuple[int, int | None]], domains: Sequence[AssigningAuthority]
+    ) -> tuple[PatientMatch, ...]:
+        persons = demographics.load(connection, [key for key, _ in ranked])
+        names = self._answers.names(connection, persons.values())
+        return tuple(self._answers.match(persons[key], names, domains, score) for key, score in ranked if key in persons)
+
+    def _now(self) -> int:
+        return int(self._clock().timestamp() * 1000)
 
     def _audit(self, asked: IdentityQuery | None, caller: Caller, answer: DemographicsAnswer) -> None:
-        if asked is None:
-            return
-        found = tuple(item.identifiers[0] for item in answer.matches if item.identifiers)
-        event = pix_audit.demographics_query_event(asked, found, caller, self._identity, self._clock(), answer.problems)
-        self._database.write_later(partial(_append, event))
+        if asked is not None:
+            found = tuple(item.identifiers[0] for item in answer.matches if item.identifiers)
+            event = pix_audit.demographics_query_event(asked, found, caller, self._identity, self._clock(), answer.problems)
+            self._database.write_later(partial(_append, event))
 
 
-def _same(one: AssigningAuthority, other: AssigningAuthority) -> bool:
-    return one.oid == other.oid if one.oid and other.oid else one.namespace is not None and one.namespace == other.namespace
+def _asker(page: PageRequest, caller: Caller, asked: IdentityQuery | None) -> _Asker:
+    source = asked.source if asked and asked.source else caller.node or caller.address
+    return _Asker(source, page.query_tag)
 
 
 def _append(event: AuditEvent, connection: Connection) -> None:

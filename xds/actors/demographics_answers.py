@@ -1,0 +1,89 @@
+"""What is answered of a person: her golden record, and those of her identifiers that the asker wants and may have.
+
+Spec: ITI TF-2 3.21.4.2.2.3 (PID-3 and the domains asked for), 3.47.4.2.2; French referential of the INS (what leaves the house).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from xds.model.demographics_query import PatientMatch
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier
+from xds.model.patient import IdentityProblem, IdentityProblemKind
+from xds.rules.demographics_match import Sought
+from xds.rules.golden_record import golden_record
+from xds.rules.identity_domains import DomainTable
+from xds.store.database import Connection
+from xds.store.demographics import KnownPerson
+from xds.store.patients import Identity, Patients
+
+#: Names of domains by their keys.
+Names = Mapping[int, AssigningAuthority]
+
+
+class Answers:
+    """Makes matches of persons. One object serves all threads."""
+
+    def __init__(self, domains: DomainTable) -> None:
+        self._domains = domains
+
+    def names(self, connection: Connection, persons: Iterable[KnownPerson]) -> Names:
+        """The full names of the domains in which these persons have identifiers."""
+        keys = {item.domain_key for known in persons for item in known.identities}
+        return {key: self._domains.complete(found) for key, found in Patients(connection).domains(keys).items()}
+
+    def sought(self, known: KnownPerson, names: Names) -> Sought:
+        """What a query looks at in a person."""
+        identifiers = tuple(_identifier(item, names) for item in known.identities)
+        return Sought(known.key, tuple(item.demographics for item in known.stated), identifiers, known.visit)
+
+    def match(
+        self, known: KnownPerson, names: Names, domains: Sequence[AssigningAuthority] = (), score: int | None = None
+    ) -> PatientMatch:
+        """A person as she is answered; of her identifiers only those of `domains`, unless that is empty."""
+        in_use = sorted((item for item in known.identities if item.is_told), key=_by_domain)
+        identifiers = tuple(dict.fromkeys(_identifier(item, names) for item in in_use))
+        wanted = tuple(dict.fromkeys(self._domains.complete(item) for item in domains))
+        if wanted:
+            identifiers = tuple(item for item in identifiers if any(is_same(item.authority, one) for one in wanted))
+        missing = tuple(one for one in wanted if not any(is_same(item.authority, one) for item in identifiers))
+        return PatientMatch(
+            known.key,
+            identifiers,
+            golden_record(known.stated).demographics,
+            score,
+            missing,
+            known.visit,
+            updated=max((item.updated for item in known.stated), default=0),
+        )
+
+    def unknown_domains(self, connection: Connection, domains: Sequence[AssigningAuthority]) -> Iterator[IdentityProblem]:
+        """A problem for each of the domains asked for that is not known. Spec: ITI TF-2 3.21.4.2.2.8, case 3."""
+        patients = Patients(connection)
+        for number, authority in enumerate(domains, 1):
+            if not self._is_known(patients, authority):
+                text = "the domain is not known here"
+                yield IdentityProblem(IdentityProblemKind.UNKNOWN_DOMAIN, "domains", text, number, 4)
+
+    def _is_known(self, patients: Patients, authority: AssigningAuthority) -> bool:
+        if self._domains.is_contradictory(authority):
+            return False
+        return self._domains.find(authority) is not None or patients.domain(self._domains.complete(authority)) is not None
+
+    def domain_key(self, connection: Connection, authority: AssigningAuthority) -> int | None:
+        """The key of a domain; None when no feed ever used it."""
+        domain = Patients(connection).domain(self._domains.complete(authority))
+        return domain.domain_key if domain else None
+
+
+def is_same(one: AssigningAuthority, other: AssigningAuthority) -> bool:
+    """True when two completed names mean one authority."""
+    return one.oid == other.oid if one.oid and other.oid else one.namespace is not None and one.namespace == other.namespace
+
+
+def _by_domain(item: Identity) -> tuple[int, int, str]:
+    return (item.domain_key, item.created, item.value)
+
+
+def _identifier(item: Identity, names: Names) -> PatientIdentifier:
+    return PatientIdentifier(item.value, names[item.domain_key], item.type_code)
