@@ -8,8 +8,9 @@ Spec: ITI TF-2 3.46, Appendix O.
 from __future__ import annotations
 
 import ssl
+import uuid
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from xds.model.identifiers import PatientIdentifier
 from xds.transactions.client import UnusableAnswerError, post_soap
@@ -34,24 +35,28 @@ TRANSACTION = Transaction(
 
 def send(
     identifiers: Sequence[PatientIdentifier],
-    *,
     endpoint: str,
-    message_id: str,
+    *,
     source: str,
     destination: str,
-    now: datetime,
-    timeout: float = 60,
+    message_id: str | None = None,
+    now: datetime | None = None,
+    timeout: float = 30.0,
     ssl_context: ssl.SSLContext | None = None,
 ) -> Acknowledged:
     """Tell a PIX Consumer. `identifiers` are all of the patient in the domains that it wants, each with the OID of its domain.
 
-    `message_id` is a UUID that stays the same when the notification is sent again; `source` and `destination` are
-    `organization|device`, OIDs preferably; `timeout` is in seconds.
+    `message_id` stays the same when the notification is sent again. `source` and `destination` are `organization|device`, OIDs
+    preferably; either part may be empty. `timeout` is in seconds.
 
     Errors: SoapFault; ConnectionError, TimeoutError when nobody answers, or nothing usable; ValueError for a bad endpoint.
     """
-    transmission = Transmission(REVISED, InstanceIdentifier(message_id), "P", party_of(source), party_of(destination))
-    message = write_notification(identifiers, transmission, now=now)
+    sender = party_of(source)
+    message_id = message_id or str(uuid.uuid4())
+    # A text is unique among the messages of a device; one without an OID has a UUID made of the text.
+    root = sender.device.root or str(uuid.uuid5(uuid.NAMESPACE_OID, message_id))
+    transmission = Transmission(REVISED, InstanceIdentifier(root, message_id), "P", sender, party_of(destination))
+    message = write_notification(identifiers, transmission, now=now or datetime.now(UTC))
     answer = post_soap(endpoint, TRANSACTION, message, timeout=timeout, ssl_context=ssl_context)
     try:
         return read_acknowledgement(answer.body)

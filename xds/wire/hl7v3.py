@@ -219,7 +219,7 @@ def _wrapper_details(root: etree._Element) -> Iterator[Detail]:
         if not any(attribute(element, part) for part in ("root", "extension", "value", "code")):
             yield Detail(DetailCode.ATTRIBUTE_MISSING, f"{name} is required", f"{here}/{name}")
     for name in ("receiver", "sender"):
-        if not str(read_id(child(root, name, "device", "id"))):
+        if read_id(child(root, name, "device", "id")) == InstanceIdentifier():
             yield Detail(DetailCode.ASSOCIATION_MISSING, f"{name}/device/id is required", f"{here}/{name}")
     if root.tag != f"{{{HL7V3}}}{ACKNOWLEDGEMENT}" and child(root, "controlActProcess") is None:
         yield Detail(DetailCode.ASSOCIATION_MISSING, "controlActProcess is required", f"{here}/controlActProcess")

@@ -25,8 +25,7 @@ def read_range(value: etree._Element) -> DateRange | None:
     None when it is no interval. Spec: HL7 V3 data types R1, IVL.
     """
     if attribute(value, "value"):
-        days = _days(attribute(value, "value"))
-        return DateRange(_written(days[0]), _written(days[1])) if days else None
+        return days_of(attribute(value, "value"))
     bounds = {name: child(value, name) for name in ("low", "high", "center", "width")}
     times = {name: _days(attribute(bounds[name], "value")) for name in ("low", "high", "center")}
     if any(times[name] is None and attribute(bounds[name], "value") for name in times):
@@ -34,7 +33,11 @@ def read_range(value: etree._Element) -> DateRange | None:
     width = _width(bounds["width"])
     if bounds["width"] is not None and width is None:
         return None
-    low, high = _bounds(times, width)
+    try:
+        low, high = _bounds(times, width)
+    except OverflowError:
+        # Before the first or after the last year that there is.
+        return None
     if low and attribute(bounds["low"], "inclusive") in ("false", "0") and times["low"]:
         low = times["low"][1] + timedelta(days=1)
     if high and attribute(bounds["high"], "inclusive") in ("false", "0") and times["high"]:
@@ -42,6 +45,12 @@ def read_range(value: etree._Element) -> DateRange | None:
     if (low is None and high is None) or (low and high and low > high):
         return None
     return DateRange(_written(low) if low else None, _written(high) if high else None)
+
+
+def days_of(text: str) -> DateRange | None:
+    """The days that a time of any precision means; None when it is no time."""
+    days = _days(text)
+    return DateRange(_written(days[0]), _written(days[1])) if days else None
 
 
 def _bounds(times: dict[str, tuple[date, date] | None], width: timedelta | None) -> tuple[date | None, date | None]:
@@ -80,7 +89,7 @@ def _width(element: etree._Element | None) -> timedelta | None:
         value = float(attribute(element, "value"))
     except ValueError:
         return None
-    return timedelta(days=value * days) if days and 0 <= value * days < 100_000 else None
+    return timedelta(days=value * days) if days and 0 <= value * days < _MOST_DAYS else None
 
 
 def _written(day: date) -> str:
