@@ -227,8 +227,22 @@ def test_all_faults_at_once(service: FhirService) -> None:
         "Patient.implicitRules",
         "Patient.identifier[0].system",
         "Patient.identifier",
-        "Patient.name",
     }
+
+
+def test_newborn_without_a_name(service: FhirService) -> None:
+    """OpenHIE CR-05: an identifier, a sex and a birth date; the name comes later."""
+    newborn = {
+        "resourceType": "Patient",
+        "identifier": [{"system": HOSPITAL_A, "value": "N1"}],
+        "gender": "female",
+        "birthDate": "2026-01-02",
+        "multipleBirthInteger": 2,
+    }
+    read = service.client.get(service.put(newborn).headers["location"]).json()
+    assert ("name" in read, read["multipleBirthInteger"]) == (False, 2)
+    assert service.put({**newborn, "name": [{"family": "Martin", "given": ["Lou"]}]}).status_code == 200
+    assert service.found("family=Martin&birthdate=2026-01-02") == ["N1"]
 
 
 def test_identifiers_that_identify_nothing_are_left_out(service: FhirService) -> None:

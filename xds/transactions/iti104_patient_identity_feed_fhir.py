@@ -10,7 +10,8 @@ Errors: 400 (query, syntax of the resource), 403 `forbidden` (not the source of 
 `conflict` (a merge that cannot be), 412 (If-Match, If-None-Match), 415, 422 (profile, unknown domain): every issue with its
 FHIRPath.
 
-Tolerated: identifiers without a system or a value beside the one that counts are left out; `active` may be absent in a merge.
+Tolerated: identifiers without a system or a value beside the one that counts are left out; `active` may be absent in a merge; a
+patient without a name (the profile requires one), because newborns have none.
 """
 
 from __future__ import annotations
@@ -134,8 +135,6 @@ def _feed(
     if not survivors and not links and patient.get("active") is False:
         text = "Patient.active: an inactive patient is one that a link of type replaced-by merges into another"
         issues.append(Issue("business-rule", text, "Patient.active"))
-    if not links and not patient.get("name"):
-        issues.append(Issue("required", "Patient.name: the profile requires a name", "Patient.name"))
     if issues:
         raise FhirError(422, issues)
     demographics = Demographics() if links else read_demographics(patient)
