@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from xds.cli import send_identity, send_imaging, send_registry, send_removal, send_repository
+from xds.cli import send_fhir, send_identity, send_identity_v3, send_imaging, send_registry, send_removal, send_repository
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,12 +22,19 @@ app.command("iti18")(send_registry.iti18)
 app.command("iti41")(send_repository.iti41)
 app.command("iti42")(send_registry.iti42)
 app.command("iti43")(send_repository.iti43)
+app.command("iti44")(send_identity_v3.iti44)
+app.command("iti45")(send_identity_v3.iti45)
+app.command("iti47")(send_identity_v3.iti47)
 app.command("iti51")(send_registry.iti51)
 app.command("iti57")(send_registry.iti57)
 app.command("iti61")(send_registry.iti61)
 app.command("iti62")(send_removal.iti62)
+app.command("iti78")(send_fhir.iti78)
+app.command("iti83")(send_fhir.iti83)
 app.command("iti86")(send_removal.iti86)
 app.command("iti92")(send_registry.iti92)
+app.command("iti104")(send_fhir.iti104)
+app.command("iti119")(send_fhir.iti119)
 app.command("rad08")(send_imaging.rad08)
 app.command("rad55")(send_imaging.rad55)
 app.command("rad69")(send_imaging.rad69)
