@@ -22,9 +22,10 @@ from xds.transactions import (
     rad69_retrieve_imaging_document_set,
     rad107_wado_rs,
     rad108_store_instances,
+    rad129_qido_rs,
 )
 
-MODULES: list[Any] = [rad55_wado_uri, rad69_retrieve_imaging_document_set, rad107_wado_rs, rad108_store_instances]
+MODULES: list[Any] = [rad55_wado_uri, rad69_retrieve_imaging_document_set, rad107_wado_rs, rad108_store_instances, rad129_qido_rs]
 
 
 @dataclass

@@ -6,7 +6,7 @@ Spec: DICOM PS3.15 A.5.3.7 (DICOM Instances Transferred), RAD TF-2 4.68.5, 4.69.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -14,6 +14,7 @@ from xds.actors.audit_parts import DESTINATION, SOURCE, partner, patient, submis
 from xds.model.audit import (
     EXPORT,
     INSTANCES_TRANSFERRED,
+    QUERY,
     AuditEvent,
     AuditObject,
     AuditParticipant,
@@ -30,6 +31,8 @@ WADO_URI: Final = Code("RAD-55", "IHE Transactions", "WADO Retrieve")
 PROVIDED: Final = Code("RAD-68", "IHE Transactions", "Provide and Register Imaging Document Set - MTOM/XOP")
 RETRIEVED: Final = Code("RAD-69", "IHE Transactions", "Retrieve Imaging Document Set")
 WADO_RS: Final = Code("RAD-107", "IHE Transactions", "WADO-RS Retrieve")
+QIDO_RS: Final = Code("RAD-129", "IHE Transactions", "QIDO-RS Query")
+C_FIND: Final = Code("RAD-14", "IHE Transactions", "Query Images")
 
 _STUDY: Final = Code("110180", "DCM", "Study Instance UID")
 
@@ -76,6 +79,16 @@ def instances_sent(
         (*patient(patient_id), *objects),
         description,
     )
+
+
+def queried(
+    identity: DomainIdentity, caller: Caller, event_type: Code, when: datetime, patient_ids: Sequence[str], query: str
+) -> AuditEvent:
+    """Somebody searched: the query as it was asked, and whose studies were found. Spec: PS3.15 A.5.3.10; RAD TF-2 4.129.5."""
+    asked = AuditObject(event_type.code, "2", "24", event_type, query=query, details=(("QueryEncoding", "UTF-8"),))
+    participants = (*partner(caller, SOURCE, also_known_as=caller.node), _ourselves(identity, DESTINATION, requestor=False))
+    patients = (found for patient_id in patient_ids for found in patient(patient_id))
+    return AuditEvent(QUERY, EventAction.EXECUTE, EventOutcome.SUCCESS, event_type, when, participants, (*patients, asked))
 
 
 def manifest_provided(

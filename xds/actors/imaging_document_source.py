@@ -15,20 +15,22 @@ import structlog
 from xds.actors import imaging_audit
 from xds.actors.imaging_metadata import MIME_TYPE, PublicationDefaults
 from xds.actors.imaging_publication import AffinityIdentifiers, CurrentEntry, Provide, SourcePatients, StudyPublisher
+from xds.actors.imaging_query import StudyQueries
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import SYSTEM, Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status
 from xds.model.identifiers import AssigningAuthority
-from xds.model.imaging import Addition, Instance, StoredStudy, Study, StudyState
+from xds.model.imaging import Addition, Instance, StoredStudy, Study, StudyPatient, StudyState
+from xds.model.imaging_query import ImagingQuery, ImagingQueryAnswer
 from xds.model.metadata import Code
 from xds.model.retrieval import ImagingDocumentRequest, RetrieveAnswer, RetrievedDocument
 from xds.model.vocabulary import KEY_OBJECT_SELECTION
 from xds.ports import AccessRule, BlobStore, Clock, Staging
 from xds.store import audit, imaging, jobs
 from xds.store.database import Database
-from xds.wire import kos
-from xds.wire.dicom import DicomError
+from xds.wire import dicom_json, kos
+from xds.wire.dicom import DicomError, Header, read_header
 from xds.wire.dicom_transcoding import can_convert, convert
 
 #: The kind of job that publishes a study; its key is the Study Instance UID.
@@ -98,9 +100,27 @@ class ImagingDocumentSource:
         self._defaults = defaults or PublicationDefaults()
         domain = AssigningAuthority(identity.assigning_authority_namespace or None, identity.assigning_authority)
         self._patients = SourcePatients(pix, domain, authorities or {}, default_authority)
+        self._queries = StudyQueries(database, access, self._resource)
         self._publisher = StudyPublisher(
             database, blobs, identity, self._patients, provide, clock, self._defaults, zone, current_entry
         )
+
+    def _resource(self, row: Mapping[str, Any], summary: Mapping[str, Any]) -> Resource:
+        """What the access rule judges of a study in a query: whose it is as published, else as the cross-reference says."""
+        patient_id = summary["patient"]
+        if patient_id is None:
+            patient = StudyPatient(
+                row["patient_id"],
+                row["issuer_oid"],
+                row["issuer_namespace"],
+                row["patient_name"],
+                row["birth_date"],
+                row["sex"],
+            )
+            identifier = self._patients.affinity(Study(row["study_instance_uid"], patient, (), source=row["source"]))
+            patient_id = identifier.to_cx() if identifier else ""
+        confidentiality = tuple(str(code) for code in self._defaults.confidentiality)
+        return Resource(patient_id, summary["manifest"], confidentiality, str(self._defaults.class_code))
 
     # ---- images in
 
@@ -108,8 +128,18 @@ class ImagingDocumentSource:
         """Begin an object that arrives."""
         return self._blobs.stage()
 
-    def store_instance(self, staging: Staging, study: Study, caller: Caller, event_type: Code = imaging_audit.STORED) -> Addition:
+    def store_instance(
+        self,
+        staging: Staging,
+        study: Study,
+        caller: Caller,
+        event_type: Code = imaging_audit.STORED,
+        *,
+        header: Header | None = None,
+    ) -> Addition:
         """Keep a Part 10 file whose header is `study` (one series with one instance); durable when this returns.
+
+        `header` is its whole header, for who has read it already.
 
         The same SOP Instance UID again: an identical file is accepted silently. Of different content the last wins; the study
         then counts as changed, and its manifest is replaced after it has settled. A file that names another patient than its
@@ -120,6 +150,7 @@ class ImagingDocumentSource:
         """
         series = study.series[0]
         rejected = self._rejected(staging, study)
+        described = dicom_json.write_header(header or read_header(staging.open()))
         size = staging.size
         instance = replace(series.instances[0], blob=staging.commit(), size=size)
         kept = replace(study, series=(replace(series, instances=(instance,)),))
@@ -135,7 +166,7 @@ class ImagingDocumentSource:
         )
 
         def work(connection: Any) -> Addition:
-            addition = imaging.add_instance(connection, kept, now)
+            addition = imaging.add_instance(connection, kept, now, described)
             if addition is Addition.CONFLICT:
                 audit.append(connection, replace(event, outcome=EventOutcome.SERIOUS_FAILURE))
                 return addition
@@ -295,6 +326,17 @@ class ImagingDocumentSource:
         self._database.write_later(lambda connection: audit.append(connection, event))
 
     # ---- looking
+
+    def query(self, query: ImagingQuery, caller: Caller, base_url: str, event_type: Code, asked: str) -> ImagingQueryAnswer:
+        """Studies, series or instances that fit, as far as the caller may know of them.
+
+        `base_url` is the address of the DICOMweb service, `asked` what the audit trail keeps of the question.
+        """
+
+        def event(patient_ids: Sequence[str]) -> AuditEvent:
+            return imaging_audit.queried(self._identity, caller, event_type, self._clock(), patient_ids, asked)
+
+        return self._queries.query(query, caller, base_url, event)
 
     def study(self, study_instance_uid: str) -> StoredStudy | None:
         """A study for its operators, whatever its state."""

@@ -14,7 +14,10 @@ from xds.model.metadata import Code
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One stored SOP instance. `blob` is the key of its Part 10 file, `frames` the number of frames."""
+    """One SOP instance. `blob` is the key of its Part 10 file, `frames` the number of frames.
+
+    Without `blob` it is held by a source outside, whose name is `location`.
+    """
 
     sop_instance_uid: str
     sop_class_uid: str
@@ -25,6 +28,7 @@ class Instance:
     frames: int = 1
     rows: int | None = None
     columns: int | None = None
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ _SOURCES: tuple[tuple[Holder, Any, Any, Any], ...] = (
 def totals(connection: Connection) -> tuple[int, int]:
     """How many blobs the tables need, and how many octets they say these have. It looks at every row."""
     each = union_all(
-        *(select(blob, size.label("size")) for _, blob, _, size in _SOURCES),
+        *(select(blob, size.label("size")).where(blob.is_not(None)) for _, blob, _, size in _SOURCES),
     ).subquery()
     of_one = select(func.max(each.c.size).label("size")).group_by(each.c.blob).subquery()
     row = connection.execute(select(func.count(), func.coalesce(func.sum(of_one.c.size), 0)).select_from(of_one)).one()

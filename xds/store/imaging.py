@@ -12,7 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from xds.model.imaging import Addition, Instance, PublishedManifest, Series, StoredStudy, Study, StudyPatient, StudyState
+from xds.model.imaging_query import fold_name
 from xds.model.metadata import Code
+from xds.store import imaging_headers
 from xds.store.dialects import put
 from xds.store.schema.imaging import imaging_instance, imaging_manifest, imaging_rejection, imaging_series, imaging_study
 
@@ -25,8 +27,10 @@ def _moment(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-def add_instance(connection: Connection, study: Study, received: datetime) -> Addition:
+def add_instance(connection: Connection, study: Study, received: datetime, header: bytes) -> Addition:
     """Take in the one instance of `study`, whose blob is durable, and what it says of its series and study.
+
+    `header` is its data set in the DICOM JSON model.
 
     An instance that is there with the same blob changes nothing. Another content under the same SOP Instance UID takes its place.
     Whatever changes the study gives it the next revision and the state RECEIVED. An instance that names another patient than its
@@ -50,8 +54,8 @@ def add_instance(connection: Connection, study: Study, received: datetime) -> Ad
         & (table.c.series_instance_uid == series.series_instance_uid)
         & (table.c.sop_instance_uid == instance.sop_instance_uid)
     )
-    there = connection.execute(select(table.c.blob).where(place)).scalar_one_or_none()
-    if there == instance.blob:
+    there = connection.execute(select(table.c.blob, table.c.location).where(place)).first()
+    if there is not None and (there.blob or "", there.location or "") == (instance.blob, instance.location):
         return Addition.IDENTICAL
     if row is not None:
         changed = {name: value for name, value in _study_values(study).items() if value not in (None, "")}
@@ -66,6 +70,7 @@ def add_instance(connection: Connection, study: Study, received: datetime) -> Ad
         ("study_key", "series_instance_uid", "sop_instance_uid"),
         values | _instance_values(instance),
     )
+    imaging_headers.put_header(connection, key, series.series_instance_uid, instance.sop_instance_uid, header)
     return Addition.NEW if there is None else Addition.REPLACED
 
 
@@ -182,6 +187,7 @@ def _study_values(study: Study) -> dict[str, Any]:
         "issuer_oid": study.patient.issuer_oid,
         "issuer_namespace": study.patient.issuer_namespace,
         "patient_name": study.patient.name,
+        "patient_name_folded": fold_name(study.patient.name),
         "birth_date": study.patient.birth_date,
         "sex": study.patient.sex,
         "accession_number": study.accession_number,
@@ -192,6 +198,7 @@ def _study_values(study: Study) -> dict[str, Any]:
         "timezone_offset": study.timezone_offset,
         "description": study.description,
         "referring_physician": study.referring_physician,
+        "referring_physician_folded": fold_name(study.referring_physician),
         "institution": study.institution,
         "procedure_code": procedure.code if procedure else None,
         "procedure_scheme": procedure.scheme if procedure else None,
@@ -219,7 +226,8 @@ def _instance_values(instance: Instance) -> dict[str, Any]:
         "sop_class_uid": instance.sop_class_uid,
         "transfer_syntax_uid": instance.transfer_syntax_uid,
         "size": instance.size,
-        "blob": instance.blob,
+        "blob": instance.blob or None,
+        "location": instance.location or None,
         "instance_number": instance.instance_number,
         "frames": instance.frames,
         "rows": instance.rows,
@@ -282,7 +290,8 @@ def _instance(row: Row[Any]) -> Instance:
         sop_class_uid=row.sop_class_uid,
         transfer_syntax_uid=row.transfer_syntax_uid,
         size=row.size,
-        blob=row.blob,
+        blob=row.blob or "",
+        location=row.location or "",
         instance_number=row.instance_number,
         frames=row.frames,
         rows=row.rows,

@@ -42,6 +42,7 @@ from xds.transactions import (
     rad69_retrieve_imaging_document_set,
     rad107_wado_rs,
     rad108_store_instances,
+    rad129_qido_rs,
 )
 
 #: What a server answers, in the order of the framework.
@@ -78,5 +79,6 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     rad69_retrieve_imaging_document_set,
     rad107_wado_rs,
     rad108_store_instances,
+    rad129_qido_rs,
     fhir_capabilities,
 )

@@ -13,7 +13,7 @@ from xds.model.identifiers import is_oid
 from xds.model.imaging import Instance, Series, Study, StudyPatient
 from xds.model.metadata import Code
 from xds.model.vocabulary import DCM, LOINC, SNOMED_CT
-from xds.wire.dicom import DicomError, Elements, read_header
+from xds.wire.dicom import DicomError, Elements, Header, read_header
 
 #: Coding Scheme Designator -> OID, for schemes that images name by their short form. Spec: PS3.16 Table 8-1.
 CODING_SCHEMES: Final = {
@@ -43,7 +43,11 @@ def read_study(chunks: Iterable[bytes], *, source: str = "", received: datetime 
     `source` is where it came from (an AE title), `size` the octets of the whole file.
     Errors: DicomError, also when an identifier that the object is found by is absent or no UID.
     """
-    header = read_header(chunks, until=0x00280012)
+    return study_of(read_header(chunks, until=0x00280012), source=source, received=received, size=size)
+
+
+def study_of(header: Header, *, source: str = "", received: datetime | None = None, size: int = 0) -> Study:
+    """The same of a header that is read already, at least up to (0028,0011)."""
     elements = header.elements
     wrong = [name for tag, name in _REQUIRED if not is_uid(elements.text(tag))]
     if wrong:

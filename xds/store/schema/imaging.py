@@ -8,7 +8,7 @@ Times are milliseconds since 1970, UTC.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, Table
 
 from xds.store.schema import Key, Text, metadata
 
@@ -21,6 +21,7 @@ imaging_study = Table(
     Column("issuer_oid", Text),
     Column("issuer_namespace", Text),
     Column("patient_name", Text, nullable=False),
+    Column("patient_name_folded", Text, nullable=False),
     Column("birth_date", Text, nullable=False),
     Column("sex", Text, nullable=False),
     Column("accession_number", Text, nullable=False),
@@ -31,6 +32,7 @@ imaging_study = Table(
     Column("timezone_offset", Text, nullable=False),
     Column("description", Text, nullable=False),
     Column("referring_physician", Text, nullable=False),
+    Column("referring_physician_folded", Text, nullable=False),
     Column("institution", Text, nullable=False),
     Column("procedure_code", Text),
     Column("procedure_scheme", Text),
@@ -42,6 +44,10 @@ imaging_study = Table(
     Column("reason", Text),
     Index("imaging_study_received", "received", "study_key"),
     Index("imaging_study_patient", "patient_id", "issuer_oid"),
+    Index("imaging_study_name", "patient_name_folded", "study_key"),
+    Index("imaging_study_date", "study_date", "study_key"),
+    Index("imaging_study_accession", "accession_number"),
+    Index("imaging_study_state", "state", "study_key"),
 )
 
 imaging_series = Table(
@@ -56,9 +62,11 @@ imaging_series = Table(
     Column("region_code", Text),
     Column("region_scheme", Text),
     Column("region_display", Text),
+    Index("imaging_series_uid", "series_instance_uid"),
     sqlite_with_rowid=False,
 )
 
+#: `blob` is absent while the object is held by the source `location` alone: a PACS that shares it without archiving it here.
 imaging_instance = Table(
     "imaging_instance",
     metadata,
@@ -68,12 +76,25 @@ imaging_instance = Table(
     Column("sop_class_uid", Text, nullable=False),
     Column("transfer_syntax_uid", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
-    Column("blob", Text, nullable=False, index=True),
+    Column("blob", Text, index=True),
+    Column("location", Text),
     Column("instance_number", BigInteger),
     Column("frames", BigInteger, nullable=False),
     Column("rows", Integer),
     Column("columns", Integer),
     Column("stored", BigInteger, nullable=False),
+    Index("imaging_instance_uid", "sop_instance_uid"),
+    sqlite_with_rowid=False,
+)
+
+#: The header of each instance in the DICOM JSON model, compressed: what metadata and queries for any attribute answer.
+imaging_header = Table(
+    "imaging_header",
+    metadata,
+    Column("study_key", BigInteger, primary_key=True),
+    Column("series_instance_uid", Text, primary_key=True),
+    Column("sop_instance_uid", Text, primary_key=True),
+    Column("header", LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
 

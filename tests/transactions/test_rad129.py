@@ -1,0 +1,199 @@
+"""RAD-129 QIDO-RS with dicomweb-client and by hand. Spec: DICOM PS3.18 10.6; RAD TF-2 4.129."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from dicomweb_client.api import DICOMwebClient
+
+from tests.archive import image
+from tests.transactions.imaging_server import ImagingServer, audited, hidden, serving
+
+STUDIES = ("1.2.3.1", "1.2.3.2", "1.2.3.3")
+
+
+def _instance(study: int, series: int, number: int, **attributes: Any) -> bytes:
+    uid = f"1.2.3.{study}"
+    named = {
+        "StudyInstanceUID": uid,
+        "SeriesInstanceUID": f"{uid}.{series}",
+        "SOPInstanceUID": f"{uid}.{series}.{number}",
+        "SeriesNumber": series,
+        "InstanceNumber": number,
+    }
+    return image(**(named | attributes))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImagingServer]:
+    """Three studies of two patients: CT with two series, MR, and a CT of one instance."""
+    directory: Path = tmp_path_factory.mktemp("qido")
+    with serving(directory) as started:
+        first = {
+            "PatientName": "Dupré^Élise",
+            "PatientID": "A1",
+            "StudyDate": "20260301",
+            "StudyTime": "101500",
+            "AccessionNumber": "ACC1",
+            "StudyDescription": "Thorax",
+            "ReferringPhysicianName": "House^Gregory",
+            "StudyID": "S1",
+        }
+        for series, number in ((1, 1), (1, 2), (2, 1)):
+            started.archive.store(_instance(1, series, number, **first))
+        second = first | {"StudyDate": "20260302", "AccessionNumber": "ACC2", "StudyTime": "0830", "Modality": "MR"}
+        started.archive.store(_instance(2, 1, 1, **second, BodyPartExamined="HEAD"))
+        third = {"PatientName": "Dupont^Jean", "PatientID": "B_1", "StudyDate": "20250101", "AccessionNumber": "ACC%3"}
+        started.archive.store(_instance(3, 1, 1, **third, ReferringPhysicianName=""))
+        started.archive.patients.links[("1.2.3.500", "A1")] = "P1"
+        yield started
+
+
+@pytest.fixture
+def client(server: ImagingServer) -> DICOMwebClient:
+    return DICOMwebClient(f"{server.url}/dicomweb")
+
+
+def _found(server: ImagingServer, path: str, level: str = "0020000D", **parameters: Any) -> list[str]:
+    answer = requests.get(f"{server.url}/dicomweb/{path}", params=parameters, timeout=10)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Content-Type"] == "application/dicom+json"
+    return [item[level]["Value"][0] for item in answer.json()]
+
+
+def test_studies_by_dicomweb_client(client: DICOMwebClient) -> None:
+    found = client.search_for_studies(search_filters={"PatientID": "A1"}, fields=["StudyDescription", "InstitutionName"])
+    assert [item["0020000D"]["Value"][0] for item in found] == ["1.2.3.2", "1.2.3.1"]
+    study = found[1]
+    assert study["00100010"]["Value"] == [{"Alphabetic": "Dupré^Élise"}]
+    assert study["00080061"] == {"vr": "CS", "Value": ["CT"]}
+    assert study["00201206"] == {"vr": "IS", "Value": [2]}
+    assert study["00201208"] == {"vr": "IS", "Value": [3]}
+    assert study["00081190"]["Value"] == ["http://127.0.0.1:8080/dicomweb/studies/1.2.3.1"]
+    assert study["00081030"]["Value"] == ["Thorax"]
+    assert study["00080056"]["Value"] == ["ONLINE"]
+
+
+def test_series_and_instances_by_dicomweb_client(client: DICOMwebClient) -> None:
+    series = client.search_for_series("1.2.3.1")
+    assert [item["0020000E"]["Value"][0] for item in series] == ["1.2.3.1.1", "1.2.3.1.2"]
+    assert [item["00201209"]["Value"] for item in series] == [[2], [1]]
+    instances = client.search_for_instances("1.2.3.1", "1.2.3.1.1")
+    assert [item["00080018"]["Value"][0] for item in instances] == ["1.2.3.1.1.1", "1.2.3.1.1.2"]
+    assert instances[0]["00280010"] == {"vr": "US", "Value": [128]}
+    assert instances[0]["00280100"] == {"vr": "US", "Value": [16]}
+    everywhere = client.search_for_instances(search_filters={"SOPInstanceUID": "1.2.3.2.1.1"})
+    assert everywhere[0]["00100020"]["Value"] == ["A1"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "studies"),
+    [
+        ({"PatientName": "DUPRE^ELISE"}, [2, 1]),
+        ({"PatientName": "dup*"}, [2, 1, 3]),
+        ({"PatientName": "Dupr?^*"}, [2, 1]),
+        ({"00100010": "Dupont^Jean"}, [3]),
+        ({"PatientName": "jean", "fuzzymatching": "true"}, [3]),
+        ({"PatientName": "jean"}, []),
+        ({"PatientID": "B_1"}, [3]),
+        ({"PatientID": "B?1"}, [3]),
+        ({"PatientID": "A_*"}, []),
+        ({"AccessionNumber": "ACC%3"}, [3]),
+        ({"AccessionNumber": "ACC%*"}, [3]),
+        ({"StudyDate": "20260301"}, [1]),
+        ({"StudyDate": "20260301-20260302"}, [2, 1]),
+        ({"StudyDate": "20260302-"}, [2]),
+        ({"StudyDate": "-20251231"}, [3]),
+        ({"StudyDate": "20260301-", "StudyTime": "0800-0900"}, [2]),
+        ({"StudyTime": "1015"}, [1]),
+        ({"ModalitiesInStudy": "MR"}, [2]),
+        ({"ModalitiesInStudy": "CT\\MR"}, [2, 1, 3]),
+        ({"Modality": "MR"}, [2]),
+        ({"StudyInstanceUID": "1.2.3.1,1.2.3.3"}, [1, 3]),
+        ({"StudyInstanceUID": "1.2.3.1\\1.2.3.3"}, [1, 3]),
+        ({"ReferringPhysicianName": "HOUSE*"}, [2, 1]),
+        ({"SeriesInstanceUID": "1.2.3.1.2"}, [1]),
+        ({"SOPInstanceUID": "1.2.3.1.2.1"}, [1]),
+        ({"SeriesNumber": "2"}, [1]),
+        ({"SeriesNumber": "two"}, []),
+        ({"BodyPartExamined": "HEAD"}, [2]),
+        ({"PatientID": ""}, [2, 1, 3]),
+        ({"limit": "1"}, [2]),
+        ({"limit": "1", "offset": "1"}, [1]),
+        ({"offset": "5"}, []),
+        ({"limit": "0"}, []),
+    ],
+)
+def test_matching(server: ImagingServer, parameters: dict[str, str], studies: list[int]) -> None:
+    assert _found(server, "studies", **parameters) == [STUDIES[number - 1] for number in studies]
+
+
+def test_series_of_all_studies(server: ImagingServer) -> None:
+    assert _found(server, "series", "0020000E", Modality="CT", PatientID="A1") == ["1.2.3.1.1", "1.2.3.1.2"]
+    assert _found(server, "studies/1.2.3.1/instances", "00080018") == ["1.2.3.1.1.1", "1.2.3.1.1.2", "1.2.3.1.2.1"]
+
+
+def test_any_attribute_may_be_included(server: ImagingServer) -> None:
+    answer = requests.get(
+        f"{server.url}/dicomweb/studies/1.2.3.2/instances",
+        params={"includefield": ["SliceThickness,00180060", "ManufacturerModelName"]},
+        timeout=10,
+    ).json()[0]
+    assert answer["00180050"]["vr"] == "DS"
+    assert answer["00180060"]["Value"] == [120]
+    assert "00081090" in answer
+    everything = requests.get(f"{server.url}/dicomweb/studies/1.2.3.2/instances", params={"includefield": "all"}, timeout=10)
+    assert len(everything.json()[0]) > 100
+
+
+def test_more_than_the_answer_holds_is_told(server: ImagingServer) -> None:
+    answer = requests.get(f"{server.url}/dicomweb/studies", params={"limit": 2}, timeout=10)
+    assert answer.headers["Warning"].startswith("299 ")
+    assert "Warning" not in requests.get(f"{server.url}/dicomweb/studies", params={"limit": 3}, timeout=10).headers
+
+
+def test_attributes_that_are_not_matched_are_told(server: ImagingServer) -> None:
+    answer = requests.get(f"{server.url}/dicomweb/studies", params={"Manufacturer": "GE"}, timeout=10)
+    assert answer.status_code == 200
+    assert "00080070" in answer.headers["Warning"]
+
+
+def test_everything_that_is_wrong_is_named(server: ImagingServer) -> None:
+    parameters = {"StudyDate": "today", "NoSuchName": "1", "limit": "many", "includefield": "Nonsense", "fuzzymatching": "x"}
+    answer = requests.get(f"{server.url}/dicomweb/studies", params=parameters, timeout=10)
+    assert answer.status_code == 400
+    for part in ("(0008,0020)", "NoSuchName", "limit", "Nonsense", "fuzzymatching"):
+        assert part in answer.text
+
+
+def test_only_json_is_given(server: ImagingServer) -> None:
+    answer = requests.get(f"{server.url}/dicomweb/studies", headers={"Accept": "text/html"}, timeout=10)
+    assert answer.status_code == 406
+
+
+def test_what_the_caller_may_not_see_is_not_found(server: ImagingServer) -> None:
+    with hidden(server, "P1^^^&1.2.3.100&ISO"):
+        assert _found(server, "studies") == ["1.2.3.3"]
+
+
+def test_rejected_instances_are_not_found(server: ImagingServer) -> None:
+    from xds.store import imaging
+
+    server.archive.store(_instance(4, 1, 1, PatientID="C", StudyDate="20240101"))
+    server.archive.database.write(lambda connection: imaging.reject(connection, "1.2.3.4", ["1.2.3.4.1.1"], "113001"))
+    assert _found(server, "studies", PatientID="C") == []
+    assert _found(server, "studies/1.2.3.4/instances", "00080018") == []
+
+
+def test_a_query_is_audited(server: ImagingServer) -> None:
+    before = len(audited(server, "RAD-129", "RAD-129", at_least=0))
+    _found(server, "studies", AccessionNumber="ACC1", limit="7")
+    events = audited(server, "RAD-129", "RAD-129", at_least=before + 1)
+    while not (about := [event for event in events if any("limit=7" in (item.query or "") for item in event.objects)]):
+        events = audited(server, "RAD-129", "RAD-129", at_least=len(events) + 1)
+    assert [item.query for item in about[0].objects if item.role == "24"] == ["/studies?AccessionNumber=ACC1&limit=7"]
+    assert [item.id for item in about[0].objects if item.role == "1"] == ["P1^^^&1.2.3.100&ISO"]

@@ -1,0 +1,207 @@
+"""Answers queries for studies, series and instances, with what each level must return and what was asked for beside it.
+
+Spec: DICOM PS3.4 C.6.2 (Study Root), PS3.18 10.6.3.3 (attributes of the answers); RAD TF-2 4.129, 4.14.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from xds.model.audit import AuditEvent
+from xds.model.caller import Action, Caller, Resource
+from xds.model.imaging_query import (
+    DicomJson,
+    Form,
+    ImagingMatch,
+    ImagingQuery,
+    ImagingQueryAnswer,
+    Level,
+    Matching,
+)
+from xds.ports import AccessRule
+from xds.store import audit, imaging_headers, imaging_search
+from xds.store.database import Database
+
+#: Matches that one answer holds at most; more are there for whoever asks again with an offset.
+MAX_MATCHES: Final = 1000
+
+_STUDY_INSTANCE_UID: Final = 0x0020000D
+_SERIES_INSTANCE_UID: Final = 0x0020000E
+_QUERY_LEVELS: Final = {Level.STUDY: 1, Level.SERIES: 2, Level.INSTANCE: 3}
+
+#: Attributes that every answer of a level has, and the column each is in. Spec: PS3.18 Tables 10.6.3-3 to 10.6.3-5.
+_OF_STUDY: Final = (
+    ("00080020", "DA", "study_date"),
+    ("00080030", "TM", "study_time"),
+    ("00080050", "SH", "accession_number"),
+    ("00080090", "PN", "referring_physician"),
+    ("00080201", "SH", "timezone_offset"),
+    ("00100010", "PN", "patient_name"),
+    ("00100020", "LO", "patient_id"),
+    ("00100021", "LO", "issuer_namespace"),
+    ("00100030", "DA", "birth_date"),
+    ("00100040", "CS", "sex"),
+    ("0020000D", "UI", "study_instance_uid"),
+    ("00200010", "SH", "study_id"),
+    ("00081030", "LO", "description"),
+)
+_OF_SERIES: Final = (
+    ("00080060", "CS", "modality"),
+    ("0008103E", "LO", "series_description"),
+    ("0020000E", "UI", "series_instance_uid"),
+    ("00200011", "IS", "number"),
+    ("00180015", "CS", "body_part"),
+)
+_OF_INSTANCE: Final = (
+    ("00080016", "UI", "sop_class_uid"),
+    ("00080018", "UI", "sop_instance_uid"),
+    ("00200013", "IS", "instance_number"),
+    ("00280008", "IS", "frames"),
+    ("00280010", "US", "rows"),
+    ("00280011", "US", "columns"),
+)
+#: Taken from the header of the series' first instance, when it has them.
+_SERIES_FROM_HEADER: Final = ("00400244", "00400245", "00400275")
+_INSTANCE_FROM_HEADER: Final = ("00280100",)
+
+
+class StudyQueries:
+    """The actor's queries. One object serves all threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        access: AccessRule,
+        resource_of: Callable[[Mapping[str, Any], Mapping[str, Any]], Resource],
+        *,
+        max_matches: int = MAX_MATCHES,
+    ) -> None:
+        """`resource_of` makes what the access rule judges from the columns and the summary of a study."""
+        self._database = database
+        self._access = access
+        self._resource_of = resource_of
+        self._max_matches = max_matches
+
+    def query(
+        self, query: ImagingQuery, caller: Caller, base_url: str, event: Callable[[Sequence[str]], AuditEvent]
+    ) -> ImagingQueryAnswer:
+        """What fits, as far as the caller may know of it; `base_url` is the address of the DICOMweb service.
+
+        `event` makes the audit event from the patients (CX) whose studies were found.
+        """
+        limit = min(query.limit if query.limit is not None else self._max_matches, self._max_matches)
+        ignored = tuple(item.tag for item in query.matchings if imaging_search.level_of(item.tag) is None)
+        if query.level is Level.PATIENT:
+            found, patients, more = self._patients(query, caller, limit)
+        else:
+            found, patients, more = self._below(query, caller, limit, base_url)
+        recorded = event(patients)
+        self._database.write_later(lambda connection: audit.append(connection, recorded))
+        return ImagingQueryAnswer(found, more, ignored)
+
+    def _below(
+        self, query: ImagingQuery, caller: Caller, limit: int, base_url: str
+    ) -> tuple[list[ImagingMatch], list[str], bool]:
+        with self._database.read() as connection:
+            rows = imaging_search.search(connection, query, limit + 1)
+            more, rows = len(rows) > limit, rows[:limit]
+            summaries = imaging_search.summaries(connection, list({row["study_key"] for row in rows}))
+            rows, patients = self._permitted(rows, summaries, caller)
+            made = [self._match(connection, query, row, summaries[row["study_key"]], base_url) for row in rows]
+        return made, patients, more
+
+    def _permitted(
+        self, rows: Sequence[Mapping[str, Any]], summaries: Mapping[int, Mapping[str, Any]], caller: Caller
+    ) -> tuple[list[Mapping[str, Any]], list[str]]:
+        studies = {row["study_key"]: row for row in rows}
+        resources = [self._resource_of(row, summaries[key]) for key, row in studies.items()]
+        verdicts = self._access.permits(caller, Action.RETRIEVE, resources) if resources else ()
+        allowed = {key for key, permitted in zip(studies, verdicts, strict=True) if permitted}
+        patients = {item.patient_id for item, permitted in zip(resources, verdicts, strict=True) if permitted}
+        return [row for row in rows if row["study_key"] in allowed], sorted(patients)
+
+    def _patients(self, query: ImagingQuery, caller: Caller, limit: int) -> tuple[list[ImagingMatch], list[str], bool]:
+        """Patient level of the Patient Root: each identifier that images name, once. Spec: PS3.4 C.6.1."""
+        studies = ImagingQuery(Level.STUDY, query.matchings, fuzzy=query.fuzzy)
+        with self._database.read() as connection:
+            rows = imaging_search.search(connection, studies, self._max_matches + 1)
+            summaries = imaging_search.summaries(connection, [row["study_key"] for row in rows])
+        permitted, patients = self._permitted(rows, summaries, caller)
+        found: dict[tuple[str, str | None], ImagingMatch] = {}
+        for row in permitted:
+            named = [item for item in _OF_STUDY if item[0].startswith("0010")]
+            found.setdefault((row["patient_id"], row["issuer_oid"]), ImagingMatch(_attributes(row, named)))
+        page = list(found.values())[query.offset :]
+        return page[:limit], patients, len(page) > limit or len(rows) > self._max_matches
+
+    def _match(
+        self, connection: Any, query: ImagingQuery, row: Mapping[str, Any], summary: Mapping[str, Any], base_url: str
+    ) -> ImagingMatch:
+        depth = _QUERY_LEVELS[query.level]
+        study, series, instance = row["study_instance_uid"], row.get("series_instance_uid"), row.get("sop_instance_uid")
+        url = f"{base_url}/studies/{study}"
+        names_study = query.value_of(_STUDY_INSTANCE_UID) is not None and depth > 1
+        # Who asks below one study knows it; the same for a series. Spec: PS3.18 10.6.1.2.3.
+        attributes: dict[str, Any] = {"0020000D": _element("UI", study)} if names_study else dict(_study_attributes(row, summary))
+        if depth >= 2:
+            url += f"/series/{series}"
+            names_series = query.value_of(_SERIES_INSTANCE_UID) is not None and depth > 2
+            attributes |= {"0020000E": _element("UI", series)} if names_series else _attributes(row, _OF_SERIES)
+        if depth == 2:
+            attributes["00201209"] = _element("IS", row["instances"])
+        if depth == 3:
+            url += f"/instances/{instance}"
+            attributes |= _attributes(row, _OF_INSTANCE)
+        attributes["00080056"] = _element("CS", "ONLINE")
+        attributes["00081190"] = _element("UR", url)
+        attributes |= self._from_header(connection, query, study, series, instance)
+        return ImagingMatch(dict(sorted(attributes.items())), study, series or "", instance or "")
+
+    def _from_header(
+        self, connection: Any, query: ImagingQuery, study: str, series: str | None, instance: str | None
+    ) -> DicomJson:
+        """What is not in columns: taken from the header of an instance, of the first one above its level."""
+        wanted = [f"{tag:08X}" for tag in query.includes or ()]
+        if query.level is Level.SERIES:
+            wanted += _SERIES_FROM_HEADER
+        if query.level is Level.INSTANCE:
+            wanted += _INSTANCE_FROM_HEADER
+        if not wanted and query.includes is not None:
+            return {}
+        for _, _, header in imaging_headers.headers(connection, study, series, instance, limit=1):
+            found: dict[str, Any] = json.loads(header)
+            if query.includes is None:
+                return {tag: value for tag, value in found.items() if "BulkDataURI" not in value}
+            return {tag: found[tag] for tag in wanted if tag in found and "BulkDataURI" not in found[tag]}
+        return {}
+
+
+def matching_uids(study: str | None = None, series: str | None = None) -> tuple[Matching, ...]:
+    """What the path of a query names, as matchings."""
+    named = ((_STUDY_INSTANCE_UID, study), (_SERIES_INSTANCE_UID, series))
+    return tuple(Matching(tag, Form.EQUAL, (uid,)) for tag, uid in named if uid is not None)
+
+
+def _study_attributes(row: Mapping[str, Any], summary: Mapping[str, Any]) -> DicomJson:
+    found = _attributes(row, _OF_STUDY)
+    found["00080061"] = _element("CS", *summary["modalities"])
+    found["00201206"] = _element("IS", summary["series"])
+    found["00201208"] = _element("IS", summary["instances"])
+    return found
+
+
+def _attributes(row: Mapping[str, Any], wanted: Iterable[tuple[str, str, str]]) -> dict[str, Any]:
+    return {tag: _element(vr, row[name]) for tag, vr, name in wanted}
+
+
+def _element(vr: str, *values: Any) -> dict[str, Any]:
+    """An element in the JSON model; without a value it is there and empty: it was asked for and is not known."""
+    known = [value for value in values if value not in (None, "")]
+    if not known:
+        return {"vr": vr}
+    if vr == "PN":
+        groups = zip(("Alphabetic", "Ideographic", "Phonetic"), str(known[0]).split("="), strict=False)
+        return {"vr": vr, "Value": [{name: part for name, part in groups if part}]}
+    return {"vr": vr, "Value": known}

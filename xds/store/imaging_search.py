@@ -1,0 +1,237 @@
+"""Finding studies, series and instances by the attributes that are kept in columns.
+
+Spec: DICOM PS3.4 C.2.2.2 (matching), C.6.2 (keys of the Study Root); PS3.18 Table 10.6.1-5.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, func, or_, select
+
+from xds.model.imaging_query import Form, ImagingQuery, Level, Matching, fold_name
+from xds.store.schema.imaging import imaging_instance, imaging_manifest, imaging_rejection, imaging_series, imaging_study
+
+_STUDY, _SERIES, _INSTANCE = imaging_study.c, imaging_series.c, imaging_instance.c
+
+#: Attributes that are matched here, by their tags. Names are compared folded, numbers as numbers.
+_COLUMNS: Final[Mapping[int, ColumnElement[Any]]] = {
+    0x00080020: _STUDY.study_date,
+    0x00080030: _STUDY.study_time,
+    0x00080050: _STUDY.accession_number,
+    0x00080080: _STUDY.institution,
+    0x00080090: _STUDY.referring_physician_folded,
+    0x00081030: _STUDY.description,
+    0x00100010: _STUDY.patient_name_folded,
+    0x00100020: _STUDY.patient_id,
+    0x00100021: _STUDY.issuer_namespace,
+    0x00100030: _STUDY.birth_date,
+    0x00100040: _STUDY.sex,
+    0x0020000D: _STUDY.study_instance_uid,
+    0x00200010: _STUDY.study_id,
+    0x00080060: _SERIES.modality,
+    0x0008103E: _SERIES.description,
+    0x00180015: _SERIES.body_part,
+    0x0020000E: _SERIES.series_instance_uid,
+    0x00200011: _SERIES.number,
+    0x00080016: _INSTANCE.sop_class_uid,
+    0x00080018: _INSTANCE.sop_instance_uid,
+    0x00200013: _INSTANCE.instance_number,
+}
+_NAMES: Final = frozenset({0x00100010, 0x00080090})
+_NUMBERS: Final = frozenset({0x00200011, 0x00200013})
+_MODALITIES_IN_STUDY: Final = 0x00080061
+_SOP_CLASSES_IN_STUDY: Final = 0x00080062
+
+
+def level_of(tag: int) -> Level | None:
+    """The level whose attribute this is; None when it is not matched by this store."""
+    if tag in (_MODALITIES_IN_STUDY, _SOP_CLASSES_IN_STUDY):
+        return Level.STUDY
+    column = _COLUMNS.get(tag)
+    if column is None:
+        return None
+    table = getattr(column, "table", None)
+    return Level.SERIES if table is imaging_series else Level.INSTANCE if table is imaging_instance else Level.STUDY
+
+
+def search(connection: Connection, query: ImagingQuery, limit: int) -> list[Mapping[str, Any]]:
+    """At most `limit` rows after `query.offset`, the newest study first. Conditions at lower levels choose what contains such.
+
+    Rejected instances, and what holds nothing else, are not found.
+    """
+    statement = _statement(query)
+    rows = connection.execute(statement.limit(limit).offset(query.offset))
+    return [dict(row._mapping) for row in rows]
+
+
+def _statement(query: ImagingQuery) -> Select[Any]:
+    conditions = {level: _conditions(query, level) for level in (Level.STUDY, Level.SERIES, Level.INSTANCE)}
+    order: list[Any] = [_STUDY.study_date.desc(), _STUDY.study_key.desc()]
+    if query.level is Level.INSTANCE:
+        statement = (
+            select(*_study_columns(), *_series_columns(), *_instance_columns())
+            .join(imaging_series, _SERIES.study_key == _STUDY.study_key)
+            .join(imaging_instance, _of_series())
+            .where(*conditions[Level.STUDY], *conditions[Level.SERIES], *conditions[Level.INSTANCE], _shared())
+        )
+        order += [_SERIES.series_instance_uid, _INSTANCE.instance_number.nulls_first(), _INSTANCE.sop_instance_uid]
+        return statement.order_by(*order)
+    if query.level is Level.SERIES:
+        statement = (
+            select(*_study_columns(), *_series_columns(), _counted(_of_series()).label("instances"))
+            .join(imaging_series, _SERIES.study_key == _STUDY.study_key)
+            .where(*conditions[Level.STUDY], *conditions[Level.SERIES], _held(_of_series(), conditions[Level.INSTANCE]))
+        )
+        order += [_SERIES.number.nulls_first(), _SERIES.series_instance_uid]
+        return statement.order_by(*order)
+    contains = _held(_INSTANCE.study_key == _STUDY.study_key, conditions[Level.INSTANCE])
+    statement = select(*_study_columns()).where(*conditions[Level.STUDY], contains)
+    if conditions[Level.SERIES]:
+        inner = select(1).select_from(imaging_series).where(_SERIES.study_key == _STUDY.study_key, *conditions[Level.SERIES])
+        statement = statement.where(exists(inner.correlate(imaging_study)))
+    return statement.order_by(*order)
+
+
+def summaries(connection: Connection, study_keys: Sequence[int]) -> dict[int, Mapping[str, Any]]:
+    """What studies hold: modalities, SOP Classes, numbers of series and instances, and the CX they are published under."""
+    found: dict[int, dict[str, Any]] = {
+        key: {"modalities": [], "sop_classes": [], "series": 0, "instances": 0, "patient": None, "manifest": None}
+        for key in study_keys
+    }
+    series = (
+        select(_SERIES.study_key, _SERIES.modality, func.count())
+        .where(_SERIES.study_key.in_(study_keys), _held(_of_series(), []))
+        .group_by(_SERIES.study_key, _SERIES.modality)
+        .order_by(_SERIES.study_key, _SERIES.modality)
+    )
+    for key, modality, count in connection.execute(series):
+        found[key]["series"] += count
+        if modality:
+            found[key]["modalities"].append(modality)
+    instances = (
+        select(_INSTANCE.study_key, _INSTANCE.sop_class_uid, func.count())
+        .where(_INSTANCE.study_key.in_(study_keys), _shared())
+        .group_by(_INSTANCE.study_key, _INSTANCE.sop_class_uid)
+        .order_by(_INSTANCE.study_key, _INSTANCE.sop_class_uid)
+    )
+    for key, sop_class, count in connection.execute(instances):
+        found[key]["instances"] += count
+        found[key]["sop_classes"].append(sop_class)
+    manifests = (
+        select(imaging_manifest.c.study_key, imaging_manifest.c.patient_id, imaging_manifest.c.unique_id)
+        .where(imaging_manifest.c.study_key.in_(study_keys), imaging_manifest.c.published)
+        .order_by(imaging_manifest.c.revision)
+    )
+    for key, patient, manifest in connection.execute(manifests):
+        found[key]["patient"], found[key]["manifest"] = patient, manifest
+    return dict(found)
+
+
+def _study_columns() -> list[Any]:
+    return [column.label(column.name) for column in imaging_study.c]
+
+
+def _series_columns() -> list[Any]:
+    wanted = (_SERIES.series_instance_uid, _SERIES.modality, _SERIES.number, _SERIES.body_part)
+    return [*wanted, _SERIES.description.label("series_description")]
+
+
+def _instance_columns() -> list[Any]:
+    own = ("study_key", "series_instance_uid")
+    return [column.label(column.name) for column in imaging_instance.c if column.name not in own]
+
+
+def _of_series() -> ColumnElement[bool]:
+    return and_(_INSTANCE.study_key == _SERIES.study_key, _INSTANCE.series_instance_uid == _SERIES.series_instance_uid)
+
+
+def _shared() -> ColumnElement[bool]:
+    withheld = select(1).where(
+        imaging_rejection.c.study_key == _INSTANCE.study_key, imaging_rejection.c.sop_instance_uid == _INSTANCE.sop_instance_uid
+    )
+    return ~exists(withheld.correlate(imaging_instance))
+
+
+def _held(place: ColumnElement[bool], conditions: Sequence[ColumnElement[bool]]) -> ColumnElement[bool]:
+    inner = select(1).select_from(imaging_instance).where(place, *conditions, _shared())
+    return exists(inner.correlate(imaging_study, imaging_series))
+
+
+def _counted(place: ColumnElement[bool]) -> Any:
+    inner = select(func.count()).select_from(imaging_instance).where(place, _shared())
+    return inner.correlate(imaging_study, imaging_series).scalar_subquery()
+
+
+def _conditions(query: ImagingQuery, level: Level) -> list[ColumnElement[bool]]:
+    return [_condition(item, query) for item in query.matchings if level_of(item.tag) is level]
+
+
+def _condition(item: Matching, query: ImagingQuery) -> ColumnElement[bool]:
+    if item.tag == _MODALITIES_IN_STUDY:
+        inner = select(1).select_from(imaging_series)
+        condition = or_(*(_compared(_SERIES.modality, item, text) for text in _split(item)))
+        return exists(inner.where(_SERIES.study_key == _STUDY.study_key, condition).correlate(imaging_study))
+    if item.tag == _SOP_CLASSES_IN_STUDY:
+        inner = select(1).select_from(imaging_instance)
+        condition = _INSTANCE.sop_class_uid.in_(item.values)
+        return exists(inner.where(_INSTANCE.study_key == _STUDY.study_key, condition).correlate(imaging_study))
+    column = _COLUMNS[item.tag]
+    if item.form is Form.LIST:
+        return column.in_(item.values)
+    if item.form is Form.RANGE:
+        return _between(column, *item.values)
+    if item.tag in _NAMES:
+        return _name(column, item, fuzzy=query.fuzzy)
+    if item.tag in _NUMBERS:
+        text = item.values[0].lstrip("+")
+        return column == int(text) if text.lstrip("-").isdecimal() and len(text) < 19 else false()
+    return _compared(column, item, item.values[0])
+
+
+def _split(item: Matching) -> list[str]:
+    return [part for part in item.values[0].replace(",", "\\").split("\\") if part]
+
+
+def _between(column: ColumnElement[Any], low: str, high: str) -> ColumnElement[bool]:
+    conditions = [column != ""]
+    if low:
+        conditions.append(column >= low)
+    if high:
+        # A time that is cut off ends with the last moment that it may mean.
+        conditions.append(column < high + "\U0010ffff" if len(high) < 8 else column <= high)
+    return and_(*conditions)
+
+
+def _compared(column: ColumnElement[Any], item: Matching, text: str) -> ColumnElement[bool]:
+    if item.form is Form.WILDCARD or "*" in text or "?" in text:
+        return _like(column, text)
+    if item.tag == 0x00080030 and len(text) < 6:
+        return _like(column, text + "*")
+    return column == text
+
+
+def _like(column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
+    """A wildcard. What stands before the first one is a range as well, which an index serves on both databases."""
+    condition: ColumnElement[bool] = column.like(_pattern(text), escape="\\")
+    prefix = re.split(r"[*?]", text, maxsplit=1)[0]
+    return and_(column >= prefix, column < prefix + "\U0010ffff", condition) if prefix else condition
+
+
+def _pattern(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace("*", "%").replace("?", "_")
+
+
+def _name(column: ColumnElement[Any], item: Matching, *, fuzzy: bool) -> ColumnElement[bool]:
+    folded = fold_name(item.values[0])
+    if fuzzy:
+        words = [word for word in folded.replace("^", " ").replace("=", " ").replace("*", " ").split() if word]
+        at = [(_pattern(word) + "%", f"%^{_pattern(word)}%", f"% {_pattern(word)}%") for word in words]
+        return and_(*(or_(*(column.like(form, escape="\\") for form in forms)) for forms in at))
+    if item.form is Form.WILDCARD:
+        return _like(column, folded)
+    # Alone, a group or component stands for a name that has no more of them.
+    return or_(column == folded, and_(column >= folded + "=", column < folded + ">"))

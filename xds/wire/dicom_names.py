@@ -1,0 +1,38 @@
+"""Attributes by the names that DICOMweb and command lines give them.
+
+Spec: DICOM PS3.18 8.3.4.1: `{tag}` of eight hexadecimal digits or a `{keyword}`; several of them with dots for items inside
+sequences.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+_TAG = re.compile(r"[0-9A-Fa-f]{8}\Z")
+
+
+class UnknownAttributeError(ValueError):
+    """No attribute has that name. The message quotes it: it is a name, no value."""
+
+
+def tag_of(name: str) -> int:
+    """The tag of an attribute; of a path into sequences, that of the outermost one. Errors: UnknownAttributeError."""
+    found = None
+    for step in name.split("."):
+        tag = int(step, 16) if _TAG.match(step) else tag_for_keyword(step)
+        if tag is None:
+            raise UnknownAttributeError(f"{name[:64]!r} is neither a tag nor the keyword of an attribute")
+        found = tag if found is None else found
+    if found is None:
+        raise UnknownAttributeError("an attribute has no name")
+    return found
+
+
+def vr_of(tag: int) -> str:
+    """The value representation of an attribute by the dictionary; UN for one that is not in it."""
+    try:
+        return str(dictionary_VR(tag))[:2]
+    except KeyError:
+        return "UN"
