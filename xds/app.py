@@ -23,13 +23,14 @@ from xds.actors.imaging_publication import CurrentEntry
 from xds.actors.on_demand_documents import OnDemandDocuments
 from xds.actors.patient_demographics_supplier import PatientDemographicsSupplier
 from xds.actors.pix_manager import IDENTITIES_CHANGED, PixManager
+from xds.actors.pix_notifications import NOTIFY_SUBSCRIBER, Courier
 from xds.actors.record_index import RecordIndexProducer
 from xds.actors.registered_documents import RegisteredDocuments
 from xds.actors.repository_care import RepositoryCare
 from xds.config import ConfigError
 from xds.model.domain_identity import DomainIdentity
-from xds.model.identifiers import AssigningAuthority, new_oid
-from xds.model.patient import IdentityDomain
+from xds.model.identifiers import AssigningAuthority, is_oid, new_oid
+from xds.model.patient import IdentityDomain, IdentitySubscriber, IdentityUpdate
 from xds.ports import BlobStore
 from xds.rules import codes
 from xds.rules.access import AllowAll
@@ -40,6 +41,8 @@ from xds.store import settings as stored_settings
 from xds.store.blobs import open_blob_store
 from xds.store.database import Database, open_database
 from xds.store.jobs import Job
+from xds.transactions import iti10_pix_update_notification as iti10
+from xds.transactions import iti46_pix_v3_update_notification as iti46
 from xds.transactions.remote_registry import RemoteRegistry
 from xds.wire.codes import read_codes
 from xds.wire.xml import XmlError
@@ -79,6 +82,7 @@ class App:
 
     def close(self) -> None:
         """Finish what was submitted to the stores and release them."""
+        self.domain.pix_manager.flush()
         self.database.close()
 
 
@@ -95,7 +99,8 @@ def build(settings: Settings, public_url: str) -> App:
     identity = database.write(lambda connection: _identity(connection, settings, public_url))
     database.write(lambda connection: jobs.add(connection, SWEEP_BLOBS, "", {}, utc_now() + SWEEP_EVERY))
     domain = _domain(settings, database, blobs, identity)
-    return App(settings, domain, database, blobs, transactions.MODULES, _handlers(domain, blobs, database))
+    handlers = _handlers(domain, blobs, database, _courier(settings, database, identity))
+    return App(settings, domain, database, blobs, transactions.MODULES, handlers)
 
 
 @contextmanager
@@ -205,7 +210,15 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
         IdentityDomain(AssigningAuthority(each.name, each.oid), each.sources, each.uri or None)
         for each in settings.identity.domains
     )
-    pix = PixManager(database, identity, access, utc_now, domains=domains, unknown_domains=settings.identity.unknown_domains)
+    pix = PixManager(
+        database,
+        identity,
+        access,
+        utc_now,
+        domains=domains,
+        unknown_domains=settings.identity.unknown_domains,
+        subscribers=_subscribers(settings),
+    )
     supplier = PatientDemographicsSupplier(database, identity, access, utc_now, domains=domains)
     imaging = ImagingDocumentSource(
         database,
@@ -224,6 +237,56 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
         current_entry=current_entry,
     )
     return Domain(identity, registry, repository, imaging, pix, supplier, domains)
+
+
+def _subscribers(settings: Settings) -> tuple[IdentitySubscriber, ...]:
+    return tuple(
+        IdentitySubscriber(
+            each.name,
+            each.endpoint,
+            each.wire,
+            tuple(AssigningAuthority(None, item) if is_oid(item) else AssigningAuthority(item) for item in each.domains),
+        )
+        for each in settings.identity.subscribers
+    )
+
+
+def _courier(settings: Settings, database: Database, identity: DomainIdentity) -> Courier:
+    """Who tells PIX Consumers of changed identifiers."""
+
+    def occurred(update: IdentityUpdate) -> datetime:
+        return datetime.fromtimestamp(update.occurred / 1000, UTC)
+
+    def in_v2(subscriber: IdentitySubscriber, update: IdentityUpdate) -> bool:
+        answer = iti10.send(
+            update.identifiers,
+            subscriber.endpoint,
+            source=f"{AFFINITY_NAMESPACE}|{AFFINITY_NAMESPACE}",
+            destination=subscriber.name,
+            message_id=update.message_id,
+            occurred=occurred(update),
+        )
+        return _is_taken(answer.code, answer.is_accepted)
+
+    def in_v3(subscriber: IdentitySubscriber, update: IdentityUpdate) -> bool:
+        answer = iti46.send(
+            update.identifiers,
+            subscriber.endpoint,
+            source=f"{identity.home_community_id}|{identity.assigning_authority}",
+            destination=subscriber.name,
+            message_id=update.message_id,
+            now=occurred(update),
+        )
+        return _is_taken(answer.code, answer.is_accepted)
+
+    return Courier(database, _subscribers(settings), {"v2": in_v2, "v3": in_v3})
+
+
+def _is_taken(code: str, is_accepted: bool) -> bool:
+    """False for an error that the same message would meet again. Errors: ConnectionError for a reject: it may pass later."""
+    if not is_accepted and code not in ("AE", "CE"):
+        raise ConnectionError("the subscriber does not take notifications now")
+    return is_accepted
 
 
 def _sweep(care: RepositoryCare, database: Database) -> Callable[[Job], str | None]:
@@ -246,12 +309,13 @@ def _erase(blobs: BlobStore, care: RepositoryCare) -> Callable[[Job], str | None
     return erase_blob
 
 
-def _handlers(domain: Domain, blobs: BlobStore, database: Database) -> dict[str, Callable[[Job], str | None]]:
+def _handlers(domain: Domain, blobs: BlobStore, database: Database, courier: Courier) -> dict[str, Callable[[Job], str | None]]:
     care = RepositoryCare(blobs, database)
     return {
         PUBLISH_STUDY: lambda job: domain.imaging_document_source.publish(job.key),
         IDENTITIES_CHANGED: lambda _job: domain.imaging_document_source.resume(),
         SWEEP_BLOBS: _sweep(care, database),
         ERASE_BLOB: _erase(blobs, care),
+        NOTIFY_SUBSCRIBER: lambda job: courier.deliver(job.key),
         SETTLE_REGISTRATION: domain.document_repository.settle_registration,
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from xds.actors.pix_notifications import NOTIFY_SUBSCRIBER
 from xds.app import App, build, utc_now
 from xds.portal import create_portal
 from xds.server.asynchronous import AsynchronousExchange
@@ -115,13 +116,15 @@ class Node:
             "mllp": f"{server.host}:{self._started(mllp)}",
             "dicom": f"{server.ae_title}@{server.host}:{self._started(dimse)}",
         }
-        worker = Worker(app.database, app.job_handlers, utc_now, kinds=app.job_handlers.keys())
+        worker = Worker(app.database, app.job_handlers, utc_now, kinds=app.job_handlers.keys() - {NOTIFY_SUBSCRIBER})
+        # Neither must PIX Consumers that are away.
+        notifier = Worker(app.database, app.job_handlers, utc_now, kinds={NOTIFY_SUBSCRIBER}, threads=_notifiers(self._settings))
         # Partners that are slow to take their answers must not keep other work waiting.
         courier = Worker(
             app.database, exchange.handlers, utc_now, kinds=exchange.handlers.keys(), poll_seconds=2, threads=COURIERS
         )
         exchange.wake = courier.wake
-        for each in (worker, courier):
+        for each in (worker, courier, notifier):
             each.start()
             self._running.append(each)
         return {**endpoints}
@@ -148,6 +151,11 @@ class Node:
             start_response("503 Service Unavailable", [("Retry-After", "1"), ("Content-Length", "0")])
             return [b""]
         return self._serve(environ, start_response)
+
+
+def _notifiers(settings: Settings) -> int:
+    """One thread for each subscriber: all of them may be away at once."""
+    return max(1, min(len(settings.identity.subscribers), COURIERS * 4))
 
 
 def _http_address(host: str, port: int) -> str:

@@ -167,6 +167,27 @@ class IdentityDomainSettings(_Section):
     uri: str = Field(default="", description="`Identifier.system` of its identifiers in FHIR; empty: `urn:oid:` and the OID.")
 
 
+class IdentitySubscriberSettings(_Section):
+    """Who is told when the identifiers of a patient change: a PIX Consumer."""
+
+    name: str = Field(
+        min_length=1, description="How it is addressed: `facility|application` in HL7 v2, `organization|device` (OIDs) in v3."
+    )
+    endpoint: str = Field(min_length=1, description="`mllp://host:port` in HL7 v2, the URL of its service in v3.")
+    wire: Literal["v2", "v3"] = Field(default="v2", description="HL7 `v2` (ITI-10) or `v3` (ITI-46).")
+    domains: tuple[str, ...] = Field(
+        default=(), description="Names or OIDs of the domains whose identifiers it is told; empty: all."
+    )
+
+    @model_validator(mode="after")
+    def _endpoint_fits(self) -> IdentitySubscriberSettings:
+        parts = urlsplit(self.endpoint)
+        schemes = ("mllp",) if self.wire == "v2" else ("http", "https")
+        if parts.scheme not in schemes or not parts.hostname:
+            raise ValueError(f"the endpoint of a {self.wire} subscriber begins with {' or '.join(schemes)}://")
+        return self
+
+
 class IdentitySettings(_Section):
     """The patient identification domains of the PIX Manager."""
 
@@ -176,6 +197,9 @@ class IdentitySettings(_Section):
         "It is `refuse` as soon as any domain is listed, unless it is set.",
     )
     domains: tuple[IdentityDomainSettings, ...] = Field(default=(), description="The domains, as `[[identity.domains]]` tables.")
+    subscribers: tuple[IdentitySubscriberSettings, ...] = Field(
+        default=(), description="PIX Consumers that are notified, as `[[identity.subscribers]]` tables."
+    )
 
     @model_validator(mode="before")
     @classmethod

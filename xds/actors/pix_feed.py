@@ -5,19 +5,24 @@ Spec: ITI TF-2 3.8.4.1.3 (add, revise), 3.8.4.2.3 (merge), 3.8.4.2.4 (the Docume
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from xds.actors.pix_clusters import Clusters
 from xds.actors.pix_linking import Linker, counted_record
 from xds.actors.pix_preparation import NOBODY, PreparedDemographics, PreparedFeed, prepare_demographics, revised, terms_of
+from xds.model.demographics_index import IndexEntries
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.identity_review import LinkReason
 from xds.model.patient import FeedKind, IdentityFeed, IdentityProblem, IdentityProblemKind
 from xds.rules import linkage
+from xds.rules.demographics_index import entries, sound_codes
 from xds.rules.linkage import Traits
-from xds.store import affinity_patients
+from xds.store import affinity_patients, demographics_index
 from xds.store.patients import Identity, Patients, Statement
+
+NO_ENTRIES: Final = IndexEntries(frozenset(), frozenset(), {})
 
 
 class RefusedError(Exception):
@@ -39,18 +44,26 @@ class Effects:
     uncounted: list[int] = field(default_factory=list)
     domain_keys: dict[AssigningAuthority, int] = field(default_factory=dict)
     changed: list[int] = field(default_factory=list)
+    words: set[tuple[str, str]] = field(default_factory=set)
     is_repeated: bool = False
 
 
 class FeedTransaction:
     """Applies one feed whose authorities are completed and allowed."""
 
-    def __init__(self, clusters: Clusters, linker: Linker, domain_keys: Mapping[AssigningAuthority, int]) -> None:
-        """`domain_keys` are those that were known before."""
+    def __init__(
+        self,
+        clusters: Clusters,
+        linker: Linker,
+        domain_keys: Mapping[AssigningAuthority, int],
+        words: Container[tuple[str, str]] = (),
+    ) -> None:
+        """`domain_keys` and `words` (by which names are searched) are those that were known before."""
         self._clusters = clusters
         self._patients: Patients = clusters.patients
         self._linker = linker
         self._known_keys = domain_keys
+        self._words = words
         self.effects = Effects()
 
     def apply(self, prepared: PreparedFeed) -> Effects:
@@ -123,6 +136,8 @@ class FeedTransaction:
             self.effects.changed.append(person)
         if added or changed:
             self._clusters.regroup([person])
+        if feed.visit:
+            demographics_index.put_visit(self._patients.connection, person, feed.visit, self._clusters.now)
         return person
 
     def _nameless(self, entries: Sequence[tuple[int, PatientIdentifier]], source: str) -> list[int]:
@@ -153,6 +168,9 @@ class FeedTransaction:
         )
         if stated.keys:
             patients.add_keys(person, stated.keys)
+        demographics_index.replace(patients.connection, person, NO_ENTRIES, self._unknown(stated.entries), sound_codes)
+        if feed.visit:
+            demographics_index.put_visit(patients.connection, person, feed.visit, self._clusters.now)
         self.effects.counted += [counted_record(), *stated.terms]
         self.effects.changed.append(person)
         self._announce(entries, feed)
@@ -198,6 +216,10 @@ class FeedTransaction:
         return True
 
     def _rekey(self, person: int, statements: Sequence[Statement], mine: Statement | None, after: PreparedDemographics) -> None:
+        unchanged = [item.stated().demographics for item in statements if item is not mine]
+        before = entries([*unchanged, *([mine.stated().demographics] if mine else [])])
+        now = self._unknown(entries([*unchanged, after.demographics]))
+        demographics_index.replace(self._patients.connection, person, before, now, sound_codes)
         others = [Traits.unpack(item.traits) for item in statements if item is not mine]
         former = [Traits.unpack(mine.traits)] if mine else []
         kept = {key for item in others for key in linkage.blocking_keys(item)}
@@ -209,6 +231,12 @@ class FeedTransaction:
             self._patients.remove_keys(person, sorted(old - new))
         self.effects.counted += after.terms
         self.effects.uncounted += [term for item in former for term in terms_of(item)]
+
+    def _unknown(self, found: IndexEntries) -> IndexEntries:
+        """The entries, with those words alone that may be new to the register."""
+        words = {key: written for key, written in found.words.items() if key not in self._words}
+        self.effects.words.update(words)
+        return replace(found, words=words)
 
     # National identifiers
 

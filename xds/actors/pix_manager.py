@@ -210,7 +210,7 @@ class PixManager:
     def _apply(self, connection: Transaction, prepared: PreparedFeed, events: Sequence[Written]) -> Effects:
         moment = self.clock()
         work = self._register.begin(connection, moment)
-        effects = FeedTransaction(work.clusters, work.linker, prepared.domain_keys).apply(prepared)
+        effects = FeedTransaction(work.clusters, work.linker, prepared.domain_keys, self._register.words).apply(prepared)
         if not effects.is_repeated:
             work.finish()
             audit.append_written(connection, events)

@@ -13,6 +13,8 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+import structlog
+
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import IdentitySubscriber, IdentityUpdate
 from xds.rules.identity_domains import DomainTable
@@ -25,8 +27,10 @@ NOTIFY_SUBSCRIBER: Final = "identity-notification"
 #: How many notifications are sent in one go, before the next job has its turn.
 _PORTION: Final = 100
 
-#: Sends one notification; gives what went wrong, if anything. Errors: OSError when the subscriber cannot be reached.
-Send = Callable[[IdentitySubscriber, IdentityUpdate], str | None]
+#: Sends one notification. False when the subscriber refuses it for good. Errors: OSError when it is to be sent again later.
+Send = Callable[[IdentitySubscriber, IdentityUpdate], bool]
+
+_log = structlog.get_logger()
 
 _Set = tuple[tuple[int, str], ...]
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -112,7 +116,7 @@ class Courier:
     def deliver(self, name: str) -> str | None:
         """Send what waits for that subscriber, in its order. Gives why it has to be tried again; nothing is lost meanwhile.
 
-        A notification that the subscriber refuses is tried again, too: those behind it must not overtake it.
+        A notification that the subscriber refuses for good is passed over: sent again it would be refused again.
         """
         subscriber = self._subscribers.get(name)
         if subscriber is None:
@@ -121,11 +125,11 @@ class Courier:
         while waiting := self._waiting(name):
             for item in waiting:
                 try:
-                    problem = send(subscriber, read_update(item.body))
+                    is_taken = send(subscriber, read_update(item.body))
                 except (OSError, ValueError) as error:
-                    problem = f"the subscriber could not be notified ({type(error).__name__})"
-                if problem is not None:
-                    return problem
+                    return f"the subscriber could not be notified ({type(error).__name__})"
+                if not is_taken:
+                    _log.error("identity.notification_refused", subscriber=name, sequence=item.sequence)
                 self._database.write(partial(patients_outbox.remove, subscriber=name, last=item.sequence))
         return None
 

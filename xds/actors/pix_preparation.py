@@ -10,9 +10,10 @@ from dataclasses import dataclass, fields
 from hashlib import blake2b
 from typing import Final
 
+from xds.model.demographics_index import IndexEntries
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import Demographics, FeedKind, IdentityFeed
-from xds.rules import linkage
+from xds.rules import demographics_index, linkage
 from xds.rules.linkage import Traits
 from xds.store.patients import write_demographics
 from xds.store.patients_terms import term_of
@@ -31,6 +32,7 @@ class PreparedDemographics:
     traits: Traits
     packed: bytes
     keys: tuple[int, ...]
+    entries: IndexEntries
 
     @property
     def terms(self) -> tuple[int, ...]:
@@ -82,6 +84,7 @@ def prepare_demographics(demographics: Demographics) -> PreparedDemographics:
         traits,
         traits.pack(),
         linkage.blocking_keys(traits),
+        demographics_index.entries((demographics,)),
     )
 
 

@@ -34,6 +34,8 @@ _WAITING_TERMS: Final = 1024
 _WAITING_SECONDS: Final = 2.0
 #: How often weights and counts are read again: other processes train and count, too. In seconds.
 _REFRESH_SECONDS: Final = 60.0
+#: How many words are kept in memory.
+_KEPT_WORDS: Final = 500_000
 
 _log = structlog.get_logger()
 
@@ -77,6 +79,8 @@ class Register:
         self.subscribers: Sequence[IdentitySubscriber] = ()
         self.counts = TermCounts()
         self.weights: Weights = DEFAULT_WEIGHTS
+        #: Words by which names are searched, that the register has for certain.
+        self.words: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._stored_at = time.monotonic()
         self._refreshed_at = -_REFRESH_SECONDS
@@ -119,6 +123,10 @@ class Register:
         """Remember what a transaction did, now that it is durable."""
         if effects.domain_keys:
             self.domains.learn(effects.domain_keys)
+        if effects.words:
+            if len(self.words) > _KEPT_WORDS:
+                self.words = set()
+            self.words |= effects.words
         if not (effects.counted or effects.uncounted):
             return
         waiting = self.counts.count(effects.counted)
