@@ -66,6 +66,7 @@ class Region:
         def clock() -> datetime:
             return start + timedelta(seconds=next(ticks))
 
+        self.clock = clock
         rule = access or AllowAll()
         self.pix = PixManager(self.database, IDENTITY, rule, clock, **options)
         self.supplier = PatientDemographicsSupplier(

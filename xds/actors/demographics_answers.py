@@ -6,16 +6,23 @@ Spec: ITI TF-2 3.21.4.2.2.3 (PID-3 and the domains asked for), 3.47.4.2.2; Frenc
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 from xds.model.demographics_query import PatientMatch
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
-from xds.model.patient import IdentityProblem, IdentityProblemKind
+from xds.model.patient import Demographics, IdentityProblem, IdentityProblemKind, StatedDemographics
+from xds.rules import linkage
 from xds.rules.demographics_match import Sought
 from xds.rules.golden_record import golden_record
 from xds.rules.identity_domains import DomainTable
+from xds.rules.linkage import NationalStatus
 from xds.store.database import Connection
 from xds.store.demographics import KnownPerson
 from xds.store.patients import Identity, Patients
+
+#: What a source said nothing about, or is sure of.
+_TOLD: Final = frozenset({NationalStatus.STATED, NationalStatus.QUALIFIED})
 
 #: Names of domains by their keys.
 Names = Mapping[int, AssigningAuthority]
@@ -50,7 +57,7 @@ class Answers:
         return PatientMatch(
             known.key,
             identifiers,
-            golden_record(known.stated).demographics,
+            golden_record(_told(item) for item in known.stated).demographics,
             score,
             missing,
             known.visit,
@@ -79,6 +86,19 @@ class Answers:
 def is_same(one: AssigningAuthority, other: AssigningAuthority) -> bool:
     """True when two completed names mean one authority."""
     return one.oid == other.oid if one.oid and other.oid else one.namespace is not None and one.namespace == other.namespace
+
+
+def _told(item: StatedDemographics) -> StatedDemographics:
+    """A statement without the identifiers of a state of which its source is not sure."""
+    stated = item.demographics
+    if not stated.national_identifiers:
+        return item
+    told = tuple(one for one in stated.national_identifiers if _is_sure(replace(stated, national_identifiers=(one,))))
+    return replace(item, demographics=replace(stated, national_identifiers=told))
+
+
+def _is_sure(stated: Demographics) -> bool:
+    return any(item.status in _TOLD for item in linkage.nationals_of(stated))
 
 
 def _by_domain(item: Identity) -> tuple[int, int, str]:
