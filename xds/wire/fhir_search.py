@@ -80,7 +80,7 @@ _DATE = re.compile(
     r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?)?)?\Z"
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-_SPLIT = re.compile(r"((?:[^\\,]|\\.)*)(?:,|\Z)", re.DOTALL)
+_SPLIT = re.compile(r"((?:[^\\,]|\\.|\\\Z)*)(?:,|\Z)", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -131,6 +131,8 @@ def read_search(
             ignored.append(name)
         elif any(_CONTROL.search(value) for value in given):
             draft.refuse(name, "the value holds a control character")
+        elif not all(any(_alternatives(value)) for value in given):
+            draft.refuse(name, "there is nothing between the commas")
         elif sum(value.count(",") + 1 for value in given) > _MAX_VALUES:
             draft.refuse(name, f"there are more than {_MAX_VALUES} values", "too-costly")
         else:
