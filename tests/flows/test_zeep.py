@@ -1,6 +1,6 @@
 """An independent SOAP client, zeep in strict mode, loads every served contract and calls every operation in it.
 
-Spec: ITI TF-2 Appendix V.2; 3.18, 3.41, 3.42, 3.43, 3.51, 3.57, 3.61, 3.62, 3.86, 3.92; RAD TF-2 4.69.
+Spec: ITI TF-2 Appendix V.2; 3.18, 3.41, 3.42, 3.43, 3.44, 3.45, 3.47, 3.51, 3.57, 3.61, 3.62, 3.86, 3.92; RAD TF-2 4.69.
 
 zeep knows no substitution groups: the objects of a registry's list are put in and taken out by a plugin. It cannot send MTOM
 either: that is done by a transport.
@@ -24,6 +24,7 @@ from lxml import etree
 
 from tests.archive import image
 from tests.builders import document_entry, fresh_uid, submission
+from tests.flows import zeep_identity
 from tests.flows.conftest import AUTHORITY, IMAGING_SOURCE
 from tests.flows.partners import APPROVED, SUCCESS, XDSB, XOP, feed, store, write_parts
 from tests.running import RunningServer
@@ -349,6 +350,7 @@ OPERATIONS: dict[str, Callable[[Clients, str], None]] = {
     "DocumentRepository_RemoveDocuments": remove_documents,
     "DocumentRepository_RetrieveDocumentSet": retrieve,
     "ImagingDocumentSource_RetrieveImagingDocumentSet": retrieve_images,
+    **zeep_identity.OPERATIONS,
 }
 
 
