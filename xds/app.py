@@ -219,7 +219,16 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
         unknown_domains=settings.identity.unknown_domains,
         subscribers=_subscribers(settings),
     )
-    supplier = PatientDemographicsSupplier(database, identity, access, utc_now, domains=domains)
+    supplier = PatientDemographicsSupplier(
+        database,
+        identity,
+        access,
+        utc_now,
+        domains=domains,
+        minimum_criteria=settings.identity.minimum_criteria,
+        page_size=settings.identity.page_size,
+        max_results=settings.identity.max_results,
+    )
     imaging = ImagingDocumentSource(
         database,
         blobs,

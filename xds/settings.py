@@ -189,7 +189,7 @@ class IdentitySubscriberSettings(_Section):
 
 
 class IdentitySettings(_Section):
-    """The patient identification domains of the PIX Manager."""
+    """The patient identification domains of the PIX Manager, and what demographics queries may ask."""
 
     unknown_domains: Literal["create", "refuse"] = Field(
         default="create",
@@ -199,6 +199,23 @@ class IdentitySettings(_Section):
     domains: tuple[IdentityDomainSettings, ...] = Field(default=(), description="The domains, as `[[identity.domains]]` tables.")
     subscribers: tuple[IdentitySubscriberSettings, ...] = Field(
         default=(), description="PIX Consumers that are notified, as `[[identity.subscribers]]` tables."
+    )
+
+    minimum_criteria: int = Field(
+        default=1,
+        ge=1,
+        le=3,
+        description="How many traits a demographics query must name at least: names, birth date, telephone and the like. "
+        "An identifier is always enough, a sex or a year never is.",
+    )
+    page_size: int = Field(
+        default=100,
+        ge=1,
+        le=1000,
+        description="Most patients of an answer to a demographics query that asks for no other number.",
+    )
+    max_results: int = Field(
+        default=1000, ge=1, le=10000, description="Most patients that one demographics query is answered, all pages together."
     )
 
     @model_validator(mode="before")
