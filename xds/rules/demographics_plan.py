@@ -69,6 +69,7 @@ def simplified(pattern: TextPattern) -> TextPattern:
 def _has_only_names(query: DemographicsQuery) -> bool:
     """True when the searches for one name say everything that the query does."""
     others = (
+        query.identifiers,
         query.addresses,
         query.telephones,
         query.mothers_maiden_names,
