@@ -21,6 +21,7 @@ from xds.model.patient import FeedKind, IdentityFeed
 from xds.server.mllp import MllpServer
 from xds.transactions import iti08_patient_identity_feed as iti08
 from xds.transactions import iti09_pix_query as iti09
+from xds.transactions import iti30_patient_identity_management as iti30
 from xds.transactions.mllp_client import send_mllp
 from xds.wire import hl7v2
 from xds.wire.hl7v2 import Message
@@ -38,7 +39,7 @@ class Place:
 
     def __init__(self, region: Region) -> None:
         self.region = region
-        self.server = MllpServer(region.domain, [iti08, iti09], port=0)
+        self.server = MllpServer(region.domain, [iti08, iti09, iti30], port=0)
         self._numbers = itertools.count(1)
         self.endpoint = f"127.0.0.1:{self.server.start()}"
 

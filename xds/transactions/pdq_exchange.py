@@ -98,14 +98,23 @@ def _found(search: DemographicsSearch, domain: Domain, caller: Caller, asked: Id
         if answer.matches or answer.problems or similar is None:
             return _marked(answer, _EXACT)
         return _marked(_page(search, similar, None, domain, caller, None), _SIMILAR)
-    mark, pointer = after[:1], after[1:] or after
+    mark, pointer = _unmarked(after)
     if mark == _SIMILAR and similar:
         return _marked(_page(search, similar, pointer, domain, caller, asked), _SIMILAR)
-    return _marked(_page(search, search.query, pointer if mark == _EXACT else after, domain, caller, asked), _EXACT)
+    return _marked(_page(search, search.query, pointer, domain, caller, asked), _EXACT)
 
 
 def _marked(answer: DemographicsAnswer, mark: str) -> DemographicsAnswer:
-    return replace(answer, next_page=mark + answer.next_page) if answer.next_page else answer
+    """The answer with a pointer that tells which of the two queries it continues, of letters and digits alone (DSC-1)."""
+    return replace(answer, next_page=mark + answer.next_page.encode().hex()) if answer.next_page else answer
+
+
+def _unmarked(pointer: str) -> tuple[str, str]:
+    """Mark and pointer; what was not written here stays as it is, and is unknown to the supplier."""
+    try:
+        return pointer[:1], bytes.fromhex(pointer[1:]).decode() or pointer
+    except ValueError:
+        return "", pointer
 
 
 def _page(

@@ -193,13 +193,22 @@ def _address(address: Address) -> str:
     return components(*map(escape, parts))
 
 
+def _telephone(number: str, use: str) -> str:
+    """An XTN. A number that came in parts (country, area, local) goes out in parts, too."""
+    parts = number.split(" ")
+    if 2 <= len(parts) <= 3 and all(part.isdecimal() for part in parts):
+        country = parts[0] if len(parts) == 3 else ""
+        return f"{number}^{use}^PH^^{country}^{parts[-2]}^{parts[-1]}"
+    return f"{escape(number)}^{use}^PH"
+
+
 def _flag(value: bool | None) -> str:
     return "" if value is None else "Y" if value else "N"
 
 
 def pid_fields(stated: Demographics) -> dict[int, str]:
     """Demographics as fields of a PID in their wire form, empty ones included."""
-    home = [f"{escape(item)}^PRN^PH" for item in stated.telephones]
+    home = [_telephone(item, "PRN") for item in stated.telephones]
     electronic = [f"^NET^Internet^{escape(item)}" for item in stated.emails]
     return {
         5: "~".join(map(_name, stated.names)),
@@ -208,7 +217,7 @@ def pid_fields(stated: Demographics) -> dict[int, str]:
         8: stated.sex or "",
         11: "~".join(map(_address, stated.addresses)),
         13: "~".join((*home, *electronic)),
-        14: "~".join(f"{escape(item)}^WPN^PH" for item in stated.work_telephones),
+        14: "~".join(_telephone(item, "WPN") for item in stated.work_telephones),
         15: escape(stated.language or ""),
         16: escape(stated.marital_status or ""),
         17: escape(stated.religion or ""),
