@@ -262,9 +262,12 @@ def test_summaries(service: FhirService) -> None:
 
 def test_pages(tmp_path: Path) -> None:
     with fhir_service(tmp_path) as service:
-        for number in range(5):
+        for number, given in enumerate(("Alice", "Bruno", "Chantal", "Denis", "Estelle")):
+            names = [{"family": "Martin", "given": [given]}]
             service.put(
-                a_patient(f"A{number}", name=[{"family": "Martin", "given": [f"P{number}"]}], birthDate=f"19{5 + number}0-01-01")
+                a_patient(
+                    f"A{number}", name=names, birthDate=f"19{5 + number}{number}-0{number + 2}-1{number}", address=[], telecom=[]
+                )
             )
         url: str | None = f"{BASE}/Patient?family=Martin&_count=2"
         seen, totals = [], []
