@@ -30,6 +30,7 @@ from xds.actors.repository_care import RepositoryCare
 from xds.config import ConfigError
 from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import AssigningAuthority, is_oid, new_oid
+from xds.model.metadata import Code
 from xds.model.patient import IdentityDomain, IdentitySubscriber, IdentityUpdate
 from xds.ports import BlobStore
 from xds.rules import codes
@@ -126,6 +127,19 @@ def existing_stores(settings: Settings, *, writing: bool) -> Iterator[tuple[Data
 
 
 @contextmanager
+def existing_pix_manager(settings: Settings) -> Iterator[PixManager]:
+    """The PIX Manager of a domain that was started before, for commands beside its server.
+
+    Errors: as `existing_stores`.
+    """
+    with existing_stores(settings, writing=False) as (database, _):
+        identity = database.write(lambda connection: _identity(connection, settings, ""))
+        pix = _pix_manager(settings, database, identity)
+        yield pix
+        pix.flush()
+
+
+@contextmanager
 def database_of(settings: Settings) -> Iterator[Database]:
     """The database that the settings name, as it is: its tables are not touched.
 
@@ -164,6 +178,11 @@ def _identity(connection: Connection, settings: Settings, public_url: str) -> Do
     )
 
 
+def _link_change_code(settings: Settings) -> Code:
+    code, display, scheme = settings.registry.link_change_code.split("^")
+    return Code(code, scheme, display)
+
+
 def _local_rules(settings: Settings) -> LocalRules:
     """The codes of the affinity domain, as strictly as the settings say. Errors: ConfigError."""
     strictness = Strictness(settings.registry.check_codes)
@@ -188,6 +207,7 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
         require_known_patient=settings.registry.require_known_patient,
         max_results=settings.registry.max_results,
         local_rules=_local_rules(settings),
+        link_change_content_type=_link_change_code(settings),
     )
     registered = RegisteredDocuments(database)
     on_demand = OnDemandDocuments(
@@ -206,19 +226,8 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
     else:
         repository = DocumentRepository(blobs, database, registry, registry, identity, access, utc_now, on_demand)
         current_entry = registered.current_entry
-    domains = tuple(
-        IdentityDomain(AssigningAuthority(each.name, each.oid), each.sources, each.uri or None)
-        for each in settings.identity.domains
-    )
-    pix = PixManager(
-        database,
-        identity,
-        access,
-        utc_now,
-        domains=domains,
-        unknown_domains=settings.identity.unknown_domains,
-        subscribers=_subscribers(settings),
-    )
+    domains = _identity_domains(settings)
+    pix = _pix_manager(settings, database, identity)
     supplier = PatientDemographicsSupplier(
         database,
         identity,
@@ -246,6 +255,25 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
         current_entry=current_entry,
     )
     return Domain(identity, registry, repository, imaging, pix, supplier, domains)
+
+
+def _identity_domains(settings: Settings) -> tuple[IdentityDomain, ...]:
+    return tuple(
+        IdentityDomain(AssigningAuthority(each.name, each.oid), each.sources, each.uri or None)
+        for each in settings.identity.domains
+    )
+
+
+def _pix_manager(settings: Settings, database: Database, identity: DomainIdentity) -> PixManager:
+    return PixManager(
+        database,
+        identity,
+        AllowAll(),
+        utc_now,
+        domains=_identity_domains(settings),
+        unknown_domains=settings.identity.unknown_domains,
+        subscribers=_subscribers(settings),
+    )
 
 
 def _subscribers(settings: Settings) -> tuple[IdentitySubscriber, ...]:

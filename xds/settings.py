@@ -121,6 +121,12 @@ class RegistrySettings(_Section):
         "It holds for what this server registers itself, too: manifests of images, snapshots.",
     )
     max_results: int = Field(default=5000, ge=1, description="Most objects that one stored query returns with LeafClass.")
+    link_change_code: str = Field(
+        default="ITI-64^Notify XAD-PID Link Change^IHE Transactions",
+        pattern=r"^[^^]+\^[^^]*\^[^^]+$",
+        description="contentTypeCode of the SubmissionSets in which changes of links (ITI-64) are registered: "
+        "`code^display name^coding scheme`.",
+    )
 
     @model_validator(mode="after")
     def _codes_to_check_against(self) -> RegistrySettings:

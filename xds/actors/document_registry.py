@@ -21,9 +21,9 @@ from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import REGISTRY_IS_FULL, ErrorCode, RegistryError, RegistryResponse, Severity, response_to
 from xds.model.fragments import ChangedFragment, Fragment, ObjectKind
 from xds.model.identifiers import new_uuid_urn, to_dtm
-from xds.model.metadata import Association, Submission
+from xds.model.metadata import Association, Code, Submission
 from xds.model.patient import IdentityProblem
-from xds.model.patient_links import LinkChange
+from xds.model.patient_links import XAD_PID_LINK_CHANGE, LinkChange
 from xds.model.stored_queries import ParameterKind, RawQuery, ReturnType, StoredQuery
 from xds.model.vocabulary import DocumentEntryScheme, FolderScheme, SubmissionSetScheme
 from xds.ports import AccessRule, Clock
@@ -102,10 +102,12 @@ class DocumentRegistry:
         require_known_patient: bool = True,
         max_results: int = 5000,
         local_rules: LocalRules = no_local_rules,
+        link_change_content_type: Code = XAD_PID_LINK_CHANGE,
     ) -> None:
         """`max_results`: objects answered in full. Without `require_known_patient` submissions announce their patients.
 
-        `local_rules` are those of the affinity domain beside the standard's, such as its codes.
+        `local_rules` are those of the affinity domain beside the standard's, such as its codes. `link_change_content_type` is the
+        contentTypeCode of the SubmissionSets of link changes.
         """
         self._database = database
         self._identity = identity
@@ -116,7 +118,14 @@ class DocumentRegistry:
         self._local_rules = local_rules
         self._codes = CodeTable()
         self._removal = MetadataRemoval(database, self._codes, self._permitted, identity, clock)
-        self._links = PatientLinks(database, self._codes, identity, clock, require_known_patient=require_known_patient)
+        self._links = PatientLinks(
+            database,
+            self._codes,
+            identity,
+            clock,
+            require_known_patient=require_known_patient,
+            content_type=link_change_content_type,
+        )
         self._updates = MetadataUpdate(
             database,
             self._codes,
