@@ -269,3 +269,32 @@ def test_other_interactions(service: FhirService) -> None:
     assert client.post("", json={"resourceType": "Bundle", "type": "message"}).status_code == 404
     assert client.get("/Observation?code=1").status_code == 404
     assert service.found("family=Lef") == []
+
+
+INS = "urn:oid:1.2.250.1.213.1.4.8"
+
+
+def _reliability(code: str) -> dict[str, Any]:
+    """The French core profile's extension, which is PID-32."""
+    coding = {"system": "https://hl7.fr/ig/fhir/core/CodeSystem/fr-core-cs-v2-0445", "code": code}
+    parts = [{"url": "identityStatus", "valueCoding": coding}]
+    return {"url": "https://hl7.fr/ig/fhir/core/StructureDefinition/fr-core-identity-reliability", "extension": parts}
+
+
+@pytest.mark.parametrize(("status", "leaves"), [("QUAL", True), ("PROV", False)])
+def test_national_identifier(tmp_path: Path, status: str, leaves: bool) -> None:
+    """An INS is told to others when its source says that it is qualified, and then it means one person in two hospitals."""
+    with fhir_service(tmp_path, unknown_domains="create") as service:
+        ins = {"system": INS, "value": "262034523400123", "use": "official"}
+        there = a_patient("B1", HOSPITAL_B, name=[{"family": "Dubois"}], birthDate="1962", extension=[_reliability(status)])
+        for patient in (a_patient("A1", extension=[_reliability(status)]), there):
+            patient["identifier"].append(ins)
+            answer = service.put(patient, Prefer="return=representation")
+            assert answer.status_code == 201
+            assert (INS in {item["system"] for item in answer.json()["identifier"]}) is leaves
+            assert answer.json()["extension"] == [_reliability(status)]
+        if leaves:
+            pix = service.client.get(
+                "/Patient/$ihe-pix", params={"sourceIdentifier": f"{HOSPITAL_A}|A1", "targetSystem": HOSPITAL_B}
+            )
+            assert [item["valueIdentifier"]["value"] for item in pix.json()["parameter"]] == ["B1"]

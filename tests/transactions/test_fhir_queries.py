@@ -434,3 +434,43 @@ def test_format(service: FhirService, query: str, accept: str, status: int, kind
 def test_refusals_in_xml(service: FhirService) -> None:
     answer = service.client.get("/Patient?family:missing=true", headers={"Accept": "application/fhir+xml"})
     assert (answer.status_code, issues(answer)) == (400, [("error", "not-supported", "http.family")])
+
+
+def test_reading_is_audited(service: FhirService) -> None:
+    key = service.search(family="Martin")["entry"][0]["resource"]["id"]
+    service.client.get(f"/Patient/{key}", headers={"X-Request-Id": "read-1"})
+    event = service.region.audited()[-1]
+    assert event.event_type.code == "ITI-78"
+    assert {item.role for item in event.objects} == {"1", "24"}
+    assert "read-1" in {item.id for item in event.objects}
+
+
+def test_format_of_a_posted_search(service: FhirService) -> None:
+    answer = service.client.post("/Patient/_search", data={"family": "Martin", "_format": "xml"})
+    assert answer.headers["content-type"].startswith("application/fhir+xml")
+
+
+def test_parameters_in_another_encoding(service: FhirService) -> None:
+    answer = service.client.get("/Patient?family=Lef%E8vre")
+    assert (answer.status_code, issues(answer)) == (400, [("error", "value", "http.family")])
+
+
+def test_head(service: FhirService) -> None:
+    answer = service.client.head("/Patient?family=Martin")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_record_that_was_merged(tmp_path: Path) -> None:
+    """Spec: PDQm 2:3.78.4.3.3 case 3: it is read with `active` false, and leads to the survivor."""
+    with fhir_service(tmp_path) as service:
+        survivor = service.put(a_patient("A1")).headers["location"].split("/_history")[0]
+        names = [{"family": "Autre", "given": ["Personne"]}]
+        old = service.put(a_patient("A2", name=names, birthDate="2001-02-03", address=[], telecom=[])).headers["location"]
+        old = old.split("/_history")[0]
+        link = {"other": {"reference": survivor}, "type": "replaced-by"}
+        assert service.put(a_patient("A2", active=False, link=[link])).status_code == 200
+        read = service.client.get(old).json()
+        assert read["active"] is False
+        assert f"{BASE}/{read['link'][0]['other']['reference']}" == survivor
+        assert read["identifier"] == [{"system": "urn:ietf:rfc:3986", "value": old}]
+        assert service.search(_id=old.rpartition("/")[2])["total"] == 0

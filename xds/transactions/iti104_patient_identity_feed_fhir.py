@@ -35,6 +35,7 @@ from xds.wire.fhir import Accepted, FhirError, operation_outcome, preferences, r
 from xds.wire.fhir_identifiers import IdentifierSystems, is_impossible
 from xds.wire.fhir_json import write_json
 from xds.wire.fhir_patient import profile_issues, read_demographics, unstated, version_of, write_patient
+from xds.wire.fhir_search import alternatives_of, read_token
 from xds.wire.fhir_structure import Element, Issue
 from xds.wire.http import HttpReply, HttpRequest
 
@@ -77,8 +78,8 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
         raise FhirError(405, [Issue("not-supported", text)], {"Allow": "GET, HEAD"})
     condition = _condition(request, systems)
     patient = read_resource(request, ("Patient",))
-    current = patient_of(domain, condition.identifier, caller)
-    _check_preconditions(request, current)
+    if {"if-match", "if-none-match"} & request.headers.keys():
+        _check_preconditions(request, patient_of(domain, condition.identifier, caller))
     is_new = domain.pix_manager.affinity_identifier(condition.identifier) is None
     feed, places, notes = _feed(patient, condition, domain, caller, is_new=is_new, systems=systems)
     problems = domain.pix_manager.feed(feed, caller)
@@ -94,10 +95,9 @@ def _condition(request: HttpRequest, systems: IdentifierSystems) -> _Condition:
     issues = [
         Issue("not-supported", f"the condition is ?identifier=system|value alone, without {name[:40]!r}") for name in others
     ]
-    given = [item for item in request.query.get("identifier", ()) if item]
-    system, _, value = given[0].partition("|") if given else ("", "", "")
-    value = value.strip()
-    if len(given) != 1 or not system or not value or "," in given[0].replace("\\,", ""):
+    given = [read_token(item) for each in request.query.get("identifier", ()) for item in alternatives_of(each)]
+    system, value = (given[0][0] or "", given[0][1].strip()) if given else ("", "")
+    if len(given) != 1 or not system or not value:
         issues.append(Issue("required", "the condition is one identifier with its domain: ?identifier=system|value", _CONDITION))
     authority = systems.authority(system)
     if is_impossible(authority):

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from email.utils import formatdate
 from urllib.parse import parse_qsl, quote, urlencode
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
-from xds.model.demographics_query import DemographicsAnswer
+from xds.model.demographics_query import DemographicsAnswer, DemographicsQuery, PageRequest, PatientMatch
 from xds.model.metadata import Code
 from xds.transactions.fhir_service import (
     PATH,
@@ -31,7 +32,7 @@ from xds.transactions.fhir_service import (
 )
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.dicomweb import read_media_type
-from xds.wire.fhir import Accepted, FhirError, preferences, reply
+from xds.wire.fhir import Accepted, FhirError, accepted, preferences, reply
 from xds.wire.fhir_bundle import search_bundle
 from xds.wire.fhir_identifiers import key_of
 from xds.wire.fhir_patient import version_of, write_patient
@@ -67,7 +68,8 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
         if path != "_search":
             text = "a Patient is fed by PUT Patient?identifier=system|value (ITI-104)"
             raise FhirError(405, [Issue("not-supported", text)], {"Allow": "GET, HEAD, PUT"})
-        return _search(request, _form(request), domain, caller, wanted)
+        parameters = _form(request)
+        return _search(request, parameters, domain, caller, accepted(replace(request, query=parameters)))
     if not path:
         return _search(request, request.query, domain, caller, wanted)
     return _read(request, path, domain, caller, wanted)
@@ -115,7 +117,7 @@ def _search(
 def _read(request: HttpRequest, path: str, domain: Domain, caller: Caller, wanted: Accepted) -> HttpReply:
     identifier, history, version = path.partition("/_history/")
     key = key_of(identifier)
-    found = domain.demographics_supplier.person(key, caller) if key is not None else None
+    found = _person(request, key, domain, caller) if key is not None else None
     if found is None or (history and version != version_of(found)):
         raise FhirError(404, [Issue("not-found", "there is no such Patient here")])
     tag = f'W/"{version_of(found)}"'
@@ -123,6 +125,15 @@ def _read(request: HttpRequest, path: str, domain: Domain, caller: Caller, wante
     if request.headers.get("if-none-match") == tag:
         return reply(request, 304, None, wanted, headers)
     return reply(request, 200, write_patient(found, systems_of(domain)), wanted, headers)
+
+
+def _person(request: HttpRequest, key: int, domain: Domain, caller: Caller) -> PatientMatch | None:
+    """The person of that key. It is a query of one patient, and stands in the audit trail as one."""
+    known = asked(request, domain, caller, EVENT, f"Patient/{key}")
+    supplier = domain.demographics_supplier
+    current = supplier.search(DemographicsQuery(keys=(key,)), PageRequest(), caller, known).matches
+    # Whoever is part of another person by now is read as the record that was.
+    return current[0] if current and current[0].key == key else supplier.person(key, caller)
 
 
 def send(

@@ -25,6 +25,7 @@ from xds.transactions.fhir_service import PATH, FhirAnswer, answered, asked, exc
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.fhir import Accepted, FhirError, read_resource, reply
 from xds.wire.fhir_identifiers import IdentifierSystems
+from xds.wire.fhir_search import alternatives_of, read_token
 from xds.wire.fhir_structure import Element, Issue
 from xds.wire.http import HttpReply, HttpRequest
 
@@ -98,8 +99,8 @@ def _identifiers_of(
 
 
 def _from_query(request: HttpRequest) -> tuple[list[tuple[str, str]], list[str]]:
-    sources = [(system, value) for each in request.query.get(_SOURCE, ()) for system, _, value in [each.partition("|")]]
-    return sources, [item for item in request.query.get(_TARGET, ()) if item]
+    tokens = [read_token(item) for each in request.query.get(_SOURCE, ()) for item in alternatives_of(each)]
+    return [(system or "", value) for system, value in tokens], [item for item in request.query.get(_TARGET, ()) if item]
 
 
 def _from_body(request: HttpRequest) -> tuple[list[tuple[str, str]], list[str]]:

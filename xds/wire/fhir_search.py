@@ -79,7 +79,8 @@ _MAX_COUNT: Final = 1000
 _DATE = re.compile(
     r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?)?)?\Z"
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+#: Control characters, and what stands for octets that are not UTF-8.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")
 _SPLIT = re.compile(r"((?:[^\\,]|\\.|\\\Z)*)(?:,|\Z)", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
@@ -130,8 +131,8 @@ def read_search(
         elif bare not in PARAMETERS:
             ignored.append(name)
         elif any(_CONTROL.search(value) for value in given):
-            draft.refuse(name, "the value holds a control character")
-        elif not all(any(_alternatives(value)) for value in given):
+            draft.refuse(name, "the value holds a control character, or is not UTF-8")
+        elif not all(any(alternatives_of(value)) for value in given):
             draft.refuse(name, "there is nothing between the commas")
         elif sum(value.count(",") + 1 for value in given) > _MAX_VALUES:
             draft.refuse(name, f"there are more than {_MAX_VALUES} values", "too-costly")
@@ -180,8 +181,8 @@ def _dtm(day: date, unbounded: date) -> str | None:
 # Values
 
 
-def _alternatives(value: str) -> Iterator[str]:
-    """The values between commas, still escaped."""
+def alternatives_of(value: str) -> Iterator[str]:
+    """The values between the commas of a parameter, still escaped."""
     for found in _SPLIT.finditer(value):
         if found[1]:
             yield found[1]
@@ -193,8 +194,8 @@ def _unescaped(text: str) -> str:
     return _ESCAPED.sub(lambda found: found[1] if found[1] in ",|$\\" else found[0], text)
 
 
-def _token(text: str) -> tuple[str | None, str]:
-    """(system, value) of a token; the system is None when there is no bar. Spec: FHIR R4 3.1.1.4.10."""
+def read_token(text: str) -> tuple[str | None, str]:
+    """(system, value) of one token; the system is None when there is no bar. Spec: FHIR R4 3.1.1.4.10."""
     parts = re.split(r"(?<!\\)(?:\\\\)*\|", text, maxsplit=1)
     if len(parts) == 1:
         return None, _unescaped(text)
@@ -212,7 +213,7 @@ def _patterns(draft: _Draft, name: str, modifier: str, value: str) -> list[TextP
     if comparison is None:
         _without_modifier(draft, name, modifier)
         return []
-    return [TextPattern(_unescaped(item), comparison) for item in _alternatives(value)]
+    return [TextPattern(_unescaped(item), comparison) for item in alternatives_of(value)]
 
 
 def _name(draft: _Draft, name: str, modifier: str, value: str) -> None:
@@ -237,7 +238,7 @@ def _mothers_maiden_name(draft: _Draft, name: str, modifier: str, value: str) ->
 def _telecom(draft: _Draft, name: str, modifier: str, value: str) -> None:
     if not _without_modifier(draft, name, modifier):
         return
-    tokens = (_token(item)[1] for item in _alternatives(value))
+    tokens = (read_token(item)[1] for item in alternatives_of(value))
     patterns = tuple(TextPattern(re.sub(r"^(?:tel|mailto):", "", item)) for item in tokens if item)
     if patterns:
         draft.query = replace(draft.query, telephones=(*draft.query.telephones, patterns))
@@ -246,7 +247,7 @@ def _telecom(draft: _Draft, name: str, modifier: str, value: str) -> None:
 def _active(draft: _Draft, name: str, modifier: str, value: str) -> None:
     if not _without_modifier(draft, name, modifier):
         return
-    wanted = {_token(item)[1] for item in _alternatives(value)}
+    wanted = {read_token(item)[1] for item in alternatives_of(value)}
     if not wanted <= {"true", "false"}:
         draft.refuse(name, "true or false is expected")
     elif len(wanted) == 1:
@@ -258,7 +259,7 @@ def _active(draft: _Draft, name: str, modifier: str, value: str) -> None:
 def _gender(draft: _Draft, name: str, modifier: str, value: str) -> None:
     if not _without_modifier(draft, name, modifier):
         return
-    tokens = [_token(item) for item in _alternatives(value)]
+    tokens = [read_token(item) for item in alternatives_of(value)]
     sexes = frozenset(
         sex for system, code in tokens if system in (None, "", _GENDER_SYSTEM) for sex in _SEXES_OF.get(code.lower(), ())
     )
@@ -268,7 +269,7 @@ def _gender(draft: _Draft, name: str, modifier: str, value: str) -> None:
 def _id(draft: _Draft, name: str, modifier: str, value: str) -> None:
     if not _without_modifier(draft, name, modifier):
         return
-    keys = frozenset(key for item in _alternatives(value) if (key := key_of(_unescaped(item))) is not None)
+    keys = frozenset(key for item in alternatives_of(value) if (key := key_of(_unescaped(item))) is not None)
     draft.keys = keys if draft.keys is None else draft.keys & keys
 
 
@@ -279,8 +280,8 @@ def _identifier(draft: _Draft, name: str, modifier: str, value: str) -> None:
     patterns: list[IdentifierPattern] = []
     domains: list[AssigningAuthority] = []
     own: set[int] = set()
-    for item in _alternatives(value):
-        system, wanted = _token(item)
+    for item in alternatives_of(value):
+        system, wanted = read_token(item)
         if not system and not wanted:
             draft.refuse(name, "an identifier has a system or a value")
         elif not system:
@@ -307,7 +308,7 @@ def _birthdate(draft: _Draft, name: str, modifier: str, value: str) -> None:
     if not _without_modifier(draft, name, modifier):
         return
     ranges: list[tuple[date, date]] = []
-    for item in _alternatives(value):
+    for item in alternatives_of(value):
         found = _DATE.match(item.strip())
         days = _days(found[2], found[3], found[4]) if found else None
         if found is None or days is None or found[1] == "ap":
