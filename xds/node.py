@@ -9,10 +9,10 @@ from typing import Any
 
 from xds.actors.pix_notifications import NOTIFY_SUBSCRIBER
 from xds.app import App, build, utc_now
-from xds.portal import create_portal
+from xds.portal import create_portal, identity_blueprint
 from xds.server.asynchronous import AsynchronousExchange
 from xds.server.dimse import DimseServer
-from xds.server.http import HttpApplication, StartResponse
+from xds.server.http import HttpApplication, StartResponse, caller_from_environ
 from xds.server.launcher import HttpServer
 from xds.server.limits import Limits
 from xds.server.mllp import MllpServer
@@ -95,7 +95,11 @@ class Node:
         else:
             self._endpoints |= self._among.endpoints
         portal = create_portal(
-            [module.TRANSACTION for module in app.transactions], lambda: self._endpoints, app.domain.identity, app.counts
+            [module.TRANSACTION for module in app.transactions],
+            lambda: self._endpoints,
+            app.domain.identity,
+            app.counts,
+            identity_blueprint(app.domain.pix_manager.desk, caller_from_environ),
         )
         self._serve = HttpApplication(
             app.domain,

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from xds.actors import pix_audit
 from xds.actors.identity_desk import IdentityDesk
+from xds.actors.linkage_training import Training, train
 from xds.actors.pix_audit_trail import AuditTrail
 from xds.actors.pix_clusters import NewValue, affinity_in_use, new_patient_number
 from xds.actors.pix_feed import Effects, FeedTransaction, RefusedError
@@ -36,10 +37,11 @@ from xds.model.patient import (
 from xds.ports import AccessRule, Clock
 from xds.rules import linkage
 from xds.rules.identity_domains import DomainTable
-from xds.store import audit, jobs
+from xds.store import audit, jobs, patients_terms
 from xds.store.audit import Written
 from xds.store.database import Database
 from xds.store.patients import Identity, Patients, Transaction
+from xds.store.patients_terms import StoredWeights
 
 #: The kind of job that follows every feed: whatever waits for a patient to become known is looked at again.
 IDENTITIES_CHANGED: Final = "identities-changed"
@@ -201,6 +203,34 @@ class PixManager:
         False, and nothing changes, when no merge subsumed it.
         """
         return self.desk.undo_merge(replace(subsumed, authority=self._domains.table.complete(subsumed.authority)), caller)
+
+    # Domains and weights
+
+    def domains(self) -> tuple[IdentityDomain, ...]:
+        """Every patient identification domain: those of the configuration, then those that feeds made known."""
+        configured = self._domains.table.domains
+        with self._database.read() as connection:
+            known = [item.authority for item in Patients(connection).every_domain()]
+        return (*configured, *(IdentityDomain(item) for item in known if self._domains.table.find(item) is None))
+
+    def train(self, records: int) -> Training | None:
+        """Learn weights from at most so many records of the register, and store them as a version that is not in force.
+
+        None when the register has too few records.
+        """
+        return train(self._database, self._register.current_weights(), records, self.clock())
+
+    def weights(self) -> tuple[StoredWeights, ...]:
+        """Every stored version of the weights, the one in force first."""
+        with self._database.read() as connection:
+            return patients_terms.weights(connection)
+
+    def activate_weights(self, version: str) -> bool:
+        """Put a stored version of the weights in force; False when there is none of that name."""
+        now = int(self.clock().timestamp() * 1000)
+        done = self._database.write(lambda connection: patients_terms.activate_weights(connection, version, now))
+        self._register.current_weights()
+        return done
 
     def flush(self) -> None:
         """Have everything stored that waits to be written later."""

@@ -92,16 +92,20 @@ class Register:
             return
         self._refreshed_at = now
         self.counts.forget()
+        self.current_weights()
+
+    def current_weights(self) -> Weights:
+        """The weights in force, read now."""
         with self._database.read() as connection:
             stored = patients_terms.weights(connection)
         in_force = stored[0] if stored and stored[0].activated is not None else None
-        if in_force is None or in_force.version == self.weights.version:
-            return
-        try:
-            self.weights = Weights.from_json(in_force.weights)
-        except ValueError:
-            # Those of another version of this software: what was in force before stays.
-            _log.error("identity.weights_unreadable", version=in_force.version)
+        if in_force is not None and in_force.version != self.weights.version:
+            try:
+                self.weights = Weights.from_json(in_force.weights)
+            except ValueError:
+                # Those of another version of this software: what was in force before stays.
+                _log.error("identity.weights_unreadable", version=in_force.version)
+        return self.weights
 
     def begin(self, connection: Connection, moment: datetime) -> Change:
         """Begin to change who is who, in a transaction."""

@@ -114,7 +114,7 @@ def migrate(
     wanted = migrations.SCHEMA_VERSION if to is None else to
     if wanted > migrations.SCHEMA_VERSION:
         raise Usage(f"this software knows the tables up to version {migrations.SCHEMA_VERSION}")
-    with _told(), database_of(read_settings(config_file, {"server.data": data} if data is not None else {})) as database:
+    with reading_stores(), database_of(read_settings(config_file, {"server.data": data} if data is not None else {})) as database:
         if sql:
             with database.read() as connection:
                 print(migrations.script(connection.dialect.name, migrations.current_version(connection), wanted), end="")
@@ -136,12 +136,12 @@ def _care(config_file: Path | None, data: Path | None, *, writing: bool) -> Iter
     from xds.app import existing_stores
 
     settings = read_settings(config_file, {"server.data": data} if data is not None else {})
-    with _told(), existing_stores(settings, writing=writing) as (database, blobs):
+    with reading_stores(), existing_stores(settings, writing=writing) as (database, blobs):
         yield RepositoryCare(blobs, database)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def reading_stores() -> Iterator[None]:
     """Turn what is wrong with the stores into words.
 
     Errors: Usage; Refused; ConnectionError and TimeoutError as they are.

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import xds
-from xds.cli import admin, fetch, import_dicom, publish, send, serve, show
+from xds.cli import admin, fetch, identity, import_dicom, publish, send, serve, show
 from xds.cli.outcome import answering
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ app.add_typer(send.app, name="send")
 app.command("publish")(publish.publish)
 app.command("fetch")(fetch.fetch)
 app.add_typer(import_dicom.app, name="import")
+app.add_typer(identity.app, name="identity")
 app.add_typer(admin.app, name="admin")
 app.command("transactions")(show.transactions)
 app.command("config")(show.config)

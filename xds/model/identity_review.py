@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from xds.model.identifiers import PatientIdentifier
 from xds.model.patient import StatedDemographics
@@ -122,3 +122,16 @@ class ReviewPage:
     cases: tuple[ReviewCase, ...]
     total: int
     next_page: str | None = None
+
+
+def facts(item: object) -> Any:
+    """What a decision, a case or a comparison is, as values that JSON knows, without what is absent."""
+    return _present(asdict(item))  # type: ignore[call-overload]
+
+
+def _present(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _present(each) for name, each in value.items() if each is not None and each not in ("", (), [], {})}
+    if isinstance(value, (tuple, list)):
+        return [_present(each) for each in value]
+    return value

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from flask import Flask, Response, render_template, request
+from flask import Blueprint, Flask, Response, render_template, request
 
 import xds
 from xds.model.domain_identity import DomainIdentity
@@ -35,11 +35,12 @@ def create_portal(
     endpoints: Callable[[], Mapping[str, object]],
     identity: DomainIdentity,
     counts: Callable[[], Mapping[str, int]],
+    desk: Blueprint | None = None,
 ) -> Flask:
     """The portal.
 
     `endpoints` gives the addresses of the ready line (`http`, `mllp`, `dicom`), `counts` how many `patients`, `documents` and
-    `studies` there are; both are asked for every page.
+    `studies` there are; both are asked for every page. `desk` are the paths of the identity desk.
     """
     app = Flask(__name__)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
@@ -63,6 +64,8 @@ def create_portal(
     def not_found(_error: Exception) -> tuple[str, int]:
         return render_template("not_found.html", t=_texts(), languages=LANGUAGES, version=xds.__version__), 404
 
+    if desk is not None:
+        app.register_blueprint(desk)
     app.after_request(_with_headers)
     return app
 
@@ -78,6 +81,8 @@ def _with_headers(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
+    if response.mimetype == "application/json":
+        response.headers["Cache-Control"] = "no-store"
     if response.mimetype == "text/html":
         response.headers["Cache-Control"] = "no-store"
         response.headers["Vary"] = "Accept-Language"

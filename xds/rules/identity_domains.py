@@ -22,6 +22,11 @@ class DomainTable:
         self._by_oid = {item.authority.oid: item for item in listed if item.authority.oid}
         self._by_namespace = {item.authority.namespace: item for item in listed if item.authority.namespace}
 
+    @property
+    def domains(self) -> tuple[IdentityDomain, ...]:
+        """Every configured domain; that of the affinity domain is among them."""
+        return self._domains
+
     def find(self, authority: AssigningAuthority) -> IdentityDomain | None:
         """The configured domain of that name; the OID decides, because namespaces are only locally unique."""
         if authority.oid:

@@ -103,6 +103,7 @@ _CLUSTER: Final = Prepared(
 )
 _INSERT_IDENTITY: Final = prepared_insert(identity)
 _INSERT_PERSON: Final = prepared_insert(person)
+_LAST_PERSON: Final = Prepared(text("SELECT coalesce(max(person_key), 0) FROM person"))
 _CLUSTER_OF: Final = Prepared(
     select(person.c.person_key, person.c.cluster_key).where(person.c.person_key.in_(bindparam("person_keys", expanding=True)))
 )
@@ -214,6 +215,11 @@ class Patients(DomainRows, StatementRows, LinkRows):
         (key,) = next_keys(self.connection, person.c.person_key, 1)
         _INSERT_PERSON.run(self.connection, ({"person_key": key, "cluster_key": key, "created": now},))
         return key
+
+    def last_person(self) -> int:
+        """The highest key of a record, which is about how many there are."""
+        ((key,),) = _LAST_PERSON.rows(self.connection, {})
+        return int(key)
 
     def cluster_of(self, person_keys: Collection[int]) -> dict[int, int]:
         """The cluster of each record."""

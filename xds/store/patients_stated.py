@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, select, text
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import Address, Demographics, PersonName, StatedDemographics
 from xds.store.schema.identity import stated_demographics
-from xds.store.statements import Prepared, prepared_insert
+from xds.store.statements import Prepared, Row, prepared_insert
 
 #: How many octets of a message's digest are kept, and of how many messages of a source about one record.
 DIGEST_OCTETS: Final = 8
@@ -43,6 +43,12 @@ _OF_PERSONS: Final = Prepared(
     select(_TABLE.c.person_key, _TABLE.c.source, _TABLE.c.demographics, _TABLE.c.traits, _TABLE.c.messages, _TABLE.c.updated)
     .where(_TABLE.c.person_key.in_(bindparam("person_keys", expanding=True)))
     .order_by(_TABLE.c.updated, _TABLE.c.source)
+)
+_TRAITS: Final = Prepared(
+    text(
+        "SELECT person_key, source, traits FROM stated_demographics WHERE (person_key, source) > (:person_key, :source)"
+        " ORDER BY person_key, source LIMIT :most"
+    )
 )
 _INSERT: Final = prepared_insert(stated_demographics)
 _UPDATE: Final = Prepared(
@@ -151,6 +157,11 @@ class StatementRows:
     def stated(self, person_keys: Collection[int]) -> dict[int, tuple[StatedDemographics, ...]]:
         """What the sources state about each record."""
         return {key: tuple(item.stated() for item in rows) for key, rows in self.statements(person_keys).items()}
+
+    def packed_traits(self, after: tuple[int, str], limit: int) -> Sequence[Row]:
+        """Rows of (record, source, packed traits) in their order, after that record and source."""
+        values = {"person_key": after[0], "source": after[1], "most": limit}
+        return _TRAITS.rows(self.connection, values)
 
     def state(self, stated: Statement, search: str, *, is_new: bool) -> None:
         """Store what a source states about a record, in the place of what it stated before."""
