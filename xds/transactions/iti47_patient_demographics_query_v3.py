@@ -70,7 +70,7 @@ def respond(request: SoapRequest, domain: Domain, caller: Caller) -> SoapReply:
         page = PageRequest(received.limit, None, str(asked.query_id))
         answer = domain.demographics_supplier.search(received.query, page, caller, received.audited)
         details += [received.detail(problem) for problem in answer.problems]
-    return SoapReply([write_demographics_answer(asked, answer, details, now=domain.pix_manager.clock())])
+    return SoapReply([write_demographics_answer(asked, answer, details, now=domain.pix_manager.clock(), limit=received.limit)])
 
 
 def send(

@@ -50,11 +50,13 @@ def respond(request: SoapRequest, domain: Domain, caller: Caller) -> SoapReply:
     if received.is_cancellation and not details:
         supplier.cancel(tag, asked.transmission.sender.system, caller)
     elif not details:
-        page = PageRequest(received.limit, None, tag)
+        page = PageRequest(received.at_a_time, None, tag)
         answer = supplier.resume(page, caller, received.audited, start=received.offset)
         details = [detail_of(problem, received.place) for problem in answer.problems]
     now = domain.pix_manager.clock()
-    written = write_demographics_answer(asked, answer, details, now=now, before=received.offset, query_id=received.query_id)
+    written = write_demographics_answer(
+        asked, answer, details, now=now, limit=received.at_a_time, before=received.offset, query_id=received.query_id
+    )
     return SoapReply([written])
 
 

@@ -1,7 +1,7 @@
 """Continuation and cancellation of demographics queries in HL7 version 3 (QUQI_IN000003UV01).
 
-A continuation says from which match on it wants more, or which answer it follows: the id of an answer with more to come tells
-where that is (a UUID of version 8 with the number of matches before it in its last 32 bits).
+A continuation says from which match on it wants how many more, or which answer it follows: the id of an answer with more to come
+tells where that is, and how many matches were asked for at a time (a UUID of version 8 with both numbers in its last 48 bits).
 
 Tolerated deviations: a cancellation under the action or the element of a continuation.
 
@@ -41,6 +41,8 @@ from xds.wire.hl7v3_pdq import CANCEL, DEMOGRAPHICS_V3_QUERY, read_quantity
 from xds.wire.hl7v3_queries import Asked, copied
 
 _TRIGGER: Final = "PRPA_TE000003UV01"
+#: What 24 bits hold.
+_MOST: Final = 0xFFFFFF
 _NO_ID: Final = InstanceIdentifier()
 
 
@@ -63,7 +65,16 @@ class ReceivedContinuation:
     @property
     def offset(self) -> int:
         """How many matches come before those that are wanted."""
-        return self.start - 1 if self.start is not None else place_after(self.target) or 0
+        if self.start is not None:
+            return self.start - 1
+        place = place_after(self.target)
+        return place.following if place else 0
+
+    @property
+    def at_a_time(self) -> int | None:
+        """How many matches are wanted: as many as before, unless the message says another number."""
+        place = place_after(self.target)
+        return self.limit or (place.at_a_time if place else None)
 
     @property
     def audited(self) -> IdentityQuery:
@@ -112,19 +123,28 @@ def read_continuation(root: etree._Element, *, is_cancellation: bool = False) ->
     return ReceivedContinuation(asked, query_id, target, start, limit, is_cancellation, place, copied(element))
 
 
-def answer_id(place: int) -> InstanceIdentifier:
-    """A fresh id of an answer after which the match number `place` follows, counted from 0. Spec: RFC 9562 5.8."""
-    digits = secrets.token_hex(12)
-    return InstanceIdentifier(f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-a{digits[17:20]}-{digits[20:24]}{place:08x}")
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an answer ended: the number of the match that follows, counted from 0, and how many were asked for at a time."""
+
+    following: int
+    at_a_time: int
 
 
-def place_after(answer: InstanceIdentifier) -> int | None:
-    """The number of the match that follows an answer; None when its id does not tell."""
+def answer_id(place: Place) -> InstanceIdentifier:
+    """A fresh id of an answer with more to come. Spec: RFC 9562 5.8."""
+    digits = secrets.token_hex(10)
+    ends = f"{place.following & _MOST:06x}{min(place.at_a_time, _MOST):06x}"
+    return InstanceIdentifier(f"{digits[:8]}-{digits[8:12]}-8{digits[13:16]}-a{digits[17:20]}-{ends}")
+
+
+def place_after(answer: InstanceIdentifier) -> Place | None:
+    """Where an answer ended; None when its id does not tell."""
     try:
         number = uuid.UUID(answer.root)
     except ValueError:
         return None
-    return number.int & 0xFFFFFFFF if number.version == 8 else None
+    return Place(number.int >> 24 & _MOST, number.int & _MOST) if number.version == 8 else None
 
 
 def write_continuation(

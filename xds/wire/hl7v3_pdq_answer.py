@@ -14,7 +14,7 @@ from lxml import etree
 from xds.model.demographics_query import DemographicsAnswer, PatientMatch
 from xds.model.identifiers import PatientIdentifier
 from xds.wire.hl7v3 import Detail, DetailCode, InstanceIdentifier, attribute, child, children, code, coded, read_id
-from xds.wire.hl7v3_continuation import answer_id
+from xds.wire.hl7v3_continuation import Place, answer_id
 from xds.wire.hl7v3_pdq import ANSWER
 from xds.wire.hl7v3_person import authority_of, is_trait, read_demographics, read_patient_ids, registration_event, write_patient
 from xds.wire.hl7v3_queries import Asked, ResultQuantities, write_answer
@@ -56,10 +56,13 @@ def write_demographics_answer(
     details: Sequence[Detail] = (),
     *,
     now: datetime,
+    limit: int | None,
     before: int = 0,
     query_id: InstanceIdentifier | None = None,
 ) -> bytes:
-    """The answer: one registration for each patient found, or the faults. `before` counts the matches of earlier answers.
+    """The answer: one registration for each patient found, or the faults.
+
+    `before` counts the matches of earlier answers, `limit` is how many were asked for.
 
     Spec: ITI TF-2 3.47.4.2, 3.47.4.3.3.
     """
@@ -69,11 +72,13 @@ def write_demographics_answer(
     custodian = asked.transmission.receiver.device
     subjects = [_write_match(match, custodian) for match in answer.matches]
     quantities = quantities_of(answer, before=before)
-    message_id = None if answer.next_page is None else answer_id(_place(answer.next_page))
+    message_id = None
+    if answer.next_page is not None:
+        message_id = answer_id(Place(_following(answer.next_page), limit or len(answer.matches)))
     return write_answer(asked, ANSWER, subjects, told, now=now, quantities=quantities, query_id=query_id, message_id=message_id)
 
 
-def _place(next_page: str) -> int:
+def _following(next_page: str) -> int:
     """The number of the first match of a page, which the pointer to it ends with."""
     return int(next_page.rpartition(".")[2])
 
