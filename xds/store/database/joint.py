@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from xds.store.database import turns
+
 Result = TypeVar("Result")
 Work = Callable[[Connection], Result]
 
@@ -64,6 +66,7 @@ class Loan(Joint):
     def begin(self) -> Connection:
         """Wait for the writer's transaction."""
         self._submit(self._lend, self._done)
+        turns.end()
         either: list[Future[Any]] = [self._handed, self._done]
         wait(either, return_when=FIRST_COMPLETED)
         if not self._handed.done():
@@ -84,5 +87,6 @@ class Loan(Joint):
             wait((self._done,))
 
     def _lend(self, connection: Connection) -> None:
+        turns.end()
         self._handed.set_result(connection)
         self._returned.result()

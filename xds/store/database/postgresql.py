@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy import exc as sql
 from sqlalchemy.engine import make_url
 
+from xds.store.database import turns
 from xds.store.database.gathering import Gathering
 from xds.store.database.interface import Database, DatabaseClosedError, DatabaseUnavailableError, Result, Work
 from xds.store.database.joint import Joint
@@ -63,6 +64,7 @@ class PostgresqlDatabase(Database):
         """A connection that sees one snapshot until the block ends."""
         if self._closed:
             raise DatabaseClosedError
+        turns.end()
         with refusing(), borrowed(self._readers) as connection:
             yield connection
 
@@ -100,6 +102,7 @@ class PostgresqlDatabase(Database):
         if getattr(self._inside, "work", False):
             raise RuntimeError("a piece of work must not open another transaction")
         self._inside.work = True
+        turns.end()
         try:
             with refusing():
                 return _again(lambda: self._transaction(work))

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
+from xds.store.database import turns
 from xds.store.database.interface import Database, DatabaseClosedError, DatabaseFullError, DatabaseUrlError, Result, Work
 from xds.store.database.joint import Joint, Loan
 from xds.store.migrations import migrate
@@ -33,11 +34,6 @@ GATHERING_SECONDS: Final = 0.02
 
 #: What SQLite says when the disk has no room for the log or for its index.
 _NO_SPACE: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
-
-#: Readers take turns, because SQLite gives up the interpreter's lock at every row and each of several readers would then wait
-#: for it at every row: eight clients got a third more answers a second one after another than at the same time. A reader that
-#: had to wait this long reads beside the others, so that a long query stops nobody.
-READING_TURN_SECONDS = 0.05
 
 _log = structlog.get_logger()
 
@@ -169,7 +165,6 @@ class SqliteDatabase(Database):
         self._idle: deque[Connection] = deque()
         self._queue = _Queue()
         self._closed = False
-        self._reading = threading.RLock()
         self._writing = self._engine.connect().execution_options(writing=True)
         self._turn = _Turn(f"{make_url(url).database}-turn")
         self._writer = threading.Thread(target=self._write_until_closed, name="database-writer", daemon=True)
@@ -188,16 +183,14 @@ class SqliteDatabase(Database):
         except IndexError:
             connection = self._engine.connect()
         driver = _driver(connection)
-        has_turn = self._reading.acquire(timeout=READING_TURN_SECONDS)
-        try:
-            driver.execute("BEGIN")
-            yield connection
-        finally:
-            connection.rollback()
-            driver.rollback()
-            self._idle.append(connection)
-            if has_turn:
-                self._reading.release()
+        with turns.taken():
+            try:
+                driver.execute("BEGIN")
+                yield connection
+            finally:
+                connection.rollback()
+                driver.rollback()
+                self._idle.append(connection)
 
     def write(self, work: Work[Result]) -> Result:
         """Run `work` inside a transaction and return its result once it is durable.
@@ -211,6 +204,7 @@ class SqliteDatabase(Database):
         if threading.current_thread() is self._writer:
             raise RuntimeError("a piece of work must not open another transaction")
         future: Future[Result] = Future()
+        turns.end()
         self._queue.put(_Item(work, future))
         return future.result()
 
@@ -249,7 +243,7 @@ class SqliteDatabase(Database):
     def _commit(self, batch: list[_Item]) -> None:
         outcomes: list[tuple[_Item, Any, BaseException | None]] = []
         try:
-            with self._writing.begin():
+            with self._writing.begin(), turns.taken():
                 outcomes.extend((item, *self._attempt(item.work)) for item in batch)
         except BaseException as error:
             # Carried to everybody who took part, for whom nothing happened; this thread must go on in any case.
