@@ -10,11 +10,12 @@ Spec: ITI TF-2 3.9 (cross-referencing), 3.8.4.2.4 (what joining two affinity ide
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
-from xds.model.identity_review import DecisionAction, LinkEvidence, LinkReason, ReviewKind
+from xds.model.identity_review import AUTOMATIC, DecisionAction, LinkEvidence, LinkReason, ReviewKind
 from xds.store import affinity_patients
 from xds.store.patients import Identity, Patients, StoredLink
 
@@ -33,6 +34,9 @@ def new_patient_number(now: int) -> str:
     chance = secrets.randbits(30)
     return "P" + time + "".join(_NUMBER_ALPHABET[chance >> 5 * place & 31] for place in range(6))
 
+
+#: Links that do not speak against a decision of the desk: they give way to it.
+_REVOCABLE = AUTOMATIC | {LinkReason.APART}
 
 #: Makes patient numbers of the time (milliseconds since 1970).
 NewValue = Callable[[int], str]
@@ -62,6 +66,28 @@ def connected(keys: Iterable[int], links: Iterable[StoredLink]) -> list[list[int
     for key in sorted(root):
         parts.setdefault(find(key), []).append(key)
     return list(parts.values())
+
+
+def path_between(one: int, other: int, links: Iterable[StoredLink]) -> list[StoredLink]:
+    """The links on a shortest way from one record to another; empty when there is none."""
+    neighbours: dict[int, list[tuple[int, StoredLink]]] = {}
+    for link in links:
+        neighbours.setdefault(link.lower_key, []).append((link.higher_key, link))
+        neighbours.setdefault(link.higher_key, []).append((link.lower_key, link))
+    came: dict[int, tuple[int, StoredLink] | None] = {one: None}
+    waiting = deque((one,))
+    while waiting and other not in came:
+        key = waiting.popleft()
+        for neighbour, link in neighbours.get(key, ()):
+            if neighbour not in came:
+                came[neighbour] = (key, link)
+                waiting.append(neighbour)
+    way = []
+    step = came.get(other)
+    while step is not None:
+        way.append(step[1])
+        step = came[step[0]]
+    return way
 
 
 def affinity_in_use(patients: Patients, affinity: AssigningAuthority, identities: Sequence[Identity]) -> list[Identity]:
@@ -108,10 +134,13 @@ class Clusters:
             self._watcher.before(self.patients, person_keys)
 
     def link(self, one: int, other: int, reason: LinkReason, *, by: str = "", note: str = "") -> bool:
-        """Join two records on somebody's word. False, and a case for the desk, when somebody there declared them two."""
+        """Join two records on somebody's word.
+
+        False, and a case for the desk, when somebody there declared two records two persons which would become one by that.
+        """
         if one == other:
             return True
-        if reason is not LinkReason.SAME and self.are_apart(one, other):
+        if self._contradicts(one, other):
             evidence = LinkEvidence(rule=reason)
             self.patients.decide(one, other, DecisionAction.REVIEW, reason, self.now, evidence, by=by)
             self.patients.open_case(one, other, ReviewKind.CANDIDATE, evidence, self.now)
@@ -144,11 +173,34 @@ class Clusters:
         self.regroup([one, other])
         return decision
 
-    def are_apart(self, one: int, other: int) -> bool:
-        """True when somebody declared that these two records are two persons."""
-        pair = {one, other}
-        links = self.patients.links([one])
-        return any(item.reason == LinkReason.APART and {item.lower_key, item.higher_key} == pair for item in links)
+    def _contradicts(self, one: int, other: int) -> bool:
+        """True when joining these records would join two that were declared two persons, and not by the rules' own links."""
+        clusters = self.patients.cluster_of((one, other))
+        keys = [key for some in self.patients.members(set(clusters.values())).values() for key in some]
+        links = self.patients.links(keys)
+        apart = [item for item in links if item.reason == LinkReason.APART]
+        if not apart:
+            return False
+        firm = [item for item in links if item.reason not in _REVOCABLE]
+        firm.append(StoredLink(min(one, other), max(one, other), ""))
+        return any(path_between(item.lower_key, item.higher_key, firm) for item in apart)
+
+    def _without_contradictions(self, links: Sequence[StoredLink]) -> list[StoredLink]:
+        """The links that join, with those of the rules ended that join two records which were declared two persons."""
+        joining = [item for item in links if item.reason != LinkReason.APART]
+        for pair in (item for item in links if item.reason == LinkReason.APART):
+            while way := path_between(pair.lower_key, pair.higher_key, joining):
+                found = [item for item in way if item.reason in AUTOMATIC]
+                if not found:
+                    break
+                weakest = max(found, key=lambda item: (item.higher_key, item.lower_key))
+                joining.remove(weakest)
+                self.patients.end_link(weakest, self.now)
+                one, other = weakest.lower_key, weakest.higher_key
+                evidence = LinkEvidence(rule=LinkReason.APART)
+                self.patients.decide(one, other, DecisionAction.UNLINK, weakest.reason, self.now, evidence)
+                self.patients.open_case(one, other, ReviewKind.CANDIDATE, evidence, self.now)
+        return joining
 
     def regroup(self, person_keys: Collection[int]) -> None:
         """Compute the clusters of those records and of everybody with them anew."""
@@ -156,7 +208,7 @@ class Clusters:
         self.touch(person_keys)
         members = self.patients.members(set(before.values()))
         cluster_of = {key: cluster for cluster, keys in members.items() for key in keys}
-        links = [item for item in self.patients.links(list(cluster_of)) if item.reason != LinkReason.APART]
+        links = self._without_contradictions(self.patients.links(list(cluster_of)))
         for part in connected(cluster_of, links):
             moved = [key for key in part if cluster_of[key] != part[0]]
             if moved:
