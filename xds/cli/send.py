@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import typer
 
-from xds.cli import send_fhir, send_identity, send_identity_v3, send_imaging, send_registry, send_removal, send_repository
+from xds.cli import (
+    send_demographics,
+    send_fhir,
+    send_identity,
+    send_identity_v2,
+    send_identity_v3,
+    send_imaging,
+    send_registry,
+    send_removal,
+    send_repository,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -18,7 +28,12 @@ app = typer.Typer(
 
 app.command("iti08")(send_identity.iti08)
 app.command("iti09")(send_identity.iti09)
+app.command("iti10")(send_identity_v2.iti10)
 app.command("iti18")(send_registry.iti18)
+app.command("iti21")(send_demographics.iti21)
+app.command("iti22")(send_demographics.iti22)
+app.command("iti30")(send_identity_v2.iti30)
+app.command("iti31")(send_identity_v2.iti31)
 app.command("iti41")(send_repository.iti41)
 app.command("iti42")(send_registry.iti42)
 app.command("iti43")(send_repository.iti43)
@@ -29,6 +44,7 @@ app.command("iti51")(send_registry.iti51)
 app.command("iti57")(send_registry.iti57)
 app.command("iti61")(send_registry.iti61)
 app.command("iti62")(send_removal.iti62)
+app.command("iti64")(send_identity_v2.iti64)
 app.command("iti78")(send_fhir.iti78)
 app.command("iti83")(send_fhir.iti83)
 app.command("iti86")(send_removal.iti86)

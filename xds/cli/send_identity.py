@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -12,20 +9,18 @@ from typing import Annotated
 
 import typer
 
-from xds.cli import exchange, files
-from xds.cli.exchange import AsEr7, AsJson, DryRun, MllpTo, Timeout, talking
+from xds.cli import exchange, mllp_exchange
+from xds.cli.exchange import AsEr7, AsJson, DryRun, MllpTo, Timeout
 from xds.cli.outcome import Refused, Usage
-from xds.model.identifiers import AssigningAuthority, PatientIdentifier, is_oid
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import Demographics, FeedKind, IdentityFeed, PersonName
-from xds.transactions.mllp_client import address, send_mllp
 from xds.wire import hl7v2
-from xds.wire.hl7v2_answers import Acknowledged, new_control_id, read_acknowledgement
+from xds.wire.hl7v2_answers import new_control_id, read_acknowledgement
 from xds.wire.hl7v2_feed import write_feed
 from xds.wire.hl7v2_pix import PixQuery, read_rsp_k23, write_pix_query
 
 #: Namespace that this software gives its affinity domain; another server may have another.
 _AFFINITY = "XDS"
-_DESTINATION = "XDS|XDS"
 
 
 class Event(Enum):
@@ -69,7 +64,7 @@ def iti08(
     if bool(given) == bool(patient):
         raise Usage("give either files with messages, or a --patient")
     if given:
-        messages = [_message(path) for path in given]
+        messages = mllp_exchange.messages_of(given)
     else:
         if (event is Event.MERGE) != bool(subsumed):
             raise Usage("a merge, and only a merge, names the --subsumed identifier")
@@ -83,14 +78,7 @@ def iti08(
             subsumed=(exchange.patient_identifier(subsumed),) if subsumed else (),
         )
         messages = [write_feed(feed, now=datetime.now(UTC))]
-    wanted = exchange.form(as_json, as_er7)
-    if dry_run:
-        for message in messages:
-            print(_lines(message))
-        return
-    accepted = [_exchange(message, to, timeout, wanted).is_accepted for message in messages]
-    if not all(accepted):
-        raise Refused(f"{accepted.count(False)} of {len(accepted)} messages were not accepted")
+    mllp_exchange.deliver(messages, to, timeout, exchange.form(as_json, as_er7), dry_run=dry_run)
 
 
 def iti09(
@@ -113,25 +101,24 @@ def iti09(
 
     `xds send iti09 --patient 'A0001^^^HOSP_A&2.999.10&ISO' --domain XDS` for the one that documents go by
     """
-    message = _query(exchange.patient_identifier(patient), [_authority(item) for item in domain or ()], source)
+    message = _query(exchange.patient_identifier(patient), [mllp_exchange.authority(item) for item in domain or ()], source)
     wanted = exchange.form(as_json, as_er7)
     if dry_run:
-        print(_lines(message))
+        print(mllp_exchange.lines(message))
         return
-    with _talking(to):
-        answer = send_mllp(to, message, timeout=timeout)
+    answer = mllp_exchange.ask(message, to, timeout)
     identifiers = read_rsp_k23(answer)
     acknowledged = read_acknowledgement(answer)
     rows = [(item.authority.namespace or "", item.authority.oid or "", item.value, item.to_cx()) for item in identifiers]
     names = ("namespace", "oid", "value", "cx")
     facts = {
-        **_acknowledgement_facts(acknowledged),
+        **mllp_exchange.acknowledgement_facts(acknowledged),
         "status": answer.get("QAK-2"),
         "identifiers": [dict(zip(names, row, strict=True)) for row in rows],
     }
-    table = exchange.Answer(("Namespace", "OID", "Identifier", "In metadata"), rows, facts, lambda: _lines(answer))
+    table = exchange.Answer(("Namespace", "OID", "Identifier", "In metadata"), rows, facts, lambda: mllp_exchange.lines(answer))
     exchange.show(table, wanted)
-    _print_faults(acknowledged)
+    mllp_exchange.print_faults(acknowledged)
     if not acknowledged.is_accepted:
         raise Refused(f"the answer is {acknowledged.code}")
     if not identifiers:
@@ -141,11 +128,10 @@ def iti09(
 def affinity_identifier(local: str, pix: str, timeout: float) -> str:
     """The affinity domain's identifier (CX) of a patient with a local one. Errors: Refused, NoAnswer, Usage."""
     message = _query(exchange.patient_identifier(local), [AssigningAuthority(_AFFINITY)], "XDS|CLI")
-    with _talking(pix):
-        answer = send_mllp(pix, message, timeout=timeout)
+    answer = mllp_exchange.ask(message, pix, timeout)
     identifiers = read_rsp_k23(answer)
     if not identifiers:
-        _print_faults(read_acknowledgement(answer))
+        mllp_exchange.print_faults(read_acknowledgement(answer))
         raise Refused(f"the PIX Manager knows no identifier of the affinity domain for {local}")
     return identifiers[0].to_cx()
 
@@ -153,58 +139,5 @@ def affinity_identifier(local: str, pix: str, timeout: float) -> str:
 def _query(identifier: PatientIdentifier, domains: list[AssigningAuthority], source: str) -> hl7v2.Message:
     control_id = new_control_id()
     query = PixQuery(control_id, identifier, tuple(domains))
-    return write_pix_query(query, source=source, destination=_DESTINATION, control_id=control_id, now=datetime.now(UTC))
-
-
-def _authority(text: str) -> AssigningAuthority:
-    return AssigningAuthority(oid=text) if is_oid(text) else AssigningAuthority(text)
-
-
-def _message(path: Path) -> hl7v2.Message:
-    try:
-        return hl7v2.read(files.content(path))
-    except hl7v2.UnreadableError as error:
-        raise Usage(f"{path}: {error}") from error
-
-
-def _exchange(message: hl7v2.Message, to: str, timeout: float, wanted: exchange.Form) -> Acknowledged:
-    with _talking(to):
-        answer = send_mllp(to, message, timeout=timeout)
-    acknowledged = read_acknowledgement(answer)
-    rows = [(acknowledged.message_id, acknowledged.code)]
-    facts = _acknowledgement_facts(acknowledged)
-    exchange.show(exchange.Answer(("Message", "Answer"), rows, facts, lambda: _lines(answer)), wanted)
-    _print_faults(acknowledged)
-    return acknowledged
-
-
-@contextmanager
-def _talking(to: str) -> Iterator[None]:
-    try:
-        address(to)
-    except ValueError as error:
-        raise Usage(str(error)) from error
-    with talking(to):
-        try:
-            yield
-        except hl7v2.UnreadableError as error:
-            raise Refused(f"the answer cannot be read: {error}") from error
-
-
-def _acknowledgement_facts(answer: Acknowledged) -> dict[str, object]:
-    faults = [
-        {"condition": int(item.condition), "text": item.text, "location": str(item.location) if item.location else None}
-        for item in answer.faults
-    ]
-    return {"message_id": answer.message_id, "code": answer.code, "faults": faults}
-
-
-def _print_faults(answer: Acknowledged) -> None:
-    for fault in answer.faults:
-        place = f" at {fault.location}" if fault.location else ""
-        print(f"error: {int(fault.condition)} {fault.text}{place}", file=sys.stderr)
-
-
-def _lines(message: hl7v2.Message) -> str:
-    """A message for reading: a segment a line."""
-    return hl7v2.write(message).decode(message.codec).replace("\r", "\n").rstrip("\n")
+    now = datetime.now(UTC)
+    return write_pix_query(query, source=source, destination=mllp_exchange.DESTINATION, control_id=control_id, now=now)
