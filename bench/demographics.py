@@ -170,12 +170,17 @@ def sample(rows: Callable[[str], Sequence[Any]], people: int, number: int) -> li
 
 @contextmanager
 def register(url: str, people: int, number: int) -> Iterator[list[Somebody]]:
-    """Fill an empty database; some of its people."""
+    """Some of the people of a database, which is filled first when it does not exist."""
+    is_made = url.startswith("sqlite") and Path(url.removeprefix("sqlite:///")).exists()
     database = open_database(url)
     database.create_schema()
     database.close()
     if url.startswith("sqlite"):
         connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        if is_made:
+            yield sample(lambda text: connection.execute(text).fetchall(), people, number)
+            connection.close()
+            return
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -400000")
         fill(lambda text, _: connection.execute(_sqlite(text)), connection.executemany, people)
@@ -220,11 +225,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("people", nargs="*", type=int, default=[1_000_000])
     parser.add_argument("--database", default="", help="empty: SQLite; postgresql: a server is started; or the URL of one")
+    parser.add_argument("--directory", help="where SQLite keeps what was made, for the next time")
     parser.add_argument("--samples", type=int, default=200)
     given = parser.parse_args()
     with chosen(given.database) as databases, tempfile.TemporaryDirectory() as directory:
         for people in given.people:
-            url = databases.fresh(f"people{people}") or f"sqlite:///{Path(directory) / f'{people}.sqlite'}"
+            url = databases.fresh(f"people{people}")
+            url = url or f"sqlite:///{Path(given.directory or directory).resolve() / f'{people}.sqlite'}"
             _measure(url, people, given.samples)
 
 

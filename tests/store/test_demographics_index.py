@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from tests.databases import fresh_database
 from xds.actors.demographics_index import index
-from xds.model.demographics_index import NameSearch, Plan, Search, TermKind, TermSearch, VisitSearch, WordKind
+from xds.model.demographics_index import Plan, Search, TermKind, TermSearch, VisitSearch, WordKind
 from xds.model.demographics_query import Comparison, DateRange, DemographicsQuery, NamePattern, TextPattern
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import Demographics, PersonName
@@ -195,18 +195,13 @@ def test_long_names_stay_within_an_index(database: Database) -> None:
 
 def explained(database: Database, search: Search) -> str:
     """How the database looks for it, in its own words."""
-    make = {
-        NameSearch: demographics_index.name_statement,
-        TermSearch: demographics_index.term_statement,
-        VisitSearch: demographics_index.visit_statement,
-    }
+    prepared, values = demographics_index.statement_of(search)
     with database.read() as connection:
-        statement = make[type(search)](search).limit(10)  # type: ignore[operator]
-        written = str(statement.compile(connection.engine, compile_kwargs={"literal_binds": True}))
         how = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
         if how == "EXPLAIN":
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-        return "\n".join(" ".join(map(str, row)) for row in connection.exec_driver_sql(f"{how} {written.replace('%', '%%')}"))
+        rows = connection.execute(text(f"{how} {prepared.statement}"), {**values, "most": 10})
+        return "\n".join(" ".join(map(str, row)) for row in rows)
 
 
 def searches_of(database: Database, criteria: Iterable[dict[str, object]]) -> Iterator[Search]:
@@ -223,6 +218,7 @@ def test_no_search_reads_a_whole_table(database: Database) -> None:
         {"names": name("lefevre")},
         {"names": name("lefevre", how=Comparison.FUZZY)},
         {"names": name(given="marie")},
+        {"names": name("lefevre"), "birth_dates": (DateRange("19400101", "19791231"),)},
         {"birth_dates": DAY},
         {"telephones": ((TextPattern("0238112233"),),)},
         {"visit": {"PV1.3.2": TextPattern("389")}},
@@ -236,11 +232,13 @@ def test_no_search_reads_a_whole_table(database: Database) -> None:
 def test_a_family_name_and_a_birth_date_are_one_place_of_the_index(database: Database) -> None:
     exact, _ = searches_of(database, [{"names": name("lefevre"), "birth_dates": DAY}])
     prefix, _ = searches_of(database, [{"names": name("lef", how=Comparison.PREFIX), "birth_dates": YEAR}])
-    found_by = explained(database, exact), explained(database, prefix)
+    range_of_years, _ = searches_of(database, [{"names": name("lefevre"), "birth_dates": (DateRange("19400101", "19791231"),)}])
+    found_by = [explained(database, search) for search in (exact, prefix, range_of_years)]
     with database.read() as connection:
         if connection.dialect.name == "sqlite":
             assert "(birth_year=? AND family=? AND birth>? AND birth<?)" in found_by[0]
             assert "(birth_year=? AND family>? AND family<?)" in found_by[1]
+            assert "(birth_year=? AND family=? AND birth>? AND birth<?)" in found_by[2]
         else:
             assert "demographic_name_pkey" in found_by[0]
             assert "demographic_name_pkey" in found_by[1]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from xds.actors.pix_domains import Domains
 from xds.model.demographics_query import PatientMatch
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import Demographics, IdentityProblem, IdentityProblemKind, StatedDemographics
@@ -31,13 +32,14 @@ Names = Mapping[int, AssigningAuthority]
 class Answers:
     """Makes matches of persons. One object serves all threads."""
 
-    def __init__(self, domains: DomainTable) -> None:
-        self._domains = domains
+    def __init__(self, table: DomainTable) -> None:
+        self._table = table
+        self._domains = Domains(table, creates=False)
 
     def names(self, connection: Connection, persons: Iterable[KnownPerson]) -> Names:
         """The full names of the domains in which these persons have identifiers."""
         keys = {item.domain_key for known in persons for item in known.identities}
-        return {key: self._domains.complete(found) for key, found in Patients(connection).domains(keys).items()}
+        return self._domains.names(Patients(connection), keys)
 
     def sought(self, known: KnownPerson, names: Names) -> Sought:
         """What a query looks at in a person."""
@@ -50,7 +52,7 @@ class Answers:
         """A person as she is answered; of her identifiers only those of `domains`, unless that is empty."""
         in_use = sorted((item for item in known.identities if item.is_told), key=_by_domain)
         identifiers = tuple(dict.fromkeys(_identifier(item, names) for item in in_use))
-        wanted = tuple(dict.fromkeys(self._domains.complete(item) for item in domains))
+        wanted = tuple(dict.fromkeys(self._table.complete(item) for item in domains))
         if wanted:
             identifiers = tuple(item for item in identifiers if any(is_same(item.authority, one) for one in wanted))
         missing = tuple(one for one in wanted if not any(is_same(item.authority, one) for item in identifiers))
@@ -68,19 +70,13 @@ class Answers:
         """A problem for each of the domains asked for that is not known. Spec: ITI TF-2 3.21.4.2.2.8, case 3."""
         patients = Patients(connection)
         for number, authority in enumerate(domains, 1):
-            if not self._is_known(patients, authority):
+            if not self._domains.is_known(patients, authority):
                 text = "the domain is not known here"
                 yield IdentityProblem(IdentityProblemKind.UNKNOWN_DOMAIN, "domains", text, number, 4)
 
-    def _is_known(self, patients: Patients, authority: AssigningAuthority) -> bool:
-        if self._domains.is_contradictory(authority):
-            return False
-        return self._domains.find(authority) is not None or patients.domain(self._domains.complete(authority)) is not None
-
     def domain_key(self, connection: Connection, authority: AssigningAuthority) -> int | None:
         """The key of a domain; None when no feed ever used it."""
-        domain = Patients(connection).domain(self._domains.complete(authority))
-        return domain.domain_key if domain else None
+        return self._domains.key_of(Patients(connection), authority)
 
 
 def is_same(one: AssigningAuthority, other: AssigningAuthority) -> bool:

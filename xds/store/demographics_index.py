@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, exists, func, or_, select, text
+from sqlalchemy import Connection, bindparam, func, select, text
 
-from xds.model.demographics_index import IndexEntries, NameSearch, Search, TermSearch, VisitSearch
+from xds.model.demographics_index import FIRST_YEAR, LAST_YEAR, NO_YEAR, IndexEntries, NameSearch, Search, TermSearch, VisitSearch
 from xds.store.dialects import put
 from xds.store.schema.demographics import (
     demographic_name,
@@ -22,12 +24,14 @@ from xds.store.schema.demographics import (
     patient_visit,
     patient_visit_field,
 )
-from xds.store.schema.identity import identity, person
+from xds.store.schema.identity import person
 from xds.store.statements import Prepared
 
 #: Records of one person are found one by one; so many of them are read for each person that is wanted.
 _ROWS_PER_PERSON: Final = 4
 _HIGHEST: Final = "\U0010ffff"
+_EVERY_YEAR: Final = (NO_YEAR, *range(FIRST_YEAR, LAST_YEAR + 1))
+_ALL_YEARS: Final = ", ".join(map(str, _EVERY_YEAR))
 
 
 def _insertion(table: Any) -> Prepared:
@@ -47,6 +51,18 @@ _ADD_TERMS: Final = _insertion(demographic_term)
 _REMOVE_TERMS: Final = _deletion(demographic_term)
 _ADD_WORDS: Final = _insertion(name_word)
 _ADD_SOUNDS: Final = _insertion(name_sound)
+_ALIKE: Final = Prepared(
+    select(name_sound.c.word)
+    .where(name_sound.c.code.in_(bindparam("codes", expanding=True)), name_sound.c.kind == bindparam("kind"))
+    .group_by(name_sound.c.word)
+    .order_by(func.count().desc(), name_sound.c.word)
+    .limit(bindparam("most"))
+)
+_VISITS: Final = Prepared(
+    select(patient_visit.c.person_key, patient_visit.c.updated, patient_visit.c.fields).where(
+        patient_visit.c.person_key.in_(bindparam("person_keys", expanding=True))
+    )
+)
 _ADD_FIELDS: Final = _insertion(patient_visit_field)
 _REMOVE_FIELDS: Final = _deletion(patient_visit_field)
 _KNOWN_WORDS: Final = Prepared(
@@ -109,9 +125,7 @@ def _learn(connection: Connection, words: Mapping[tuple[str, str], str], sound_c
 
 def alike(connection: Connection, kind: str, codes: Collection[int], limit: int) -> tuple[str, ...]:
     """Words of the register that have one of these codes, those with most of them first."""
-    table = name_sound
-    statement = select(table.c.word).where(table.c.code.in_(list(codes)), table.c.kind == kind).group_by(table.c.word)
-    rows = connection.execute(statement.order_by(func.count().desc(), table.c.word).limit(limit))
+    rows = _ALIKE.rows(connection, {"codes": list(codes), "kind": kind, "most": limit})
     return tuple(row[0] for row in rows)
 
 
@@ -137,8 +151,7 @@ def _searchable(fields: Mapping[str, str]) -> set[tuple[str, str]]:
 
 def visit_of(connection: Connection, person_keys: Sequence[int]) -> dict[int, tuple[int, dict[str, str]]]:
     """The last visit of each of these records that has one, with the time at which a feed told of it."""
-    columns = select(patient_visit.c.person_key, patient_visit.c.updated, patient_visit.c.fields)
-    rows = connection.execute(columns.where(patient_visit.c.person_key.in_(person_keys)))
+    rows = _VISITS.rows(connection, {"person_keys": list(person_keys)}) if person_keys else ()
     return {row[0]: (row[1], json.loads(row[2])) for row in rows}
 
 
@@ -160,58 +173,106 @@ def find(connection: Connection, searches: Sequence[Search], limit: int) -> dict
 
 
 def _rows(connection: Connection, search: Search, limit: int) -> Iterable[tuple[int, bool]]:
+    statement, values = statement_of(search)
+    rows = statement.rows(connection, {**values, "most": limit})
     if isinstance(search, NameSearch):
         certain = frozenset(search.sexes)
-        rows = connection.execute(name_statement(search).limit(limit))
         return ((row[0], not search.is_otherwise_dated and (not certain or row[1] in certain)) for row in rows)
-    statement = term_statement(search) if isinstance(search, TermSearch) else visit_statement(search)
-    return ((row[0], True) for row in connection.execute(statement.limit(limit)))
+    return ((row[0], True) for row in rows)
 
 
-def name_statement(search: NameSearch) -> Select[Any]:
-    """The persons whom a search by name finds, with the sex of the record that was found."""
-    table = demographic_name
-    where: list[ColumnElement[bool]] = [table.c.birth_year.in_(search.years)]
-    if search.families:
-        where.append(table.c.family.in_(search.families))
-    elif search.family_prefix:
-        where += _begins(table.c.family, search.family_prefix)
-    if search.births and not search.is_otherwise_dated:
-        where += [table.c.birth >= search.births[0], table.c.birth <= search.births[1]]
-    if search.given:
-        where.append(or_(*(table.c.given.contains(item) for item in search.given)))
-    if search.sexes:
-        where.append(table.c.sex.in_((*search.sexes, "U")))
-    statement = _in_use(select(person.c.cluster_key, table.c.sex), table.c.person_key).where(*where)
-    if search.is_otherwise_dated:
-        other = person.alias("other")
-        others = (other.c.cluster_key == person.c.cluster_key, other.c.person_key != person.c.person_key)
-        statement = statement.where(exists().where(*others))
-    return statement
+def statement_of(search: Search) -> tuple[Prepared, dict[str, Any]]:
+    """The statement of a search (`most` is its limit), and its values. Its rows begin with the key of a person."""
+    if isinstance(search, TermSearch):
+        values: dict[str, Any] = {"kind": search.kind.value, **_texts("value", search.values, search.prefix)}
+        return _term_statement(len(search.values)), values
+    if isinstance(search, VisitSearch):
+        exact = () if search.is_prefix else (search.value,)
+        return _visit_statement(len(exact)), {"name": search.name, **_texts("value", exact, search.value)}
+    has_births = search.births is not None and not search.is_otherwise_dated
+    shape = _Shape(
+        years=len(search.years) if len(search.years) < len(_EVERY_YEAR) else -1,
+        families=len(search.families),
+        has_prefix=bool(search.family_prefix),
+        has_births=has_births,
+        given=len(search.given),
+        sexes=len(search.sexes),
+        is_otherwise_dated=search.is_otherwise_dated,
+    )
+    values = {f"year{number}": year for number, year in enumerate(search.years)} if shape.years >= 0 else {}
+    if search.families or search.family_prefix:
+        values |= _texts("family", search.families, search.family_prefix)
+    if search.births is not None and has_births:
+        values |= {"first_birth": search.births[0], "last_birth": search.births[1]}
+    values |= {f"given{number}": f"%{item}%" for number, item in enumerate(search.given)}
+    values |= {f"sex{number}": item for number, item in enumerate(search.sexes)}
+    return _name_statement(shape), values
 
 
-def term_statement(search: TermSearch) -> Select[Any]:
-    """The persons whom a search by a term finds."""
-    table = demographic_term
-    value = [table.c.value.in_(search.values)] if search.values else _begins(table.c.value, search.prefix)
-    return _in_use(select(person.c.cluster_key), table.c.person_key).where(table.c.kind == search.kind.value, *value)
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a search by name asks for, without the values: searches of one shape have one text. `years` -1: every one."""
+
+    years: int
+    families: int
+    has_prefix: bool
+    has_births: bool
+    given: int
+    sexes: int
+    is_otherwise_dated: bool
 
 
-def visit_statement(search: VisitSearch) -> Select[Any]:
-    """The persons whom a search by their last visit finds."""
-    table = patient_visit_field
-    value = _begins(table.c.value, search.value) if search.is_prefix else [table.c.value == search.value]
-    return _in_use(select(person.c.cluster_key), table.c.person_key).where(table.c.name == search.name, *value)
+def _texts(column: str, values: Sequence[str], prefix: str) -> dict[str, str]:
+    if values:
+        return {f"{column}{number}": item for number, item in enumerate(values)}
+    return {f"{column}_low": prefix, f"{column}_high": prefix + _HIGHEST}
 
 
-def _begins(column: ColumnElement[str], prefix: str) -> list[ColumnElement[bool]]:
-    return [column >= prefix, column < prefix + _HIGHEST]
+def _is_text(column: str, number: int) -> str:
+    """The condition that a column has one of so many values, or begins like one when there is none."""
+    if number:
+        return f"n.{column} IN ({_places(column, number)})"
+    return f"n.{column} >= :{column}_low AND n.{column} < :{column}_high"
 
 
-def _in_use(columns: Select[Any], person_key: ColumnElement[int]) -> Select[Any]:
+def _places(name: str, number: int) -> str:
+    return ", ".join(f":{name}{each}" for each in range(number))
+
+
+@lru_cache(maxsize=256)
+def _name_statement(shape: _Shape) -> Prepared:
+    # Years are named one by one: each is a place of the index, where the family name is looked up.
+    where = [f"n.birth_year IN ({_places('year', shape.years) if shape.years >= 0 else _ALL_YEARS})"]
+    if shape.families or shape.has_prefix:
+        where.append(_is_text("family", shape.families))
+    if shape.has_births:
+        where.append("n.birth >= :first_birth AND n.birth <= :last_birth")
+    if shape.given:
+        where.append("(" + " OR ".join(f"n.given LIKE :given{number}" for number in range(shape.given)) + ")")
+    if shape.sexes:
+        where.append(f"n.sex IN ({_places('sex', shape.sexes)}, 'U')")
+    if shape.is_otherwise_dated:
+        other = "SELECT 1 FROM person o WHERE o.cluster_key = p.cluster_key AND o.person_key <> p.person_key"
+        where.append(f"EXISTS ({other})")
+    return _in_use("p.cluster_key, n.sex", "demographic_name", where)
+
+
+@lru_cache(maxsize=64)
+def _term_statement(values: int) -> Prepared:
+    return _in_use("p.cluster_key", "demographic_term", ["n.kind = :kind", _is_text("value", values)])
+
+
+@lru_cache(maxsize=2)
+def _visit_statement(values: int) -> Prepared:
+    return _in_use("p.cluster_key", "patient_visit_field", ["n.name = :name", _is_text("value", values)])
+
+
+def _in_use(columns: str, table: str, where: Sequence[str]) -> Prepared:
     """Of records that have an identifier of their own left: what was said of the others is history."""
-    own = exists().where(identity.c.person_key == person_key, identity.c.subsumed_by.is_(None), ~identity.c.assigned)
-    return columns.join_from(person_key.table, person, person.c.person_key == person_key).where(own)
+    own = "SELECT 1 FROM identity i WHERE i.person_key = n.person_key AND i.subsumed_by IS NULL AND NOT i.assigned"
+    joined = f"{table} n JOIN person p ON p.person_key = n.person_key"
+    conditions = " AND ".join([*where, f"EXISTS ({own})"])
+    return Prepared(text(f"SELECT {columns} FROM {joined} WHERE {conditions} LIMIT :most"))
 
 
 def last_record(connection: Connection) -> int:
