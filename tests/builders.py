@@ -68,7 +68,7 @@ def uuid_for(number: int) -> str:
 def classification(owner: str, scheme: str, code: Code, number: int = 0) -> Classification:
     """A coded value of the object `owner`."""
     return Classification(
-        f"{owner}-cl-{scheme[9:13]}-{number}",
+        f"cl-{scheme[9:13]}-{number}.{owner}",
         owner,
         scheme=scheme,
         node_representation=code.code,
@@ -87,14 +87,14 @@ def author_classification(owner: str, scheme: str, author: Author, number: int =
         (SlotName.AUTHOR_TELECOMMUNICATION, author.telecommunications),
     )
     return Classification(
-        f"{owner}-au-{number}", owner, scheme=scheme, slots=tuple(Slot(str(name), values) for name, values in slots if values)
+        f"au-{number}.{owner}", owner, scheme=scheme, slots=tuple(Slot(str(name), values) for name, values in slots if values)
     )
 
 
 def external_identifier(owner: str, scheme: str, value: str) -> ExternalIdentifier:
     """An external identifier of the object `owner` with the standard's name."""
     return ExternalIdentifier(
-        f"{owner}-ei-{scheme[9:13]}",
+        f"ei-{scheme[9:13]}.{owner}",
         owner,
         scheme,
         value,
@@ -104,7 +104,7 @@ def external_identifier(owner: str, scheme: str, value: str) -> ExternalIdentifi
 
 def label(owner: str, node: str) -> Classification:
     """The classification that tells what a RegistryPackage is."""
-    return Classification(f"{owner}-label", owner, node=node)
+    return Classification(f"label.{owner}", owner, node=node)
 
 
 def document_entry(**overrides: Any) -> DocumentEntry:

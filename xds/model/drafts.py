@@ -147,7 +147,7 @@ def submission_set(
         slots=_slots((SlotName.SUBMISSION_TIME, submission_time)),
         name=_text(title),
         classifications=(
-            Classification(f"{symbolic_id}-label", symbolic_id, node=SUBMISSION_SET_NODE),
+            Classification(f"label.{symbolic_id}", symbolic_id, node=SUBMISSION_SET_NODE),
             *_authors(symbolic_id, scheme.AUTHOR, author),
             _coded(symbolic_id, scheme.CONTENT_TYPE_CODE, content_type, 0),
         ),
@@ -166,7 +166,7 @@ def folder(*, symbolic_id: str, unique_id: str, patient_id: str, title: str, cod
         object_type=ObjectType.REGISTRY_PACKAGE,
         name=_text(title),
         classifications=(
-            Classification(f"{symbolic_id}-label", symbolic_id, node=FOLDER_NODE),
+            Classification(f"label.{symbolic_id}", symbolic_id, node=FOLDER_NODE),
             *(_coded(symbolic_id, FolderScheme.CODE, code, number) for number, code in enumerate(codes)),
         ),
         external_identifiers=(
@@ -199,7 +199,7 @@ def _text(value: str) -> tuple[LocalizedString, ...]:
 
 def _coded(owner: str, scheme: str, code: Code, number: int) -> Classification:
     return Classification(
-        id=f"{owner}-code-{number}",
+        id=f"code{number}.{owner}",
         classified_object=owner,
         scheme=scheme,
         node_representation=code.code,
@@ -218,9 +218,9 @@ def _authors(owner: str, scheme: str, author: Author | None) -> tuple[Classifica
         (SlotName.AUTHOR_SPECIALTY, author.specialties),
         (SlotName.AUTHOR_TELECOMMUNICATION, author.telecommunications),
     )
-    return (Classification(id=f"{owner}-author", classified_object=owner, scheme=scheme, slots=slots),)
+    return (Classification(id=f"author.{owner}", classified_object=owner, scheme=scheme, slots=slots),)
 
 
 def _identifier(owner: str, scheme: DocumentEntryScheme | SubmissionSetScheme | FolderScheme, value: str) -> ExternalIdentifier:
     name = EXTERNAL_IDENTIFIER_NAMES[scheme]
-    return ExternalIdentifier(f"{owner}-{name.rpartition('.')[2]}", owner, scheme, value, _text(name))
+    return ExternalIdentifier(f"{name.rpartition('.')[2]}.{owner}", owner, scheme, value, _text(name))

@@ -4,7 +4,9 @@ Tolerated deviations, which are stored and answered as they came:
 
 | received | because |
 |---|---|
+| one UUID for several Classifications or ExternalIdentifiers | nothing refers to them |
 | a sourcePatientId whose authority is a namespace alone, `id^^^HOSPITAL` | some sources know their own domain by no other name |
+| a globally unique id in referenceIdList (a study, a workflow) with an assigning authority | it is as unique with it |
 | extra metadata whose name begins with `urn:` and is no full URN, `urn:x` | nothing depends on what follows |
 
 Spec: ITI TF-3 Tables 4.2.3.2-1 (DocumentEntry), 4.2.3.3-1 (SubmissionSet), 4.2.3.4-1 (Folder), 4.2.3.1.
@@ -12,6 +14,7 @@ Spec: ITI TF-3 Tables 4.2.3.2-1 (DocumentEntry), 4.2.3.3-1 (SubmissionSet), 4.2.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +24,7 @@ from xds.model.identifiers import is_uuid_urn
 from xds.model.metadata import Classification, DocumentEntry, Folder, RegistryObject, Slot, SubmissionSet
 from xds.model.vocabulary import (
     ASSOCIATION_DOCUMENTATION,
+    EXTERNAL_IDENTIFIER_NAMES,
     FOLDER_NODE,
     SUBMISSION_SET_NODE,
     DocumentAvailability,
@@ -142,6 +146,11 @@ ASSOCIATION: Final = ObjectRules(
     classifications={ASSOCIATION_DOCUMENTATION: ClassificationRule("associationDocumentation", 0, 1)},
 )
 
+_IDENTIFIER_NAMES: Final = {str(scheme): name for scheme, name in EXTERNAL_IDENTIFIER_NAMES.items()}
+
+#: A URN of RFC 8141. Tolerated: one whose namespace is followed by nothing, as tools that test registries send it.
+_EXTRA_NAME: Final = re.compile(r"urn:[A-Za-z0-9][A-Za-z0-9-]{0,31}(?::[A-Za-z0-9._~%!$&'()*+,;=:@/?#-]*)?").fullmatch
+
 _AUTHOR_SLOTS: Final[Mapping[str, SlotRule]] = {
     SlotName.AUTHOR_PERSON: SlotRule(datatypes.XCN),
     SlotName.AUTHOR_INSTITUTION: SlotRule(datatypes.XON, several=True),
@@ -174,7 +183,10 @@ def check_document_entry(
     start, stop = entry.service_start_time, entry.service_stop_time
     if start and stop and stop[: len(start)] < start[: len(stop)]:
         findings.add(entry, "serviceStopTime", f"must not be before serviceStartTime '{start[:14]}'", stop)
-    fields = Counter(value.partition("|")[0] for value in entry.slot(SlotName.SOURCE_PATIENT_INFO))
+    fields: Counter[str] = Counter()
+    for value in entry.slot(SlotName.SOURCE_PATIENT_INFO):
+        name, _, content = value.partition("|")
+        fields[name] += 1 + content.count("~")
     for name in ("PID-7", "PID-8"):
         if fields[name] > 1:
             findings.add(entry, SlotName.SOURCE_PATIENT_INFO, f"must hold {name} at most once", f"{name} {fields[name]} times")
@@ -188,6 +200,8 @@ def check_submission_set(package: SubmissionSet, findings: Findings) -> None:
 def check_folder(folder: Folder, findings: Findings, *, first_version: bool = True) -> None:
     """Spec: ITI TF-3 4.2.3.4."""
     check_attributes(folder, FOLDER, frozenset(), findings, first_version=first_version)
+    if not any(text.value.strip() for text in folder.name):
+        findings.add(folder, "title", "must be present", None)
 
 
 def check_attributes(
@@ -201,16 +215,21 @@ def check_attributes(
     _check_classifications(obj, rules, findings)
     if rules.identifiers:
         _check_identifiers(obj, rules.identifiers, findings)
-    if obj.name and len(obj.name[0].value) > rules.longest_title:
-        findings.add(obj, "title", f"must have at most {rules.longest_title} characters", obj.name[0].value)
+    for text in obj.name:
+        if len(text.value) > rules.longest_title:
+            findings.add(obj, "title", f"must have at most {rules.longest_title} characters", text.value)
     if obj.home is not None and not datatypes.OID_URN.accepts(obj.home):
         findings.add(obj, "homeCommunityId", datatypes.OID_URN.rule, obj.home)
 
 
 def _check_ids(obj: RegistryObject, findings: Findings, first_version: bool) -> None:
-    for attribute, value in (("id", obj.id), ("lid", obj.lid)):
+    parts = [("id of Classification", item.id) for item in obj.classifications]
+    parts += [("id of ExternalIdentifier", item.id) for item in obj.external_identifiers]
+    for attribute, value in (("id", obj.id), ("lid", obj.lid), *parts):
         if value is not None and value.startswith("urn:uuid:") and not is_uuid_urn(value):
             findings.add(obj, attribute, "must be urn:uuid: followed by a UUID in lower case, or a symbolic name", value)
+    if not obj.id.strip():
+        findings.add(obj, "id", "must not be empty", obj.id)
     if first_version and obj.lid is not None and obj.lid.startswith("urn:uuid:") and obj.lid != obj.id:
         findings.add(obj, "lid", "must be absent or the object's own id: a first version is submitted here", obj.lid)
 
@@ -243,8 +262,7 @@ def _check_slots(
 def _check_extra_slot(obj: RegistryObject, slot: Slot, findings: Findings, prefix: str) -> None:
     """Extra metadata. Spec: ITI TF-3 4.2.3.1.6."""
     name = slot.name
-    # Tolerated: a URN whose namespace is followed by nothing, as tools that test registries send it.
-    if not name.startswith("urn:") or name.startswith("urn:ihe:") or not name[4:].strip(":"):
+    if _EXTRA_NAME(name) is None or name.startswith("urn:ihe:"):
         findings.add(obj, f"{prefix}Slot", "must be a slot of the standard, or have a URN outside urn:ihe: as its name", name)
     for value in slot.values:
         if len(value) > LONGEST_VALUE:
@@ -294,6 +312,8 @@ def _check_code(obj: RegistryObject, attribute: str, item: Classification, findi
 
 def _check_author(obj: RegistryObject, item: Classification, findings: Findings) -> None:
     """Spec: ITI TF-3 4.2.3.1.4."""
+    if item.node_representation:
+        findings.add(obj, "author", "its nodeRepresentation must be empty", item.node_representation)
     _check_slots(obj, item.slots, _AUTHOR_SLOTS, findings, prefix="author.")
     if not any(slot.name in _AUTHOR_MINIMUM and any(slot.values) for slot in item.slots):
         findings.add(obj, "author", "must have authorPerson, authorInstitution or authorTelecommunication", None)
@@ -312,8 +332,10 @@ def _check_identifiers(obj: RegistryObject, rules: Mapping[str, IdentifierRule],
         counts[item.scheme] = counts.get(item.scheme, 0) + 1
         if not rule.type.accepts(item.value):
             findings.add(obj, rule.attribute, rule.type.rule, item.value)
-        if not item.name:
-            findings.add(obj, rule.attribute, "its ExternalIdentifier must have a Name", None)
+        wanted = _IDENTIFIER_NAMES[item.scheme]
+        if not any(text.value == wanted for text in item.name):
+            received = item.name[0].value if item.name else None
+            findings.add(obj, rule.attribute, f"its ExternalIdentifier must have the Name {wanted}", received)
     for scheme, rule in rules.items():
         count = counts.get(scheme, 0)
         if count == 0:

@@ -11,11 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from xds.model.vocabulary import ReferenceIdType
+
 #: Longest Value of a Slot in characters (ebRIM LongName).
 LONGEST_VALUE: Final = 256
 
 _OID = r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+"
-_HD = rf"&{_OID}&ISO"
+_TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+"
+
+
+#: Kinds of CXi whose number means nothing without its authority.
+_OF_AN_AUTHORITY: Final = frozenset({ReferenceIdType.REFERRAL, ReferenceIdType.ORDER, ReferenceIdType.ENCOUNTER})
+_FIELDS_OF_PID: Final = 39
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,9 @@ def _is_cxi(text: str) -> bool:
     parts = text.split("^")
     if len(parts) != 5 or not parts[0].strip() or parts[1] or parts[2] or not parts[4]:
         return False
-    authority = parts[3]
+    authority, kind = parts[3], parts[4]
+    if not authority:
+        return kind not in _OF_AN_AUTHORITY
     return "&" not in authority or _is_authority(authority)
 
 
@@ -77,17 +86,17 @@ def _is_xcn(text: str) -> bool:
     if not any(part.strip() for part in parts[:3]):
         return False
     authority = parts[8] if len(parts) > 8 else ""
-    return "&" not in authority or re.fullmatch(rf"[^&]*{_HD}", authority) is not None
+    return not authority or _is_authority(authority)
 
 
 def _is_xon(text: str) -> bool:
     parts = text.split("^")
     if not parts[0].strip():
         return False
-    identifier = parts[9] if len(parts) > 9 else ""
-    if not identifier or _oid(identifier):
-        return True
-    return re.fullmatch(rf"[^&]*{_HD}", parts[5]) is not None
+    authority, identifier = (parts[place] if len(parts) > place else "" for place in (5, 9))
+    if any(part for place, part in enumerate(parts) if place not in (0, 5, 9)) or (authority and not _is_authority(authority)):
+        return False
+    return bool(authority) or not identifier or _oid(identifier)
 
 
 def _is_xtn(text: str) -> bool:
@@ -111,7 +120,7 @@ def _is_uri(text: str) -> bool:
 
 def _is_patient_field(text: str) -> bool:
     found = re.match(r"PID-([1-9][0-9]?)\|", text)
-    return found is not None and found[1] not in ("2", "4", "12", "19")
+    return found is not None and found[1] not in ("2", "4", "12", "19") and int(found[1]) <= _FIELDS_OF_PID
 
 
 CX: Final = DataType("must be HL7 CX of the form id^^^&OID&ISO and nothing else", _is_cx)
@@ -124,7 +133,7 @@ IDENTIFIER: Final = DataType(
 )
 INTEGER: Final = DataType("must be a number of octets in decimal digits", _matching("[0-9]+"))
 LANGUAGE: Final = DataType("must be a language tag of RFC 5646", _matching("[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*"))
-MIME_TYPE: Final = DataType("must be a MIME type of the form type/subtype", _matching(r"[^\s/;]+/[^\s/;]+(?:\s*;.*)?"))
+MIME_TYPE: Final = DataType("must be a MIME type of the form type/subtype", _matching(rf"{_TOKEN}/{_TOKEN}(?:\s*;[ -~]*)?"))
 OID: Final = DataType("must be an OID of at most 64 digits and dots, without leading zeros", _oid)
 OID_URN: Final = DataType("must be urn:oid: followed by an OID, 64 characters in all", _matching(rf"urn:oid:{_OID}", 64))
 PATIENT_FIELD: Final = DataType("must be PID-n|value with n other than 2, 4, 12 and 19", _is_patient_field)

@@ -11,7 +11,14 @@ from typing import Final
 
 from xds.model.errors import ErrorCode, RegistryError
 from xds.model.identifiers import is_uuid_urn, read_cx
-from xds.model.metadata import Association, DocumentEntry, Folder, RegistryObject, Submission, SubmissionSet
+from xds.model.metadata import (
+    Association,
+    DocumentEntry,
+    Folder,
+    RegistryObject,
+    Submission,
+    SubmissionSet,
+)
 from xds.model.vocabulary import (
     ON_DEMAND,
     STABLE,
