@@ -70,6 +70,25 @@ def test_names(parts: dict[str, TextPattern], expected: bool) -> None:
     assert meets(names=named(**parts)) is expected
 
 
+@pytest.mark.parametrize(
+    ("asked", "stated", "expected"),
+    [
+        ("Jenn", "Jennifer", True),
+        ("Bob", "Robert", True),
+        ("Robert", "Bob", True),
+        ("Je", "Jennifer", False),
+        ("Jennifer", "Jenn", False),
+    ],
+)
+def test_forms_of_given_names(asked: str, stated: str, expected: bool) -> None:
+    person = Sought(1, (Demographics(names=(PersonName("Jones", stated),)),))
+    fuzzy = DemographicsQuery(names=named(family=text("Jones"), given=text(asked, "fuzzy")))
+    found = quality(fuzzy, person, phonetic_codes)
+    assert (found is not None) is expected
+    assert found is None or found < 1
+    assert quality(DemographicsQuery(names=named(given=text(asked))), person, phonetic_codes) is None
+
+
 def test_every_criterion_and_one_of_its_alternatives_must_be_met() -> None:
     durand, martin = NamePattern(text("Durand")), NamePattern(text("Martin"))
     assert meets(names=((martin, durand),))

@@ -102,6 +102,12 @@ def test_a_name_of_only_one_letter_more_or_less_is_found(database: Database) -> 
     assert asked(database, names=name("Nowak", how=Comparison.FUZZY)) == {}
 
 
+def test_forms_of_given_names(database: Database) -> None:
+    jennifer, robert = add(database, person("Jones", "Jennifer")), add(database, person("Jones", "Robert"))
+    for asked_for, key in (("Jenn", jennifer), ("Jenipher", jennifer), ("Bob", robert)):
+        assert set(asked(database, names=name("Jones", asked_for, Comparison.FUZZY))) == {key}, asked_for
+
+
 def test_what_is_unknown_of_a_record_is_not_certain(database: Database) -> None:
     unknown = add(database, person("Petit", "Paul", "19620314"))
     assert asked(database, names=name("petit"), birth_dates=DAY, sexes=("M",)) == {unknown: False}

@@ -14,6 +14,7 @@ from xds.model.demographics_index import FIRST_YEAR, LAST_YEAR, NO_YEAR, IndexEn
 from xds.model.patient import Demographics, PersonName
 from xds.rules.demographics_match import LEAST_FOR_SLIPS, given_names, national_number
 from xds.rules.linkage import fold, phonetic_codes
+from xds.rules.linkage.given_names import canonical, is_listed
 
 #: Names longer than this are kept by their beginning.
 LONGEST = 60
@@ -84,12 +85,16 @@ def sex_code(sex: str | None) -> str:
 
 @lru_cache(1 << 14)
 def sound_codes(written: str) -> frozenset[int]:
-    """Codes of which a name has one in common with every name that sounds like it or is one slip of the pen away."""
+    """Codes of which a name has one in common with every name that sounds like it, is one slip of the pen away, or is a form of
+    the same given name.
+    """
     folded = fold(written)
     codes = {f"s{code}" for code in phonetic_codes(written)} | {f"d{folded}"}
     if len(folded) >= LEAST_FOR_SLIPS:
         # Two words that a slip separates become the same when the right letter of each is left out.
         codes |= {f"d{folded[:place]}{folded[place + 1 :]}" for place in range(len(folded))}
+    if is_listed(folded):
+        codes.add(f"v{canonical(folded)}")
     return frozenset(_number(code) for code in codes)
 
 

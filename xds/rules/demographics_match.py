@@ -25,12 +25,16 @@ from xds.model.demographics_query import (
 from xds.model.identifiers import PatientIdentifier
 from xds.model.patient import Address, Demographics, PersonName
 from xds.rules.linkage import fold
+from xds.rules.linkage.given_names import are_variants
 
 #: How well a text fits, 0..1. What sounds alike counts less than what is written alike.
 _SOUND = 0.85
 _SLIP = 0.9
+_VARIANT = 0.8
 #: Shorter words than this are too easily a slip away from another one.
 LEAST_FOR_SLIPS = 4
+#: A given name that is cut short says something from this length on.
+_LEAST_FOR_SHORT_FORMS = 3
 
 _Pattern = TypeVar("_Pattern")
 _Value = TypeVar("_Value")
@@ -154,26 +158,44 @@ def _best(
     return max((compare(pattern, value, phonetics) for pattern in alternatives for value in values), default=0.0)
 
 
-def _all_parts(pairs: Iterable[tuple[TextPattern | None, Sequence[str]]], phonetics: Phonetics) -> float:
+def _all_parts(
+    pairs: Iterable[tuple[TextPattern | None, Sequence[str]]],
+    phonetics: Phonetics,
+    compare: Callable[[TextPattern, str, Phonetics], float] = text_quality,
+) -> float:
     """How well every given pattern fits one of its values: the mean, or 0 when one does not."""
     found = [
-        max((text_quality(pattern, value, phonetics) for value in values), default=0.0)
+        max((compare(pattern, value, phonetics) for value in values), default=0.0)
         for pattern, values in pairs
         if pattern is not None
     ]
     return sum(found) / len(found) if found and all(found) else 0.0
 
 
+def given_quality(pattern: TextPattern, value: str, phonetics: Phonetics = no_phonetics) -> float:
+    """How well a given name fits a pattern: like any text, and in a fuzzy comparison also as another form of it."""
+    found = text_quality(pattern, value, phonetics)
+    if found or pattern.comparison is not Comparison.FUZZY:
+        return found
+    wanted, name = fold(pattern.value), fold(value)
+    is_short = len(wanted) >= _LEAST_FOR_SHORT_FORMS and name.startswith(wanted)
+    return _VARIANT if is_short or are_variants(wanted, name) else 0.0
+
+
 def _name(pattern: NamePattern, name: PersonName, phonetics: Phonetics) -> float:
     given = given_names(name)
     parts = (
         (pattern.family, (name.family,)),
-        (pattern.given, given),
         (pattern.suffix, (name.suffix,)),
         (pattern.prefix, (name.prefix,)),
         (pattern.any_part, (name.family, *given)),
     )
-    return _all_parts(parts, phonetics)
+    others = sum(part is not None for part, _ in parts)
+    found = _all_parts(parts, phonetics) if others else 1.0
+    if pattern.given is None or not found:
+        return found if others else 0.0
+    fits = _all_parts(((pattern.given, given),), phonetics, given_quality)
+    return (found * others + fits) / (others + 1) if fits else 0.0
 
 
 def _address_quality(pattern: AddressPattern, address: Address, phonetics: Phonetics) -> float:

@@ -150,8 +150,11 @@ def _given(pattern: TextPattern | None, alike: Alike) -> tuple[tuple[str, ...], 
     if pattern.comparison is Comparison.CONTAINS:
         return (folded[:LONGEST],), whole
     if pattern.comparison is Comparison.FUZZY:
-        words = (folded[:LONGEST], *alike(WordKind.GIVEN, pattern.value))
-        return (tuple(f" {word} " for word in words) if len(words) <= _MOST_GIVEN else ()), False
+        words = alike(WordKind.GIVEN, pattern.value)
+        if len(words) >= _MOST_GIVEN or not folded:
+            return (), False
+        # Its beginning, because it may be a short form.
+        return (f" {folded[:LONGEST]}", *(f" {word} " for word in words if word != folded)), False
     first = fold(pattern.value.split("*")[0])
     return ((f" {first[:LONGEST]}",) if first else ()), False
 
