@@ -88,7 +88,7 @@ def iti22(
 ) -> None:
     """Search patients by their visit: patient demographics and visit query in HL7 v2 (ITI-22).
 
-    **Example**
+    **Examples**
 
     `xds send iti22 --visit PV1.3=CARDIO --visit PV1.3.2=389`
     """

@@ -79,7 +79,7 @@ def iti10(
 ) -> None:
     """Tell a PIX Consumer which identifiers mean one person: PIX update notification in HL7 v2 (ITI-10).
 
-    **Example**
+    **Examples**
 
     `xds send iti10 --to ehr.example:2575 --patient 'A0001^^^HOSP_A&2.999.10&ISO' --patient 'B7^^^HOSP_B&2.999.20&ISO'`
     """
@@ -161,7 +161,7 @@ def iti31(
 ) -> None:
     """Tell of a visit: patient encounter management in HL7 v2 (ITI-31).
 
-    **Example**
+    **Examples**
 
     `xds send iti31 --event A02 --patient 'A1^^^HOSP_A&2.999.10&ISO' --visit PV1.2=I --visit PV1.3=CARDIO --visit PV1.3.2=389`
     """
@@ -201,7 +201,7 @@ def iti64(
 ) -> None:
     """Tell a Document Registry that documents belong to another patient: XAD-PID link change in HL7 v2 (ITI-64).
 
-    **Example**
+    **Examples**
 
     `xds send iti64 --local 'A1^^^&2.999.10&ISO' --new 'P2^^^&2.999.1&ISO' --previous 'P1^^^&2.999.1&ISO' --system 2.999.5`
     """
