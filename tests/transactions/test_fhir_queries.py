@@ -192,6 +192,7 @@ def test_domain_restriction(service: FhirService) -> None:
     """Spec: 2:3.78.4.1.2.3 and case 2."""
     (entry,) = service.search(family="Martin", identifier=f"{HOSPITAL_B}|,{CLINIC}|")["entry"]
     assert [item["system"] for item in entry["resource"]["identifier"]] == [HOSPITAL_B, CLINIC]
+    assert "versionId" not in entry["resource"]["meta"]
     assert service.search(family="Martin", identifier=f"{HOSPITAL_A}|")["total"] == 0
     unknown = service.client.get("/Patient", params={"family": "Martin", "identifier": f"{HOSPITAL_B}|,urn:oid:1.2.9|"})
     assert unknown.status_code == 404

@@ -14,7 +14,7 @@ from xds.model.demographics_query import PatientMatch
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import Address, Demographics, IdentityDomain, PersonName
 from xds.wire.fhir_identifiers import IdentifierSystems, key_of
-from xds.wire.fhir_patient import PROFILE, date_of, read_demographics, unstated, write_patient
+from xds.wire.fhir_patient import PROFILE, date_of, read_demographics, unstated, version_of, write_patient
 from xds.wire.fhir_structure import checked
 from xds.wire.fhir_xml import read_xml, write_xml
 
@@ -57,7 +57,11 @@ def test_everything() -> None:
         reliability=("QUAL",),
     )
     found = _written(demographics)
-    assert found["meta"] == {"versionId": "1700000000123", "lastUpdated": "2023-11-14T22:13:20.123Z", "profile": [PROFILE]}
+    assert found["meta"] == {
+        "versionId": version_of(replace(MATCH, demographics=demographics)),
+        "lastUpdated": "2023-11-14T22:13:20.123Z",
+        "profile": [PROFILE],
+    }
     assert found["identifier"] == [
         {
             "type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "PI"}]},
@@ -78,6 +82,20 @@ def test_everything() -> None:
     read = read_demographics(found)
     assert read == replace(demographics, birth_date="19620314", death_time="20200102")
     assert read_demographics(read_xml(write_xml(found))[0]) == read
+
+
+def test_versions() -> None:
+    """Whatever a reader can see makes another version, and nothing else does."""
+    other = PatientIdentifier("2", AssigningAuthority("HOSP_B", "2.999.2"))
+    changed = [
+        {"identifiers": (*MATCH.identifiers, other)},
+        {"demographics": Demographics(sex="F")},
+        {"active": False},
+        {"updated": 5},
+    ]
+    assert len({version_of(MATCH), *(version_of(replace(MATCH, **change)) for change in changed)}) == 5
+    assert version_of(replace(MATCH, score=70, missing=(CLINIC,))) == version_of(MATCH)
+    assert "versionId" not in write_patient(MATCH, SYSTEMS, is_whole=False)["meta"]
 
 
 def test_nothing_is_known() -> None:

@@ -22,7 +22,7 @@ from xds.wire.http import HttpRequest
 EVERYTHING: dict[str, Any] = {
     "resourceType": "Patient",
     "id": "p1",
-    "meta": {"versionId": "1", "lastUpdated": "2020-09-16T18:44:38.599+03:00", "source": "#x", "tag": [{"code": "a"}]},
+    "meta": {"versionId": "1", "lastUpdated": "2020-09-16T18:44:38+03:00", "source": "#x", "tag": [{"code": "a"}]},
     "language": "fr",
     "text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">Emilie</div>'},
     "contained": [{"resourceType": "Patient", "id": "c", "active": True}],
@@ -92,7 +92,9 @@ def test_xml_and_json_say_the_same() -> None:
     model = Patient.model_validate_xml(written)
     assert json.loads(model.model_dump_json()) == json.loads(Patient.model_validate(EVERYTHING).model_dump_json())
     assert _read(written, _XML) == from_json
-    assert _read(model.model_dump_xml().encode(), _XML) == from_json
+    # It says that it gives a text, and gives octets.
+    dumped: Any = model.model_dump_xml()
+    assert _read(dumped, _XML) == from_json
 
 
 def test_decimals_keep_their_digits() -> None:

@@ -55,7 +55,7 @@ def search_bundle(
     entries = [
         {
             "fullUrl": f"{systems.base}/Patient/{match.key}",
-            "resource": _shown_elements(write_patient(match, systems), search),
+            "resource": _shown_elements(write_patient(match, systems, is_whole=not search.query.domains), search),
             "search": {"mode": "match"} | ({} if match.score is None else {"score": match.score / 100}),
         }
         for match in (() if only_count else matches)

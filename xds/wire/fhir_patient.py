@@ -8,6 +8,7 @@ Spec: FHIR R4 8.1; PIXm Patient, PDQm Patient; HL7 Version 2 to FHIR for the cod
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -111,10 +112,15 @@ def profile_issues(patient: Element) -> list[Issue]:
     ]
 
 
-def write_patient(match: PatientMatch, systems: IdentifierSystems) -> Element:
-    """The Patient resource of a person, with her golden record. Spec: PDQm Patient profile."""
+def write_patient(match: PatientMatch, systems: IdentifierSystems, *, is_whole: bool = True) -> Element:
+    """The Patient resource of a person, with her golden record. A part of her identifiers is no version of it.
+
+    Spec: PDQm Patient profile.
+    """
     known = match.demographics
-    found: Element = {"resourceType": "Patient", "id": str(match.key), "meta": _meta(match)}
+    meta = {"lastUpdated": instant(match.updated), "profile": [PROFILE]}
+    found: Element = {"resourceType": "Patient", "id": str(match.key)}
+    found["meta"] = {"versionId": version_of(match), **meta} if is_whole else meta
     extensions = list(_extensions(known))
     if extensions:
         found["extension"] = extensions
@@ -145,8 +151,9 @@ def write_patient(match: PatientMatch, systems: IdentifierSystems) -> Element:
 
 
 def version_of(match: PatientMatch) -> str:
-    """`meta.versionId`: the time of the last change."""
-    return str(match.updated)
+    """`meta.versionId`: when a source said something new, and a digest, since a link or a merge changes a person, too."""
+    told = repr((match.identifiers, match.demographics, match.active, match.replaced_by))
+    return f"{match.updated}-{hashlib.blake2b(told.encode(), digest_size=6).hexdigest()}"
 
 
 def instant(milliseconds: int) -> str:
@@ -160,10 +167,6 @@ def date_of(dtm: str | None) -> str | None:
     if not digits.isdigit() or not digits.isascii() or len(digits) not in (4, 6, 8):
         return None
     return "-".join(part for part in (digits[:4], digits[4:6], digits[6:8]) if part)
-
-
-def _meta(match: PatientMatch) -> Element:
-    return {"versionId": version_of(match), "lastUpdated": instant(match.updated), "profile": [PROFILE]}
 
 
 def _extensions(known: Demographics) -> Sequence[Element]:
