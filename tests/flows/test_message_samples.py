@@ -21,6 +21,7 @@ from tests.running import RunningServer
 REGISTRY = ["ITI-18", "ITI-42", "ITI-51", "ITI-61", "ITI-62"]
 UPDATES = ["ITI-57", "ITI-92"]
 REPOSITORY = ["ITI-41", "ITI-43", "ITI-86", "RAD-68"]
+IDENTITY_V3 = ["ITI-44", "ITI-45", "ITI-47"]
 IDENTITY = ["ITI-8", "ITI-9", "ITI-21", "ITI-22", "ITI-30", "ITI-31", "ITI-64"]
 
 WRONG = ("wrong verdict", "wrong code", "invalid answer", "blocked", "parse failed")
@@ -84,6 +85,7 @@ def run_samples(shared: Path, server: RunningServer, out: Path, transactions: li
     command += ["--out", str(out), "--schemas", str(shared / "official-schemas")]
     command += ["--registry", f"{server.http}/services/registry", "--repository", f"{server.http}/services/repository"]
     command += ["--imaging-source", f"{server.http}/services/imaging-source", "--imaging-uid", IMAGING_SOURCE]
+    command += ["--pix-manager", f"{server.http}/services/pix-manager", "--pdq-supplier", f"{server.http}/services/pdq-supplier"]
     command += ["--mllp", server.mllp, "--dicomweb", f"{server.http}/dicomweb", "--assigning-authority", AUTHORITY]
     command += ["--tx", *transactions]
     # The samples are read-only: nothing may be compiled beside them.
@@ -111,6 +113,10 @@ def test_verdicts(shared: Path, server: RunningServer, tmp_path: Path, transacti
 
 def test_verdicts_of_identity_in_hl7_v2(shared: Path, identity_server: RunningServer, tmp_path: Path) -> None:
     check(shared, identity_server, tmp_path, IDENTITY)
+
+
+def test_verdicts_of_identity_in_hl7_v3(shared: Path, server: RunningServer, tmp_path: Path) -> None:
+    check(shared, server, tmp_path, IDENTITY_V3)
 
 
 def check(shared: Path, server: RunningServer, tmp_path: Path, transactions: list[str]) -> None:

@@ -161,7 +161,7 @@ class TestFeed:
             ("", PERSON, [("SYN101", PATIENT_ID)]),
             ("<id nullFlavor='NI'/>", PERSON, [("SYN101", PATIENT_ID)]),
             (f'<id root="{HOSPITAL_A}"/>', PERSON, [("SYN101", PATIENT_ID)]),
-            ('<id root="HOSP" extension="1"/>', PERSON, [("SYN102", PATIENT_ID)]),
+            ('<id root="3f2504e0-4f89-11d3-9a0c-0305e82c3301" extension="1"/>', PERSON, [("SYN102", PATIENT_ID)]),
             (
                 ii("A-1") + f'<id root="{HOSPITAL_A}"/>',
                 f"{NAME}<administrativeGenderCode code='X'/><birthTime value='19621399'/>",
@@ -238,7 +238,7 @@ class TestWrapper:
             ("interactionId", f'<interactionId root="2.16.840.1.113883.1.6" extension="{REVISE}"/>', "NS200"),
             ("interactionId", f'<interactionId root="2.999" extension="{ADD}"/>', "NS200"),
             ("processingCode", '<processingCode code="X"/>', "NS202"),
-            ("processingModeCode", '<processingModeCode code="A"/>', "NS250"),
+            ("processingModeCode", '<processingModeCode code="X"/>', "NS250"),
         ],
     )
     def test_what_is_not_supported_is_rejected(self, region: Region, name: str, xml: str, code: str) -> None:

@@ -26,6 +26,7 @@ from xds.wire.xml import parse
 
 PDQ, CONTINUE, CANCEL = "PRPA_IN201305UV02", "QUQI_IN000003UV01", "QUQI_IN000003UV01_Cancel"
 PARAMETERS = f"/{PDQ}/controlActProcess/queryByParameter/parameterList"
+UUID = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
 HEAD = '<responseModalityCode code="R"/><responsePriorityCode code="I"/>'
 
 PERSONS = {
@@ -180,7 +181,7 @@ class TestSearch:
             (birth('<value value="1960"/>') * 2, "SYN110", "livingSubjectBirthTime[2]"),
             (parameter("livingSubjectAdministrativeGender", '<value code="X"/>'), "SYN103",
              "livingSubjectAdministrativeGender/value"),
-            (parameter("livingSubjectId", ii("1", "HOSP", "value")), "SYN102", "livingSubjectId/value"),
+            (parameter("livingSubjectId", ii("1", UUID, "value")), "SYN102", "livingSubjectId/value"),
             (parameter("otherIDsScopingOrganization", ii("1", tag="value")), "SYN102", "otherIDsScopingOrganization[1]/value"),
             (parameter("otherIDsScopingOrganization", "<value nullFlavor='NI'/>"), "SYN101",
              "otherIDsScopingOrganization[1]/value"),

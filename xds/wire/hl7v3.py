@@ -4,7 +4,7 @@ An interaction is an element named like it (`PRPA_IN201301UV02`). What is wrong 
 one `acknowledgementDetail` for each fault: its code, its text, and where in the message it lies as an XPath.
 
 Tolerated deviations: attributes that the schema fixes (classCode, moodCode, determinerCode) absent or other; any trigger event
-code; any acceptAckCode and versionCode; a sender or receiver without `asAgent`; `ITSVersion` absent.
+code; any acceptAckCode, versionCode and processingModeCode of HL7; a sender or receiver without `asAgent`; `ITSVersion` absent.
 
 Spec: ITI TF-2 Appendix O; HL7 V3 2008 MCCI_MT000100UV01, 200, 300.
 """
@@ -31,6 +31,7 @@ INTERACTIONS: Final = "2.16.840.1.113883.1.6"
 ACKNOWLEDGEMENT: Final = "MCCI_IN000002UV01"
 _SCHEMA: Final = "hl7v3.xsd"
 _PROCESSING_CODES: Final = frozenset("PTD")
+_PROCESSING_MODES: Final = frozenset("AIRT")
 #: Schema errors that are told one by one.
 _MOST_SCHEMA_ERRORS: Final = 20
 
@@ -235,7 +236,7 @@ def _wrapper_details(root: etree._Element) -> Iterator[Detail]:
         yield Detail(DetailCode.UNSUPPORTED_INTERACTION, text, f"{here}/interactionId")
     if code(root, "processingCode") not in _PROCESSING_CODES | {""}:
         yield Detail(DetailCode.UNSUPPORTED_PROCESSING_ID, "the processingCode must be P, T or D", f"{here}/processingCode")
-    if code(root, "processingModeCode") not in ("", "T"):
+    if code(root, "processingModeCode") not in _PROCESSING_MODES | {""}:
         text = "the processingModeCode must be T (current processing)"
         yield Detail(DetailCode.UNSUPPORTED_PROCESSING_MODE, text, f"{here}/processingModeCode")
 

@@ -5,7 +5,7 @@ with the OID of its domain as root. The number of the United States' social secu
 
 Tolerated deviations: a name that is plain text; names, identifiers and codes that are null; `U`, `O` and small letters as
 administrative gender; an identifier without root whose scoping organization has one, or that has an assigningAuthorityName alone;
-times with day or month 00 (kept to the precision that is left).
+a name as root, which is taken for the namespace; times with day or month 00 (kept to the precision that is left).
 
 Spec: ITI TF-2 3.44.4.1.2, Appendix E.2, R (mapping to v2); HL7 V3 data types R1.
 """
@@ -52,6 +52,8 @@ _ROLES: Final = ("asOtherIDs", "asCitizen", "asEmployee", "asStudent", "asMember
 _SEXES: Final = {"M": "M", "F": "F", "UN": "O", "O": "O", "U": "U", "UNK": "U"}
 _SEXES_OUT: Final = {"M": "M", "F": "F", "O": "UN", "A": "UN"}
 _TIME_TAIL: Final = re.compile(r"(\.[0-9]+)?([+-][0-9]{1,4})?\Z")
+#: What a root may be besides an OID and a UUID: a name that HL7 reserved, or that somebody took for one.
+_RESERVED_NAME: Final = re.compile(r"(?![0-9A-Fa-f]{8}-)[A-Za-z][A-Za-z0-9-]*\Z")
 _CODE: Final = re.compile(r"\S+\Z")
 
 
@@ -77,6 +79,8 @@ def read_patient_id(element: etree._Element, scope: InstanceIdentifier = _NO_ID)
         return Detail(DetailCode.ATTRIBUTE_MISSING, "a patient identifier needs an extension", location(element))
     if not identifier.root and not identifier.name:
         identifier = InstanceIdentifier(scope.root, identifier.extension, scope.name)
+    if _RESERVED_NAME.match(identifier.root) and not identifier.name:
+        return PatientIdentifier(identifier.extension, AssigningAuthority(identifier.root))
     if identifier.root and not is_oid(identifier.root):
         return Detail(DetailCode.DATA_TYPE, "the root of a patient identifier must be the OID of its domain", location(element))
     return PatientIdentifier(identifier.extension, authority_of(identifier))
