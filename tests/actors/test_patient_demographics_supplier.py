@@ -141,7 +141,9 @@ class TestSearch:
         region.feed(at(HOSPITAL_A, "a1"), number, demographics=replace(MARIE, reliability=("PROV",)))
         assert values(ask(region, names=named("lefevre"))) == [["a1"]]
         assert ask(region, names=named("lefevre")).matches[0].demographics.national_identifiers == ()
+        assert ask(region, identifiers=((IdentifierPattern(number.value, INS),),)).matches == ()
         region.feed(at(HOSPITAL_A, "a1"), number, kind=FeedKind.REVISE, demographics=replace(MARIE, reliability=("VALI",)))
+        assert len(ask(region, identifiers=((IdentifierPattern(number.value, INS),),)).matches) == 1
         assert len(values(ask(region, names=named("lefevre")))[0]) == 2
 
 
@@ -316,6 +318,17 @@ class TestPerson:
         assert region.supplier.person(match.key, CALLER) == match
         assert ask(region, keys=(match.key,)).matches == (match,)
         assert region.supplier.person(match.key + 1, CALLER) is None
+
+    def test_which_source_each_attribute_came_from(self, build: Callable[..., Region]) -> None:
+        region = build(domains=CONFIGURED)
+        region.feed(at(HOSPITAL_A, "a1"), demographics=replace(MARIE, reliability=("VALI",)))
+        region.feed(at(HOSPITAL_B, "b1"), demographics=replace(MARIE, language="fr"), source=SOURCE_B)
+        (match,) = ask(region, names=named("lefevre")).matches
+        golden = region.supplier.golden(match.key, CALLER)
+        assert golden is not None
+        assert golden.demographics == match.demographics
+        assert (golden.sources["names"], golden.sources["language"]) == ("HOSP_A|ADT", "HOSP_B|ADT")
+        assert region.supplier.golden(match.key + 9, CALLER) is None
 
     def test_the_key_of_somebody_who_was_merged_away(self, region: Region) -> None:
         region.feed(at(HOSPITAL_A, "a1"))

@@ -89,7 +89,8 @@ def test_all_that_is_invalid_is_told_at_once() -> None:
         birth_dates=(DateRange("19401301"), DateRange("19400201", "19400101")),
         identifiers=((IdentifierPattern(),),),
         minimum_score=101,
+        keys=tuple(range(100)),
     )
     found = check(query)
     assert {item.kind for item in found} == {IdentityProblemKind.INVALID}
-    assert len(found) == 5
+    assert len(found) == 6

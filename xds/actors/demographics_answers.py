@@ -15,7 +15,7 @@ from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import Demographics, IdentityProblem, IdentityProblemKind, StatedDemographics
 from xds.rules import linkage
 from xds.rules.demographics_match import Sought
-from xds.rules.golden_record import golden_record
+from xds.rules.golden_record import GoldenRecord, golden_record
 from xds.rules.identity_domains import DomainTable
 from xds.rules.linkage import NationalStatus
 from xds.store.database import Connection
@@ -24,6 +24,8 @@ from xds.store.patients import Identity, Patients
 
 #: What a source said nothing about, or is sure of.
 _TOLD: Final = frozenset({NationalStatus.STATED, NationalStatus.QUALIFIED})
+#: The same as identifiers have it, with those that no state issued.
+_SURE: Final = frozenset({None, *(status.name.lower() for status in _TOLD)})
 
 #: Names of domains by their keys.
 Names = Mapping[int, AssigningAuthority]
@@ -32,8 +34,10 @@ Names = Mapping[int, AssigningAuthority]
 class Answers:
     """Makes matches of persons. One object serves all threads."""
 
-    def __init__(self, table: DomainTable) -> None:
+    def __init__(self, table: DomainTable, source_order: Sequence[str] = ()) -> None:
+        """`source_order`: whose word counts among equals."""
         self._table = table
+        self._source_order = source_order
         self._domains = Domains(table, creates=False)
 
     def names(self, connection: Connection, persons: Iterable[KnownPerson]) -> Names:
@@ -43,7 +47,8 @@ class Answers:
 
     def sought(self, known: KnownPerson, names: Names) -> Sought:
         """What a query looks at in a person."""
-        identifiers = tuple(_identifier(item, names) for item in known.identities)
+        # A number of which its source is not sure leads to nobody.
+        identifiers = tuple(_identifier(item, names) for item in known.identities if item.national_state in _SURE)
         return Sought(known.key, tuple(item.demographics for item in known.stated), identifiers, known.visit)
 
     def match(
@@ -59,12 +64,16 @@ class Answers:
         return PatientMatch(
             known.key,
             identifiers,
-            golden_record(_told(item) for item in known.stated).demographics,
+            self.golden(known).demographics,
             score,
             missing,
             known.visit,
             updated=max((item.updated for item in known.stated), default=0),
         )
+
+    def golden(self, known: KnownPerson) -> GoldenRecord:
+        """What is told of a person, and which source each attribute came from."""
+        return golden_record((_told(item) for item in known.stated), self._source_order)
 
     def unknown_domains(self, connection: Connection, domains: Sequence[AssigningAuthority]) -> Iterator[IdentityProblem]:
         """A problem for each of the domains asked for that is not known. Spec: ITI TF-2 3.21.4.2.2.8, case 3."""

@@ -98,7 +98,8 @@ class DemographicsSearch:
         nationals = (*described.national_identifiers, *(item for item in identifiers if linkage.is_national(item)))
         traits = linkage.traits(replace(described, national_identifiers=tuple(dict.fromkeys(nationals))))
         keys = linkage.blocking_keys(traits)
-        named = [item for item in identifiers if item.authority.oid or item.authority.namespace]
+        own = (item for item in identifiers if not linkage.is_national(item))
+        named = [item for item in own if item.authority.oid or item.authority.namespace]
         if not keys and not named:
             return Found(()), (IdentityProblem(IdentityProblemKind.REQUIRED_MISSING, "criteria", _TOO_LITTLE),)
         patients = Patients(connection)

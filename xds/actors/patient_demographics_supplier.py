@@ -24,6 +24,7 @@ from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import Demographics, IdentityDomain, IdentityProblem, IdentityProblemKind, IdentityQuery
 from xds.ports import AccessRule, Clock
 from xds.rules import demographics_criteria
+from xds.rules.golden_record import GoldenRecord
 from xds.rules.identity_domains import DomainTable
 from xds.store import audit, demographics, demographics_results
 from xds.store.database import Connection, Database
@@ -63,7 +64,7 @@ class PatientDemographicsSupplier:
         configured = AssigningAuthority(identity.assigning_authority_namespace or None, identity.assigning_authority)
         table = DomainTable(domains, configured)
         self._affinity = table.complete(configured)
-        self._answers = Answers(table)
+        self._answers = Answers(table, tuple(source for each in domains for source in each.sources))
         self._search = DemographicsSearch(self._answers, max_results)
         self._minimum_criteria = minimum_criteria
         self._page_size = min(page_size, max_results)
@@ -141,6 +142,13 @@ class PatientDemographicsSupplier:
         if not matches or current == key:
             return matches[0] if matches else None
         return replace(matches[0], key=key, identifiers=(), active=False, replaced_by=current)
+
+    def golden(self, key: int, caller: Caller) -> GoldenRecord | None:
+        """The golden record of a person with the source of each attribute; None when there is none whom the caller may see."""
+        with self._database.read() as connection:
+            found = self._permitted(connection, Found(((key, None),)), caller)
+            persons = demographics.load(connection, [person for person, _ in found.ranked])
+        return self._answers.golden(persons[key]) if key in persons else None
 
     def cancel(self, query_tag: str, source: str, caller: Caller) -> bool:
         """Forget the rest of a query, whose pages nobody will ask for any more. False when there is nothing to forget.

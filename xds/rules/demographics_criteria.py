@@ -27,6 +27,9 @@ _LEAST_DIGITS = 6
 #: A range of more days than this is a part of life rather than a birth date.
 _MOST_DAYS = 31
 
+#: Each alternative is a search of its own.
+_MOST_ALTERNATIVES = 100
+
 TOO_FEW = (
     "the query must name at least {number} of these: an identifier, a name (two letters), a birth date (a month or less), "
     "a telephone number, the mother's maiden name, an account number, a visit, or a street with its town"
@@ -40,7 +43,9 @@ def check(query: DemographicsQuery, minimum: int = 1) -> tuple[IdentityProblem, 
     """
     problems = [
         IdentityProblem(IdentityProblemKind.INVALID, "criteria", text)
-        for text in dict.fromkeys((*_wrong_dates(query.birth_dates), *_empty_texts(query), *_wrong_score(query)))
+        for text in dict.fromkeys(
+            (*_wrong_dates(query.birth_dates), *_empty_texts(query), *_wrong_score(query), *_too_many(query))
+        )
     ]
     if not problems and not _names_an_identifier(query) and len(set(_traits(query))) < minimum:
         text = TOO_FEW.format(number="one" if minimum == 1 else minimum)
@@ -147,3 +152,10 @@ def _empty_texts(query: DemographicsQuery) -> Iterator[str]:
 def _wrong_score(query: DemographicsQuery) -> Iterator[str]:
     if query.minimum_score is not None and not 0 <= query.minimum_score <= 100:
         yield "the minimum degree of match is not between 0 and 100"
+
+
+def _too_many(query: DemographicsQuery) -> Iterator[str]:
+    lists = (*query.names, *query.addresses, *query.identifiers, *query.telephones)
+    flat = (query.birth_dates, query.sexes, query.mothers_maiden_names, query.keys)
+    if sum(map(len, lists)) + sum(map(len, flat)) + len(query.visit) > _MOST_ALTERNATIVES:
+        yield f"the query has more than {_MOST_ALTERNATIVES} criteria and alternatives"

@@ -91,7 +91,7 @@ def text_quality(pattern: TextPattern, value: str, phonetics: Phonetics = no_pho
     """How well a value fits a pattern, 0..1."""
     found = fold(value)
     if pattern.comparison is Comparison.WILDCARD:
-        return float(bool(found) and wildcard(pattern.value).fullmatch(found) is not None)
+        return float(bool(found) and _fits_wildcard(pattern.value, found))
     wanted = fold(pattern.value)
     if not wanted or not found:
         return 0.0
@@ -106,9 +106,21 @@ def text_quality(pattern: TextPattern, value: str, phonetics: Phonetics = no_pho
     return 0.0
 
 
-def wildcard(text: str) -> re.Pattern[str]:
-    """What a text with `*` for any number of characters means for folded values."""
-    return re.compile(".*".join(re.escape(fold(part)) for part in text.split("*")))
+def _fits_wildcard(pattern: str, value: str) -> bool:
+    """True when a folded value is what the pattern says, `*` being any number of characters. It takes one pass."""
+    first, *others = (fold(part) for part in pattern.split("*"))
+    if not others:
+        return value == first
+    *middle, last = others
+    if not value.startswith(first) or len(value) < len(first) + len(last) or not value.endswith(last):
+        return False
+    place, end = len(first), len(value) - len(last)
+    for part in middle:
+        found = value.find(part, place, end)
+        if found < 0:
+            return False
+        place = found + len(part)
+    return True
 
 
 def given_names(name: PersonName) -> tuple[str, ...]:
