@@ -17,6 +17,7 @@ import pytest
 from tests.builders import ASSIGNING_AUTHORITY, PATIENT_ID, document_entry, submission
 from tests.flows.partners import entries, feed
 from tests.running import RunningServer
+from tests.updates import update as updated
 from xds.model.errors import RegistryResponse, Status
 from xds.model.metadata import DocumentEntry, Submission
 from xds.model.retrieval import DocumentRequest
@@ -25,7 +26,9 @@ from xds.model.vocabulary import StoredQueryId
 from xds.transactions import iti18_registry_stored_query as iti18
 from xds.transactions import iti41_provide_and_register_document_set as iti41
 from xds.transactions import iti43_retrieve_document_set as iti43
+from xds.transactions import iti57_update_document_set as iti57
 from xds.transactions.iti41_provide_and_register_document_set import DocumentToSend
+from xds.transactions.remote_registry import RemoteRegistry
 
 REPOSITORY = "1.2.3.4.88"
 CONTENT = b"a report of the other hospital"
@@ -139,6 +142,15 @@ def test_publish_at_one_find_at_the_other_and_retrieve(tmp_path: Path, registry:
         (entry,) = found(registry, message)
         assert (entry.repository_unique_id, entry.size) == (REPOSITORY, str(len(CONTENT)))
         assert found(server, message) == []
+        remote = RemoteRegistry(f"{registry.http}/services/registry")
+        assert remote.registered(message.submission_set.unique_id or "") == {unique_id(message)}
+        assert remote.registered("1.2.404") is None
+        assert remote.current_entry(unique_id(message), entry.id) == entry.id
+        assert remote.current_entry(unique_id(message), "urn:uuid:00000000-0000-4000-8000-000000000404") is None
+        assert iti57.send(updated(entry), endpoint=f"{registry.http}/services/registry").succeeded
+        (newest,) = found(registry, message)
+        assert newest.id != entry.id
+        assert remote.current_entry(unique_id(message), entry.id) == newest.id
         assert kept(server, message) == [CONTENT]
         stranger = "stranger^^^&1.2.3.4.5&ISO"
         refused = submission(
