@@ -203,6 +203,8 @@ def test_depth() -> None:
 def test_number_of_issues_is_limited() -> None:
     _, issues = checked({"name": [{"family": 1}] * 5000}, "Patient")
     assert len(issues) == 100
+    text = b'<Patient xmlns="http://hl7.org/fhir">' + b"<x/>" * 5000 + b"</Patient>"
+    assert len(read_xml(text)[1]) == 100
 
 
 @pytest.mark.parametrize("kind", ["Bundle", "Observation", "Parameters", "", None, 3, ["Patient"], {"a": 1}])
@@ -283,6 +285,13 @@ def test_size() -> None:
     with pytest.raises(FhirError) as caught:
         read_resource(request, ("Patient",))
     assert caught.value.status == 413
+
+
+def test_compressed_bodies() -> None:
+    headers = {"content-type": _JSON, "content-encoding": "gzip"}
+    with pytest.raises(FhirError) as caught:
+        read_resource(HttpRequest("PUT", "", {}, headers, io.BytesIO(b"\x1f\x8b")), ("Patient",))
+    assert caught.value.status == 415
 
 
 _VALUES = st.one_of(

@@ -118,6 +118,9 @@ def read_resource(request: HttpRequest, kinds: Iterable[str]) -> Element:
 
     Errors: FhirError 400, 413, 415 with everything that was found.
     """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise FhirError(415, [Issue("not-supported", f"a body is sent as it is, not as {encoding[:40]!r}")])
     data = request.stream.read(MAX_BODY + 1)
     if len(data) > MAX_BODY:
         raise FhirError(413, [Issue("too-long", f"a resource may have at most {MAX_BODY} octets")])

@@ -162,7 +162,7 @@ def is_known(kind: str) -> bool:
 def checked(resource: Element, kind: str) -> tuple[Element, list[Issue]]:
     """The resource without what is empty, and everything that is wrong with it, each with its FHIRPath."""
     check = _Check()
-    return check.complex(resource, kind, kind, 0), check.issues[:MAX_ISSUES]
+    return check.complex(resource, kind, kind, 0), check.issues
 
 
 class _Check:
@@ -170,7 +170,9 @@ class _Check:
         self.issues: list[Issue] = []
 
     def _add(self, code: str, text: str, path: str) -> None:
-        self.issues.append(Issue(code, f"{path}: {text}", path))
+        # A body can hold more mistakes than anybody wants to read, or to keep in memory.
+        if len(self.issues) < MAX_ISSUES:
+            self.issues.append(Issue(code, f"{path}: {text}", path))
 
     def complex(self, value: Element, kind: str, path: str, depth: int) -> Element:
         """One element with elements of its own."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from lxml import etree
 
-from xds.wire.fhir_structure import PRIMITIVES, RESOURCES, Element, Issue, fields_of
+from xds.wire.fhir_structure import MAX_ISSUES, PRIMITIVES, RESOURCES, Element, Issue, fields_of
 from xds.wire.xml import XmlError, parse
 
 FHIR: Final = "http://hl7.org/fhir"
@@ -34,6 +34,10 @@ class _Reading:
     def __init__(self) -> None:
         self.issues: list[Issue] = []
 
+    def _add(self, text: str, path: str) -> None:
+        if len(self.issues) < MAX_ISSUES:
+            self.issues.append(Issue("structure", text, path))
+
     def resource(self, element: etree._Element, path: str) -> Element:
         kind = etree.QName(element).localname
         if kind not in RESOURCES:
@@ -48,7 +52,7 @@ class _Reading:
             known = fields.get(tag.localname)
             is_narrative = known is not None and known[1] == "xhtml"
             if known is None or tag.namespace != (_XHTML if is_narrative else FHIR):
-                self.issues.append(Issue("structure", f"{path}: there is no element {tag.localname[:40]!r}", path))
+                self._add(f"{path}: there is no element {tag.localname[:40]!r}", path)
                 continue
             field, each = known
             name = tag.localname
@@ -58,7 +62,7 @@ class _Reading:
             if field.is_list:
                 self._append(found, name, value, companion)
             elif name in found or f"_{name}" in found:
-                self.issues.append(Issue("structure", f"{where}: one element is allowed", where))
+                self._add(f"{where}: one element is allowed", where)
             else:
                 found |= {key: item for key, item in ((name, value), (f"_{name}", companion)) if item is not None}
         return found
