@@ -1,24 +1,25 @@
 """`make bench`: what the server does in a second, how long callers wait, and where a stored query spends its time.
 
-    python -m bench                                   everything
-    python -m bench --only iti18 --documents 10000 1000000 --clients 1 16 --processes 2
-    python -m bench --database postgresql             on a PostgreSQL server that is started for it
+    python -m bench                                   everything, on SQLite and on a PostgreSQL server that is started for it
+    python -m bench --only iti18 --database sqlite --documents 10000 10000000
 
-The server is a process of its own (or several); the load comes from this one. They share the machine, so the figures are lower
-bounds. A million documents take some minutes to generate and 3 GB of disk.
+There is a server process for each processor; the load comes from this one. They share the machine, so the figures are lower
+bounds: what the load itself takes for a request stands beside them. A million documents take some minutes to generate and 3 GB of
+disk.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import random
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,24 +135,45 @@ def measure_writes(directory: Path, plan: Plan) -> None:
         plan.run(server, "ITI-43, 1 document of 100 kB", retrievals(sent))
 
 
+def across_patients(documents: int) -> load.Source:
+    """ITI-51 FindDocumentsForMultiplePatients: references to the documents of four patients drawn at random."""
+    draw = random.Random(documents)
+    patients = documents // generator.DOCUMENTS_PER_PATIENT
+
+    def source() -> bytes:
+        wanted = [generator.patient_id(draw.randrange(patients)) for _ in range(4)]
+        return messages.http_post(REGISTRY_PATH, messages.SOAP, messages.find_documents_of(wanted, AUTHORITY))
+
+    return source
+
+
 def measure_queries(directory: Path, plan: Plan) -> None:
-    """ITI-18 on registries of several sizes; the ratio of their median times is what counts."""
-    medians = {}
-    for documents in plan.documents:
-        with filled(directory, documents, plan) as server:
-            leaf = plan.run(server, f"ITI-18, 25 entries of {documents}", queries(documents))
-            plan.run(server, f"ITI-18, 25 references of {documents}", queries(documents, "ObjectRef"))
-            plan.run(server, f"ITI-18, by uniqueId of {documents}", lookups(documents))
+    """ITI-18 and ITI-51 on registries of several sizes, one right after the other; the ratio of their times is what counts."""
+    kinds: dict[str, Callable[[int], load.Source]] = {
+        "ITI-18, 25 entries": queries,
+        "ITI-18, 25 references": lambda documents: queries(documents, "ObjectRef"),
+        "ITI-18, by uniqueId": lookups,
+        "ITI-51, 100 references": across_patients,
+    }
+    with ExitStack() as stack:
+        servers = {documents: stack.enter_context(filled(directory, documents, plan)) for documents in sorted(plan.documents)}
+        for title, source in kinds.items():
+            results = {size: plan.run(server, f"{title} of {size}", source(size)) for size, server in servers.items()}
+            _compare(title, results)
+        for documents, server in servers.items():
             find = messages.find_documents(generator.HEAVY_PATIENT, AUTHORITY)
             request = messages.http_post(REGISTRY_PATH, messages.SOAP, find)
-            print(
-                f"  {f'ITI-18, {generator.HEAVY_DOCUMENTS} entries of {documents}':34} {large.answer(server, request)}",
-                flush=True,
-            )
-            medians[documents] = leaf[0].p50
-    if len(medians) > 1:
-        small, most = min(medians), max(medians)
-        print(f"  ITI-18 median with {most} documents / with {small}: {medians[most] / medians[small]:.2f}")
+            title = f"ITI-18, {generator.HEAVY_DOCUMENTS} entries of {documents}"
+            print(f"  {title:34} {large.answer(server, request)}", flush=True)
+
+
+def _compare(title: str, results: Mapping[int, Sequence[load.Result]]) -> None:
+    small, most = min(results), max(results)
+    if small == most:
+        return
+    for few, many in zip(results[small], results[most], strict=True):
+        ratios = f"p50 {many.p50 / few.p50:.2f}   p95 {many.p95 / few.p95:.2f}"
+        print(f"  {title}, {few.clients} clients: with {most} documents / with {small}: {ratios}", flush=True)
 
 
 def measure_document(directory: Path, plan: Plan) -> None:
@@ -167,30 +189,39 @@ PARTS: dict[str, Callable[[Path, Plan], None]] = {
     "profile": lambda directory, plan: profile.stored_query(directory, AUTHORITY, REPOSITORY, plan.databases.fresh("profile")),
 }
 
+#: What is measured on a PostgreSQL server unless it is asked for: the rest has little to do with the database.
+ON_SERVERS = ("writes", "iti18")
+
 
 def main() -> int:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10, help="duration of each measurement (default 10)")
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16], help="clients at a time (default 1, 8, 16)")
-    parser.add_argument("--processes", type=int, default=1, help="server processes (default 1)")
-    parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 1_000_000], help="sizes of the registry for ITI-18")
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16], help="clients at a time (default 1 and 16)")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="server processes (default: one for each processor)"
+    )
+    parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 1_000_000], help="sizes of the registry for queries")
     parser.add_argument("--only", choices=PARTS, nargs="+", help="some parts alone")
     parser.add_argument(
         "--database",
-        default="",
-        metavar="URL",
-        help="`postgresql`, or a database on a PostgreSQL server where others may be made (default: SQLite)",
+        nargs="+",
+        default=["sqlite", "postgresql"],
+        metavar="NAME",
+        help="`sqlite`, `postgresql` (a server that is started for it), or the URL of a database on a PostgreSQL server\n"
+        "where others may be made; default: sqlite and postgresql",
     )
     parser.add_argument("--directory", type=Path, help="where to work (default: a temporary directory that is removed)")
     arguments = parser.parse_args()
-    clients, documents = tuple(arguments.clients), tuple(arguments.documents)
-    with working_directory(arguments.directory) as directory, chosen(arguments.database) as databases:
-        plan = Plan(arguments.seconds, clients, arguments.processes, documents, databases)
-        for name, part in PARTS.items():
-            if not arguments.only or name in arguments.only:
-                print(f"{name}, {plan.processes} server process{'es' if plan.processes > 1 else ''}:", flush=True)
-                part(directory, plan)
+    for name in arguments.database:
+        wanted = "" if name == "sqlite" else name
+        with working_directory(arguments.directory) as directory, chosen(wanted) as databases:
+            plan = Plan(arguments.seconds, tuple(arguments.clients), arguments.processes, tuple(arguments.documents), databases)
+            parts = arguments.only or [part for part in PARTS if not wanted or part in ON_SERVERS]
+            for part in parts:
+                noun = "process" if plan.processes == 1 else "processes"
+                print(f"{part}, {name.partition(':')[0]}, {plan.processes} server {noun}:", flush=True)
+                PARTS[part](directory, plan)
     return 0
 
 

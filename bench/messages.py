@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 
 from xds.model.metadata import (
@@ -212,7 +213,9 @@ def provision(authority: str) -> bytes:
     )
 
 
-def _stored_query(identifier: str, return_type: str, **parameters: str) -> bytes:
+def _stored_query(
+    identifier: str, return_type: str, action: str = "urn:ihe:iti:2007:RegistryStoredQuery", **parameters: str
+) -> bytes:
     slots = "".join(
         f'<r:Slot name="${name}"><r:ValueList><r:Value>{value}</r:Value></r:ValueList></r:Slot>'
         for name, value in parameters.items()
@@ -223,7 +226,7 @@ def _stored_query(identifier: str, return_type: str, **parameters: str) -> bytes
         f'<q:ResponseOption returnComposedObjects="true" returnType="{return_type}"/>'
         f'<r:AdhocQuery id="{identifier}">{slots}</r:AdhocQuery></q:AdhocQueryRequest>'
     )
-    return envelope("urn:ihe:iti:2007:RegistryStoredQuery", body.encode())
+    return envelope(action, body.encode())
 
 
 def find_documents(patient: str, authority: str, return_type: str = "LeafClass") -> bytes:
@@ -234,6 +237,19 @@ def find_documents(patient: str, authority: str, return_type: str = "LeafClass")
         XDSDocumentEntryPatientId=f"'{patient}^^^&amp;{authority}&amp;ISO'",
         XDSDocumentEntryStatus="('urn:oasis:names:tc:ebxml-regrep:StatusType:Approved')",
         XDSDocumentEntryFormatCode=f"('{KEY_OBJECT_SELECTION}^^{DICOM_UIDS}')",
+    )
+
+
+def find_documents_of(patients: Sequence[str], authority: str) -> bytes:
+    """A FindDocumentsForMultiplePatients envelope (ITI-51) for references to the approved images of several patients."""
+    wanted = ",".join(f"'{patient}^^^&amp;{authority}&amp;ISO'" for patient in patients)
+    return _stored_query(
+        "urn:uuid:3d1bdb10-39a2-11de-89c2-2f44d94eaa9f",
+        "ObjectRef",
+        "urn:ihe:iti:2009:MultiPatientStoredQuery",
+        XDSDocumentEntryPatientId=f"({wanted})",
+        XDSDocumentEntryStatus="('urn:oasis:names:tc:ebxml-regrep:StatusType:Approved')",
+        XDSDocumentEntryClassCode="('IMAGES^^1.3.6.1.4.1.19376.1.2.6.1')",
     )
 
 
