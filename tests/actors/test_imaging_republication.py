@@ -80,11 +80,12 @@ def hospital(tmp_path: Path) -> Iterator[Hospital]:
             repository.provide,
             archive.access,
             archive.clock,
+            archive.pixels,
             default_authority=LOCAL.authority,
             current_entry=RegisteredDocuments(archive.database).current_entry,
         )
-        for patient in (PATIENT, OTHER):
-            archive.database.write(lambda connection, patient=patient: affinity_patients.add(connection, patient))
+        archive.database.write(lambda connection: affinity_patients.add(connection, PATIENT))
+        archive.database.write(lambda connection: affinity_patients.add(connection, OTHER))
         archive.patients.links[LOCAL.key] = PATIENT.value
         it = Hospital(archive, registry, source)
         it.add_image_and_publish(1)

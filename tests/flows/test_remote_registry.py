@@ -143,7 +143,7 @@ def test_publish_at_one_find_at_the_other_and_retrieve(tmp_path: Path, registry:
         assert (entry.repository_unique_id, entry.size) == (REPOSITORY, str(len(CONTENT)))
         assert found(server, message) == []
         remote = RemoteRegistry(f"{registry.http}/services/registry")
-        assert remote.registered(message.submission_set.unique_id or "") == {unique_id(message)}
+        assert remote.registered(message.submission_set.unique_id or "") == frozenset([unique_id(message)])
         assert remote.registered("1.2.404") is None
         assert remote.current_entry(unique_id(message), entry.id) == entry.id
         assert remote.current_entry(unique_id(message), "urn:uuid:00000000-0000-4000-8000-000000000404") is None
