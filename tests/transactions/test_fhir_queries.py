@@ -341,6 +341,16 @@ def test_match(service: FhirService) -> None:
     assert bare["entry"][0]["resource"] == first["resource"]
 
 
+def test_grades_agree_with_only_certain_matches(service: FhirService) -> None:
+    described = {name: value for name, value in MARTIN.items() if name != "extension"}
+    for patient in (described, {**described, "telecom": [], "address": []}, {"name": MARTIN["name"][:1], "birthDate": "1980"}):
+        graded = _match(service, {"resourceType": "Patient", **patient}).get("entry", ())
+        certain = [entry["resource"]["id"] for entry in graded if entry["search"]["extension"][0]["valueCode"] == "certain"]
+        only = _match(service, {"resourceType": "Patient", **patient}, ONLY_CERTAIN).get("entry", ())
+        assert [entry["resource"]["id"] for entry in only] == certain
+        assert {entry["search"]["extension"][0]["valueCode"] for entry in only} <= {"certain"}
+
+
 def test_match_finds_nobody(service: FhirService) -> None:
     nobody = {"resourceType": "Patient", "name": [{"family": "Zwillinge", "given": ["Xaver"]}], "birthDate": "2003-03-03"}
     bundle = _match(service, nobody)

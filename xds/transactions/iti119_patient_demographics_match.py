@@ -20,7 +20,7 @@ from xds.model.metadata import Code
 from xds.transactions.fhir_service import PATH, FhirAnswer, answered, asked, exchange, refuse_problems, systems_of
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.fhir import Accepted, FhirError, read_resource, reply
-from xds.wire.fhir_bundle import match_bundle
+from xds.wire.fhir_bundle import match_bundle, may_be_certain
 from xds.wire.fhir_json import write_json
 from xds.wire.fhir_patient import profile_issues, read_demographics
 from xds.wire.fhir_structure import Element, Issue, checked
@@ -61,10 +61,12 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
     if issues:
         raise FhirError(422, issues)
     systems = systems_of(domain)
+    described = read_demographics(question.patient)
     identifiers = [found for item in question.patient.get("identifier", ()) if (found := systems.read(item))]
     text = urlencode({"onlyCertainMatches": question.only_certain, "count": question.count or ""})
-    answer = domain.demographics_supplier.match(
-        read_demographics(question.patient),
+    supplier = domain.demographics_supplier
+    answer = supplier.match(
+        described,
         identifiers,
         caller,
         count=question.count,
@@ -72,7 +74,10 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
         asked=asked(request, domain, caller, EVENT, f"Patient/$match?{text}"),
     )
     refuse_problems(answer.problems)
-    return reply(request, 200, match_bundle(answer.matches, systems, only_certain=question.only_certain), wanted)
+    certain = answer.matches if question.only_certain else ()
+    if not question.only_certain and any(map(may_be_certain, answer.matches)):
+        certain = supplier.match(described, identifiers, caller, only_certain=True).matches
+    return reply(request, 200, match_bundle(answer.matches, systems, {item.key for item in certain}), wanted)
 
 
 def _read(body: Element) -> _Question:

@@ -5,7 +5,7 @@ Spec: FHIR R4 2.36 (Bundle), 3.1.0.4 (paging); PDQm QueryPatientResourceResponse
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -20,7 +20,8 @@ MATCH_GRADE: Final = "http://hl7.org/fhir/StructureDefinition/match-grade"
 
 #: From which score on (0 to 100) a match has which grade. Certain is what nobody needs to look at.
 _CERTAIN: Final = 100
-_GRADES: Final = ((_CERTAIN, "certain"), (80, "probable"), (1, "possible"))
+_PROBABLE: Final = 80
+_GRADES: Final = ((_CERTAIN, "certain"), (_PROBABLE, "probable"), (1, "possible"))
 
 #: What `_elements` and `_summary` never leave out, and what a summary of a Patient has beside it.
 _ALWAYS: Final = frozenset({"resourceType", "id", "meta", "link"})
@@ -63,12 +64,12 @@ def search_bundle(
     return _bundle(total, links, [*entries, *_outcome(issues)])
 
 
-def match_bundle(matches: Sequence[PatientMatch], systems: IdentifierSystems, *, only_certain: bool) -> Element:
-    """The answer of ITI-119: the likeliest first, each with its score and its grade."""
+def match_bundle(matches: Sequence[PatientMatch], systems: IdentifierSystems, certain: Collection[int]) -> Element:
+    """The answer of ITI-119: the likeliest first, each with its score and its grade. `certain` are keys of persons."""
     entries = []
     for match in matches:
         score = _CERTAIN if match.score is None else match.score
-        grade = {"url": MATCH_GRADE, "valueCode": grade_of(_CERTAIN if only_certain else score)}
+        grade = {"url": MATCH_GRADE, "valueCode": grade_of(_CERTAIN if match.key in certain else score)}
         entries.append(
             {
                 "fullUrl": f"{systems.base}/Patient/{match.key}",
@@ -78,6 +79,11 @@ def match_bundle(matches: Sequence[PatientMatch], systems: IdentifierSystems, *,
         )
     links = [{"relation": "self", "url": f"{systems.base}/Patient/$match"}]
     return _bundle(len(matches), links, entries)
+
+
+def may_be_certain(match: PatientMatch) -> bool:
+    """True when the score alone does not tell whether a match is certain."""
+    return match.score is not None and _PROBABLE <= match.score < _CERTAIN
 
 
 def grade_of(score: int) -> str:
