@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.identity import Region
-from xds.model.identifiers import AssigningAuthority
+from tests.identity import CALLER, Region
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import IdentityDomain
 from xds.server.mllp import MllpServer
 from xds.transactions import iti08_patient_identity_feed as iti08
@@ -132,16 +132,27 @@ def test_answers_of_other_managers(
     assert [item.value for item in read_rsp_k23(message)] == identifiers
 
 
-def test_a_national_identifier_joins_what_two_sources_feed(shared: Path, tmp_path: Path) -> None:
-    """OHIE-CR-18: month of birth in one feed, day in the other, and the same national identifier in PID-19."""
+def test_a_national_identifier_that_nobody_vouches_for_is_put_before_a_person(shared: Path, tmp_path: Path) -> None:
+    """OHIE-CR-18: month of birth in one feed, day in the other, and the same national identifier in PID-19.
+
+    Only a qualified identifier links on equality; a person at the identity desk may say that they are one.
+    """
     region = Region(tmp_path, domains=DOMAINS)
     server = MllpServer(region.domain, [iti08, iti09], port=0)
     endpoint = f"127.0.0.1:{server.start()}"
     for step in ("20", "30"):
         sample = shared / f"vectors/messages/ITI-8/ohie-OHIE-CR-18-{step}.hl7"
         assert send_mllp(endpoint, hl7v2.read(sample.read_bytes())).get("MSA-1") == "AA"
-    (first, second) = (DOMAINS[1].authority, DOMAINS[2].authority)
-    found = [item.identifiers for item in region.pix.persons(None)]
-    assert [[item.value for item in items if item.authority in (first, second)] for items in found] == [["RJ-460", "RB-469"]]
+    one, other = (
+        region.pix.desk.record_of(PatientIdentifier(value, DOMAINS[number].authority))
+        for value, number in (("RJ-460", 1), ("RB-469", 2))
+    )
+    assert one is not None
+    assert other is not None
+    assert region.pix.desk.show(one, other, CALLER) is not None
+    region.pix.desk.link(one, other, CALLER)
+    found = [item.identifiers for item in region.pix.persons(CALLER)]
+    values = [{item.value for item in items} for items in found]
+    assert any({"RJ-460", "RB-469"} <= each for each in values)
     server.stop()
     region.close()
