@@ -23,6 +23,7 @@ from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.imaging import Addition
 from xds.model.metadata import Submission
 from xds.model.patient import Demographics
+from xds.pixels.pool import Pool
 from xds.store.blobs.local import LocalBlobStore
 from xds.store.database import Database
 from xds.wire.dicom_study import read_study
@@ -114,6 +115,7 @@ class Archive:
     patients: CrossReference
     repository: PartnerRepository
     access: ChosenPatients
+    pixels: Pool
 
     def store(self, octets: bytes, caller: Caller = MODALITY) -> Addition:
         """Put a Part 10 file in as a transaction does."""
@@ -132,10 +134,12 @@ def open_archive(directory: Path, **settings: Any) -> Iterator[Archive]:
     blobs = LocalBlobStore(directory / "blobs")
     clock, patients, repository, access = SteppedClock(), CrossReference(), PartnerRepository(), ChosenPatients()
     settings = {"settle_seconds": 60, "default_authority": HOSPITAL} | settings
-    source = ImagingDocumentSource(database, blobs, IDENTITY, patients, repository.provide, access, clock, **settings)
+    pixels = Pool(directory / "pixels")
+    source = ImagingDocumentSource(database, blobs, IDENTITY, patients, repository.provide, access, clock, pixels, **settings)
     try:
-        yield Archive(source, database, blobs, clock, patients, repository, access)
+        yield Archive(source, database, blobs, clock, patients, repository, access, pixels)
     finally:
+        source.close()
         database.close()
 
 

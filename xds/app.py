@@ -32,6 +32,7 @@ from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import AssigningAuthority, is_oid, new_oid
 from xds.model.metadata import Code
 from xds.model.patient import IdentityDomain, IdentitySubscriber, IdentityUpdate
+from xds.pixels.pool import Pool
 from xds.ports import BlobStore
 from xds.rules import codes
 from xds.rules.access import AllowAll
@@ -53,6 +54,8 @@ AFFINITY_NAMESPACE = "XDS"
 
 DATABASE_FILE = "xds.sqlite"
 BLOB_DIRECTORY = "blobs"
+#: Where images lie while they are decoded.
+PIXEL_DIRECTORY = "pixels"
 
 #: The job that sweeps unreferenced blobs; they may be that young at least, which is longer than any submission takes.
 SWEEP_BLOBS = "sweep-blobs"
@@ -83,6 +86,7 @@ class App:
 
     def close(self) -> None:
         """Finish what was submitted to the stores and release them."""
+        self.domain.imaging_document_source.close()
         self.domain.pix_manager.flush()
         self.database.close()
 
@@ -246,6 +250,12 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
         repository.provide,
         access,
         utc_now,
+        Pool(
+            settings.server.data / PIXEL_DIRECTORY,
+            processes=settings.imaging.pixel_processes,
+            memory=settings.imaging.pixel_memory_mib << 20,
+            seconds=settings.imaging.pixel_seconds,
+        ),
         settle_seconds=settings.imaging.settle_seconds,
         authorities={
             each.ae_title: AssigningAuthority(None, each.assigning_authority)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from xds.model.caller import Action, Caller, Resource
@@ -50,6 +51,12 @@ class BlobStore(Protocol):
 
     def open(self, key: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The octets in chunks of at most 1 MiB, opened before this returns. Errors: KeyError when there is no such blob."""
+
+    def file(self, key: str) -> Path | None:
+        """Where the octets lie as a local file, to be read only; None for a store that has none.
+
+        Errors: KeyError when there is no such blob.
+        """
 
     def size(self, key: str) -> int:
         """Errors: KeyError when there is no such blob."""

@@ -236,6 +236,9 @@ class ImagingSettings(_Section):
     """How images become manifests."""
 
     settle_seconds: float = Field(default=10.0, ge=0, description="A study is published this many seconds after its last image.")
+    pixel_processes: int = Field(default=2, ge=1, le=64, description="Processes that decode, encode and render images.")
+    pixel_memory_mib: int = Field(default=2048, ge=128, description="Memory that each of them may use, in MiB.")
+    pixel_seconds: float = Field(default=60.0, gt=0, description="Seconds that one image may take.")
 
 
 class PacsSettings(_Section):

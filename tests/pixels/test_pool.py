@@ -13,7 +13,8 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 
 from tests.pixels.conftest import sample
-from xds.pixels.jobs import PixelError, PixelTimeoutError, Rendering
+from xds.model.rendering import Rendering
+from xds.pixels.jobs import PixelError, PixelTimeoutError
 from xds.pixels.pool import Pool
 
 CT = sample("CT_small.dcm")

@@ -12,7 +12,8 @@ from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 
 from tests.pixels.conftest import sample
-from xds.pixels.jobs import PixelError, Rendering, Window
+from xds.model.rendering import Rendering, Window
+from xds.pixels.jobs import PixelError
 from xds.pixels.pool import Pool
 from xds.pixels.rendering import windowed
 

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from io import BytesIO
 
 import httpx
+import numpy as np
 import pydicom
 import pytest
+from PIL import Image
+from pydicom.pixels import pixel_array
 
 from tests.archive import packaged
 from tests.transactions.imaging_server import ImagingServer, audited, hidden, serving
@@ -74,10 +77,12 @@ def test_what_the_caller_may_not_see(server: ImagingServer) -> None:
 @pytest.mark.parametrize(
     ("content_type", "accept", "status"),
     [
-        ("image/jpeg", "*/*", 406),
+        ("image/jpeg", "*/*", 200),
+        ("video/mp4", "*/*", 406),
         ("image/jpeg,application/dicom", "*/*", 200),
         (None, "application/dicom", 200),
-        (None, "image/jpeg", 406),
+        (None, "image/jpeg", 200),
+        (None, "text/html", 406),
         (None, "image/jpeg, */*;q=0.1", 200),
     ],
 )
@@ -91,13 +96,41 @@ def test_transfer_syntaxes(server: ImagingServer) -> None:
     assert ask(server, transferSyntax="1.2.840.10008.1.2.4.70").status_code == 406
 
 
-def test_compressed_objects_come_as_they_are_unless_a_syntax_is_asked_for(server: ImagingServer) -> None:
+def test_compressed_objects_are_decoded_unless_their_syntax_is_asked_for(server: ImagingServer) -> None:
+    """Spec: PS3.18 9.1.2.2.12: without transferSyntax the object is in explicit little endian."""
     octets = packaged("MR_small_jp2klossless.dcm")
     server.archive.store(octets)
-    stored = pydicom.dcmread(BytesIO(octets), stop_before_pixels=True)
+    stored = pydicom.dcmread(BytesIO(octets))
     place = {"studyUID": stored.StudyInstanceUID, "seriesUID": stored.SeriesInstanceUID, "objectUID": stored.SOPInstanceUID}
-    assert ask(server, **place).content == octets
-    assert ask(server, **place, transferSyntax="1.2.840.10008.1.2.1").status_code == 406
+    assert ask(server, **place, transferSyntax="1.2.840.10008.1.2.4.90").content == octets
+    decoded = pydicom.dcmread(BytesIO(ask(server, **place).content))
+    assert decoded.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+    assert np.array_equal(pixel_array(decoded), pixel_array(stored))
+
+
+def test_an_image_in_the_form_that_is_asked_for(server: ImagingServer) -> None:
+    answer = ask(server, contentType="image/png", columns="64", windowCenter="100", windowWidth="400")
+    assert answer.headers["content-type"] == "image/png"
+    assert Image.open(BytesIO(answer.content)).size == (64, 64)
+    part = ask(server, contentType="image/jpeg", region="0,0,0.5,0.25", imageQuality="50")
+    assert Image.open(BytesIO(part.content)).size == (64, 32)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rows": "many"},
+        {"frameNumber": "2"},
+        {"windowCenter": "5"},
+        {"region": "0,0,2,2"},
+        {"imageQuality": "0"},
+        {"annotation": "patient"},
+    ],
+)
+def test_parameters_of_images_that_are_none(server: ImagingServer, wrong: dict[str, str]) -> None:
+    answer = ask(server, contentType="image/jpeg", **wrong)
+    assert answer.status_code == 400
+    assert next(iter(wrong)) in answer.text
 
 
 def test_other_methods(server: ImagingServer) -> None:

@@ -50,6 +50,7 @@ def test_manifests_go_to_a_repository_elsewhere_and_are_replaced_there(tmp_path:
             rad68.provider(endpoint, timeout=20),
             hospital.access,
             hospital.clock,
+            hospital.pixels,
             default_authority=AssigningAuthority("HOSP_A", "1.2.3.500"),
         )
         sending = replace(hospital, source=source)

@@ -5,63 +5,33 @@ Spec: RAD TF-1 18 (XDS-I.b); RAD TF-2 4.8, 4.68, 4.69, 4.55, 4.107.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, timedelta, tzinfo
 from typing import Any, Final
 
-import structlog
-
 from xds.actors import imaging_audit
-from xds.actors.imaging_metadata import MIME_TYPE, PublicationDefaults
+from xds.actors.imaging_metadata import PublicationDefaults
 from xds.actors.imaging_publication import AffinityIdentifiers, CurrentEntry, Provide, SourcePatients, StudyPublisher
 from xds.actors.imaging_query import StudyQueries
+from xds.actors.imaging_retrieval import ImageRetrieval
 from xds.model.audit import AuditEvent, EventOutcome
-from xds.model.caller import SYSTEM, Action, Caller, Resource
+from xds.model.caller import SYSTEM, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
-from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status
 from xds.model.identifiers import AssigningAuthority
-from xds.model.imaging import Addition, Instance, StoredStudy, Study, StudyPatient, StudyState
+from xds.model.imaging import Addition, StoredStudy, Study, StudyPatient, StudyState
 from xds.model.imaging_query import ImagingQuery, ImagingQueryAnswer
 from xds.model.metadata import Code
-from xds.model.retrieval import ImagingDocumentRequest, RetrieveAnswer, RetrievedDocument
 from xds.model.vocabulary import KEY_OBJECT_SELECTION
+from xds.pixels.pool import Pool
 from xds.ports import AccessRule, BlobStore, Clock, Staging
 from xds.store import audit, imaging, jobs
 from xds.store.database import Database
 from xds.wire import dicom_json, kos
-from xds.wire.dicom import DicomError, Header, read_header
-from xds.wire.dicom_transcoding import can_convert, convert
+from xds.wire.dicom import Header, read_header
 
 #: The kind of job that publishes a study; its key is the Study Instance UID.
 PUBLISH_STUDY: Final = "publish-study"
-
-_log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Instances that a caller may have: a study, reduced to what was asked for, and whose it is (CX; empty: nobody known)."""
-
-    study: Study
-    patient_id: str
-
-    def instances(self) -> Iterator[tuple[str, Instance]]:
-        """Series Instance UID and instance, in order."""
-        for series in self.study.series:
-            for instance in series.instances:
-                yield series.series_instance_uid, instance
-
-
-@dataclass(frozen=True, slots=True)
-class Obtained:
-    """One instance ready to go out: exactly `size` octets of a Part 10 file come from `chunks()`. `release` it in the end."""
-
-    instance: Instance
-    transfer_syntax_uid: str
-    size: int
-    chunks: Callable[[], Iterator[bytes]]
-    release: Callable[[], None] = field(default=lambda: None)
 
 
 class ImagingDocumentSource:
@@ -76,6 +46,7 @@ class ImagingDocumentSource:
         provide: Provide,
         access: AccessRule,
         clock: Clock,
+        pixels: Pool,
         *,
         settle_seconds: float = 60.0,
         defaults: PublicationDefaults | None = None,
@@ -86,6 +57,7 @@ class ImagingDocumentSource:
     ) -> None:
         """`settle_seconds` is how long a study must be quiet before it is published.
 
+        `pixels` decodes and renders images; it is closed with this object.
         `authorities` names, for sending AE titles, who issues the patient identifiers of images that do not say it themselves;
         `default_authority` does so for all others (without it, their demographics must tell). `zone` is the local time of images
         that state no offset. `provide` is the repository in this process, or RAD-68 to another one. `current_entry` asks its
@@ -93,6 +65,7 @@ class ImagingDocumentSource:
         """
         self._database = database
         self._blobs = blobs
+        self._pixels = pixels
         self._identity = identity
         self._access = access
         self._clock = clock
@@ -101,6 +74,7 @@ class ImagingDocumentSource:
         domain = AssigningAuthority(identity.assigning_authority_namespace or None, identity.assigning_authority)
         self._patients = SourcePatients(pix, domain, authorities or {}, default_authority)
         self._queries = StudyQueries(database, access, self._resource)
+        self.retrieval = ImageRetrieval(database, blobs, identity, self._patients, access, clock, self._defaults, pixels)
         self._publisher = StudyPublisher(
             database, blobs, identity, self._patients, provide, clock, self._defaults, zone, current_entry
         )
@@ -121,6 +95,10 @@ class ImagingDocumentSource:
             patient_id = identifier.to_cx() if identifier else ""
         confidentiality = tuple(str(code) for code in self._defaults.confidentiality)
         return Resource(patient_id, summary["manifest"], confidentiality, str(self._defaults.class_code))
+
+    def close(self) -> None:
+        """End the processes that decode images."""
+        self._pixels.close()
 
     # ---- images in
 
@@ -193,138 +171,6 @@ class ImagingDocumentSource:
         """Announce a study as it is now: None when its manifest is in force, else why not, in words free of patient data."""
         return self._publisher.publish(study_instance_uid, caller)
 
-    # ---- images out
-
-    def select(
-        self, caller: Caller, study_instance_uid: str, series_instance_uid: str | None = None, sop_instance_uid: str | None = None
-    ) -> Selection | None:
-        """What there is of a study, one of its series or one instance; None for nothing, or nothing that the caller may see."""
-        with self._database.read() as connection:
-            stored = imaging.find(connection, study_instance_uid, series_instance_uid, sop_instance_uid)
-        if stored is None or not stored.study.series:
-            return None
-        patient = self._patients.affinity(stored.study)
-        patient_id = patient.to_cx() if patient else ""
-        manifest = stored.published.unique_id if stored.published else None
-        confidentiality = tuple(str(code) for code in self._defaults.confidentiality)
-        resource = Resource(patient_id, manifest, confidentiality, str(self._defaults.class_code))
-        if not self._access.permits(caller, Action.RETRIEVE, (resource,))[0]:
-            return None
-        return Selection(stored.study, patient_id)
-
-    def obtain(self, instance: Instance, transfer_syntaxes: Sequence[str] | None) -> Obtained | None:
-        """An instance in one of these transfer syntaxes (None: as it is stored); None when that is not possible.
-
-        The stored one is preferred; a conversion is spooled, so that its size is known and no memory is held.
-        Errors: KeyError when the blob is gone.
-        """
-        size = self._blobs.size(instance.blob)
-        stored = instance.transfer_syntax_uid
-        if transfer_syntaxes is None or stored in transfer_syntaxes:
-            return Obtained(instance, stored, size, lambda: self._blobs.open(instance.blob))
-        for target in transfer_syntaxes:
-            if can_convert(stored, target, size):
-                staging = self._blobs.stage()
-                try:
-                    for chunk in convert(lambda: self._blobs.open(instance.blob), target):
-                        staging.write(chunk)
-                except DicomError:
-                    staging.discard()
-                    return None
-                return Obtained(instance, target, staging.size, staging.open, staging.discard)
-        return None
-
-    def retrieve(
-        self, requests: Sequence[ImagingDocumentRequest], transfer_syntaxes: Sequence[str], caller: Caller
-    ) -> RetrieveAnswer:
-        """The requested instances as Part 10 files in one of the requested transfer syntaxes, or an error for each that fails.
-
-        Study, series and instance must fit together. What the caller may not see is answered like what does not exist.
-
-        Spec: RAD TF-2 4.69.4.1.3. Errors: returned: XDSUnknownRepositoryId, XDSDocumentUniqueIdError, XDSRepositoryError.
-        """
-        studies = {item.study_instance_uid for item in requests if item.study_instance_uid}
-        selections = {uid: selection for uid in studies if (selection := self.select(caller, uid)) is not None}
-        indexes = {uid: _index(selection) for uid, selection in selections.items()}
-        found: list[tuple[ImagingDocumentRequest, Obtained]] = []
-        errors: list[RegistryError] = []
-        for request in requests:
-            obtained = self._requested(request, transfer_syntaxes, indexes)
-            if isinstance(obtained, RegistryError):
-                errors.append(obtained)
-            else:
-                found.append((request, obtained))
-        status = Status.SUCCESS if not errors else Status.PARTIAL_SUCCESS if found else Status.FAILURE
-        documents = tuple(RetrievedDocument(item.document, MIME_TYPE, got.size, got.chunks) for item, got in found)
-        sent = [(selections[item.study_instance_uid], got) for item, got in found]
-
-        def finished(complete: bool) -> None:
-            self.finish(sent, complete, caller, imaging_audit.RETRIEVED)
-            self._audit_refused([item for item in requests if item not in {one for one, _ in found}], caller)
-
-        return RetrieveAnswer(RegistryResponse(status, tuple(errors)), documents, finished)
-
-    def _requested(
-        self, request: ImagingDocumentRequest, wanted: Sequence[str], indexes: Mapping[str, Mapping[tuple[str, str], Instance]]
-    ) -> Obtained | RegistryError:
-        document = request.document
-        uid = document.document_unique_id
-        ours = self._identity.imaging_source_unique_id
-        if document.repository_unique_id != ours:
-            context = f"RepositoryUniqueId {document.repository_unique_id}: this Imaging Document Source is {ours}"
-            return RegistryError(ErrorCode.UNKNOWN_REPOSITORY_ID, context, location=uid)
-        instance = indexes.get(request.study_instance_uid, {}).get((request.series_instance_uid, uid))
-        if instance is None:
-            context = (
-                f"DocumentUniqueId {uid}: no such instance in series {request.series_instance_uid}"
-                f" of study {request.study_instance_uid}"
-            )
-            return RegistryError(ErrorCode.DOCUMENT_UNIQUE_ID_ERROR, context, location=uid)
-        try:
-            obtained = self.obtain(instance, wanted)
-        except KeyError:
-            _log.error("imaging.blob_missing", blob=instance.blob)
-            context = f"DocumentUniqueId {uid}: the instance cannot be read"
-            return RegistryError(ErrorCode.REPOSITORY_ERROR, context, location=uid)
-        if obtained is None:
-            context = (
-                f"DocumentUniqueId {uid}: stored in transfer syntax {instance.transfer_syntax_uid},"
-                f" which cannot be given as {', '.join(wanted)}"
-            )
-            return RegistryError(ErrorCode.REPOSITORY_ERROR, context, location=uid)
-        return obtained
-
-    def finish(self, sent: Sequence[tuple[Selection, Obtained]], complete: bool, caller: Caller, event_type: Code) -> None:
-        """To be called once after the last octet (True), or when the reader went away: releases, and audits for each patient."""
-        patients: dict[str, dict[str, dict[str, int]]] = {}
-        for selection, obtained in sent:
-            obtained.release()
-            classes = patients.setdefault(selection.patient_id, {}).setdefault(selection.study.study_instance_uid, {})
-            sop_class = obtained.instance.sop_class_uid
-            classes[sop_class] = classes.get(sop_class, 0) + 1
-        outcome = EventOutcome.SUCCESS if complete else EventOutcome.MINOR_FAILURE
-        description = None if complete else "the consumer went away before the last octet"
-        now = self._clock()
-        for patient_id, studies in patients.items():
-            self._audit_later(
-                imaging_audit.instances_sent(self._identity, caller, event_type, now, studies, patient_id, outcome, description)
-            )
-
-    def _audit_refused(self, refused: Sequence[ImagingDocumentRequest], caller: Caller) -> None:
-        if refused:
-            self.refuse({item.study_instance_uid for item in refused}, caller, imaging_audit.RETRIEVED)
-
-    def refuse(self, study_instance_uids: set[str], caller: Caller, event_type: Code) -> None:
-        """Audit that instances of these studies were asked for and not given."""
-        studies: dict[str, dict[str, int]] = {uid: {} for uid in sorted(study_instance_uids)}
-        event = imaging_audit.instances_sent(
-            self._identity, caller, event_type, self._clock(), studies, "", EventOutcome.SERIOUS_FAILURE, "not available"
-        )
-        self._audit_later(event)
-
-    def _audit_later(self, event: AuditEvent) -> None:
-        self._database.write_later(lambda connection: audit.append(connection, event))
-
     # ---- looking
 
     def query(self, query: ImagingQuery, caller: Caller, base_url: str, event_type: Code, asked: str) -> ImagingQueryAnswer:
@@ -368,7 +214,3 @@ class ImagingDocumentSource:
     def _find(self, study_instance_uid: str) -> StoredStudy | None:
         with self._database.read() as connection:
             return imaging.find(connection, study_instance_uid)
-
-
-def _index(selection: Selection) -> Mapping[tuple[str, str], Instance]:
-    return {(series, instance.sop_instance_uid): instance for series, instance in selection.instances()}

@@ -170,8 +170,8 @@ class StudyQueries:
             wanted += _INSTANCE_FROM_HEADER
         if not wanted and query.includes is not None:
             return {}
-        for _, _, header in imaging_headers.headers(connection, study, series, instance, limit=1):
-            found: dict[str, Any] = json.loads(header)
+        for _, _, packed in imaging_headers.headers(connection, study, series, instance, limit=1):
+            found: dict[str, Any] = json.loads(imaging_headers.unpack(packed))
             if query.includes is None:
                 return {tag: value for tag, value in found.items() if "BulkDataURI" not in value}
             return {tag: found[tag] for tag in wanted if tag in found and "BulkDataURI" not in found[tag]}

@@ -1,12 +1,26 @@
-"""What is asked of a worker process, and what comes back: plain values that pass through a pipe as JSON.
-
-Spec: DICOM PS3.18 8.3.5 (rendering parameters).
-"""
+"""What worker processes can do, and how they fail."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+#: Transfer syntaxes whose pixels can be decoded: native, RLE, JPEG, JPEG-LS, JPEG 2000, HTJ2K.
+DECODED: Final = frozenset(
+    {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5"}
+    | {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203)}
+)
+#: Transfer syntaxes in which objects can be written; all of them keep every pixel.
+ENCODED: Final = frozenset(
+    {
+        "1.2.840.10008.1.2",
+        "1.2.840.10008.1.2.1",
+        "1.2.840.10008.1.2.1.99",
+        "1.2.840.10008.1.2.5",
+        "1.2.840.10008.1.2.4.80",
+        "1.2.840.10008.1.2.4.90",
+    }
+)
 
 
 class PixelError(ValueError):
@@ -23,28 +37,3 @@ class Operation(StrEnum):
     TRANSCODE = "transcode"
     FRAMES = "frames"
     RENDER = "render"
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """VOI window; `function` is LINEAR, LINEAR_EXACT or SIGMOID. Spec: PS3.3 C.11.2.1.2."""
-
-    center: float
-    width: float
-    function: str = "LINEAR"
-
-
-@dataclass(frozen=True, slots=True)
-class Rendering:
-    """How an image is rendered.
-
-    `frames` count from 1; several of them need `image/gif`. `size` is the viewport (columns, rows) that the result fits into;
-    `region` is (left, top, width, height) in pixels of the image, negative extents flip. `quality` is 1..100 (JPEG).
-    """
-
-    media_type: str = "image/jpeg"
-    frames: tuple[int, ...] = (1,)
-    window: Window | None = None
-    size: tuple[int, int] | None = None
-    region: tuple[float, float, float, float] | None = None
-    quality: int = 90

@@ -24,7 +24,8 @@ from typing import Any, Final
 
 import structlog
 
-from xds.pixels.jobs import Operation, PixelError, PixelTimeoutError, Rendering
+from xds.model.rendering import Rendering
+from xds.pixels.jobs import Operation, PixelError, PixelTimeoutError
 
 _CHUNK: Final = 1024 * 1024
 #: What a worker process gets of the environment: nothing that configures or authenticates the service.
@@ -46,6 +47,14 @@ class Made:
     def chunks(self) -> Iterator[bytes]:
         """Its octets, in pieces of at most 1 MiB."""
         return file_chunks(self.path)
+
+    def part(self, start: int, length: int) -> Iterator[bytes]:
+        """Some of its octets."""
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(start)
+            while length and (chunk := file.read(min(length, _CHUNK))):
+                length -= len(chunk)
+                yield chunk
 
     def release(self) -> None:
         """Remove the file. Idempotent."""
@@ -116,6 +125,24 @@ class _Worker:
                 stream.close()
 
 
+def _remove_leftovers(directory: Path) -> None:
+    """What processes left behind that were killed: images of patients."""
+    for path in directory.glob("pixels-*-*"):
+        pid = path.name.split("-")[1]
+        if pid.isdecimal() and not _is_running(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 class Pool:
     """The actors' way to pixels. One object serves all threads; workers start when the first job needs them."""
 
@@ -134,7 +161,10 @@ class Pool:
         `seconds` is how long a job may take, `patience` how long one may wait for a free process. A process is replaced after
         `jobs_per_process` jobs, so that what codecs leak does not add up.
         """
-        self._directory = Path(tempfile.mkdtemp(prefix="pixels-", dir=directory))
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(directory)
+        self._directory = Path(tempfile.mkdtemp(prefix=f"pixels-{os.getpid()}-", dir=directory))
         self._memory = memory
         self._seconds = seconds
         self._patience = patience
@@ -150,14 +180,29 @@ class Pool:
     @contextmanager
     def spooled(self, chunks: Iterable[bytes]) -> Iterator[Path]:
         """An object as a file that workers can read, for as long as the context lasts."""
-        path = self._new_path()
+        path = self.spool(chunks)
         try:
-            with path.open("wb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+    def spool(self, chunks: Iterable[bytes]) -> Path:
+        """An object as a file, which the caller removes."""
+        with self.new_file() as path:
+            with path.open("wb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+            return path
+
+    @contextmanager
+    def new_file(self) -> Iterator[Path]:
+        """A path for a file of the caller's, which is removed when the context ends with an error."""
+        path = self._new_path()
+        try:
+            yield path
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     def transcode(self, source: Path, target: str) -> Made:
         """The Part 10 file in another transfer syntax; no value but those that describe the pixels changes.

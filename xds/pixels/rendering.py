@@ -17,7 +17,8 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
-from xds.pixels.jobs import PixelError, Rendering, Window
+from xds.model.rendering import Rendering, Window
+from xds.pixels.jobs import PixelError
 from xds.pixels.transcoding import array, frame_count, read
 
 #: Pixels of what is given out, and of what is decoded for it.
@@ -167,6 +168,10 @@ def _fitted(picture: Any, how: Rendering) -> Any:
     """The region asked for, within the viewport asked for. Spec: PS3.18 8.3.5.1.3."""
     if how.region is not None:
         picture = _cut(picture, how.region)
+    if how.part is not None:
+        left, top, right, bottom = how.part
+        width, height = picture.width, picture.height
+        picture = _cut(picture, (left * width, top * height, (right - left) * width, (bottom - top) * height))
     if how.size is not None:
         scale = min(how.size[0] / picture.width, how.size[1] / picture.height)
         size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
@@ -181,7 +186,7 @@ def _cut(picture: Any, region: tuple[float, float, float, float]) -> Any:
     right, bottom = min(left + abs(width), picture.width), min(top + abs(height), picture.height)
     if left < 0 or top < 0 or right - left < 1 or bottom - top < 1:
         raise PixelError("the region lies outside of the image")
-    picture = picture.crop((round(left), round(top), round(right), round(bottom)))
+    picture = picture.crop((round(left), round(top), max(round(right), round(left) + 1), max(round(bottom), round(top) + 1)))
     if width < 0:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return picture.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if height < 0 else picture

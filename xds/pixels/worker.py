@@ -16,8 +16,9 @@ from typing import IO, Any
 
 from pydicom.errors import InvalidDicomError
 
+from xds.model.rendering import Rendering, Window
 from xds.pixels import rendering, transcoding
-from xds.pixels.jobs import Operation, PixelError, Rendering, Window
+from xds.pixels.jobs import Operation, PixelError
 
 #: What an object makes codecs raise when it is not what it says; anything else would be a fault of ours, and ends the process.
 _REFUSALS = (*transcoding.REFUSED, InvalidDicomError, OSError)
@@ -25,7 +26,7 @@ _REFUSALS = (*transcoding.REFUSED, InvalidDicomError, OSError)
 
 def _rendering(fields: Mapping[str, Any]) -> Rendering:
     window = fields["window"]
-    size, region = fields["size"], fields["region"]
+    size, region, part = fields["size"], fields["region"], fields["part"]
     return Rendering(
         media_type=fields["media_type"],
         frames=tuple(fields["frames"]),
@@ -33,6 +34,7 @@ def _rendering(fields: Mapping[str, Any]) -> Rendering:
         size=(size[0], size[1]) if size else None,
         region=(region[0], region[1], region[2], region[3]) if region else None,
         quality=fields["quality"],
+        part=(part[0], part[1], part[2], part[3]) if part else None,
     )
 
 

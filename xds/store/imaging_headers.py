@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from threading import local
 
 import zstandard
@@ -31,8 +30,11 @@ def headers(
     series_instance_uid: str | None = None,
     sop_instance_uid: str | None = None,
     limit: int | None = None,
-) -> Iterator[tuple[str, str, bytes]]:
-    """Series and SOP Instance UID and header of the instances of a study that are not rejected, in the order of their numbers."""
+) -> list[tuple[str, str, bytes]]:
+    """Series and SOP Instance UID and packed header of the instances of a study that are not rejected, by their numbers.
+
+    `unpack` gives the header.
+    """
     head, instance, rejected = imaging_header.c, imaging_instance.c, imaging_rejection.c
     study = select(imaging_study.c.study_key).where(imaging_study.c.study_instance_uid == study_instance_uid).scalar_subquery()
     withheld = select(rejected.sop_instance_uid).where(rejected.study_key == study)
@@ -53,8 +55,12 @@ def headers(
         statement = statement.where(head.sop_instance_uid == sop_instance_uid)
     if limit is not None:
         statement = statement.limit(limit)
-    for row in connection.execute(statement):
-        yield row[0], row[1], _decompressor().decompress(row[2])
+    return [(row[0], row[1], row[2]) for row in connection.execute(statement)]
+
+
+def unpack(packed: bytes) -> bytes:
+    """A header in the DICOM JSON model."""
+    return _decompressor().decompress(packed)
 
 
 def _compressor() -> zstandard.ZstdCompressor:

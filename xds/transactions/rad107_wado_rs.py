@@ -1,11 +1,14 @@
-"""RAD-107 WADO-RS Retrieve: a study, a series or an instance, or their metadata.
+"""RAD-107 WADO-RS Retrieve: studies, series and instances, their metadata, frames, rendered images and bulk data.
 
-Spec: RAD TF-2 4.107; DICOM PS3.18 10.4. `GET /dicomweb/studies/{study}[/series/{series}[/instances/{instance}]][/metadata]`
+Spec: RAD TF-2 4.107; DICOM PS3.18 10.4. `GET /dicomweb/studies/{study}[/series/{series}[/instances/{instance}[/frames/{list}]]]`,
+each with `/metadata`, `/rendered`, `/thumbnail` and `/bulkdata/{path}` where PS3.18 Table 10.4.1-1 to 10.4.1-5 has them.
 
-Answers: Part 10 files as `multipart/related; type="application/dicom"`, a single instance also as `application/dicom`; metadata
-as `application/dicom+json`. 206 when some of the instances cannot be given in an acceptable transfer syntax.
+Answers: Part 10 files as `multipart/related; type="application/dicom"`, one instance also as `application/dicom`, any of them
+as `application/zip`; metadata as `application/dicom+json` or XML; frames as octets or as their codec's images; rendered images as
+JPEG, PNG or GIF. 206 when some of the instances cannot be given in an acceptable transfer syntax.
 
-Errors: 404 for what is not there, rejected, or not for the caller; 406 when no media type or transfer syntax is acceptable.
+Errors: 400 for a senseless parameter; 404 for what is not there, rejected, or not for the caller; 406 when no media type or
+transfer syntax is acceptable; 503 when too many images are being decoded.
 
 Tolerated: `*/*` and no Accept at all mean any transfer syntax, where PS3.18 has explicit little endian; `accept` as a query
 parameter.
@@ -13,31 +16,35 @@ parameter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
-
-import structlog
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Final
 
 from xds.actors.domain import Domain
 from xds.actors.imaging_audit import WADO_RS
-from xds.actors.imaging_document_source import ImagingDocumentSource, Obtained, Selection
+from xds.actors.imaging_retrieval import ImageRetrieval, Obtained, Selection
 from xds.model.caller import Caller
+from xds.transactions import wado_rs_pixels
 from xds.transactions.transaction import Transaction, Wire
-from xds.wire.dicom import DicomError
-from xds.wire.dicom_study import is_uid
+from xds.transactions.wado_rs_target import Kind, Target, plain
+from xds.wire import dicom_json
+from xds.wire.dicom_xml import write_native_model
 from xds.wire.dicomweb import (
     DICOM,
     DICOM_JSON,
+    DICOM_XML,
+    MULTIPART,
+    ZIP,
     MediaType,
     Part,
     accepted_syntaxes,
     accepts_json,
-    metadata_of,
     read_accept,
-    write_json,
     write_multipart,
 )
 from xds.wire.http import HttpReply, HttpRequest
+from xds.wire.zip_stream import Entry, write_zip
 
 TRANSACTION = Transaction(
     id="RAD-107",
@@ -48,64 +55,93 @@ TRANSACTION = Transaction(
     methods=("GET", "HEAD"),
 )
 
-_log = structlog.get_logger()
-
-_LEVELS = ("studies", "series", "instances")
+_UID: Final = r"[0-9.]{1,64}"
+_PATH: Final = re.compile(
+    rf"/studies/(?P<study>{_UID})(/series/(?P<series>{_UID})(/instances/(?P<instance>{_UID})(/frames/(?P<frames>[0-9,]+))?)?)?"
+    r"(/(?P<kind>metadata|rendered|thumbnail)|/bulkdata/(?P<bulk>[0-9A-Fa-f/]+))?/?"
+)
 
 
 def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
     """Find what the path names, agree on how it is written, and stream it."""
-    steps = request.path.strip("/").split("/")
-    as_metadata = steps[-1] == "metadata"
-    uids = _uids(steps[:-1] if as_metadata else steps)
-    source = domain.imaging_document_source
-    selection = source.select(caller, *uids) if uids else None
+    target = _target(request)
+    if target is None:
+        return plain(404, "there is no such resource")
+    source = domain.imaging_document_source.retrieval
+    selection = source.select(caller, *target.uids)
     if selection is None:
-        if uids:
-            source.refuse({uids[0]}, caller, WADO_RS)
-        return _plain(404, "there is no such study, series or instance")
+        source.refuse({target.uids[0]}, caller, WADO_RS)
+        return plain(404, "there is no such study, series or instance")
     ranges = read_accept(",".join(request.query.get("accept", (request.headers.get("accept", ""),))))
-    if as_metadata:
-        return _metadata(selection, source, ranges, caller)
-    return _objects(selection, source, ranges, caller, single=len(uids or ()) == len(_LEVELS))
+    try:
+        if target.kind is Kind.METADATA:
+            return _metadata(selection, source, ranges, caller, f"{domain.identity.public_url}/dicomweb")
+        if target.kind is Kind.OBJECTS:
+            return _objects(selection, source, ranges, caller, single=len(target.uids) == 3)
+        return wado_rs_pixels.respond(target, selection, source, ranges, request.query, caller)
+    except KeyError:
+        return plain(404, "the object is not there any more")
 
 
-def _uids(steps: Sequence[str]) -> tuple[str, ...] | None:
-    """The UIDs of a path such as studies/1.2/series/3.4; None when it is no such path."""
-    names, uids = tuple(steps[::2]), tuple(steps[1::2])
-    if not uids or names != _LEVELS[: len(uids)] or len(names) != len(uids) or not all(map(is_uid, uids)):
+def _target(request: HttpRequest) -> Target | None:
+    found = _PATH.fullmatch(request.path)
+    if found is None:
         return None
-    return uids
+    uids = tuple(uid for name in ("study", "series", "instance") if (uid := found[name]))
+    frames = tuple(int(number) for number in found["frames"].split(",") if number) if found["frames"] else ()
+    if found["bulk"]:
+        return Target(Kind.BULK_DATA, uids, frames, found["bulk"].strip("/").upper()) if len(uids) == 3 and not frames else None
+    if frames:
+        kind = Kind(found["kind"]) if found["kind"] else Kind.FRAMES
+        return Target(kind, uids, frames) if kind is not Kind.METADATA else None
+    return Target(Kind(found["kind"]) if found["kind"] else Kind.OBJECTS, uids)
 
 
-def _metadata(selection: Selection, source: ImagingDocumentSource, ranges: Sequence[MediaType], caller: Caller) -> HttpReply:
+def _metadata(
+    selection: Selection, source: ImageRetrieval, ranges: Sequence[MediaType], caller: Caller, address: str
+) -> HttpReply:
+    sent = [(selection, Obtained(item, item.transfer_syntax_uid, 0, lambda: iter(()))) for _, item in selection.instances()]
+
+    def finished(complete: bool) -> None:
+        source.finish(sent, complete, caller, WADO_RS)
+
+    as_xml = any(item.name == MULTIPART and item.part_type == DICOM_XML for item in ranges)
+    if as_xml and not any(item.name in (DICOM_JSON, "application/json") for item in ranges):
+        documents = [write_native_model(dicom_json.read_header(header, address)) for header in source.headers(selection)]
+        message = write_multipart(
+            [Part(DICOM_XML, len(document), partial(iter, (document,))) for document in documents], DICOM_XML
+        )
+        return HttpReply(200, (("Content-Type", message.content_type),), message.chunks, message.length, finished)
     if not accepts_json(ranges):
-        return _plain(406, f"metadata is given as {DICOM_JSON}")
-    obtained = [item for _, instance in selection.instances() if (item := source.obtain(instance, None)) is not None]
-    finish = _finish(source, selection, obtained, caller)
-    return HttpReply(200, (("Content-Type", DICOM_JSON),), write_json(_readable(obtained)), None, finish)
+        return plain(406, f'metadata is given as {DICOM_JSON} or {MULTIPART}; type="{DICOM_XML}"')
+    return HttpReply(200, (("Content-Type", DICOM_JSON),), _array(source.headers(selection), address), None, finished)
 
 
-def _readable(obtained: Sequence[Obtained]) -> Iterator[Mapping[str, Any]]:
-    """One data set at a time. An object that is damaged is left out: the others are worth having."""
-    for item in obtained:
-        try:
-            yield metadata_of(item.chunks)
-        except DicomError:
-            _log.error("wado_rs.unreadable", blob=item.instance.blob)
+def _array(headers: Iterator[bytes], address: str) -> Iterator[bytes]:
+    """The headers as a JSON array, in pieces of some size."""
+    held, separator = bytearray(b"["), b""
+    for header in headers:
+        held += separator + dicom_json.with_address(header, address)
+        separator = b","
+        if len(held) > 256 * 1024:
+            yield bytes(held)
+            held.clear()
+    yield bytes(held) + b"]"
 
 
 def _objects(
-    selection: Selection, source: ImagingDocumentSource, ranges: Sequence[MediaType], caller: Caller, *, single: bool
+    selection: Selection, source: ImageRetrieval, ranges: Sequence[MediaType], caller: Caller, *, single: bool
 ) -> HttpReply:
     accepted = accepted_syntaxes(ranges, single=single)
+    if ranges and ranges[0].name == ZIP:
+        return _zip(selection, source, caller)
     if accepted is None:
-        return _plain(406, f'objects are given as multipart/related; type="{DICOM}"')
+        return plain(406, f'objects are given as multipart/related; type="{DICOM}" or as {ZIP}')
     syntaxes, as_multipart = accepted
-    found = [source.obtain(instance, syntaxes) for _, instance in selection.instances()]
+    found = [source.obtain(instance, syntaxes, at_once=single) for _, instance in selection.instances()]
     obtained = [item for item in found if item is not None]
     if not obtained:
-        return _plain(406, "no instance can be given in an acceptable transfer syntax")
+        return plain(406, "no instance can be given in an acceptable transfer syntax")
     status = 200 if len(obtained) == len(found) else 206
     finish = _finish(source, selection, obtained, caller)
     if not as_multipart:
@@ -117,13 +153,19 @@ def _objects(
     return HttpReply(status, (("Content-Type", message.content_type),), message.chunks, message.length, finish)
 
 
-def _finish(
-    source: ImagingDocumentSource, selection: Selection, obtained: Sequence[Obtained], caller: Caller
-) -> Callable[[bool], None]:
+def _zip(selection: Selection, source: ImageRetrieval, caller: Caller) -> HttpReply:
+    """Everything as it is stored, a folder for each series. Spec: PS3.18 8.7.3.1 (application/zip)."""
+    entries, obtained = [], []
+    for number, series in enumerate(selection.study.series, 1):
+        for place, instance in enumerate(series.instances, 1):
+            item = source.obtain(instance, None)
+            if item is not None:
+                obtained.append(item)
+                entries.append(Entry(f"SER{number:05d}/IMG{place:05d}.dcm", item.chunks))
+    headers = (("Content-Type", ZIP), ("Content-Disposition", f'attachment; filename="{selection.study.study_instance_uid}.zip"'))
+    return HttpReply(200, headers, write_zip(entries), None, _finish(source, selection, obtained, caller))
+
+
+def _finish(source: ImageRetrieval, selection: Selection, obtained: Sequence[Obtained], caller: Caller) -> Callable[[bool], None]:
     sent = [(selection, item) for item in obtained]
     return lambda complete: source.finish(sent, complete, caller, WADO_RS)
-
-
-def _plain(status: int, text: str) -> HttpReply:
-    body = f"{text}\n".encode()
-    return HttpReply(status, (("Content-Type", "text/plain; charset=utf-8"),), (body,), len(body))

@@ -25,13 +25,12 @@ from xds.wire.dicomweb import (
     DICOM_JSON,
     MULTIPART,
     MultipartError,
-    Storing,
     accepts_json,
     read_accept,
     read_media_type,
     read_multipart,
-    write_store_response,
 )
+from xds.wire.dicomweb_store import Storing, write_store_response
 from xds.wire.http import HttpReply, HttpRequest
 
 TRANSACTION = Transaction(

@@ -1,6 +1,8 @@
-"""RAD-55 WADO Retrieve: one DICOM object by its three UIDs in a URL.
+"""RAD-55 WADO Retrieve: one DICOM object, or an image made of it, by three UIDs in a URL.
 
-Spec: RAD TF-2 4.55; DICOM PS3.18 9. `GET /wado?requestType=WADO&studyUID=…&seriesUID=…&objectUID=…&contentType=application/dicom`
+Spec: RAD TF-2 4.55; DICOM PS3.18 9. `GET /wado?requestType=WADO&studyUID=…&seriesUID=…&objectUID=…`, with
+`contentType=application/dicom`, or with `contentType=image/jpeg` (`image/png`, `image/gif`) and then also `frameNumber`, `rows`,
+`columns`, `region`, `windowCenter`, `windowWidth`, `imageQuality`.
 
 Errors: 400 for a missing or senseless parameter; 404 for an object that is not there, not in that series or study (an empty UID
 names none), rejected, or not for the caller; 406 for a content type or transfer syntax
@@ -15,11 +17,14 @@ from collections.abc import Mapping
 
 from xds.actors.domain import Domain
 from xds.actors.imaging_audit import WADO_URI
+from xds.actors.imaging_retrieval import ImageRetrieval, Obtained, Selection
 from xds.model.caller import Caller
+from xds.pixels.jobs import PixelError, PixelTimeoutError
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.dicom import EXPLICIT_LITTLE
 from xds.wire.dicom_study import is_uid
 from xds.wire.dicomweb import DICOM, read_accept
+from xds.wire.dicomweb_rendering import RenderingError, image_type, read_wado_uri
 from xds.wire.http import HttpReply, HttpRequest
 
 TRANSACTION = Transaction(
@@ -41,16 +46,20 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
     problems = _problems(parameters)
     if problems:
         return _refusal(400, "; ".join(problems))
-    accept = ",".join(parameters.get("contenttype", (request.headers.get("accept", ""),)))
-    if not any(item.name in _ACCEPTABLE for item in read_accept(accept)):
-        return _refusal(406, f"this source gives objects as {DICOM} only")
-    source = domain.imaging_document_source
+    accept = read_accept(",".join(parameters.get("contenttype", (request.headers.get("accept", ""),))))
+    as_object = any(item.name in _ACCEPTABLE for item in accept)
+    media_type = None if as_object else image_type(accept)
+    if not as_object and media_type is None:
+        return _refusal(406, f"this source gives objects as {DICOM}, and images as image/jpeg, image/png or image/gif")
+    source = domain.imaging_document_source.retrieval
     study, series, instance = (parameters[name.lower()][0].strip() for name in _UIDS)
     selection = source.select(caller, study, series, instance) if all(map(is_uid, (study, series, instance))) else None
     if selection is None:
         source.refuse({study}, caller, WADO_URI)
         return _refusal(404, "there is no such object in that series and study")
     _, found = next(selection.instances())
+    if media_type is not None:
+        return _image(source, selection, parameters, media_type, caller)
     wanted = parameters.get("transfersyntax", ("",))[0].strip()
     obtained = source.obtain(found, (wanted or EXPLICIT_LITTLE,))
     if obtained is None and not wanted:
@@ -63,6 +72,29 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
         (("Content-Type", DICOM),),
         obtained.chunks(),
         obtained.size,
+        lambda complete: source.finish(sent, complete, caller, WADO_URI),
+    )
+
+
+def _image(
+    source: ImageRetrieval, selection: Selection, parameters: Mapping[str, tuple[str, ...]], media_type: str, caller: Caller
+) -> HttpReply:
+    """The object as a picture. Spec: PS3.18 9.1.2.2."""
+    _, instance = next(selection.instances())
+    try:
+        made = source.render(instance, read_wado_uri(parameters, media_type, instance.frames))
+    except RenderingError as problem:
+        return _refusal(400, str(problem))
+    except PixelTimeoutError as problem:
+        return _refusal(503, str(problem))
+    except PixelError as problem:
+        return _refusal(406, str(problem))
+    sent = ((selection, Obtained(instance, instance.transfer_syntax_uid, made.size, made.chunks, made.release)),)
+    return HttpReply(
+        200,
+        (("Content-Type", media_type),),
+        made.chunks(),
+        made.size,
         lambda complete: source.finish(sent, complete, caller, WADO_URI),
     )
 

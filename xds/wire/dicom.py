@@ -358,6 +358,28 @@ def read_header(chunks: Iterable[bytes], *, until: int = 0x7FE00008, limit: int 
         position = element.next
 
 
+def element_at(chunks: Iterable[bytes], path: str) -> bytes | None:
+    """The raw value of an element before the pixels, by its path: tags, with the numbers of items (from 0) between them.
+
+    None when there is none. Errors: DicomError.
+    """
+    steps = path.split("/")
+    try:
+        first = int(steps[0], 16)
+        elements = read_header(chunks, until=first + 1).elements
+        for sequence, number in zip(steps[:-1:2], steps[1::2], strict=True):
+            items = elements.items(int(sequence, 16))
+            if int(number) >= len(items):
+                return None
+            elements = items[int(number)]
+        tag = int(steps[-1], 16)
+    except ValueError as problem:
+        if isinstance(problem, DicomError):
+            raise
+        return None
+    return elements.value(tag) if tag in elements else None
+
+
 def _encoding_found(source: _Buffer, position: int, declared: Encoding) -> Encoding:
     """Some writers declare a compressed syntax and write the elements implicit; the first element shows it."""
     while len(source.octets) < position + 6 and not source.complete:

@@ -59,6 +59,12 @@ def with_address(stored: bytes, address: str) -> bytes:
     return stored.replace(_ADDRESS_OCTETS, b'"BulkDataURI":' + json.dumps(address).encode()[:-1])
 
 
+def read_header(stored: bytes, address: str) -> Item:
+    """Stored JSON as a data set, with the address of the DICOMweb service in its URIs."""
+    found: Item = json.loads(with_address(stored, address))
+    return found
+
+
 def instance_path(study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str) -> str:
     """The path of an instance below the address of a DICOMweb service."""
     return f"studies/{study_instance_uid}/series/{series_instance_uid}/instances/{sop_instance_uid}"

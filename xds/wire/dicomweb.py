@@ -1,31 +1,28 @@
-"""DICOMweb on the wire: media ranges, multipart/related in both directions, data sets as JSON.
+"""DICOMweb on the wire: media ranges, multipart/related in both directions.
 
 Tolerated when reading: a missing last line break before a boundary's first line, parts without Content-Type, `type` without
 quotes, transfer syntaxes in quotes.
 
-Spec: DICOM PS3.18 8.7 (media types), 8.6 (multipart), 10.4 (retrieve), 10.5 (store), F (JSON model);
-RFC 9110 12.5.1; RFC 2046 5.1.
+Spec: DICOM PS3.18 8.7 (media types), 8.6 (multipart), 10.4 (retrieve), 10.5 (store); RFC 9110 12.5.1; RFC 2046 5.1.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
-from io import BytesIO
 from itertools import islice
 from secrets import token_hex
-from typing import Any, Final, Protocol
-
-from pydicom import dcmread
+from typing import Final, Protocol
 
 from xds.ports import Staging
-from xds.wire.dicom import DEFLATED_LITTLE, EXPLICIT_LITTLE, DicomError, read_header
-from xds.wire.dicom_transcoding import REFUSED_BY_PYDICOM, convert
+from xds.wire.dicom import EXPLICIT_LITTLE
 
 DICOM: Final = "application/dicom"
 DICOM_JSON: Final = "application/dicom+json"
+DICOM_XML: Final = "application/dicom+xml"
+OCTETS: Final = "application/octet-stream"
+ZIP: Final = "application/zip"
 MULTIPART: Final = "multipart/related"
 
 _CHUNK: Final = 256 * 1024
@@ -129,31 +126,41 @@ def accepts_json(ranges: Sequence[MediaType]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part: exactly `size` octets come from `chunks()`."""
+    """One part: exactly `size` octets come from `chunks()`; None: nobody knows how many before they are sent."""
 
     content_type: str
-    size: int
+    size: int | None
     chunks: Callable[[], Iterator[bytes]]
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Multipart:
-    """A multipart message to send, of exactly `length` octets."""
+    """A multipart message to send, of exactly `length` octets; None when one of its parts has no size yet."""
 
     content_type: str
-    length: int
+    length: int | None
     chunks: Iterator[bytes]
 
 
 def write_multipart(parts: Sequence[Part], part_type: str = DICOM) -> Multipart:
     """The parts as multipart/related; each is opened when its turn comes."""
     boundary = token_hex(16)
-    heads = [
-        f"--{boundary}\r\nContent-Type: {part.content_type}\r\nContent-Length: {part.size}\r\n\r\n".encode() for part in parts
-    ]
+    heads = [_head(boundary, part) for part in parts]
     end = f"--{boundary}--\r\n".encode()
-    length = sum(len(head) + part.size + 2 for head, part in zip(heads, parts, strict=True)) + len(end)
+    length: int | None = None
+    if all(part.size is not None for part in parts):
+        length = sum(len(head) + (part.size or 0) + 2 for head, part in zip(heads, parts, strict=True)) + len(end)
     return Multipart(f'{MULTIPART}; type="{part_type}"; boundary={boundary}', length, _framed(heads, parts, end))
+
+
+def _head(boundary: str, part: Part) -> bytes:
+    lines = [f"--{boundary}", f"Content-Type: {part.content_type}"]
+    if part.size is not None:
+        lines.append(f"Content-Length: {part.size}")
+    if part.location:
+        lines.append(f"Content-Location: {part.location}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 def _framed(heads: Iterable[bytes], parts: Iterable[Part], end: bytes) -> Iterator[bytes]:
@@ -254,76 +261,3 @@ class _Reader:
                 raise MultipartError("the header of a part does not end")
         line, _, self._held = self._held.partition(ending)
         return line
-
-
-# Data sets as JSON
-
-
-def metadata_of(open_file: Callable[[], Iterator[bytes]]) -> dict[str, Any]:
-    """The data set of a Part 10 file before its pixels in the JSON model. Spec: PS3.18 F.2, 10.4.1.1.2.
-
-    Errors: DicomError when it is broken or cannot be written as JSON.
-    """
-    header = read_header(open_file())
-    if header.transfer_syntax == DEFLATED_LITTLE:
-        inflated = b"".join(convert(open_file, EXPLICIT_LITTLE))
-        return metadata_of(lambda: iter((inflated,)))
-    octets = b""
-    for chunk in open_file():
-        octets += chunk[: header.end - len(octets)]
-        if len(octets) >= header.end:
-            break
-    try:
-        dataset = dcmread(BytesIO(octets), stop_before_pixels=True)
-        return dict(dataset.to_json_dict(bulk_data_threshold=len(octets) + 1, suppress_invalid_tags=True))
-    except REFUSED_BY_PYDICOM as problem:
-        raise DicomError(f"the data set cannot be written as JSON ({type(problem).__name__})") from None
-
-
-def write_json(items: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    """Data sets as a JSON array, one at a time."""
-    opening = b"["
-    for item in items:
-        yield opening + json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode()
-        opening = b","
-    yield b"[]" if opening == b"[" else b"]"
-
-
-@dataclass(frozen=True, slots=True)
-class Storing:
-    """What became of one object of a store request. `failure` is a Failure Reason (0008,1197); None means that it is stored."""
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    study_instance_uid: str = ""
-    series_instance_uid: str = ""
-    failure: int | None = None
-
-
-def write_store_response(outcomes: Sequence[Storing], base_url: str) -> bytes:
-    """The answer to a store request: what is stored and where, and what failed. Spec: PS3.18 Table 10.5.3-1."""
-    stored = [_stored(item, base_url) for item in outcomes if item.failure is None]
-    failed = [_failed(item) for item in outcomes if item.failure is not None]
-    studies = {item.study_instance_uid for item in outcomes if item.failure is None}
-    data_set: dict[str, Any] = {}
-    if len(studies) == 1:
-        data_set["00081190"] = {"vr": "UR", "Value": [f"{base_url}/studies/{studies.pop()}"]}
-    if failed:
-        data_set["00081198"] = {"vr": "SQ", "Value": failed}
-    if stored:
-        data_set["00081199"] = {"vr": "SQ", "Value": stored}
-    return json.dumps(data_set, separators=(",", ":")).encode()
-
-
-def _reference(item: Storing) -> dict[str, Any]:
-    named = (("00081150", item.sop_class_uid), ("00081155", item.sop_instance_uid))
-    return {tag: {"vr": "UI", "Value": [value]} for tag, value in named if value}
-
-
-def _stored(item: Storing, base_url: str) -> dict[str, Any]:
-    url = f"{base_url}/studies/{item.study_instance_uid}/series/{item.series_instance_uid}/instances/{item.sop_instance_uid}"
-    return _reference(item) | {"00081190": {"vr": "UR", "Value": [url]}}
-
-
-def _failed(item: Storing) -> dict[str, Any]:
-    return _reference(item) | {"00081197": {"vr": "US", "Value": [item.failure]}}

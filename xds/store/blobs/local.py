@@ -67,6 +67,13 @@ class LocalBlobStore:
             raise KeyError(key) from None
         return Chunks(file, offset, length)
 
+    def file(self, key: str) -> Path | None:
+        """Where the blob lies. Errors: KeyError when there is no such blob."""
+        path = self._path(key)
+        if not path.is_file():
+            raise KeyError(key)
+        return path
+
     def size(self, key: str) -> int:
         """Octets of the blob. Errors: KeyError when there is no such blob."""
         try:

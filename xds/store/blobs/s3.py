@@ -145,6 +145,10 @@ class S3BlobStore:
         answer = self._get(_object(key), offset, length)
         return self._chunks(_object(key), answer) if answer is not None else iter(())
 
+    def file(self, key: str) -> Path | None:
+        """No blob of a bucket is a local file."""
+        return None
+
     def size(self, key: str) -> int:
         """Octets of the blob. Errors: KeyError when there is no such blob; OSError."""
         return self._there(key)["size"]

@@ -1,0 +1,32 @@
+"""How an image is to be rendered. Spec: DICOM PS3.18 8.3.5."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """VOI window; `function` is LINEAR, LINEAR_EXACT or SIGMOID. Spec: PS3.3 C.11.2.1.2."""
+
+    center: float
+    width: float
+    function: str = "LINEAR"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """How an image is rendered.
+
+    `frames` count from 1; several of them need `image/gif`. `size` is the viewport (columns, rows) that the result fits into;
+    `region` is (left, top, width, height) in pixels of the image, negative extents flip; `part` is (left, top, right, bottom) in
+    fractions of it. `quality` is 1..100 (JPEG).
+    """
+
+    media_type: str = "image/jpeg"
+    frames: tuple[int, ...] = (1,)
+    window: Window | None = None
+    size: tuple[int, int] | None = None
+    region: tuple[float, float, float, float] | None = None
+    quality: int = 90
+    part: tuple[float, float, float, float] | None = None

@@ -1,0 +1,224 @@
+"""Frames, rendered images, thumbnails and bulk data over WADO-RS: the part of RAD-107 that looks inside objects.
+
+Frames go out as they are stored when their codec's media type, or `transfer-syntax=*`, is wanted; else decoded, as octets in
+little endian. Spec: DICOM PS3.18 10.4.1.1.6 (bulk data), 10.4.1.1.5 (frames), 10.4.1.1.3 (rendered), 8.7.3.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import accumulate
+from typing import Final
+
+from xds.actors.imaging_audit import WADO_RS
+from xds.actors.imaging_retrieval import ImageRetrieval, Obtained, Selection
+from xds.model.caller import Caller
+from xds.model.imaging import Instance
+from xds.model.rendering import Rendering
+from xds.pixels.jobs import PixelError, PixelTimeoutError
+from xds.pixels.pool import Made
+from xds.transactions.wado_rs_target import Kind, Target, plain
+from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError, element_at
+from xds.wire.dicom_frames import MEDIA_TYPES
+from xds.wire.dicomweb import MULTIPART, OCTETS, MediaType, Part, write_multipart
+from xds.wire.dicomweb_rendering import THUMBNAIL, RenderingError, image_type, read_rendering
+from xds.wire.http import HttpReply
+
+_PIXEL_DATA: Final = "7FE00010"
+_NATIVE: Final = (IMPLICIT_LITTLE, EXPLICIT_LITTLE)
+#: Classes without images are shown by no picture: what a thumbnail of a study must not be made of.
+_MAX_RENDERED: Final = 2000
+
+
+def respond(
+    target: Target,
+    selection: Selection,
+    source: ImageRetrieval,
+    ranges: Sequence[MediaType],
+    query: Mapping[str, tuple[str, ...]],
+    caller: Caller,
+) -> HttpReply:
+    """Answer one of these resources. Errors: KeyError when a blob is gone."""
+    try:
+        match target.kind:
+            case Kind.BULK_DATA if target.bulk != _PIXEL_DATA:
+                reply = _bulk_data(target, selection, source, ranges)
+            case Kind.FRAMES | Kind.BULK_DATA:
+                reply = _frames(target, selection, source, ranges)
+            case _:
+                reply = _rendered(target, selection, source, ranges, query)
+    except RenderingError as problem:
+        return plain(400, str(problem))
+    except PixelTimeoutError as problem:
+        return plain(503, str(problem))
+    except (PixelError, DicomError) as problem:
+        return plain(406, str(problem))
+    if reply.status != 200:
+        return reply
+    sent = [
+        (selection, Obtained(instance, instance.transfer_syntax_uid, None, lambda: iter(())))
+        for _, instance in selection.instances()
+    ]
+    release = reply.finished
+
+    def finished(complete: bool) -> None:
+        if release is not None:
+            release(complete)
+        source.finish(sent, complete, caller, WADO_RS)
+
+    return replace(reply, finished=finished)
+
+
+def _one(selection: Selection) -> Instance:
+    return next(selection.instances())[1]
+
+
+# ---- frames
+
+
+def _frames(target: Target, selection: Selection, source: ImageRetrieval, ranges: Sequence[MediaType]) -> HttpReply:
+    instance = _one(selection)
+    numbers = target.frames or tuple(range(1, instance.frames + 1))
+    if any(not 1 <= number <= instance.frames for number in numbers):
+        return plain(404, f"the instance has {instance.frames} frames")
+    agreed = _agreed(ranges, instance.transfer_syntax_uid)
+    if agreed is None:
+        return plain(406, f'frames are given as multipart/related; type="{OCTETS}" or in the form they are stored in')
+    as_stored, as_multipart = agreed
+    content_type = OCTETS
+    syntax = instance.transfer_syntax_uid
+    stored = source.stored_frames(instance, numbers) if as_stored or syntax in _NATIVE else None
+    if stored is not None:
+        if syntax not in _NATIVE:
+            content_type = f"{MEDIA_TYPES.get(syntax, OCTETS)}; transfer-syntax={syntax}"
+        return _framed(stored.parts, content_type, stored.release, as_multipart=as_multipart)
+    made = source.frames(instance, numbers)
+    return _framed(_cut(made), content_type, made.release, as_multipart=as_multipart)
+
+
+def _agreed(ranges: Sequence[MediaType], stored: str) -> tuple[bool, bool] | None:
+    """Whether frames go out as they are stored, and whether as multipart; None when nothing acceptable can be given."""
+    own_type = MEDIA_TYPES.get(stored, OCTETS)
+    for item in ranges:
+        as_multipart = item.name == MULTIPART
+        wanted = (item.part_type or OCTETS) if as_multipart else item.name
+        syntax = item.parameters.get("transfer-syntax", "").strip()
+        if wanted in ("*/*", "multipart/*"):
+            return stored not in _NATIVE and syntax in ("", "*"), True
+        if wanted in (OCTETS, "application/*"):
+            if syntax == stored and stored not in _NATIVE:
+                return True, as_multipart
+            if syntax in ("", "*", EXPLICIT_LITTLE, IMPLICIT_LITTLE):
+                return stored in _NATIVE, as_multipart
+        elif wanted in (own_type, "image/*") and stored not in _NATIVE and syntax in ("", "*", stored):
+            return True, as_multipart
+    return None
+
+
+def _cut(made: Made) -> list[tuple[int, Callable[[], Iterator[bytes]]]]:
+    starts = accumulate(made.lengths, initial=0)
+    return [(length, partial(made.part, start, length)) for start, length in zip(starts, made.lengths, strict=False)]
+
+
+def _framed(
+    parts: Sequence[tuple[int, Callable[[], Iterator[bytes]]]],
+    content_type: str,
+    release: Callable[[], None],
+    *,
+    as_multipart: bool,
+) -> HttpReply:
+    def finished(_complete: bool) -> None:
+        release()
+
+    if not as_multipart and len(parts) == 1:
+        size, chunks = parts[0]
+        return HttpReply(200, (("Content-Type", content_type),), chunks(), size, finished)
+    message = write_multipart([Part(content_type, size, chunks) for size, chunks in parts], content_type.partition(";")[0])
+    return HttpReply(200, (("Content-Type", message.content_type),), message.chunks, message.length, finished)
+
+
+# ---- bulk data
+
+
+def _bulk_data(target: Target, selection: Selection, source: ImageRetrieval, ranges: Sequence[MediaType]) -> HttpReply:
+    value = element_at(source.open(_one(selection)), target.bulk)
+    if value is None:
+        return plain(404, "the object has no such element")
+    names = {item.part_type or OCTETS if item.name == MULTIPART else item.name for item in ranges}
+    if not names & {OCTETS, "application/*", "*/*", "multipart/*"}:
+        return plain(406, f"bulk data is given as {OCTETS}")
+    as_multipart = bool(ranges) and ranges[0].name in (MULTIPART, "multipart/*", "*/*")
+    return _framed([(len(value), lambda: iter((value,)))], OCTETS, lambda: None, as_multipart=as_multipart)
+
+
+# ---- rendered images
+
+
+def _rendered(
+    target: Target,
+    selection: Selection,
+    source: ImageRetrieval,
+    ranges: Sequence[MediaType],
+    query: Mapping[str, tuple[str, ...]],
+) -> HttpReply:
+    single = len(target.uids) == 3 or target.kind is Kind.THUMBNAIL
+    parts_wanted = [item.part_type for item in ranges if item.name == MULTIPART and item.part_type]
+    wanted = [*ranges, *(MediaType(name) for name in parts_wanted)]
+    media_type = image_type(wanted)
+    if media_type is None:
+        return plain(406, "images are given as image/jpeg, image/png or image/gif")
+    if target.kind is Kind.THUMBNAIL:
+        return _thumbnail(target, selection, source, media_type, query)
+    if single:
+        instance = _one(selection)
+        frames = target.frames or (tuple(range(1, instance.frames + 1)) if media_type == "image/gif" else (1,))
+        if any(not 1 <= number <= instance.frames for number in frames):
+            return plain(404, f"the instance has {instance.frames} frames")
+        how = read_rendering(query, media_type, frames)
+        if len(frames) == 1 or media_type == "image/gif":
+            return _picture(source.render(instance, how))
+        return _pictures(source, [(instance, replace(how, frames=(number,))) for number in frames], media_type)
+    how = read_rendering(query, media_type, (1,))
+    images = [instance for _, instance in selection.instances() if instance.rows]
+    if not images:
+        return plain(406, "there is no image")
+    if len(images) > _MAX_RENDERED:
+        return plain(413, f"more than {_MAX_RENDERED} images are not rendered at once")
+    return _pictures(source, [(instance, how) for instance in images], media_type)
+
+
+def _thumbnail(
+    target: Target, selection: Selection, source: ImageRetrieval, media_type: str, query: Mapping[str, tuple[str, ...]]
+) -> HttpReply:
+    """One small image: of a series or study that in the middle of its first series with images. Spec: PS3.18 10.4.1.1.4."""
+    for series in selection.study.series:
+        images = [instance for instance in series.instances if instance.rows]
+        if images:
+            instance = images[len(images) // 2]
+            frame = target.frames[0] if target.frames else (instance.frames + 1) // 2
+            if not 1 <= frame <= instance.frames:
+                return plain(404, f"the instance has {instance.frames} frames")
+            how = read_rendering(query, "image/jpeg" if media_type == "image/gif" else media_type, (frame,))
+            return _picture(source.render(instance, replace(how, size=how.size or (THUMBNAIL, THUMBNAIL))))
+    return plain(406, "there is no image")
+
+
+def _picture(made: Made) -> HttpReply:
+    return HttpReply(200, (("Content-Type", made.media_type),), made.chunks(), made.size, lambda _complete: made.release())
+
+
+def _pictures(source: ImageRetrieval, wanted: Sequence[tuple[Instance, Rendering]], media_type: str) -> HttpReply:
+    """Several images, each rendered when its turn comes; one that cannot be ends the answer unfinished."""
+
+    def drawn(instance: Instance, how: Rendering) -> Iterator[bytes]:
+        made = source.render(instance, how)
+        try:
+            yield from made.chunks()
+        finally:
+            made.release()
+
+    parts = [Part(media_type, None, partial(drawn, instance, how)) for instance, how in wanted]
+    message = write_multipart(parts, media_type)
+    return HttpReply(200, (("Content-Type", message.content_type),), message.chunks, message.length)

@@ -1,0 +1,128 @@
+"""Parameters of rendered images over DICOMweb and WADO-URI.
+
+Spec: DICOM PS3.18 8.3.5 (query parameters of rendered resources), 9.1.2.2 (WADO-URI).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from xds.model.rendering import Rendering, Window
+from xds.wire.dicomweb import MediaType
+
+#: What images are rendered as, the first one where any will do.
+IMAGE_TYPES: Final = ("image/jpeg", "image/png", "image/gif")
+_WINDOW_FUNCTIONS: Final = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
+_MAX_SIDE: Final = 16384
+#: Side of a thumbnail when the caller does not say.
+THUMBNAIL: Final = 128
+
+
+class RenderingError(ValueError):
+    """A parameter of a rendered image that is none. The message names each with its rule."""
+
+
+def image_type(ranges: Sequence[MediaType], *, animated: bool = False) -> str | None:
+    """Which kind of image these ranges want most; None when they want none. Spec: PS3.18 8.7.4."""
+    for item in ranges:
+        if item.name in IMAGE_TYPES:
+            return item.name
+        if item.name in ("*/*", "image/*"):
+            return "image/gif" if animated and item.name == "image/*" else IMAGE_TYPES[0]
+    return None
+
+
+def read_rendering(query: Mapping[str, tuple[str, ...]], media_type: str, frames: tuple[int, ...]) -> Rendering:
+    """`window`, `viewport` and `quality`. Errors: RenderingError, for all of them at once."""
+    problems: list[str] = []
+    window = _window(query.get("window", ("",))[-1], problems)
+    size, region = _viewport(query.get("viewport", ("",))[-1], problems)
+    quality = _quality(query.get("quality", ("",))[-1], "quality", problems)
+    if query.get("annotation", ("",))[-1]:
+        problems.append("annotation is not offered: nothing is written into images")
+    if problems:
+        raise RenderingError("; ".join(problems))
+    return Rendering(media_type, frames, window, size, region, quality)
+
+
+def read_wado_uri(parameters: Mapping[str, tuple[str, ...]], media_type: str, frame_count: int) -> Rendering:
+    """`rows`, `columns`, `region`, `windowCenter`, `windowWidth`, `frameNumber`, `imageQuality`; names in lower case.
+
+    Errors: RenderingError, for all of them at once.
+    """
+    problems: list[str] = []
+    values = {name: texts[-1].strip() for name, texts in parameters.items() if texts and texts[-1].strip()}
+    frame = _whole(values.get("framenumber", "1"), "frameNumber", 1, frame_count, problems)
+    height, width = (
+        _whole(values[name], name, 1, _MAX_SIDE, problems) if name in values else None for name in ("rows", "columns")
+    )
+    window = None
+    if "windowcenter" in values or "windowwidth" in values:
+        if not ("windowcenter" in values and "windowwidth" in values):
+            problems.append("windowCenter and windowWidth belong together")
+        else:
+            window = _window(f"{values['windowcenter']},{values['windowwidth']},linear", problems)
+    region = _numbers(values["region"], 4) if "region" in values else None
+    if "region" in values and (region is None or not all(0 <= part <= 1 for part in region)):
+        problems.append("region is left,top,right,bottom between 0 and 1")
+    if values.get("annotation"):
+        problems.append("annotation is not offered: nothing is written into images")
+    quality = _quality(values.get("imagequality", ""), "imageQuality", problems)
+    if problems:
+        raise RenderingError("; ".join(problems))
+    size = (width or _MAX_SIDE, height or _MAX_SIDE) if width or height else None
+    part = (region[0], region[1], region[2], region[3]) if region else None
+    return Rendering(media_type, (frame or 1,), window, size, None, quality, part)
+
+
+def _window(text: str, problems: list[str]) -> Window | None:
+    """Spec: PS3.18 8.3.5.1.4."""
+    if not text:
+        return None
+    parts = text.split(",")
+    values = _numbers(",".join(parts[:2]), 2)
+    function = _WINDOW_FUNCTIONS.get(parts[2].strip().lower()) if len(parts) == 3 else "LINEAR" if len(parts) == 2 else None
+    if values is None or function is None or values[1] <= 0 or (function == "LINEAR" and values[1] < 1):
+        problems.append("a window is center,width,function; function is linear, linear-exact or sigmoid, width above 0")
+        return None
+    return Window(values[0], values[1], function)
+
+
+def _viewport(text: str, problems: list[str]) -> tuple[tuple[int, int] | None, tuple[float, float, float, float] | None]:
+    """`vw,vh[,sx,sy,sw,sh]`; of the source part, empty places mean all of the image. Spec: PS3.18 8.3.5.1.3."""
+    if not text:
+        return None, None
+    parts = [part.strip() for part in text.split(",")]
+    size = _numbers(",".join(parts[:2]), 2)
+    if len(parts) not in (2, 6) or size is None or not all(1 <= side <= _MAX_SIDE for side in size):
+        problems.append(f"a viewport is width,height of 1 to {_MAX_SIDE} pixels, and may go on with sx,sy,sw,sh")
+        return None, None
+    found = (int(size[0]), int(size[1]))
+    if len(parts) == 2 or not any(parts[2:]):
+        return found, None
+    region = _numbers(",".join(part or default for part, default in zip(parts[2:], ("0", "0", "inf", "inf"), strict=True)), 4)
+    if region is None or region[0] < 0 or region[1] < 0 or 0 in region[2:]:
+        problems.append("the source of a viewport is left,top,width,height in pixels of the image")
+        return found, None
+    return found, (region[0], region[1], region[2], region[3])
+
+
+def _quality(text: str, name: str, problems: list[str]) -> int:
+    return (_whole(text, name, 1, 100, problems) or 90) if text else 90
+
+
+def _whole(text: str, name: str, low: int, high: int, problems: list[str]) -> int | None:
+    if text.isascii() and text.isdecimal() and len(text) < 10 and low <= int(text) <= high:
+        return int(text)
+    problems.append(f"{name} is a number from {low} to {high}")
+    return None
+
+
+def _numbers(text: str, count: int) -> tuple[float, ...] | None:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return None
+    return values if len(values) == count and not any(math.isnan(value) for value in values) else None
