@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import random
 import select
 import shutil
@@ -31,17 +32,19 @@ _MADE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Outcome of one run; times in milliseconds."""
+    """Outcome of one run; times in milliseconds. `server` is what the server took of a processor for a message."""
 
     rate: float
     p50: float
     p95: float
     p99: float
     failures: int
+    server: float
 
     def __str__(self) -> str:
         failed = f"  FAILURES {self.failures}" if self.failures else ""
-        return f"{self.rate:7.0f}/s   p50 {self.p50:6.2f}   p95 {self.p95:6.2f}   p99 {self.p99:6.2f} ms{failed}"
+        times = f"p50 {self.p50:6.2f}   p95 {self.p95:6.2f}   p99 {self.p99:6.2f} ms"
+        return f"{self.rate:7.0f}/s   {times}   (server {self.server:4.2f} ms CPU){failed}"
 
 
 def _pid(person: Demographics, cx: str) -> str:
@@ -175,17 +178,26 @@ def _drive(arguments: tuple[Load, Callable[[int, int], Iterator[bytes]], int, in
     return drive(*arguments)
 
 
-def measure(
-    server: RunningServer, make: Callable[[int, int], Iterator[bytes]], people: int, load: Load, drivers: int, run: int
-) -> Result:
-    """Load from so many processes at once."""
-    del server
-    tasks = [(load, make, people, run * 10 + number) for number in range(drivers)]
-    with multiprocessing.get_context("spawn").Pool(drivers) as pool:
-        found = pool.map(_drive, tasks)
+def _processor_seconds(parent: int) -> float:
+    """What a process and its children have taken of a processor."""
+    found = 0.0
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    for process in (str(parent), *children):
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        found += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return found
+
+
+def measure(server: int, make: Callable[[int, int], Iterator[bytes]], people: int, load: Load, run: int) -> Result:
+    """Load from a process of its own; `server` is the server's process."""
+    before = _processor_seconds(server)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = pool.map(_drive, [(load, make, people, run)])
+    spent = (_processor_seconds(server) - before) * 1000
     times = sorted(taken for some, _ in found for taken in some)
     p50, p95, p99 = (times[min(len(times) - 1, int(len(times) * share))] * 1000 for share in (0.5, 0.95, 0.99))
-    return Result(len(times) / load.seconds, p50, p95, p99, sum(failures for _, failures in found))
+    answers = len(times) * (load.seconds + load.warm) / load.seconds
+    return Result(len(times) / load.seconds, p50, p95, p99, sum(failures for _, failures in found), spent / max(answers, 1))
 
 
 def main() -> int:
@@ -221,12 +233,13 @@ def _measure(arguments: argparse.Namespace, people: int, directory: Path, url: s
     }
     with RunningServer(data, "--processes", str(arguments.processes), config=None, **settings) as server:
         port = int(str(server.ready["mllp"]).rpartition(":")[2])
+        process = server.process.pid if server.process else 0
         run = int(time.time()) % 50
         for name, make in (("feeds", feeds), ("queries", queries)):
             if name in arguments.only:
                 depth = arguments.depth if name == "feeds" else arguments.depth * 4
                 load = Load(port, arguments.connections, depth, arguments.seconds, arguments.warm)
-                result = measure(make, people, load, run)
+                result = measure(process, make, people, load, run)
                 print(f"  {f'{name}, {people} people':28} {result}", flush=True)
     size = sum(item.stat().st_size for item in Path(data).glob("xds.sqlite*"))
     print(f"  database {size / 1e9:.1f} GB", flush=True)

@@ -35,7 +35,7 @@ BODY_LIMITS = {
 
 @dataclass(frozen=True, slots=True)
 class Among:
-    """A node among several that answer HTTP at one address. Only the first has the other listeners and the workers.
+    """A node among several that answer HTTP at one address and HL7 v2 at another. Only the first has DICOM and the workers.
 
     `endpoints` are those of the first, as far as they are known.
     """
@@ -94,6 +94,7 @@ class Node:
             self._endpoints |= self._start_others(app, exchange)
         else:
             self._endpoints |= self._among.endpoints
+            self._started(self._mllp(app))
         portal = create_portal(
             [module.TRANSACTION for module in app.transactions],
             lambda: self._endpoints,
@@ -115,7 +116,7 @@ class Node:
         """Everything beside HTTP: MLLP, DICOM, and the workers. Gives the endpoints."""
         server = self._settings.server
         dimse = DimseServer(app.domain.imaging_document_source, server.ae_title, server.host, server.dicom_port)
-        mllp = MllpServer(app.domain, app.transactions, server.host, server.mllp_port)
+        mllp = self._mllp(app)
         endpoints = {
             "mllp": f"{server.host}:{self._started(mllp)}",
             "dicom": f"{server.ae_title}@{server.host}:{self._started(dimse)}",
@@ -132,6 +133,13 @@ class Node:
             each.start()
             self._running.append(each)
         return {**endpoints}
+
+    def _mllp(self, app: App) -> MllpServer:
+        """The MLLP server, at the port at which others among several answer already, if they do."""
+        server, among = self._settings.server, self._among
+        taken = str(among.endpoints.get("mllp", "")).rpartition(":")[2] if among else ""
+        port = int(taken) if taken else server.mllp_port
+        return MllpServer(app.domain, app.transactions, server.host, port, reuse_port=among is not None)
 
     def _exchange(self, app: App) -> AsynchronousExchange:
         return AsynchronousExchange(

@@ -247,7 +247,11 @@ class Clusters:
 
     def assign(self, person_key: int) -> Identity:
         """Give a record an identifier of the affinity domain, which the registry learns."""
+        return self.patients.add_identity(self.assigned(person_key))
+
+    def assigned(self, person_key: int) -> Identity:
+        """An identifier of the affinity domain that the registry has learned, still to be stored with its record."""
         value = self._new_value(self.now)
         while not affinity_patients.add_new(self.patients.connection, self._identifier(value)):
             value = self._new_value(self.now)
-        return self.patients.add_identity(Identity(person_key, self.affinity_key, value, None, True, None, None, self.now))
+        return Identity(person_key, self.affinity_key, value, None, True, None, None, self.now)

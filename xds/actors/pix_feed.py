@@ -24,6 +24,9 @@ from xds.store.patients import Identity, Patients, Statement
 
 NO_ENTRIES: Final = IndexEntries(frozenset(), frozenset(), {})
 
+#: What tells of no visit by itself: HL7 requires it in every message.
+_NO_VISIT: Final = frozenset({"PV1.2"})
+
 
 class RefusedError(Exception):
     """The feed cannot take effect; whatever the transaction wrote is to be undone."""
@@ -157,11 +160,17 @@ class FeedTransaction:
     def _create(self, prepared: PreparedFeed, entries: Sequence[tuple[int, PatientIdentifier]], *, note: bool) -> int:
         """A record that nobody knew."""
         feed, stated, patients = prepared.feed, prepared.stated, self._patients
+        found = self._linker.candidates(stated.keys)
         person = patients.add_person(self._clusters.now)
         own = [(key, item) for key, item in entries if not linkage.is_national(item)]
-        nationals = self._nationals(person, stated, entries)
+        domains = frozenset(key for key, _ in own)
         self._clusters.touch((person,))
-        patients.add_identities([*(self._identity(person, key, item) for key, item in own), *nationals])
+        identities = [self._identity(person, key, item) for key, item in own] + self._nationals(person, stated, entries)
+        # Whoever is alone needs an identifier of the affinity domain, so that nobody else's can stand for her.
+        needs_one = self._clusters.affinity_key not in domains
+        if needs_one and not found:
+            identities.append(self._clusters.assigned(person))
+        patients.add_identities(identities)
         messages = prepared.digest[:8] if note else b""
         patients.state(
             Statement(person, feed.source, stated.text, stated.packed, messages, self._clusters.now), stated.search, is_new=True
@@ -169,15 +178,12 @@ class FeedTransaction:
         if stated.keys:
             patients.add_keys(person, stated.keys)
         demographics_index.replace(patients.connection, person, NO_ENTRIES, self._unknown(stated.entries), sound_codes)
-        if feed.visit:
+        if feed.visit.keys() - _NO_VISIT:
             demographics_index.put_visit(patients.connection, person, feed.visit, self._clusters.now)
         self.effects.counted += [counted_record(), *stated.terms]
         self.effects.changed.append(person)
         self._announce(entries, feed)
-        domains = frozenset(key for key, _ in own)
-        is_placed = bool(stated.keys) and self._linker.place(person, stated.traits, domains, stated.keys)
-        # Alone, so that nobody else's identifier of the affinity domain can stand for her.
-        if not is_placed and self._clusters.affinity_key not in domains:
+        if found and not self._linker.place(person, stated.traits, domains, found) and needs_one:
             self._clusters.assign(person)
         return person
 

@@ -73,13 +73,14 @@ class Linker:
         self._weights = weights
         self._frequencies = StoredFrequencies(clusters.patients.connection, counts)
 
-    def place(self, person_key: int, traits: Traits, domains: frozenset[int], keys: Sequence[int]) -> bool:
-        """Find a group for a record that is new, has no link and stated its traits once. False when it stays alone."""
-        found = self._found(person_key, keys, ())
-        if not found:
-            return False
+    def candidates(self, keys: Sequence[int]) -> dict[int, tuple[int, ...]]:
+        """The clusters, with their records, that share a selective key with a record that is not stored yet."""
+        return self._found(0, keys, ()) if keys else {}
+
+    def place(self, person_key: int, traits: Traits, domains: frozenset[int], found: Mapping[int, tuple[int, ...]]) -> bool:
+        """Decide where a new record belongs among these candidates. False when it stays alone."""
         member = Member(person_key, (traits,), domains, domains & {self._clusters.affinity_key})
-        return self._join(member, (member,), found)
+        return self._join(member, (member,), found, is_new=True)
 
     def relink(self, person_key: int) -> None:
         """Withdraw the rules' links that a record's traits no longer support, and join those whom they do."""
@@ -144,18 +145,19 @@ class Linker:
         if not shared:
             return {}
         nearest = [key for key, _ in shared.most_common(_MOST_CANDIDATES)]
-        clusters = set(self._patients.cluster_of(nearest).values())
-        return {key: records for key, records in self._patients.members(clusters).items() if len(records) <= _MOST_MEMBERS}
+        clusters = self._patients.clusters_around(nearest)
+        return {key: records for key, records in clusters.items() if len(records) <= _MOST_MEMBERS}
 
-    def _join(self, member: Member, own: Group, found: Mapping[int, tuple[int, ...]]) -> bool:
-        """Decide about candidates, and carry that out. True when the record joined one."""
+    def _join(self, member: Member, own: Group, found: Mapping[int, tuple[int, ...]], *, is_new: bool = False) -> bool:
+        """Decide about candidates, and carry that out. True when the record joined one. `is_new`: it has no case yet."""
         candidates = self.members([key for records in found.values() for key in records])
         groups = [[candidates[key] for key in found[cluster]] for cluster in sorted(found)]
         decision = linkage.decide(member, groups, self._weights, self._frequencies, own)
         for scored in decision.link:
             self._link(member.person_key, scored)
         self._review(member, candidates, decision.review)
-        self._dismiss(member.person_key, decision.link, decision.review)
+        if not is_new:
+            self._dismiss(member.person_key, decision.link, decision.review)
         if decision.link:
             self._clusters.regroup([member.person_key, *(scored.person_key for scored in decision.link)])
         return bool(decision.link)

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, exists, insert, select, text, update
+from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.store.schema.registry import patient
-from xds.store.statements import Prepared, Row
+from xds.store.statements import Prepared, Row, prepared_insert
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,7 @@ _BY_IDENTIFIER: Final = Prepared(_IDENTIFIED)
 _ACTIVE: Final = Prepared(_IDENTIFIED.where(patient.c.surviving_key.is_(None)).add_columns(_HAS_SUBSUMED))
 _BY_KEYS: Final = Prepared(select(*_COLUMNS).where(patient.c.patient_key.in_(bindparam("patient_keys", expanding=True))))
 _SUBSUMED: Final = Prepared(select(patient.c.patient_key).where(patient.c.surviving_key == bindparam("surviving_key")))
-
-_ADD_NEW: Final = Prepared(
-    text("INSERT INTO patient (authority, value) VALUES (:authority, :value) ON CONFLICT DO NOTHING RETURNING patient_key")
-)
+_ADD_NEW: Final = prepared_insert(patient, "authority", "value")
 
 
 def find(connection: Connection, identifier: PatientIdentifier) -> AffinityPatient | None:
@@ -74,8 +71,11 @@ def add(connection: Connection, identifier: PatientIdentifier) -> AffinityPatien
 
 def add_new(connection: Connection, identifier: PatientIdentifier) -> bool:
     """Make an identifier known that nobody had before. False, and nothing changes, when somebody had it."""
+    if find(connection, identifier) is not None:
+        return False
     authority, value = identifier.key
-    return _ADD_NEW.row(connection, {"authority": authority, "value": value}) is not None
+    _ADD_NEW.run(connection, ({"authority": authority, "value": value},))
+    return True
 
 
 def merge(connection: Connection, subsumed: PatientIdentifier, surviving: PatientIdentifier) -> bool:

@@ -7,18 +7,22 @@ from functools import lru_cache
 from itertools import count
 from typing import Any, Final
 
-from sqlalchemy import Column, Connection, Integer, Table, bindparam, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Column, Connection, Integer, Table, bindparam, func, select, text
 
 from xds.store.statements import Prepared, prepared_insert, server_driver
 
 
 def put(connection: Connection, table: Table, key: Sequence[str], values: Mapping[str, Any]) -> None:
-    """Insert a row, or give the row of that key these values."""
-    changed = {name: value for name, value in values.items() if name not in key}
-    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = make(table).values(dict(values))
-    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
+    """Insert a row, or give the row of that key these values, which every driver must take as they are."""
+    _put(table, tuple(key), tuple(values)).run(connection, (values,))
+
+
+@lru_cache(maxsize=256)
+def _put(table: Table, key: tuple[str, ...], columns: tuple[str, ...]) -> Prepared:
+    changed = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
+    places = ", ".join(f":{name}" for name in columns)
+    insertion = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({places}) ON CONFLICT ({', '.join(key)}) DO"
+    return Prepared(text(f"{insertion} UPDATE SET {changed}" if changed else f"{insertion} NOTHING"))
 
 
 #: Parameters of one statement at most; PostgreSQL has room for 65 535.

@@ -112,6 +112,16 @@ _MEMBERS: Final = Prepared(
     .where(person.c.cluster_key.in_(bindparam("cluster_keys", expanding=True)))
     .order_by(person.c.person_key)
 )
+_AROUND: Final = Prepared(
+    select(person.c.cluster_key, person.c.person_key)
+    .where(
+        person.c.cluster_key.in_(
+            select(_OWN.c.cluster_key).where(_OWN.c.person_key.in_(bindparam("person_keys", expanding=True)))
+        )
+    )
+    .order_by(person.c.person_key)
+)
+_SET_CLUSTER: Final = Prepared(text("UPDATE person SET cluster_key = :cluster_key WHERE person_key = :person_key"))
 _INSERT_KEY: Final = Prepared(text("INSERT INTO match_key (key, person_key) VALUES (:key, :person_key) ON CONFLICT DO NOTHING"))
 _DELETE_KEY: Final = Prepared(text("DELETE FROM match_key WHERE key = :key AND person_key = :person_key"))
 
@@ -234,9 +244,17 @@ class Patients(DomainRows, StatementRows, LinkRows):
             found[cluster] = (*found.get(cluster, ()), key)
         return found
 
+    def clusters_around(self, person_keys: Collection[int]) -> dict[int, tuple[int, ...]]:
+        """The clusters of those records, each with all of its records, oldest first."""
+        found: dict[int, tuple[int, ...]] = {}
+        rows = _AROUND.rows(self.connection, {"person_keys": list(person_keys)}) if person_keys else ()
+        for cluster, key in rows:
+            found[cluster] = (*found.get(cluster, ()), key)
+        return found
+
     def set_cluster(self, person_keys: Collection[int], cluster_key: int) -> None:
         """Put records into a cluster."""
-        self.connection.execute(update(person).where(person.c.person_key.in_(person_keys)).values(cluster_key=cluster_key))
+        _SET_CLUSTER.run(self.connection, [{"person_key": key, "cluster_key": cluster_key} for key in person_keys])
 
     # Finding
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, text, update
+from sqlalchemy import Connection, bindparam, func, or_, select, text, update
 
 from xds.model.identity_review import DecisionAction, LinkDecision, LinkEvidence, ReviewCase, ReviewKind
-from xds.store.dialects import put
+from xds.store.dialects import next_keys, put
 from xds.store.schema.identity import link_decision, link_review, person_link
-from xds.store.statements import Prepared
+from xds.store.statements import Prepared, prepared_insert
 
 _LINK: Final = (person_link.c.lower_key, person_link.c.higher_key, person_link.c.reason)
 _EITHER: Final = or_(
@@ -28,6 +28,17 @@ _REVIEWS_OF: Final = Prepared(
         or_(link_review.c.lower_key == bindparam("key"), link_review.c.higher_key == bindparam("key"))
     )
 )
+_ADD_LINK: Final = Prepared(
+    text(
+        "INSERT INTO person_link (lower_key, higher_key, reason, created, ended)"
+        " VALUES (:lower_key, :higher_key, :reason, :created, NULL)"
+        " ON CONFLICT (lower_key, higher_key, reason) DO UPDATE SET created = excluded.created, ended = NULL"
+    )
+)
+_DECIDE: Final = prepared_insert(link_decision)
+_CASE: Final = "FROM link_review WHERE lower_key = :lower_key AND higher_key = :higher_key"
+_HAS_CASE: Final = Prepared(text(f"SELECT 1 {_CASE}"))
+_CLOSE_CASE: Final = Prepared(text(f"DELETE {_CASE}"))
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -42,8 +53,15 @@ class StoredLink:
 
 def write_evidence(evidence: LinkEvidence) -> str:
     """Evidence as JSON text, without what is absent."""
-    fields = {name: value for name, value in asdict(evidence).items() if value not in (None, "", {})}
-    return _encode(fields)
+    fields = {
+        "levels": evidence.levels,
+        "weights": evidence.weights,
+        "total": evidence.total,
+        "veto": evidence.veto,
+        "rule": evidence.rule,
+        "version": evidence.version,
+    }
+    return _encode({name: value for name, value in fields.items() if value not in (None, "", {})})
 
 
 def read_evidence(stored: str) -> LinkEvidence:
@@ -59,8 +77,8 @@ class LinkRows:
     def add_link(self, one: int, other: int, reason: str, now: int) -> None:
         """Link two records; a link of the same reason that had ended is in force again."""
         lower, higher = sorted((one, other))
-        key = {"lower_key": lower, "higher_key": higher, "reason": reason}
-        put(self.connection, person_link, tuple(key), {**key, "created": now, "ended": None})
+        values = {"lower_key": lower, "higher_key": higher, "reason": reason, "created": now}
+        _ADD_LINK.run(self.connection, (values,))
 
     def end_link(self, link: StoredLink, now: int) -> None:
         """End a link; its row stays."""
@@ -99,7 +117,9 @@ class LinkRows:
         """Keep a decision, and give its key."""
         lower, higher = sorted((one, other))
         evidence = evidence or LinkEvidence()
+        (key,) = next_keys(self.connection, link_decision.c.decision_key, 1)
         values = {
+            "decision_key": key,
             "lower_key": lower,
             "higher_key": higher,
             "action": action,
@@ -108,10 +128,10 @@ class LinkRows:
             "evidence": write_evidence(evidence),
             "decided_by": by,
             "note": note,
+            "undone_by": None,
             "decided": now,
         }
-        statement = insert(link_decision).values(values).returning(link_decision.c.decision_key)
-        key: int = self.connection.execute(statement).scalar_one()
+        _DECIDE.run(self.connection, (values,))
         return key
 
     def decision(self, key: int) -> LinkDecision | None:
@@ -146,8 +166,11 @@ class LinkRows:
     def close_case(self, one: int, other: int) -> bool:
         """Take a case out of the queue; False when it does not stand there."""
         lower, higher = sorted((one, other))
-        where = (link_review.c.lower_key == lower, link_review.c.higher_key == higher)
-        return bool(self.connection.execute(delete(link_review).where(*where)).rowcount)
+        key = {"lower_key": lower, "higher_key": higher}
+        if _HAS_CASE.row(self.connection, key) is None:
+            return False
+        _CLOSE_CASE.run(self.connection, (key,))
+        return True
 
     def cases_of(self, person_key: int) -> frozenset[int]:
         """The records with which this one stands in open cases."""
