@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,26 @@ def test_merge(service: FhirService) -> None:
         (EventAction.UPDATE, "A1"),
     ]
     assert service.put(merge).status_code == 200, "the same PUT again"
+
+
+def test_a_merged_patient_is_not_revised(service: FhirService) -> None:
+    """An update that comes too late must not change the survivor."""
+    service.put(a_patient("A1"))
+    other = {"name": [{"family": "Autre", "given": ["Zoé"]}], "birthDate": "2001-02-03", "address": [], "telecom": []}
+    service.put(a_patient("A2", **other))
+    link = {"other": {"identifier": {"system": HOSPITAL_A, "value": "A1"}}, "type": "replaced-by"}
+    assert service.put(a_patient("A2", active=False, link=[link])).status_code == 200
+    late = service.put(a_patient("A2", **other))
+    assert (late.status_code, issues(late)) == (409, [("error", "conflict", "http.identifier")])
+    assert service.search(identifier=f"{HOSPITAL_A}|A1")["entry"][0]["resource"]["birthDate"] == "1962-03-14"
+
+
+def test_parallel_feeds_of_one_patient(service: FhirService) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: service.put(a_patient("P1")), range(12)))
+    assert {answer.status_code for answer in answers} <= {200, 201}
+    assert len({answer.headers["location"].split("/_history")[0] for answer in answers}) == 1
+    assert service.search(family="Lefèvre")["total"] == 1
 
 
 def test_merge_by_reference(service: FhirService) -> None:

@@ -7,8 +7,8 @@ domain that lists its sources takes no other.
 
 Spec: PIXm 3.1 2:3.104; FHIR R4 3.1.0.4.3 (conditional update).
 Errors: 400 (query, syntax of the resource), 403 `forbidden` (not the source of that domain), 405 (no condition; DELETE), 409
-`conflict` (a merge that cannot be), 412 (If-Match, If-None-Match), 415, 422 (profile, unknown domain): every issue with its
-FHIRPath.
+`conflict` (a merge that cannot be, a revision of a merged patient), 412 (If-Match, If-None-Match), 415, 422 (profile, unknown
+domain): every issue with its FHIRPath.
 
 Tolerated: identifiers without a system or a value beside the one that counts are left out; `active` may be absent in a merge; a
 patient without a name (the profile requires one), because newborns have none.
@@ -29,6 +29,7 @@ from xds.model.demographics_query import PatientMatch
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.metadata import Code
 from xds.model.patient import Demographics, FeedKind, IdentityFeed, IdentityProblem, IdentityProblemKind
+from xds.rules import linkage
 from xds.transactions.fhir_service import PATH, FhirAnswer, answered, exchange, patient_of, systems_of
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.fhir import Accepted, FhirError, operation_outcome, preferences, read_resource, reply
@@ -82,6 +83,9 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
         _check_preconditions(request, patient_of(domain, condition.identifier, caller))
     is_new = domain.pix_manager.affinity_identifier(condition.identifier) is None
     feed, places, notes = _feed(patient, condition, domain, caller, is_new=is_new, systems=systems)
+    if feed.kind is FeedKind.REVISE and _is_subsumed(condition.identifier, domain, caller):
+        text = "the identifier was replaced by another one in a merge: what is said of it now would be said of the survivor"
+        raise FhirError(409, [Issue("conflict", f"{_CONDITION}: {text}", _CONDITION)])
     problems = domain.pix_manager.feed(feed, caller)
     if problems and not _is_merged_already(feed, domain, caller):
         raise _refusal(problems, places)
@@ -221,6 +225,17 @@ def _is_of(identifier: PatientIdentifier, authority: AssigningAuthority) -> bool
     if authority.oid and identifier.authority.oid:
         return identifier.authority.oid == authority.oid
     return authority.namespace is not None and identifier.authority.namespace == authority.namespace
+
+
+def _is_subsumed(identifier: PatientIdentifier, domain: Domain, caller: Caller) -> bool:
+    """True for an identifier that a merge took away: it leads to a person and is none of hers.
+
+    A national identifier may be kept from others although it is hers.
+    """
+    person = patient_of(domain, identifier, caller)
+    if person is None or linkage.is_national(identifier):
+        return False
+    return not any(_is_same(item, identifier) for item in person.identifiers)
 
 
 def _is_merged_already(feed: IdentityFeed, domain: Domain, caller: Caller) -> bool:
