@@ -98,8 +98,8 @@ def _patient(match: PatientMatch, number: int, *, with_visit: bool) -> Iterator[
         # PV1-2 is required: N, not applicable, when no visit is known.
         given += [write_visit(match.visit, "PV1", {1: "1", 2: "N"}), write_visit(match.visit, "PV2", {})]
     yield from (item for item in given if item)
-    if match.score is not None:
-        yield Segment("QRI", (str(match.score),))
+    # HL7 2.5 requires QRI in this structure, the framework does not. Who is found exactly as asked has no lower confidence.
+    yield Segment("QRI", (str(100 if match.score is None else match.score),))
 
 
 def write_demographics_answer(
