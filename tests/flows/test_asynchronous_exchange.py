@@ -62,12 +62,17 @@ from xds.wire.ebrs import (
     write_query,
     write_retrieve_request,
 )
+from xds.wire.hl7v3_acknowledgement import read_acknowledgement
+from xds.wire.hl7v3_pdq import CANCEL
 from xds.wire.soap import NONE, SentPart, SoapFault
 from xds.wire.xdsi import write_imaging_retrieve_request
+from xds.wire.xml import HL7V3
 
 REPOSITORY = "1.2.3.4.77"
 IMAGING_SOURCE = "1.2.3.4.78"
-SOAP_MODULES = [module for module in MODULES if module.TRANSACTION.wire is Wire.SOAP]
+#: HL7 v3 has answers of its own, each with an id and a time.
+V3_MODULES = [module for module in MODULES if (module.TRANSACTION.action or "").startswith(HL7V3)]
+SOAP_MODULES = [module for module in MODULES if module.TRANSACTION.wire is Wire.SOAP and module not in V3_MODULES]
 SENDERS = 4
 
 
@@ -148,6 +153,16 @@ def test_every_soap_transaction_answers_elsewhere(exchange: Exchange, module: Mo
     assert answer.addressing.action == module.TRANSACTION.reply_action
     assert etree.tostring(answer.body, method="c14n2") == etree.tostring(expected.body, method="c14n2")
     assert b"Failure" in etree.tostring(answer.body)
+
+
+@pytest.mark.parametrize("module", V3_MODULES, ids=lambda module: module.TRANSACTION.action)
+def test_every_transaction_of_hl7_v3_answers_elsewhere(exchange: Exchange, module: ModuleType) -> None:
+    body = f'<{etree.QName(module.TRANSACTION.body or CANCEL).localname} xmlns="{HL7V3}"/>'.encode()
+    answer = exchange.ask(module, body).result(30)
+    assert answer.addressing.action == module.TRANSACTION.reply_action
+    acknowledged = read_acknowledgement(answer.body)
+    assert acknowledged.code in ("CE", "AE")
+    assert {detail.code for detail in acknowledged.details} >= {"SYN100", "SYN101"}
 
 
 def test_register_and_query(exchange: Exchange) -> None:
