@@ -216,11 +216,15 @@ class Message:
     def header(self, number: int, component: int = 1) -> str:
         """One value of the MSH, as `get` has it; cheaper."""
         first = self.segments[0]
-        text = first.field(number) if first.name == "MSH" else ""
-        if text.isalnum():
+        fields = first.fields
+        text = fields[number - 1] if number <= len(fields) and first.name == "MSH" else ""
+        if not text or text.isalnum():
             return text if component == 1 else ""
-        text = _part(text.split(self.separators.repetition, 1)[0], self.separators.component, component)
-        return unescape(_part(text, self.separators.subcomponent, 1), self.separators, self.codec)
+        separators = self.separators
+        if separators.repetition in text:
+            text = text.split(separators.repetition, 1)[0]
+        text = _part(_part(text, separators.component, component), separators.subcomponent, 1)
+        return unescape(text, separators, self.codec)
 
     @property
     def message_type(self) -> str:

@@ -5,14 +5,16 @@ Spec: HL7 v2.5 chapter 2.14; ITI TF-2 C.2.3 (acknowledgement modes).
 
 from __future__ import annotations
 
+import itertools
+import os
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 
-from xds.model.identifiers import AssigningAuthority, PatientIdentifier, to_dtm
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.wire.hl7v2 import (
     STANDARD,
     Condition,
@@ -113,7 +115,7 @@ def header(
         4: escape(sender[1]),
         5: escape(receiver[0]),
         6: escape(receiver[1]),
-        7: to_dtm(now) + "+0000",
+        7: _stamp(now),
         9: message_type,
         10: escape(control_id),
         11: processing_id,
@@ -143,7 +145,7 @@ def _answer_header(request: Message, message_type: str, now: datetime, control_i
             echoed(6) or "XDS",
             echoed(3),
             echoed(4),
-            to_dtm(now) + "+0000",
+            _stamp(now),
             "",
             message_type,
             escape(control_id),
@@ -207,9 +209,25 @@ def _wants_commit(request: Message) -> bool:
     return request.message_type == "ADT" and request.version in VERSIONS
 
 
+_numbers = itertools.count()
+
+
+@lru_cache(maxsize=1)
+def _beginning(process: int) -> str:
+    """What the control ids of a process begin with: one that was forked has its own."""
+    return f"{secrets.token_hex(4)}{process & 0xFFFF:04x}"
+
+
 def new_control_id() -> str:
-    """A random MSH-10 of 20 characters."""
-    return secrets.token_hex(10)
+    """An MSH-10 of 20 characters that no other message has."""
+    return f"{_beginning(os.getpid())}{next(_numbers):08x}"
+
+
+def _stamp(now: datetime) -> str:
+    """A time as TS in UTC."""
+    moment = now if now.tzinfo is UTC else now.astimezone(UTC)
+    date = f"{moment.year:04d}{moment.month:02d}{moment.day:02d}"
+    return f"{date}{moment.hour:02d}{moment.minute:02d}{moment.second:02d}+0000"
 
 
 def header_faults(message: Message, structures: Collection[str], versions: Collection[str]) -> tuple[Fault, ...]:
