@@ -54,6 +54,8 @@ _PATH = re.compile(r"([A-Z][A-Z0-9]{2})-([1-9][0-9]*)(?:\.([1-9][0-9]*))?(?:\.([
 _CHARACTER_SET_FIELD = 18
 #: No honest field repeats more often.
 MOST_REPETITIONS = 1000
+#: How long a value of a header may be that is remembered.
+_LONGEST_CACHED = 100
 
 
 class Condition(IntEnum):
@@ -141,6 +143,17 @@ def _repetitions(text: str, separator: str) -> tuple[str, ...]:
     return tuple(text.split(separator))
 
 
+def _first_value(text: str, component: int, separators: Separators, codec: str) -> str:
+    text = _part(text.split(separators.repetition, 1)[0], separators.component, component)
+    return unescape(_part(text, separators.subcomponent, 1), separators, codec)
+
+
+@lru_cache(maxsize=4096)
+def _standard_value(text: str, component: int, codec: str) -> str:
+    """Headers say the same in every message of a partner."""
+    return _first_value(text, component, STANDARD, codec)
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """A message as its segments, with the separators and the character set (a Python codec) that it came or goes with."""
@@ -220,11 +233,9 @@ class Message:
         text = fields[number - 1] if number <= len(fields) and first.name == "MSH" else ""
         if not text or text.isalnum():
             return text if component == 1 else ""
-        separators = self.separators
-        if separators.repetition in text:
-            text = text.split(separators.repetition, 1)[0]
-        text = _part(_part(text, separators.component, component), separators.subcomponent, 1)
-        return unescape(text, separators, self.codec)
+        if self.separators is STANDARD and len(text) <= _LONGEST_CACHED:
+            return _standard_value(text, component, self.codec)
+        return _first_value(text, component, self.separators, self.codec)
 
     @property
     def message_type(self) -> str:

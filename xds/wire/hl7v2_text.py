@@ -108,7 +108,7 @@ def escape(text: str) -> str:
 
 def translate(text: str, separators: Separators) -> str:
     """A field in its wire form, from other separators to the standard ones."""
-    if separators == STANDARD:
+    if separators is STANDARD or separators == STANDARD:
         return text
     levels = (
         (separators.repetition, STANDARD.repetition),
