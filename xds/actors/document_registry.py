@@ -36,6 +36,7 @@ from xds.store.affinity_patients import AffinityPatient
 from xds.store.database import Connection, Database
 from xds.store.registry import finding, known, stored_queries, writing
 from xds.store.registry.codes import CodeKey, CodeTable
+from xds.store.registry.fragments import pack
 from xds.store.registry.newest import with_newest_codes
 from xds.store.registry.objects import StoredObject
 from xds.store.registry.turns import take_turn
@@ -319,7 +320,7 @@ class DocumentRegistry:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A submission as received, the same with UUIDs, its objects rendered by id, and whether it came by ITI-61."""
+    """A submission as received, the same with UUIDs, its objects rendered and packed by id, and whether it came by ITI-61."""
 
     received: Submission
     assigned: Submission
@@ -329,13 +330,13 @@ class _Prepared:
     @classmethod
     def of(cls, submission: Submission, on_demand: bool) -> _Prepared:
         assigned = assign_identifiers(submission, new_uuid_urn)
-        return cls(submission, assigned, {obj.id: write_object(obj) for obj in assigned.objects()}, on_demand)
+        return cls(submission, assigned, {obj.id: pack(write_object(obj)) for obj in assigned.objects()}, on_demand)
 
     def with_associations(self, more: Sequence[Association]) -> _Prepared:
         if not more:
             return self
         assigned = replace(self.assigned, associations=(*self.assigned.associations, *more))
-        return replace(self, assigned=assigned, fragments={**self.fragments, **{obj.id: write_object(obj) for obj in more}})
+        return replace(self, assigned=assigned, fragments={**self.fragments, **{obj.id: pack(write_object(obj)) for obj in more}})
 
 
 def _has_error(findings: Iterable[RegistryError]) -> bool:

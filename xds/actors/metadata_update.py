@@ -29,6 +29,7 @@ from xds.store.affinity_patients import AffinityPatient
 from xds.store.database import Connection, Database
 from xds.store.registry import known, updating, writing
 from xds.store.registry.codes import CodeKey, CodeTable
+from xds.store.registry.fragments import pack
 from xds.store.registry.known import Located
 from xds.store.registry.objects import StoredObject
 from xds.store.registry.turns import take_turn
@@ -180,7 +181,7 @@ class _Prepared:
         return replace(self, assigned=replace(self.assigned, associations=(*self.assigned.associations, *more)))
 
     def fragments(self) -> dict[str, bytes]:
-        return {obj.id: write_object(obj) for obj in self.assigned.objects()}
+        return {obj.id: pack(write_object(obj)) for obj in self.assigned.objects()}
 
 
 def _has_error(findings: Iterable[RegistryError]) -> bool:

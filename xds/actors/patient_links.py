@@ -34,6 +34,7 @@ from xds.store.database import Connection, Database
 from xds.store.registry import known, writing
 from xds.store.registry.codes import CodeKey, CodeTable
 from xds.store.registry.finding import Finder
+from xds.store.registry.fragments import pack
 from xds.store.registry.known import Located
 from xds.store.registry.objects import StoredObject
 from xds.store.registry.turns import take_turn_of
@@ -174,7 +175,7 @@ class PatientLinks:
         self, connection: Connection, submission: Submission, met: _Surroundings, last_update: int
     ) -> Mapping[CodeKey, int]:
         located = met.located | writing.allocate(connection, submission.objects(), met.patient.patient_key)
-        fragments = {obj.id: write_object(obj) for obj in submission.objects()}
+        fragments = {obj.id: pack(write_object(obj)) for obj in submission.objects()}
         codes = writing.insert_objects(connection, self._codes, submission, fragments, located, last_update)
         writing.supersede(connection, (located[item.id] for item in met.superseded))
         for item in met.follows.references:

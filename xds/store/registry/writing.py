@@ -20,7 +20,6 @@ from xds.model.vocabulary import (
 )
 from xds.store.dialects import insert_rows, next_keys
 from xds.store.registry.codes import CodeKey, CodeTable
-from xds.store.registry.fragments import pack
 from xds.store.registry.known import Located
 from xds.store.registry.objects import APPROVED, DEPRECATED, STATUSES, SUPERSEDED, TABLES
 from xds.store.schema.registry import (
@@ -58,7 +57,7 @@ class _Insertion:
         self._now = now
         self._rows: dict[Any, Rows] = {}
 
-    def add(self, obj: RegistryObject, coded: _Coded, xml: bytes) -> None:
+    def add(self, obj: RegistryObject, coded: _Coded, packed: bytes) -> None:
         """Collect the rows of one object with its codes; everything it refers to must be located."""
         own = self._located[obj.id]
         shared = {
@@ -66,7 +65,7 @@ class _Insertion:
             "object_key": own.key,
             "entry_uuid": uuid_bytes(obj.id),
             "home": obj.home,
-            "fragment": pack(xml),
+            "fragment": packed,
         }
         if isinstance(obj, DocumentEntry):
             self._add_entry(obj, coded, own, shared)
@@ -203,7 +202,7 @@ def insert_objects(
     located: Mapping[str, Located],
     now: int,
 ) -> Mapping[CodeKey, int]:
-    """Store every object of a valid submission; `fragments` are rendered by id, `now` is the time of a folder's last update.
+    """Store every object of a valid submission. `fragments`: rendered and packed, by id; `now`: when a folder was last updated.
 
     Gives the codes back that `codes` may remember after the commit.
     """
