@@ -9,9 +9,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= .data
 ARGS ?=
+# Test processes side by side: they wait for servers and disks more than they compute.
+JOBS ?= 3
 
 # Debian packages of the real peers that tests talk to.
-PEERS := dcmtk postgresql
+PEERS := dcmtk dicom3tools orthanc orthanc-dicomweb orthanc-gdcm postgresql
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Installs Debian packages when that is possible without asking, and tells by its exit code whether it did.
@@ -33,8 +35,8 @@ help: ## List the targets
 run: $(VENV)/.installed ## Start the affinity domain with the demo region; DATA=DIR keeps it elsewhere, ARGS='--http-port 0' adds flags
 	@exec $(BIN)/xds serve --demo --data $(DATA) --guide $(ARGS)
 
-test: $(VENV)/.installed-test peers ## Run the test suite; ARGS='-k iti18' chooses
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.installed-test peers ## Run the test suite; ARGS='-k iti18' chooses, JOBS=0 runs it in one process
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-test ## Style, types and the direction of imports
 	@$(BIN)/ruff check
