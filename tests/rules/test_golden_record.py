@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
+from hypothesis import given
+
+from tests.wire.test_hl7v2_identity import DEMOGRAPHICS
 from xds.model.patient import Address, Demographics, PersonName, StatedDemographics
 from xds.rules.golden_record import golden_record, reliability
 
@@ -77,6 +81,14 @@ def test_the_order_of_statements_does_not_matter() -> None:
     )
     results = {repr(golden_record(some)) for some in itertools.permutations(many)}
     assert len(results) == 1
+
+
+@given(DEMOGRAPHICS)
+def test_one_statement_stays_what_it_is_beside_one_that_says_nothing(demographics: Demographics) -> None:
+    alone = golden_record((StatedDemographics("A", demographics, 1),))
+    beside = golden_record((StatedDemographics("A", demographics, 1), StatedDemographics("B", Demographics(), 2)))
+    assert alone.sources == beside.sources
+    assert replace(alone.demographics, names=()) == replace(beside.demographics, names=())
 
 
 def test_nobody_states_anything() -> None:

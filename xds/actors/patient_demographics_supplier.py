@@ -30,6 +30,8 @@ from xds.store import audit, demographics, demographics_results
 from xds.store.database import Connection, Database
 from xds.store.demographics_results import Result
 
+#: So many patients found are counted, that is, the access rule is asked about all of them at once; of more, page by page.
+_COUNTED: Final = 250
 _UNKNOWN_PAGE: Final = "no answer goes on from here: it was delivered, cancelled, or asked for more than an hour ago"
 
 
@@ -170,12 +172,17 @@ class PatientDemographicsSupplier:
             found, more = (Found(()), ()) if problems else self._search.find(connection, query)
             if problems or more:
                 return DemographicsAnswer(problems=(*problems, *more))
-            found = self._permitted(connection, found, caller)
-            matches = self._matches(connection, found.ranked[:limit], query.domains)
-        total = len(found.ranked) if found.is_complete else None
+            is_counted = found.is_complete and len(found.ranked) <= max(limit, _COUNTED)
+            if is_counted:
+                found = self._permitted(connection, found, caller)
+            shown = replace(found, ranked=found.ranked[:limit])
+            if not is_counted:
+                shown = self._permitted(connection, shown, caller)
+            matches = self._matches(connection, shown.ranked, query.domains)
+        total = len(found.ranked) if is_counted else None
         if len(found.ranked) <= limit:
             return DemographicsAnswer(matches, total, incomplete=not found.is_complete)
-        result = Result(asker.source, asker.query_tag, found.ranked, query.domains, found.is_complete)
+        result = Result(asker.source, asker.query_tag, found.ranked, query.domains, found.is_complete, is_counted)
         pointer = self._database.write(lambda connection: demographics_results.add(connection, result, self._now()))
         return DemographicsAnswer(matches, total, f"{pointer}.{limit}", incomplete=not found.is_complete)
 
@@ -190,7 +197,7 @@ class PatientDemographicsSupplier:
             start, limit = int(place), self._limit(page)
             rest = self._still_there(connection, result, start, start + limit)
             matches = self._matches(connection, self._permitted(connection, rest, caller).ranked, result.domains)
-        total = len(result.found) if result.is_complete else None
+        total = len(result.found) if result.is_counted else None
         following = f"{pointer}.{start + limit}" if start + limit < len(result.found) else None
         return DemographicsAnswer(matches, total, following, incomplete=not result.is_complete)
 

@@ -11,7 +11,7 @@ their own reliability.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
 from xds.model.patient import Address, Demographics, PersonName, StatedDemographics
@@ -24,7 +24,8 @@ _ORDINARY: Final = 2
 #: Days that stand for a birth date nobody knows.
 _DEFAULT_DATES: Final = frozenset({"19000101", "19010101", "18000101"})
 _NO_SEX: Final = frozenset({"U", ""})
-_NOBODY: Final = Demographics()
+_NOTHING: Final = (None, (), "")
+_FIELDS: Final = fields(Demographics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,11 @@ def golden_record(stated: Iterable[StatedDemographics], source_order: Sequence[s
         return (-reliability(item.demographics), -item.updated, ranks.get(item.source, len(ranks)), item.source)
 
     ordered = sorted(stated, key=trust)
+    if len(ordered) == 1:
+        return _only(ordered[0])
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    for item in fields(Demographics):
+    for item in _FIELDS:
         fullness = _FULLNESS.get(item.name, _is_stated)
         best = max((fullness(getattr(each.demographics, item.name)) for each in ordered), default=0)
         winner = next((each for each in ordered if best and fullness(getattr(each.demographics, item.name)) == best), None)
@@ -66,8 +69,18 @@ def golden_record(stated: Iterable[StatedDemographics], source_order: Sequence[s
     values["names"] = all_names(values.get("names", ()), ordered)
     nationals = (number for each in ordered for number in each.demographics.national_identifiers)
     values["national_identifiers"] = tuple(dict.fromkeys(nationals))
-    _agree_on_death(values, ordered)
+    _agree_on_death(values)
     return GoldenRecord(Demographics(**values), sources)
+
+
+def _only(item: StatedDemographics) -> GoldenRecord:
+    """The golden record of somebody of whom one source speaks, as most people are known."""
+    said = item.demographics
+    sources = {each.name: item.source for each in _FIELDS if getattr(said, each.name) not in _NOTHING}
+    names = all_names(said.names, ()) if len(said.names) > 1 else said.names
+    values: dict[str, Any] = {"death_time": said.death_time, "deceased": said.deceased}
+    _agree_on_death(values)
+    return GoldenRecord(replace(said, names=names, deceased=values.get("deceased")), sources)
 
 
 def all_names(first: Sequence[PersonName], stated: Iterable[StatedDemographics]) -> tuple[PersonName, ...]:
@@ -80,16 +93,14 @@ def all_names(first: Sequence[PersonName], stated: Iterable[StatedDemographics])
     return tuple(found.values())
 
 
-def _agree_on_death(values: dict[str, Any], ordered: Sequence[StatedDemographics]) -> None:
+def _agree_on_death(values: dict[str, Any]) -> None:
     """A time of death means that she died, whoever else does not know of it yet."""
     if values.get("death_time") and not values.get("deceased"):
         values["deceased"] = True
-    if not any(each.demographics.deceased or each.demographics.death_time for each in ordered):
-        values.pop("death_time", None)
 
 
 def _is_stated(value: Any) -> int:
-    return int(value not in (None, (), ""))
+    return int(value not in _NOTHING)
 
 
 def _names(names: Sequence[PersonName]) -> int:

@@ -27,8 +27,8 @@ from xds.store.schema.demographics import (
 from xds.store.schema.identity import person
 from xds.store.statements import Prepared
 
-#: Records of one person are found one by one; so many of them are read for each person that is wanted.
-_ROWS_PER_PERSON: Final = 4
+#: Records of one person are found one by one: one row in so many is a second one, as a rule.
+_SPARE: Final = 4
 _HIGHEST: Final = "\U0010ffff"
 _EVERY_YEAR: Final = (NO_YEAR, *range(FIRST_YEAR, LAST_YEAR + 1))
 _ALL_YEARS: Final = ", ".join(map(str, _EVERY_YEAR))
@@ -165,7 +165,7 @@ def find(connection: Connection, searches: Sequence[Search], limit: int) -> dict
     """
     found: dict[int, bool] = {}
     for search in searches:
-        for key, is_certain in _rows(connection, search, limit * _ROWS_PER_PERSON):
+        for key, is_certain in _rows(connection, search, limit):
             found[key] = found.get(key, False) or is_certain
             if len(found) >= limit:
                 return found
@@ -173,8 +173,13 @@ def find(connection: Connection, searches: Sequence[Search], limit: int) -> dict
 
 
 def _rows(connection: Connection, search: Search, limit: int) -> Iterable[tuple[int, bool]]:
+    """The persons whom one search finds, `limit` of them or a few more when there are so many; each record is a row."""
     statement, values = statement_of(search)
-    rows = statement.rows(connection, {**values, "most": limit})
+    most = limit + limit // _SPARE
+    rows = statement.rows(connection, {**values, "most": most})
+    while len(rows) == most and len({row[0] for row in rows}) < limit:
+        most *= 4
+        rows = statement.rows(connection, {**values, "most": most})
     if isinstance(search, NameSearch):
         certain = frozenset(search.sexes)
         return ((row[0], not search.is_otherwise_dated and (not certain or row[1] in certain)) for row in rows)

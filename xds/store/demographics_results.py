@@ -24,6 +24,7 @@ class Result:
     """The keys of all patients found, with their scores, and what the asker wants of them.
 
     `source` and `query_tag` name the query for its continuation and its cancellation. `is_complete`: nobody was left out.
+    `is_counted`: the asker may see all of them.
     """
 
     source: str
@@ -31,13 +32,15 @@ class Result:
     found: tuple[tuple[int, int | None], ...]
     domains: tuple[AssigningAuthority, ...] = ()
     is_complete: bool = True
+    is_counted: bool = True
 
 
 def add(connection: Connection, result: Result, now: int) -> str:
     """Keep an answer, and forget those that are too old. Gives the pointer under which it is continued."""
     connection.execute(delete(demographics_result).where(demographics_result.c.created < now - RETENTION))
     pointer = secrets.token_urlsafe(16)
-    wanted = {"domains": [[item.namespace, item.oid] for item in result.domains], "complete": result.is_complete}
+    domains = [[item.namespace, item.oid] for item in result.domains]
+    wanted = {"domains": domains, "complete": result.is_complete, "counted": result.is_counted}
     values = {
         "pointer": pointer,
         "source": result.source,
@@ -59,7 +62,7 @@ def find(connection: Connection, pointer: str, now: int) -> Result | None:
         return None
     wanted = json.loads(row.wanted)
     domains = tuple(AssigningAuthority(*item) for item in wanted["domains"])
-    return Result(row.source, row.query_tag, _unpacked(row.found), domains, wanted["complete"])
+    return Result(row.source, row.query_tag, _unpacked(row.found), domains, wanted["complete"], wanted["counted"])
 
 
 def pointer_of(connection: Connection, source: str, query_tag: str, now: int) -> str | None:
