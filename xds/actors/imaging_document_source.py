@@ -10,6 +10,8 @@ from dataclasses import replace
 from datetime import UTC, timedelta, tzinfo
 from typing import Any, Final
 
+import structlog
+
 from xds.actors import imaging_audit
 from xds.actors.imaging_metadata import PublicationDefaults
 from xds.actors.imaging_publication import AffinityIdentifiers, CurrentEntry, Provide, SourcePatients, StudyPublisher
@@ -29,6 +31,8 @@ from xds.store import audit, imaging, jobs
 from xds.store.database import Database
 from xds.wire import dicom_json, kos
 from xds.wire.dicom import Header, read_header
+
+_log = structlog.get_logger()
 
 #: The kind of job that publishes a study; its key is the Study Instance UID.
 PUBLISH_STUDY: Final = "publish-study"
@@ -166,6 +170,16 @@ class ImagingDocumentSource:
             return None
         uids = [item.sop_instance_uid for item in note.references if item.study_instance_uid == study.study_instance_uid]
         return note.title.code, [instance.sop_instance_uid, *uids]
+
+    def changed(self, study_instance_uid: str, reason: str, *, at_once: bool = False) -> None:
+        """Something happened to a study: its manifest is looked at after the study has settled, or now with `at_once`.
+
+        Called by whatever knows of it: an availability notification, a procedure step, an order, a report, an operator. It is
+        safe to call for a study that did not change, or that is not there (yet). `reason` is a word for logs.
+        """
+        due = self._clock() + (timedelta(0) if at_once else self._settle)
+        self._database.write(lambda connection: jobs.add(connection, PUBLISH_STUDY, study_instance_uid, {"reason": reason}, due))
+        _log.info("imaging.study_changed", reason=reason, at_once=at_once)
 
     def publish(self, study_instance_uid: str, caller: Caller = SYSTEM) -> str | None:
         """Announce a study as it is now: None when its manifest is in force, else why not, in words free of patient data."""
