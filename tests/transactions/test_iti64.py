@@ -13,7 +13,8 @@ from tests.builders import document_entry, submission
 from tests.identity import AFFINITY, CALLER, HOSPITAL_A, HOSPITAL_B, IDENTITY, Region, at
 from xds.actors.document_registry import DocumentRegistry
 from xds.actors.domain import Domain
-from xds.model.identifiers import PatientIdentifier
+from xds.app import build
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.metadata import DocumentEntry
 from xds.model.patient import FeedKind, IdentityFeed
 from xds.model.patient_links import LinkChange
@@ -21,6 +22,7 @@ from xds.model.stored_queries import RawQuery
 from xds.model.vocabulary import AvailabilityStatus, StoredQueryId
 from xds.rules.access import AllowAll
 from xds.server.mllp import MllpServer
+from xds.settings import Settings
 from xds.transactions import iti30_patient_identity_management as iti30
 from xds.transactions import iti64_notify_xad_pid_link_change as iti64
 from xds.transactions.mllp_client import send_mllp
@@ -91,6 +93,30 @@ def test_a_link_change_is_acknowledged_and_done(place: Place) -> None:
     assert place.documents(OLD) == []
     (moved,) = place.documents(NEW)
     assert (moved.version, moved.patient_id, moved.source_patient_id) == (2, NEW.to_cx(), LOCAL.to_cx())
+
+
+def test_the_code_of_its_submission_set_is_a_setting(tmp_path: Path) -> None:
+    settings = Settings(
+        server={"data": tmp_path, "mllp_port": 0},
+        domain={"assigning_authority": "1.2.3"},
+        registry={"link_change_code": "LC^Link change^Our codes", "require_known_patient": False},
+    )
+    app = build(settings, "")
+    registry = app.domain.document_registry
+    entry = document_entry(patient_id="X-1^^^&1.2.3&ISO", source_patient_id=LOCAL.to_cx())
+    assert registry.register(submission([entry], patient_id="X-1^^^&1.2.3&ISO"), CALLER).succeeded
+    own = AssigningAuthority(oid="1.2.3")
+    assert registry.change_link(change(new=PatientIdentifier("X-2", own), previous=PatientIdentifier("X-1", own)), CALLER) == ()
+    slots = (
+        ("XDSSubmissionSetPatientId", ("'X-2^^^&1.2.3&ISO'",)),
+        ("XDSSubmissionSetStatus", (f"('{AvailabilityStatus.APPROVED}')",)),
+        ("XDSSubmissionSetContentType", ("('LC^^Our codes')",)),
+    )
+    found = registry.query(RawQuery(StoredQueryId.FIND_SUBMISSION_SETS, "ObjectRef", slots), CALLER)
+    assert len(list(found.objects)) == 1
+    app.close()
+    with pytest.raises(ValueError, match="link_change_code"):
+        Settings(registry={"link_change_code": "LC"})
 
 
 def test_a_local_merge_is_acknowledged_and_done(place: Place) -> None:
