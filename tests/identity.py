@@ -59,6 +59,7 @@ class Region:
     def __init__(
         self, directory: Path, *, access: object = None, supplier: dict[str, object] | None = None, **options: object
     ) -> None:
+        directory.mkdir(exist_ok=True)
         self.database = fresh_database(directory)
         ticks = itertools.count()
         start = datetime(2026, 1, 15, 10, tzinfo=UTC)

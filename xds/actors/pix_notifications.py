@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -41,41 +42,54 @@ def told(identities: Iterable[Identity]) -> list[Identity]:
     return sorted((item for item in identities if item.is_told), key=lambda item: item.domain_key)
 
 
+@dataclass(frozen=True, slots=True)
+class _Cluster:
+    """Records that are, or were, one person, and the identifiers that others are told."""
+
+    records: frozenset[int]
+    identifiers: _Set
+
+
 class ChangedSets:
     """Notices in one transaction which sets of identifiers change, and has the subscribers told at its end."""
 
     def __init__(self, subscribers: Sequence[IdentitySubscriber], table: DomainTable) -> None:
         self._subscribers = subscribers
         self._table = table
-        self._before: dict[int, _Set] = {}
+        self._before: dict[int, _Cluster] = {}
         self._touched: set[int] = set()
 
     def before(self, patients: Patients, person_keys: Collection[int]) -> None:
         """These records are about to change."""
         new = set(person_keys) - self._touched
-        if not new:
-            return
-        self._touched |= new
-        for cluster, keys in patients.members(set(patients.cluster_of(new).values())).items():
-            if cluster not in self._before and not self._touched.isdisjoint(keys):
-                self._before[cluster] = _set(patients.identities(keys))
-                self._touched.update(keys)
+        for cluster, keys in patients.clusters_around(new).items():
+            self._before.setdefault(cluster, _Cluster(frozenset(keys), _set(patients.identities(keys))))
+            self._touched.update(keys)
 
     def tell(self, patients: Patients, names: Callable[[Iterable[int]], Mapping[int, AssigningAuthority]], now: datetime) -> None:
         """Write what the subscribers are to be told."""
         if not self._touched:
             return
-        clusters = patients.members(set(patients.cluster_of(self._touched).values()))
-        after = [_set(patients.identities(keys)) for keys in clusters.values()]
-        known = names(key for some in (*self._before.values(), *after) for key, _ in some)
+        clusters = patients.clusters_around(self._touched)
+        after = [_Cluster(frozenset(keys), _set(patients.identities(keys))) for keys in clusters.values()]
+        known = names(key for item in (*self._before.values(), *after) for key, _ in item.identifiers)
         for subscriber in self._subscribers:
             wanted = self._interesting(subscriber, known)
-            earlier = {tuple(item for item in some if item[0] in wanted) for some in self._before.values()}
-            sets = [tuple(item for item in some if item[0] in wanted) for some in after]
-            bodies = [_body(some, known, now) for some in sets if some and some not in earlier]
+            bodies = [_body(some, known, now) for some in self._changed(after, wanted)]
             if bodies:
                 patients_outbox.add(patients.connection, subscriber.name, bodies)
                 jobs.add(patients.connection, NOTIFY_SUBSCRIBER, subscriber.name, {}, now)
+
+    def _changed(self, after: Sequence[_Cluster], wanted: Collection[int]) -> Iterator[_Set]:
+        """The sets that somebody who is interested in these domains does not know: joined, separated, or of other identifiers."""
+        before = [(item.records, _of(item.identifiers, wanted)) for item in self._before.values()]
+        earlier = [(records, some) for records, some in before if some]
+        later = [(item.records, some) for item in after if (some := _of(item.identifiers, wanted))]
+        for records, some in later:
+            sources = [(others, known) for others, known in earlier if others & records]
+            is_alone = len(sources) == 1 and sum(bool(sources[0][0] & others) for others, _ in later) == 1
+            if not (is_alone and sources[0][1] == some):
+                yield some
 
     def _interesting(self, subscriber: IdentitySubscriber, known: Mapping[int, AssigningAuthority]) -> set[int]:
         if not subscriber.domains:
@@ -90,6 +104,10 @@ def _same(one: AssigningAuthority, other: AssigningAuthority) -> bool:
 
 def _set(identities: Iterable[Identity]) -> _Set:
     return tuple(dict.fromkeys((item.domain_key, item.value) for item in told(identities)))
+
+
+def _of(some: _Set, wanted: Collection[int]) -> _Set:
+    return tuple(item for item in some if item[0] in wanted)
 
 
 def _body(some: _Set, names: Mapping[int, AssigningAuthority], now: datetime) -> str:
