@@ -95,19 +95,19 @@ def queries(person: Somebody) -> Mapping[str, DemographicsQuery]:
 
 
 def timings(supplier: PatientDemographicsSupplier, people: Sequence[Somebody], page: PageRequest) -> list[Timing]:
-    """Ask about each of these people in each way."""
+    """Ask about all of these people in one way after the other."""
     taken: dict[str, list[float]] = {}
     computing: dict[str, list[float]] = {}
     found: dict[str, list[int]] = {}
-    for person in people:
-        for title, query in queries(person).items():
-            started, before = time.perf_counter(), time.thread_time()
-            answer = supplier.search(query, page, SYSTEM)
-            taken.setdefault(title, []).append(1000 * (time.perf_counter() - started))
-            computing.setdefault(title, []).append(1000 * (time.thread_time() - before))
-            if answer.problems:
-                raise RuntimeError(f"{title}: {answer.problems}")
-            found.setdefault(title, []).append(answer.total if answer.total is not None else 1000)
+    asked = [queries(person) for person in people]
+    for title, query in ((title, each[title]) for title in asked[0] for each in asked):
+        started, before = time.perf_counter(), time.thread_time()
+        answer = supplier.search(query, page, SYSTEM)
+        taken.setdefault(title, []).append(1000 * (time.perf_counter() - started))
+        computing.setdefault(title, []).append(1000 * (time.thread_time() - before))
+        if answer.problems:
+            raise RuntimeError(f"{title}: {answer.problems}")
+        found.setdefault(title, []).append(answer.total if answer.total is not None else 1000)
     return [_timing(title, values, computing[title], found[title]) for title, values in taken.items()]
 
 
