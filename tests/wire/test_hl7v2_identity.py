@@ -5,6 +5,7 @@ Spec: ITI TF-2 3.8.4.1.2, 3.8.4.2.2, 3.9.4.1.2.
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -25,7 +26,7 @@ from xds.model.patient import (
 )
 from xds.wire import hl7v2
 from xds.wire.hl7v2 import Condition, Fault, Location, Message
-from xds.wire.hl7v2_answers import Acknowledgement, read_acknowledgement, write_ack
+from xds.wire.hl7v2_answers import Acknowledgement, new_control_id, read_acknowledgement, write_ack
 from xds.wire.hl7v2_feed import FEED_KINDS, read_feed, write_feed
 from xds.wire.hl7v2_identity import fault_of
 from xds.wire.hl7v2_pix import PixQuery, read_pix_query, write_pix_query
@@ -191,3 +192,31 @@ def test_an_acknowledgement_of_an_older_partner() -> None:
     answer = request("MSH|^~\\&|A|B|C|D|20260115||ACK|1|P|2.3.1\rMSA|AE|7\rERR|PID^1^3^204&Unknown key&HL70357\r")
     (fault,) = read_acknowledgement(answer).faults
     assert (fault.condition, fault.text, fault.location) == (Condition.UNKNOWN_KEY, "Unknown key", None)
+
+
+def test_control_ids_are_unique_in_every_process() -> None:
+    here = {new_control_id() for _ in range(1000)}
+    assert len(here) == 1000
+    assert {len(item) for item in here} == {20}
+    with ProcessPoolExecutor(1) as pool:
+        assert pool.submit(new_control_id).result(60) not in here
+    assert new_control_id() not in here
+
+
+@pytest.mark.parametrize(
+    ("number", "parts"),
+    [
+        ("0238112233", ["0238112233", "", "", ""]),
+        ("02 38 11 22 33", ["02 38 11 22 33", "", "", ""]),
+        ("33 2 38111111", ["33 2 38111111", "33", "2", "38111111"]),
+        ("712 7670867", ["712 7670867", "", "712", "7670867"]),
+    ],
+)
+def test_telephone_numbers_go_out_in_their_parts(number: str, parts: list[str]) -> None:
+    patient = PatientIdentifier("7", AssigningAuthority("H"))
+    sent = IdentityFeed(FeedKind.ADD, "A|B", "1", (patient,), Demographics(telephones=(number,)))
+    message = write_feed(sent, now=NOW)
+    assert [message.get(f"PID-13.{component}") for component in (1, 5, 6, 7)] == parts
+    read = read_feed(message)
+    assert isinstance(read, IdentityFeed)
+    assert read.demographics.telephones == (number,)

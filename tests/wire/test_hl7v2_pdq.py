@@ -5,7 +5,9 @@ Spec: ITI TF-2 3.21.4.1.2, 3.22.4.1.2, 3.31.7.
 
 from __future__ import annotations
 
+import fnmatch
 import string
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -168,6 +170,19 @@ def match(score: int | None = None) -> PatientMatch:
 def test_criteria_that_are_compared_with_the_patient(place: tuple[int, int, int], value: str, expected: bool) -> None:
     assert meets(match(), [Criterion(1, "PID", *place, (value,))]) is expected
     assert meets(match(), [Criterion(1, "PID", *place, ("nothing", value))]) is expected
+
+
+@given(st.text("ab", max_size=8), st.text("ab*", min_size=1, max_size=6))
+def test_wildcards_mean_what_they_mean_in_a_shell(text: str, value: str) -> None:
+    patient = PatientMatch(1, match().identifiers, Demographics(birth_place=text))
+    assert meets(patient, [Criterion(1, "PID", 23, 1, 1, (value,))]) is fnmatch.fnmatchcase(text, value)
+
+
+def test_a_hostile_pattern_takes_no_time() -> None:
+    patient = PatientMatch(1, match().identifiers, Demographics(birth_place="a" * 200))
+    started = time.process_time()
+    assert not meets(patient, [Criterion(1, "PID", 23, 1, 1, ("a*" * 80 + "b",))])
+    assert time.process_time() - started < 1
 
 
 def test_an_answer_survives_the_wire() -> None:

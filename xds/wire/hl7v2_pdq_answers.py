@@ -51,6 +51,21 @@ def _folded(text: str) -> str:
     return "".join(item for item in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(item)).strip()
 
 
+def _fits(text: str, pieces: Sequence[str]) -> bool:
+    """Whether a text has these pieces in their order, the first at its beginning and the last at its end."""
+    first, *middle, last = pieces
+    if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for piece in middle:
+        # The earliest place is as good as any later one: no pattern can make this take long.
+        found = text.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
+
+
 def _meets(text: str, wanted: TextPattern) -> bool:
     found, sought = _folded(text), _folded(wanted.value)
     match wanted.comparison:
@@ -59,7 +74,7 @@ def _meets(text: str, wanted: TextPattern) -> bool:
         case Comparison.CONTAINS:
             return sought in found
         case Comparison.WILDCARD:
-            return re.fullmatch(".*".join(map(re.escape, sought.split("*"))), found, re.DOTALL) is not None
+            return _fits(found, sought.split("*"))
         case _:
             return found == sought
 
