@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from tests.identity import AFFINITY, CALLER, CONFIGURED, HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, INS, MARIE, Refusing, Region, at
 from xds.model.caller import Action, Caller, Resource
@@ -23,6 +24,7 @@ from xds.model.demographics_query import (
 )
 from xds.model.identifiers import AssigningAuthority
 from xds.model.patient import Demographics, FeedKind, IdentityProblemKind, IdentityQuery, PersonName
+from xds.store.schema.identity import person
 
 pytestmark = pytest.mark.usefixtures("back_end")
 
@@ -145,6 +147,17 @@ class TestSearch:
         region.feed(at(HOSPITAL_A, "a1"), number, kind=FeedKind.REVISE, demographics=replace(MARIE, reliability=("VALI",)))
         assert len(ask(region, identifiers=((IdentifierPattern(number.value, INS),),)).matches) == 1
         assert len(values(ask(region, names=named("lefevre")))[0]) == 2
+
+    def test_the_middle_of_a_name_is_looked_for_in_a_small_register_alone(self, region: Region) -> None:
+        region.feed(at(HOSPITAL_A, "a1"))
+        middle = named("*fevr*", how=Comparison.WILDCARD)
+        assert values(ask(region, names=middle)) == [["a1"]]
+        region.database.write(
+            lambda connection: connection.execute(insert(person).values(person_key=10**6, cluster_key=10**6, created=0))
+        )
+        answer = region.supplier.search(DemographicsQuery(names=middle), PageRequest(), CALLER)
+        assert [(item.field, item.kind) for item in answer.problems] == [("criteria", IdentityProblemKind.INVALID)]
+        assert values(ask(region, names=middle, birth_dates=DAY)) == [["a1"]]
 
 
 class TestDomains:

@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import text
 
 from tests.databases import fresh_database
-from xds.actors.demographics_index import index
 from xds.model.demographics_index import Plan, Search, TermKind, TermSearch, VisitSearch, WordKind
 from xds.model.demographics_query import Comparison, DateRange, DemographicsQuery, NamePattern, TextPattern
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
@@ -34,6 +33,11 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 def person(family: str, given: str = "", birth_date: str | None = None, **more: object) -> Demographics:
     return Demographics(names=(PersonName(family, given),), birth_date=birth_date, **more)
+
+
+def index(connection: Connection, key: int, before: Iterable[Demographics], after: Iterable[Demographics]) -> None:
+    """What all sources stated of a record was `before` and is `after` now."""
+    demographics_index.replace(connection, key, entries(before), entries(after), sound_codes)
 
 
 def add(database: Database, *stated: Demographics, value: str = "") -> int:
