@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, Connection, Select, cast, func, literal, null
 
 from xds.store.schema.asynchronous import asynchronous_blob
 from xds.store.schema.documents import repository_document
-from xds.store.schema.imaging import imaging_instance, imaging_manifest
+from xds.store.schema.imaging import imaging_instance, imaging_manifest, imaging_report
 
 
 class Holder(Enum):
@@ -20,6 +20,7 @@ class Holder(Enum):
     DOCUMENT = "document"
     IMAGE = "image"
     MANIFEST = "manifest"
+    REPORT = "report"
     REQUEST = "asynchronous request"
 
 
@@ -39,6 +40,7 @@ _SOURCES: tuple[tuple[Holder, Any, Any, Any], ...] = (
     (Holder.DOCUMENT, repository_document.c.blob, repository_document.c.unique_id, repository_document.c.size),
     (Holder.IMAGE, imaging_instance.c.blob, imaging_instance.c.sop_instance_uid, imaging_instance.c.size),
     (Holder.MANIFEST, imaging_manifest.c.blob, imaging_manifest.c.unique_id, cast(null(), BigInteger)),
+    (Holder.REPORT, imaging_report.c.blob, imaging_report.c.report_id, imaging_report.c.size),
     (Holder.REQUEST, asynchronous_blob.c.blob, asynchronous_blob.c.message, cast(null(), BigInteger)),
 )
 

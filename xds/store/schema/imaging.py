@@ -42,13 +42,17 @@ imaging_study = Table(
     Column("revision", Integer, nullable=False),
     Column("state", Text, nullable=False),
     Column("reason", Text),
+    Column("reconciled", BigInteger, nullable=False, default=0),
+    Column("drift", Text),
     Index("imaging_study_received", "received", "study_key"),
     Index("imaging_study_patient", "patient_id", "issuer_oid"),
     Index("imaging_study_name", "patient_name_folded", "study_key"),
     Index("imaging_study_date", "study_date", "study_key"),
     Index("imaging_study_accession", "accession_number"),
     Index("imaging_study_state", "state", "study_key"),
+    Index("imaging_study_reconciled", "reconciled", "study_key"),
 )
+"""`reconciled` is when the manifest was last compared with the study and the registry (0: never), `drift` what differed then."""
 
 imaging_series = Table(
     "imaging_series",
@@ -113,6 +117,7 @@ imaging_manifest = Table(
     metadata,
     Column("study_key", BigInteger, primary_key=True),
     Column("revision", Integer, primary_key=True),
+    Column("form", Text, primary_key=True, default="xds-i"),
     Column("unique_id", Text, nullable=False),
     Column("entry_uuid", Text, nullable=False),
     Column("submission_unique_id", Text, nullable=False),
@@ -121,4 +126,57 @@ imaging_manifest = Table(
     Column("patient_id", Text, nullable=False),
     Column("published", Boolean, nullable=False),
     sqlite_with_rowid=False,
+)
+
+#: What orders say of studies, whether these have arrived or not: they find each other by Study Instance UID or accession number.
+imaging_order = Table(
+    "imaging_order",
+    metadata,
+    Column("order_key", Key, primary_key=True),
+    Column("identity", Text, nullable=False, unique=True),
+    Column("study_instance_uid", Text, nullable=False),
+    Column("accession_number", Text, nullable=False),
+    Column("accession_issuer_oid", Text),
+    Column("placer_number", Text, nullable=False),
+    Column("placer_issuer_oid", Text),
+    Column("placer_issuer_namespace", Text),
+    Column("filler_number", Text, nullable=False),
+    Column("filler_issuer_oid", Text),
+    Column("filler_issuer_namespace", Text),
+    Column("patient_id", Text, nullable=False),
+    Column("patient_issuer_oid", Text),
+    Column("patient_issuer_namespace", Text),
+    Column("procedure_code", Text),
+    Column("procedure_scheme", Text),
+    Column("procedure_display", Text),
+    Column("description", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Index("imaging_order_study", "study_instance_uid"),
+    Index("imaging_order_accession", "accession_number"),
+    Index("imaging_order_placer", "placer_number"),
+    Index("imaging_order_filler", "filler_number"),
+)
+
+#: Reports that came in messages. `facts` is what the message says of a report, as JSON; a version takes the place of those before.
+imaging_report = Table(
+    "imaging_report",
+    metadata,
+    Column("report_key", Key, primary_key=True),
+    Column("report_id", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("facts", Text, nullable=False),
+    Column("blob", Text, index=True),
+    Column("size", BigInteger),
+    Column("unique_id", Text, nullable=False),
+    Column("entry_uuid", Text, nullable=False),
+    Column("submission_unique_id", Text, nullable=False),
+    Column("patient_id", Text),
+    Column("created", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Index("imaging_report_version", "report_id", "version", unique=True),
+    Index("imaging_report_message", "message_id", unique=True),
+    Index("imaging_report_state", "state", "report_key"),
 )

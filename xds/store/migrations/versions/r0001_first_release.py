@@ -201,6 +201,7 @@ def upgrade() -> None:
         "imaging_manifest",
         sa.Column("study_key", sa.BigInteger(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
+        sa.Column("form", TEXT, nullable=False),
         sa.Column("unique_id", TEXT, nullable=False),
         sa.Column("entry_uuid", TEXT, nullable=False),
         sa.Column("submission_unique_id", TEXT, nullable=False),
@@ -208,10 +209,39 @@ def upgrade() -> None:
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.Column("patient_id", TEXT, nullable=False),
         sa.Column("published", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("study_key", "revision", name=op.f("imaging_manifest_pkey")),
+        sa.PrimaryKeyConstraint("study_key", "revision", "form", name=op.f("imaging_manifest_pkey")),
         sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_imaging_manifest_blob"), "imaging_manifest", ["blob"], unique=False)
+    op.create_table(
+        "imaging_order",
+        sa.Column("order_key", KEY, nullable=False),
+        sa.Column("identity", TEXT, nullable=False),
+        sa.Column("study_instance_uid", TEXT, nullable=False),
+        sa.Column("accession_number", TEXT, nullable=False),
+        sa.Column("accession_issuer_oid", TEXT, nullable=True),
+        sa.Column("placer_number", TEXT, nullable=False),
+        sa.Column("placer_issuer_oid", TEXT, nullable=True),
+        sa.Column("placer_issuer_namespace", TEXT, nullable=True),
+        sa.Column("filler_number", TEXT, nullable=False),
+        sa.Column("filler_issuer_oid", TEXT, nullable=True),
+        sa.Column("filler_issuer_namespace", TEXT, nullable=True),
+        sa.Column("patient_id", TEXT, nullable=False),
+        sa.Column("patient_issuer_oid", TEXT, nullable=True),
+        sa.Column("patient_issuer_namespace", TEXT, nullable=True),
+        sa.Column("procedure_code", TEXT, nullable=True),
+        sa.Column("procedure_scheme", TEXT, nullable=True),
+        sa.Column("procedure_display", TEXT, nullable=True),
+        sa.Column("description", TEXT, nullable=False),
+        sa.Column("state", TEXT, nullable=False),
+        sa.Column("updated", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("order_key", name=op.f("imaging_order_pkey")),
+        sa.UniqueConstraint("identity", name=op.f("imaging_order_identity_key")),
+    )
+    op.create_index("imaging_order_accession", "imaging_order", ["accession_number"], unique=False)
+    op.create_index("imaging_order_filler", "imaging_order", ["filler_number"], unique=False)
+    op.create_index("imaging_order_placer", "imaging_order", ["placer_number"], unique=False)
+    op.create_index("imaging_order_study", "imaging_order", ["study_instance_uid"], unique=False)
     op.create_table(
         "imaging_rejection",
         sa.Column("study_key", sa.BigInteger(), nullable=False),
@@ -220,6 +250,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("study_key", "sop_instance_uid", name=op.f("imaging_rejection_pkey")),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "imaging_report",
+        sa.Column("report_key", KEY, nullable=False),
+        sa.Column("report_id", TEXT, nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("message_id", TEXT, nullable=False),
+        sa.Column("facts", TEXT, nullable=False),
+        sa.Column("blob", TEXT, nullable=True),
+        sa.Column("size", sa.BigInteger(), nullable=True),
+        sa.Column("unique_id", TEXT, nullable=False),
+        sa.Column("entry_uuid", TEXT, nullable=False),
+        sa.Column("submission_unique_id", TEXT, nullable=False),
+        sa.Column("patient_id", TEXT, nullable=True),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("state", TEXT, nullable=False),
+        sa.Column("reason", TEXT, nullable=True),
+        sa.PrimaryKeyConstraint("report_key", name=op.f("imaging_report_pkey")),
+    )
+    op.create_index("imaging_report_message", "imaging_report", ["message_id"], unique=True)
+    op.create_index("imaging_report_state", "imaging_report", ["state", "report_key"], unique=False)
+    op.create_index("imaging_report_version", "imaging_report", ["report_id", "version"], unique=True)
+    op.create_index(op.f("ix_imaging_report_blob"), "imaging_report", ["blob"], unique=False)
     op.create_table(
         "imaging_series",
         sa.Column("study_key", sa.BigInteger(), nullable=False),
@@ -264,6 +316,8 @@ def upgrade() -> None:
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("state", TEXT, nullable=False),
         sa.Column("reason", TEXT, nullable=True),
+        sa.Column("reconciled", sa.BigInteger(), nullable=False),
+        sa.Column("drift", TEXT, nullable=True),
         sa.PrimaryKeyConstraint("study_key", name=op.f("imaging_study_pkey")),
         sa.UniqueConstraint("study_instance_uid", name=op.f("imaging_study_study_instance_uid_key")),
     )
@@ -272,6 +326,7 @@ def upgrade() -> None:
     op.create_index("imaging_study_name", "imaging_study", ["patient_name_folded", "study_key"], unique=False)
     op.create_index("imaging_study_patient", "imaging_study", ["patient_id", "issuer_oid"], unique=False)
     op.create_index("imaging_study_received", "imaging_study", ["received", "study_key"], unique=False)
+    op.create_index("imaging_study_reconciled", "imaging_study", ["reconciled", "study_key"], unique=False)
     op.create_index("imaging_study_state", "imaging_study", ["state", "study_key"], unique=False)
     op.create_table(
         "job",
