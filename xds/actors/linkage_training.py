@@ -43,7 +43,7 @@ def train(database: Database, in_force: Weights, records: int, now: datetime) ->
     if len(sample) < LEAST_RECORDS:
         return None
     version = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    learned = replace(linkage.train(sample), version=version)
+    learned = replace(linkage.train(sample, in_force), version=version)
     stamp = int(now.timestamp() * 1000)
     database.write(lambda connection: patients_terms.add_weights(connection, version, learned.to_json(), stamp))
     changes = (

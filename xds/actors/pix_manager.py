@@ -37,6 +37,7 @@ from xds.model.patient import (
 from xds.ports import AccessRule, Clock
 from xds.rules import linkage
 from xds.rules.identity_domains import DomainTable
+from xds.rules.linkage import BirthDate, Family, Given, Traits
 from xds.store import audit, jobs, patients_terms
 from xds.store.audit import Written
 from xds.store.database import Database
@@ -146,7 +147,7 @@ class PixManager:
                 item.domain_key
                 for item in patients.identities_of_value(value)
                 if any(
-                    linkage.confirms(described, linkage.traits(each.demographics))
+                    self._confirms(described, linkage.traits(each.demographics))
                     for each in patients.stated([item.person_key]).get(item.person_key, ())
                 )
             }
@@ -236,6 +237,14 @@ class PixManager:
         """Have everything stored that waits to be written later."""
         self._register.store_counts()
         self._database.flush()
+
+    def _confirms(self, image: Traits, stated: Traits) -> bool:
+        """True when the patient named in an image and a known one share a name and the full day of birth, without a veto."""
+        evidence = linkage.compare(image, stated, self._register.weights, linkage.Register())
+        levels = evidence.levels
+        named = (levels.get("family"), levels.get("given")) == (Family.EXACT, Given.EXACT)
+        dated = levels.get("birth_date") in (BirthDate.EXACT, BirthDate.EXACT_DEFAULT)
+        return evidence.veto is None and named and dated and levels.get("sex", 1) == 1
 
     def _apply(self, connection: Transaction, prepared: PreparedFeed, events: Sequence[Written]) -> Effects:
         moment = self.clock()
