@@ -351,6 +351,11 @@ class TestPerson:
         gone = region.supplier.person(prior.key, CALLER)
         assert gone is not None
         assert (gone.key, gone.active, gone.replaced_by, gone.identifiers) == (prior.key, False, survivor.key, ())
+        both = (prior.key, survivor.key)
+        assert [match.key for match in ask(region, keys=both).matches] == list(both)
+        assert [match.key for match in ask(region, keys=both, active=True).matches] == [survivor.key]
+        assert ask(region, keys=both, active=False).matches == (gone,)
+        assert ask(region, keys=both, names=named("martin")).matches == ()
 
 
 class TestMatch:

@@ -110,12 +110,14 @@ class DemographicsSearch:
         evidence = self._evidence(connection, traits, persons, weights)
         return _ranked(holders, persons, evidence, weights, only_certain=only_certain), ()
 
+    def meeting(self, connection: Connection, query: DemographicsQuery, keys: Sequence[int]) -> Found:
+        """Those of these persons who meet every criterion."""
+        return self._held_against(connection, query, keys, is_complete=True)
+
     # Queries
 
     def _direct(self, connection: Connection, query: DemographicsQuery) -> list[int] | None:
-        """Who may meet a query that names keys or identifiers; None when it names none."""
-        if query.keys:
-            return sorted(set(demographics.current_keys(connection, query.keys).values()))
+        """Who may meet a query that names identifiers; None when it names none."""
         for alternatives in query.identifiers:
             if alternatives and all(item.value for item in alternatives):
                 return sorted({key for item in alternatives for key in self._bearers(connection, item)})

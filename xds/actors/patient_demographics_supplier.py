@@ -136,14 +136,8 @@ class PatientDemographicsSupplier:
         A key of a record that is part of another person by now gives that record, inactive, with the key of that person.
         """
         with self._database.read() as connection:
-            current = demographics.current_keys(connection, (key,)).get(key)
-            if current is None:
-                return None
-            found = self._permitted(connection, Found(((current, None),)), caller)
-            matches = self._matches(connection, found.ranked, ())
-        if not matches or current == key:
-            return matches[0] if matches else None
-        return replace(matches[0], key=key, identifiers=(), active=False, replaced_by=current)
+            matches = self._by_keys(connection, DemographicsQuery(keys=(key,)), caller)
+        return matches[0] if matches else None
 
     def golden(self, key: int, caller: Caller) -> GoldenRecord | None:
         """The golden record of a person with the source of each attribute; None when there is none whom the caller may see."""
@@ -160,6 +154,18 @@ class PatientDemographicsSupplier:
         asker = source or caller.node or caller.address
         return self._database.write(lambda connection: demographics_results.forget(connection, asker, query_tag))
 
+    def _by_keys(self, connection: Connection, query: DemographicsQuery, caller: Caller) -> tuple[PatientMatch, ...]:
+        """The persons of these keys who meet the rest of the query; who became part of another one is answered, too."""
+        current = demographics.current_keys(connection, query.keys)
+        rest = replace(query, keys=(), active=None)
+        found = self._permitted(connection, self._search.meeting(connection, rest, sorted(set(current.values()))), caller)
+        persons = {item.key: item for item in self._matches(connection, found.ranked, query.domains)}
+        return tuple(
+            persons[now] if now == key else replace(persons[now], key=key, identifiers=(), active=False, replaced_by=now)
+            for key in dict.fromkeys(query.keys)
+            if (now := current.get(key)) in persons and query.active in (None, now == key)
+        )
+
     # Pages
 
     def _first_page(self, query: DemographicsQuery, page: PageRequest, asker: _Asker, caller: Caller) -> DemographicsAnswer:
@@ -169,6 +175,9 @@ class PatientDemographicsSupplier:
                 *demographics_criteria.check(query, self._minimum_criteria),
                 *self._answers.unknown_domains(connection, query.domains),
             )
+            if query.keys and not problems:
+                matches = self._by_keys(connection, query, caller)[:limit]
+                return DemographicsAnswer(matches, len(matches))
             found, more = (Found(()), ()) if problems else self._search.find(connection, query)
             if problems or more:
                 return DemographicsAnswer(problems=(*problems, *more))
