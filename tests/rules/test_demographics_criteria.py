@@ -35,6 +35,8 @@ ENOUGH = {
     "a name": {"names": SMITH},
     "the beginning of a name": {"names": named(NamePattern(text("SM*", "wildcard")))},
     "a name without Latin letters": {"names": named(NamePattern(text("山田")))},
+    "a name of one letter": {"names": named(NamePattern(text("O")))},
+    "the beginning of a name of few characters": {"names": named(NamePattern(text("王*", "wildcard")))},
     "a given name": {"names": named(NamePattern(given=text("Mary")))},
     "a day": {"birth_dates": DAY, "sexes": ("F",)},
     "a month": {"birth_dates": (DateRange("19400201", "19400231"),)},

@@ -62,8 +62,13 @@ def texts_of(pattern: NamePattern | AddressPattern) -> Iterator[tuple[str, TextP
 
 
 def letters(text: TextPattern) -> int:
-    """How much a text tells: the letters and digits of it that have to be found."""
-    return len(fold(text.value.replace("*", " ") if text.comparison is Comparison.WILDCARD else text.value))
+    """How much a text tells: the letters and digits of it that have to be found. A character of a large script counts twice."""
+    return sum(1 if item.isascii() else 2 for item in fold(text.value))
+
+
+def _tells_a_name(text: TextPattern) -> bool:
+    """True for two letters, and for a whole name of one: there are such."""
+    return letters(text) >= (1 if text.comparison is Comparison.EXACT else _LEAST_LETTERS)
 
 
 def _names_an_identifier(query: DemographicsQuery) -> bool:
@@ -97,7 +102,7 @@ _VAGUE_VISIT_FIELDS = frozenset({"PV1.2", "PV1.2.1", "PV1.4", "PV1.10", "PV1.10.
 
 def _told_by_name(pattern: NamePattern) -> Iterator[str]:
     for part, text in texts_of(pattern):
-        if part not in ("suffix", "prefix") and letters(text) >= _LEAST_LETTERS:
+        if part not in ("suffix", "prefix") and _tells_a_name(text):
             yield "name"
             if part == "given" and pattern.family is not None:
                 yield "given name"
