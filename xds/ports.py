@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from xds.model.caller import Action, Caller, Resource
 from xds.model.errors import RegistryResponse
+from xds.model.foreign_images import FoundInstance, Pulled, StudySummary
 from xds.model.metadata import DocumentEntry, Submission
 from xds.model.on_demand import ProducedDocument
 
@@ -120,4 +121,32 @@ class OnDemandProducer(Protocol):
         """The document as of now. What it is made from has not changed as long as its uniqueId is the same.
 
         Errors: OSError (also ConnectionError, TimeoutError) when what it is made from cannot be reached.
+        """
+
+
+class ForeignArchive(Protocol):
+    """A PACS that shares its images without giving them away. One object serves all threads.
+
+    Errors of every method, also while its answer is iterated: PullError.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name in the settings, and `location` of its instances."""
+
+    def studies(self, first_date: str, last_date: str) -> Iterator[StudySummary]:
+        """The studies of these days (`YYYYMMDD`, both included)."""
+
+    def study(self, study_instance_uid: str) -> StudySummary | None:
+        """One study; None when it has none."""
+
+    def instances(self, study_instance_uid: str, series_instance_uid: str | None = None) -> Iterator[FoundInstance]:
+        """The instances of a study, or of one of its series."""
+
+    def fetch(
+        self, study_instance_uid: str, series_instance_uid: str, sop_instance_uids: Sequence[str], *, whole_series: bool
+    ) -> Iterator[Pulled]:
+        """The objects as they arrive, in any order; what the source does not have is left out.
+
+        `whole_series` says that the source knows no others in that series, so that the series may be asked for as one.
         """

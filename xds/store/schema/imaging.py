@@ -180,3 +180,16 @@ imaging_report = Table(
     Index("imaging_report_message", "message_id", unique=True),
     Index("imaging_report_state", "state", "report_key"),
 )
+
+imaging_source_study = Table(
+    "imaging_source_study",
+    metadata,
+    Column("location", Text, primary_key=True),
+    Column("study_instance_uid", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("study_date", Text, nullable=False),
+    Column("checked", BigInteger, nullable=False),
+    Index("imaging_source_study_checked", "location", "checked"),
+    sqlite_with_rowid=False,
+)
+"""What a source outside (`location`) said of a study when its instances were read last; `checked` is when it was asked last."""

@@ -288,6 +288,17 @@ def upgrade() -> None:
     )
     op.create_index("imaging_series_uid", "imaging_series", ["series_instance_uid"], unique=False)
     op.create_table(
+        "imaging_source_study",
+        sa.Column("location", TEXT, nullable=False),
+        sa.Column("study_instance_uid", TEXT, nullable=False),
+        sa.Column("fingerprint", TEXT, nullable=False),
+        sa.Column("study_date", TEXT, nullable=False),
+        sa.Column("checked", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("location", "study_instance_uid", name=op.f("imaging_source_study_pkey")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("imaging_source_study_checked", "imaging_source_study", ["location", "checked"], unique=False)
+    op.create_table(
         "imaging_study",
         sa.Column("study_key", KEY, nullable=False),
         sa.Column("study_instance_uid", TEXT, nullable=False),

@@ -1,0 +1,64 @@
+"""Images that stay where they are: what a PACS outside tells of its studies, and what comes when its images are fetched.
+
+Spec: DICOM PS3.4 C (query/retrieve); PS3.18 10 (DICOMweb).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+
+class PullProblem(Enum):
+    """Why an image that is held elsewhere cannot be had."""
+
+    GONE = "the source does not have it any more"
+    UNREACHABLE = "the source does not answer"
+    TIMEOUT = "the source took too long"
+    BUSY = "too much is being fetched from the source"
+    REFUSED = "the source refuses to give it"
+    BROKEN = "the source gave something that is not this object"
+    OTHER_PATIENT = "the image names another patient than its study does"
+    UNKNOWN_SOURCE = "nothing is configured for its source"
+
+
+class PullError(Exception):
+    """An image could not be fetched. `problem` says why; the message is free of patient data."""
+
+    def __init__(self, problem: PullProblem, detail: str = "") -> None:
+        super().__init__(f"{problem.value}: {detail}" if detail else problem.value)
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class StudySummary:
+    """One study in the answer of a source. `fingerprint` changes with whatever the source says of it.
+
+    `instances` is Number of Study Related Instances; None when the source does not count.
+    """
+
+    study_instance_uid: str
+    instances: int | None
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundInstance:
+    """One instance as the answer to a query describes it.
+
+    `header` is a Part 10 file of the study's, the series' and its own attributes; `transfer_syntax_uid` that of the real object,
+    empty when the source does not tell.
+    """
+
+    header: bytes
+    transfer_syntax_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """One instance while it arrives. `chunks` is the Part 10 file, to be read before the next instance is asked for."""
+
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    chunks: Iterator[bytes]
