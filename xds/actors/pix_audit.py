@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from xds.model.audit import (
@@ -43,10 +44,14 @@ _MESSAGE_ID = "MSH-10"
 
 
 def _participants(source: str, destination: str, caller: Caller, identity: DomainIdentity) -> tuple[AuditParticipant, ...]:
-    host = urlsplit(identity.public_url).hostname
+    return _partners(source, destination, caller.address, identity.public_url, os.getpid())
+
+
+@lru_cache(maxsize=1024)
+def _partners(source: str, destination: str, address: str, public_url: str, process: int) -> tuple[AuditParticipant, ...]:
     return (
-        AuditParticipant(source, _SOURCE, True, caller.address),
-        AuditParticipant(destination, _DESTINATION, False, host, str(os.getpid())),
+        AuditParticipant(source, _SOURCE, True, address),
+        AuditParticipant(destination, _DESTINATION, False, urlsplit(public_url).hostname, str(process)),
     )
 
 

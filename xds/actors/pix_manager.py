@@ -263,7 +263,13 @@ class PixManager:
         it are one person.
         """
         key = self._domains.key_of(patients, identifier.authority)
-        bearers = patients.bearers(key, identifier.value) if key is not None else ()
+        if key is None:
+            return None
+        simple = patients.cluster_of_value(key, identifier.value)
+        for item in simple:
+            if item.value == identifier.value and item.domain_key == key:
+                return item, simple
+        bearers = patients.bearers(key, identifier.value)
         issued = next((item for item in bearers if item.national_state is None), None)
         if issued is not None:
             found = patients.surviving(issued)

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -40,7 +41,7 @@ def write(event: AuditEvent) -> Written:
             "occurred": int(event.occurred.timestamp() * 1000),
             "event_type": event.event_type.code,
             "patient": patient,
-            "body": _encode(_body(event)),
+            "body": f"{_begun(event)}{_encode(_objects(event))}}}",
         }
     )
 
@@ -72,22 +73,40 @@ def _code(code: Code | None) -> list[str] | None:
     return [code.code, code.scheme, code.display] if code else None
 
 
-def _body(event: AuditEvent) -> dict[str, Any]:
-    return {
-        "event_id": _code(event.event_id),
-        "action": event.action,
-        "outcome": event.outcome,
-        "event_type": _code(event.event_type),
-        "description": event.outcome_description,
+def _begun(event: AuditEvent) -> str:
+    """The body of an event as far as many events have the same: everything but its objects."""
+    told = (event.event_id, event.action, event.outcome, event.event_type, event.outcome_description, event.participants)
+    return _written_head(*told)
+
+
+@lru_cache(maxsize=1024)
+def _written_head(
+    event_id: Code,
+    action: EventAction,
+    outcome: EventOutcome,
+    event_type: Code,
+    description: str | None,
+    participants: Sequence[AuditParticipant],
+) -> str:
+    fields = {
+        "event_id": _code(event_id),
+        "action": action,
+        "outcome": outcome,
+        "event_type": _code(event_type),
+        "description": description,
         "participants": [
             [item.user_id, _code(item.role), item.is_requestor, item.network_access_point, item.alternative_user_id]
-            for item in event.participants
-        ],
-        "objects": [
-            [item.id, item.type_code, item.role, _code(item.id_type), item.query, item.details, item.life_cycle]
-            for item in event.objects
+            for item in participants
         ],
     }
+    return f'{_encode(fields)[:-1]},"objects":'
+
+
+def _objects(event: AuditEvent) -> list[list[Any]]:
+    return [
+        [item.id, item.type_code, item.role, _code(item.id_type), item.query, item.details, item.life_cycle]
+        for item in event.objects
+    ]
 
 
 def _event(occurred: int, body: dict[str, Any]) -> AuditEvent:

@@ -101,6 +101,14 @@ _CLUSTER: Final = Prepared(
     .where(_OWN.c.person_key == bindparam("person_key"))
     .order_by(identity.c.created, identity.c.person_key, identity.c.value)
 )
+_FOUND = identity.alias("found")
+_CLUSTER_OF_VALUE: Final = Prepared(
+    select(_FOUND.c.person_key, _FOUND.c.subsumed_by, _FOUND.c.national_state, *_COLUMNS)
+    .join_from(_FOUND, _OWN, _OWN.c.person_key == _FOUND.c.person_key)
+    .join(person, person.c.cluster_key == _OWN.c.cluster_key)
+    .join(identity, identity.c.person_key == person.c.person_key)
+    .where(_FOUND.c.domain_key == bindparam("domain_key"), _FOUND.c.value == bindparam("value"))
+)
 _INSERT_IDENTITY: Final = prepared_insert(identity)
 _INSERT_PERSON: Final = prepared_insert(person)
 _LAST_PERSON: Final = Prepared(text("SELECT coalesce(max(person_key), 0) FROM person"))
@@ -217,6 +225,17 @@ class Patients(DomainRows, StatementRows, LinkRows):
     def cluster(self, person_key: int) -> tuple[Identity, ...]:
         """Every identifier of everybody in the cluster of that record, oldest first."""
         return tuple(Identity(*row) for row in _CLUSTER.rows(self.connection, {"person_key": person_key}))
+
+    def cluster_of_value(self, domain_key: int, value: str) -> tuple[Identity, ...]:
+        """Every identifier of everybody in the cluster of the one record that has this identifier, which is still in use.
+
+        Empty when nobody has it, or when it is not as simple as that.
+        """
+        rows = _CLUSTER_OF_VALUE.rows(self.connection, {"domain_key": domain_key, "value": value})
+        if not rows or any(row[1] is not None or row[2] is not None for row in rows):
+            return ()
+        found = (Identity(*row[3:]) for row in rows)
+        return tuple(sorted(found, key=lambda item: (item.created, item.person_key, item.value)))
 
     # Records and clusters
 
