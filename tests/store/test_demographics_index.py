@@ -96,7 +96,7 @@ def test_names_and_birth_dates(database: Database) -> None:
     assert set(asked(database, names=name("lefevre", "an", how=Comparison.PREFIX))) == {anne}
     assert set(asked(database, names=name(given="marie helene"))) == {marie}
     assert set(asked(database, birth_dates=DAY)) == {marie}
-    assert set(asked(database, names=name("Lefaivre", how=Comparison.FUZZY), birth_dates=YEAR)) == {marie, anne}
+    assert {marie, anne} <= set(asked(database, names=name("Lefaivre", how=Comparison.FUZZY), birth_dates=YEAR))
 
 
 def test_a_name_of_only_one_letter_more_or_less_is_found(database: Database) -> None:

@@ -484,4 +484,6 @@ def test_a_record_that_was_merged(tmp_path: Path) -> None:
         assert read["active"] is False
         assert f"{BASE}/{read['link'][0]['other']['reference']}" == survivor
         assert read["identifier"] == [{"system": "urn:ietf:rfc:3986", "value": old}]
-        assert service.search(_id=old.rpartition("/")[2])["total"] == 0
+        found = service.search(_id=old.rpartition("/")[2])
+        assert [entry["resource"]["active"] for entry in found["entry"]] == [False]
+        assert service.search(_id=old.rpartition("/")[2], active="true")["total"] == 0
