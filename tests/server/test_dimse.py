@@ -181,12 +181,8 @@ def test_connections_without_a_request_occupy_nothing(archive: Archive) -> None:
     assert time.monotonic() - started < 5
 
 
-def test_a_connection_that_breaks_leaves_no_file(
-    archive: Archive, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spool = tmp_path / "spool"
-    spool.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(spool))
+def test_a_connection_that_breaks_leaves_no_file(archive: Archive, port: int, tmp_path: Path) -> None:
+    staged = tmp_path / "blobs" / "staging"
     dataset = pydicom.dcmread(BytesIO(packaged("CT_small.dcm")))
     unit = AE("MODALITY1")
     unit.requested_contexts = [build_context(CT, dataset.file_meta.TransferSyntaxUID)]
@@ -202,9 +198,9 @@ def test_a_connection_that_breaks_leaves_no_file(
     for control, data in ((3, encode(command, True, True) or b""), (0, b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100")):
         value = struct.pack(">LBB", len(data) + 2, association.accepted_contexts[0].context_id, control) + data
         transport.send(struct.pack(">BBL", 4, 0, len(value)) + value)
-    _until(lambda: any(spool.iterdir()))
+    _until(lambda: any(staged.iterdir()))
     association.abort()
-    _until(lambda: not any(spool.iterdir()))
+    _until(lambda: not any(staged.iterdir()))
     assert archive.source.newest(10) == ()
 
 

@@ -1,118 +1,54 @@
-"""The DICOM listener: C-ECHO, and C-STORE of every storage class in every transfer syntax.
+"""The DICOM listener: associations, each in a thread of its own, and what serves their messages.
 
-pynetdicom speaks the protocol. Data sets are written to a file while they arrive and are never decoded; of several transfer
-syntaxes the sender's first is taken, which is the one it has. Limits that pynetdicom does not have stand before it: the length of
-a PDU (it would buffer what the peer announces, up to 4 GiB), the size of a data set, TCP_NODELAY, `poll` in place of `select`.
+An association costs nothing while it keeps still, and connections that never ask for one occupy none. Of several transfer
+syntaxes for an object the sender's first is taken, which is the one it has.
 
-Spec: DICOM PS3.7 9.1.1 (C-STORE), 9.1.5 (C-ECHO); PS3.4 B (Storage) and Table B.2-1 (statuses); PS3.8 9.3 (PDUs).
+Spec: DICOM PS3.7 9.1.5 (C-ECHO), PS3.8 7.1 and 9.1 (associations), PS3.7 D.3 (negotiation).
 """
 
 from __future__ import annotations
 
-import errno
-import os
-import select
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Final
 
 import structlog
-from pydicom.dataset import Dataset
-from pynetdicom import AE, _config, evt
-from pynetdicom.sop_class import Verification
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.model.caller import Caller
 from xds.model.imaging import Addition
-from xds.store.database import DatabaseUnavailableError
-from xds.wire.dicom import DicomError, read_header
-from xds.wire.dicom_study import read_study
-from xds.wire.dicom_values import write_file_meta
+from xds.server.dimse_association import MAX_PDU, Association, AssociationError, Received
+from xds.server.dimse_store import MAX_DATA_SET, StoreService
+from xds.wire.dicom import EXPLICIT_LITTLE
+from xds.wire.dicom_association import (
+    APPLICATION_CONTEXT,
+    AnsweredContext,
+    AssociationAnswer,
+    AssociationRequest,
+    ContextResult,
+    ProposedContext,
+    Reject,
+    write_answer,
+)
+from xds.wire.dimse import Command, Status, response_to
+from xds.wire.dimse_classes import SERVICES, VERIFICATION, is_storage_class, service_syntax
 
-SUCCESS: Final = 0x0000
-PROCESSING_FAILURE: Final = 0x0110
-OUT_OF_RESOURCES: Final = 0xA700
-DATA_SET_DOES_NOT_MATCH: Final = 0xA900
-CANNOT_UNDERSTAND: Final = 0xC000
-OTHER_PATIENT: Final = 0xC001
+#: Connections that have not asked for an association yet, beside those that have one.
+_UNDECIDED: Final = 128
+#: How long a server that stops waits for associations whose message is being served.
+_LOOK_SECONDS: Final = 0.02
 
-#: Octets of a PDU that are asked for, and that are borne from peers that do not listen (association requests may be longer).
-MAX_PDU: Final = 128 * 1024
-LONGEST_PDU: Final = 1024 * 1024
-#: Octets of one data set.
-MAX_DATA_SET: Final = 8 * 1024 * 1024 * 1024
-_CHUNK: Final = 1024 * 1024
-_DISK_IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+Serve = Callable[[Association, Received, Caller], None]
 
 _log = structlog.get_logger()
 
-# Its own log lines would quote what peers send.
-_config.LOG_HANDLER_LEVEL = "none"
-_config.UNRESTRICTED_STORAGE_SERVICE = True
-_config.STORE_RECV_CHUNKED_DATASET = True
-
-
-class _Socket(AssociationSocket):  # type: ignore[misc]
-    """The connection of an association, with a limit on what is read at once."""
-
-    @property
-    def ready(self) -> bool:
-        connection = self.socket
-        if connection is None or not self._is_connected:
-            return False
-        if isinstance(connection, ssl.SSLSocket) and connection.pending():
-            return True
-        try:
-            poll = select.poll()
-            poll.register(connection, select.POLLIN)
-            return bool(poll.poll(0))
-        except (OSError, ValueError):
-            self.event_queue.put("Evt17")  # transport connection closed
-            return False
-
-    def recv(self, nr_bytes: int) -> bytearray:
-        if nr_bytes > LONGEST_PDU:
-            raise OSError(errno.EMSGSIZE, "the PDU is longer than the limit")
-        received = bytearray(nr_bytes)
-        view = memoryview(received)
-        done = 0
-        while done < nr_bytes:
-            number = self.socket.recv_into(view[done:])
-            if not number:
-                break
-            done += number
-        view.release()
-        del received[done:]
-        return received
-
-
-class _Request(RequestHandler):  # type: ignore[misc]
-    def _create_association(self) -> Any:
-        association = super()._create_association()
-        # The association has announced this connection to its state machine already: only the reading changes.
-        association.dul.socket.__class__ = _Socket
-        return association
-
-
-class _Listener(ThreadedAssociationServer):  # type: ignore[misc]
-    request_queue_size = 64
-
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, request_handler=_Request, **settings)
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        connection, address = super().get_request()
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection, address
-
 
 class DimseServer:
-    """Listens for DICOM associations and stores what arrives."""
+    """Listens for DICOM associations and serves them."""
 
     def __init__(
         self,
@@ -121,7 +57,7 @@ class DimseServer:
         host: str = "127.0.0.1",
         port: int = 11112,
         *,
-        max_associations: int = 32,
+        max_associations: int = 256,
         idle_seconds: float = 60.0,
         max_data_set: int = MAX_DATA_SET,
         ssl_context: ssl.SSLContext | None = None,
@@ -131,129 +67,163 @@ class DimseServer:
 
         `stored` is told of each instance after its answer is decided (metrics).
         """
-        self._source = source
+        self._ae_title = ae_title
         self._address = (host, port)
-        self._max_data_set = max_data_set
+        self._max_associations = max_associations
+        self._seconds = idle_seconds
         self._ssl_context = ssl_context
-        self._stored = stored
-        unit = AE(ae_title=ae_title)
-        unit.maximum_pdu_size = MAX_PDU
-        unit.maximum_associations = max_associations
-        unit.acse_timeout = unit.dimse_timeout = unit.network_timeout = idle_seconds
-        unit.add_supported_context(Verification)
-        self._unit = unit
-        self._listener: _Listener | None = None
+        self._services: Mapping[int, Serve] = {
+            Command.C_ECHO: _echo,
+            Command.C_STORE: StoreService(source, max_data_set=max_data_set, stored=stored).serve,
+        }
+        self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._open: dict[Association, threading.Thread] = {}
+        self._established = 0
+        self._stopping = threading.Event()
 
     def start(self) -> int:
         """Listen, and return the port. Errors: OSError when it is taken."""
-        handlers: list[Any] = [
-            (evt.EVT_C_STORE, self._store),
-            (evt.EVT_C_ECHO, lambda _event: SUCCESS),
-            (evt.EVT_PDU_RECV, self._check_size),
-            (evt.EVT_CONN_CLOSE, _connection_closed),
-        ]
-        listener = self._unit.make_server(
-            self._address, ssl_context=self._ssl_context, evt_handlers=handlers, server_class=_Listener
-        )
-        self._unit._servers.append(listener)  # shutdown() expects to find it there
-        self._listener = listener
-        self._thread = threading.Thread(target=listener.serve_forever, args=(0.1,), name="dimse", daemon=True)
+        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        self._listener = socket.create_server(self._address, family=family, backlog=128)
+        self._thread = threading.Thread(target=self._accept, args=(self._listener,), name="dimse", daemon=True)
         self._thread.start()
-        return int(listener.server_address[1])
+        return int(self._listener.getsockname()[1])
 
     def stop(self, seconds: float = 10.0) -> None:
-        """Take no more associations, let those that are open end for so many seconds, then abort them. Idempotent."""
+        """Take no more associations, let those that serve a message finish it for so many seconds, end them all. Idempotent."""
         listener, self._listener = self._listener, None
         if listener is None:
             return
-        listener.shutdown()
+        self._stopping.set()
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
         until = time.monotonic() + seconds
-        while listener.active_associations and time.monotonic() < until:
-            time.sleep(0.02)
-        for association in listener.active_associations:
-            association.abort()
-        if self._thread is not None:
-            self._thread.join(seconds)
+        while self._busy() and time.monotonic() < until:
+            time.sleep(_LOOK_SECONDS)
+        with self._lock:
+            left = dict(self._open)
+        for association in left:
+            association.end()
+        for thread in (*left.values(), self._thread):
+            if thread is not None:
+                thread.join(max(until - time.monotonic(), 1.0))
 
-    def _check_size(self, event: Any) -> None:
-        message = event.assoc.dimse.message
-        file = getattr(message, "_data_set_file", None)
-        if file is not None and not file.closed and file.tell() > self._max_data_set:
-            _log.warning("dimse.data_set_too_large", limit=self._max_data_set)
-            event.assoc.abort()
+    def _busy(self) -> bool:
+        with self._lock:
+            left = list(self._open)
+        for association in left:
+            if association.is_waiting or not association.contexts:
+                association.end()
+        return any(not association.is_waiting for association in left)
 
-    def _store(self, event: Any) -> Dataset:
-        caller = Caller(
-            address=str(event.assoc.requestor.address),
-            node=str(event.assoc.requestor.ae_title).strip(),
-        )
+    # ---- connections
+
+    def _accept(self, listener: socket.socket) -> None:
+        while not self._stopping.is_set():
+            try:
+                connection, address = listener.accept()
+            except OSError:
+                if self._stopping.is_set():
+                    return
+                # No file is left for another connection: it waits until there is.
+                time.sleep(0.1)
+                continue
+            with self._lock:
+                is_too_many = len(self._open) >= self._max_associations + _UNDECIDED
+            if is_too_many:
+                connection.close()
+                continue
+            threading.Thread(target=self._connected, args=(connection, str(address[0])), name="dimse", daemon=True).start()
+
+    def _connected(self, connection: socket.socket, address: str) -> None:
         try:
-            status, comment = self._keep(event, caller)
-        except DicomError as problem:
-            status, comment = CANNOT_UNDERSTAND, str(problem)
-        except DatabaseUnavailableError as problem:
-            status, comment = OUT_OF_RESOURCES, "the database does not answer now"
-            _log.error("dimse.database_unavailable", reason=str(problem))
-        except OSError as problem:
-            full = problem.errno in _DISK_IS_FULL
-            status, comment = (OUT_OF_RESOURCES, "no space left") if full else (PROCESSING_FAILURE, "storage failed")
-            _log.error("dimse.storage_failed", error=os.strerror(problem.errno or 0))
+            if self._ssl_context is not None:
+                connection.settimeout(self._seconds)
+                connection = self._ssl_context.wrap_socket(connection, server_side=True)
+            association = Association(connection, address, self._seconds)
+        except OSError:
+            connection.close()
+            return
+        with self._lock:
+            self._open[association] = threading.current_thread()
+        try:
+            self._converse(association)
+        except AssociationError as problem:
+            _log.info("dimse.association_ended", reason=str(problem))
         except Exception as problem:
-            # The edge: what goes wrong with us becomes a status, and the log gets no more than the kind of error.
-            status, comment = PROCESSING_FAILURE, "internal error"
+            # The edge: what goes wrong with us ends this association alone, and the log gets no more than the kind of error.
             _log.error("dimse.failed", error=type(problem).__name__)
-        return _status(status, comment)
-
-    def _keep(self, event: Any, caller: Caller) -> tuple[int, str]:
-        request = event.request
-        path: Path | None = request._dataset_path
-        if path is None:
-            return CANNOT_UNDERSTAND, "the request has no data set"
-        sop_class, sop_instance = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
-        header = read_header(_chunks(path, 0), until=0x00080000)
-        staging = self._source.stage()
-        try:
-            staging.write(write_file_meta(sop_class, sop_instance, str(event.context.transfer_syntax)))
-            for chunk in _chunks(path, header.data_set):
-                staging.write(chunk)
-            study = read_study(staging.open(), source=caller.node or "", size=staging.size)
-            instance = study.series[0].instances[0]
-            if (instance.sop_class_uid, instance.sop_instance_uid) != (sop_class, sop_instance):
-                return DATA_SET_DOES_NOT_MATCH, "SOP Class or Instance UID differs from the request"
-            addition = self._source.store_instance(staging, study, caller)
+            association.abort()
         finally:
-            staging.discard()
-        if self._stored is not None:
-            self._stored(addition)
-        if addition is Addition.CONFLICT:
-            return OTHER_PATIENT, "the study belongs to another Patient ID"
-        return SUCCESS, ""
+            with self._lock:
+                del self._open[association]
+            association.close()
+
+    def _converse(self, association: Association) -> None:
+        try:
+            if not association.accept(self._negotiate):
+                return
+            caller = Caller(association.address, node=association.calling)
+            while (received := association.receive()) is not None:
+                self._serve(association, received, caller)
+                if self._stopping.is_set():
+                    association.abort()
+                    return
+        finally:
+            if association.contexts:
+                with self._lock:
+                    self._established -= 1
+
+    def _serve(self, association: Association, received: Received, caller: Caller) -> None:
+        message = received.message
+        if message.is_response or message.command == Command.C_CANCEL:
+            # A request can be cancelled at the moment at which it is answered.
+            return
+        serve = self._services.get(message.command)
+        if serve is not None:
+            serve(association, received, caller)
+            return
+        for _ in received.data:
+            pass
+        association.send(received.context_id, response_to(message, Status.UNRECOGNISED, "this service is not provided"))
+
+    # ---- negotiation
+
+    def _negotiate(self, request: AssociationRequest) -> tuple[AssociationAnswer, bytes] | Reject:
+        if not request.version & 1:
+            return Reject.PROTOCOL_VERSION
+        if request.application_context != APPLICATION_CONTEXT:
+            return Reject.APPLICATION_CONTEXT
+        roles = {uid: role for uid, role in request.roles.items() if is_storage_class(uid)}
+        contexts = tuple(
+            _answered(context, as_sender=not roles.get(context.abstract_syntax, (True, False))[1]) for context in request.contexts
+        )
+        answer = AssociationAnswer(request.called, request.calling, contexts, MAX_PDU, roles)
+        with self._lock:
+            if self._established >= self._max_associations or self._stopping.is_set():
+                return Reject.TOO_MANY
+            self._established += 1
+        return answer, write_answer(answer)
 
 
-def _chunks(path: Path, position: int) -> Iterator[bytes]:
-    with path.open("rb", buffering=0) as file:
-        file.seek(position)
-        while chunk := file.read(_CHUNK):
-            yield chunk
+def _answered(context: ProposedContext, *, as_sender: bool) -> AnsweredContext:
+    """What becomes of a proposed presentation context. What the requestor will receive is wanted plain: all can be given so."""
+    offered, number = context.transfer_syntaxes, context.context_id
+    if is_storage_class(context.abstract_syntax):
+        chosen = EXPLICIT_LITTLE if EXPLICIT_LITTLE in offered and not as_sender else next(iter(offered), None)
+    elif context.abstract_syntax not in SERVICES:
+        return AnsweredContext(number, ContextResult.ABSTRACT_SYNTAX, next(iter(offered), ""))
+    elif context.abstract_syntax == VERIFICATION:
+        chosen = next(iter(offered), None)
+    else:
+        chosen = service_syntax(offered)
+    if not chosen:
+        return AnsweredContext(number, ContextResult.TRANSFER_SYNTAXES, next(iter(offered), ""))
+    return AnsweredContext(number, ContextResult.ACCEPTED, chosen)
 
 
-def _connection_closed(event: Any) -> None:
-    """Ends what pynetdicom would leave: a thread that waits for a request to come, a data set that is not complete."""
-    association = event.assoc
-    if association.requestor.primitive is None:
-        # Without a request there is no association to end: a port scan or a health check would occupy one for `idle_seconds`.
-        association.dul.to_user_queue.put(None)
-    message = association.dimse.message
-    file = getattr(message, "_data_set_file", None)
-    if file is not None:
-        file.close()
-        Path(file.name).unlink(missing_ok=True)
-
-
-def _status(status: int, comment: str) -> Dataset:
-    answer = Dataset()
-    answer.Status = status
-    if comment:
-        answer.ErrorComment = comment[:64]
-    return answer
+def _echo(association: Association, received: Received, _caller: Caller) -> None:
+    association.send(received.context_id, response_to(received.message, Status.SUCCESS))

@@ -1,0 +1,118 @@
+"""C-STORE: every storage class in every transfer syntax, written through while it arrives and never decoded.
+
+Spec: DICOM PS3.7 9.1.1; PS3.4 B.2.3 (statuses).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import structlog
+
+from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.model.caller import Caller
+from xds.model.imaging import Addition
+from xds.ports import Staging
+from xds.server.dimse_association import Association, AssociationError, Received
+from xds.store.database import DatabaseUnavailableError
+from xds.wire.dicom import DicomError, read_header
+from xds.wire.dicom_study import is_uid, study_of
+from xds.wire.dicom_values import write_file_meta
+from xds.wire.dimse import Status, response_to
+
+#: Octets of one data set.
+MAX_DATA_SET: Final = 8 * 1024 * 1024 * 1024
+#: Octets that are written at once: fewer cost more calls, more of them nothing less.
+_GATHERED: Final = 1024 * 1024
+_DISK_IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+_log = structlog.get_logger()
+
+
+class _TooLargeError(Exception):
+    """A data set is longer than the limit."""
+
+
+class StoreService:
+    """Answers C-STORE requests. One object serves all threads."""
+
+    def __init__(
+        self,
+        source: ImagingDocumentSource,
+        *,
+        max_data_set: int = MAX_DATA_SET,
+        stored: Callable[[Addition], None] | None = None,
+    ) -> None:
+        """`max_data_set` is in octets; `stored` is told of each instance after its answer is decided (metrics)."""
+        self._source = source
+        self._max_data_set = max_data_set
+        self._stored = stored
+
+    def serve(self, association: Association, received: Received, caller: Caller) -> None:
+        """Store one object and answer. Errors: AssociationError."""
+        try:
+            status, comment = self._keep(received, caller)
+        except DicomError as problem:
+            status, comment = Status.CANNOT_UNDERSTAND, str(problem)
+        except DatabaseUnavailableError as problem:
+            status, comment = Status.OUT_OF_RESOURCES, "the database does not answer now"
+            _log.error("dimse.database_unavailable", reason=str(problem))
+        except AssociationError:
+            raise
+        except _TooLargeError:
+            association.abort()
+            raise AssociationError("a data set is longer than the limit") from None
+        except OSError as problem:
+            full = problem.errno in _DISK_IS_FULL
+            status, comment = (
+                (Status.OUT_OF_RESOURCES, "no space left") if full else (Status.PROCESSING_FAILURE, "storage failed")
+            )
+            _log.error("dimse.storage_failed", error=os.strerror(problem.errno or 0))
+        for _ in received.data:
+            # What could not be kept is read all the same: the answer comes after the data set.
+            pass
+        association.send(received.context_id, response_to(received.message, status, comment))
+
+    def _keep(self, received: Received, caller: Caller) -> tuple[Status, str]:
+        message = received.message
+        sop_class, sop_instance = message.sop_class, message.sop_instance
+        if not message.has_data_set:
+            return Status.CANNOT_UNDERSTAND, "the request has no data set"
+        if not is_uid(sop_class) or not is_uid(sop_instance):
+            return Status.CANNOT_UNDERSTAND, "the request names no SOP Class and Instance UID"
+        staging = self._source.stage()
+        try:
+            staging.write(write_file_meta(sop_class, sop_instance, received.context.transfer_syntax))
+            for octets in self._gathered(received.data):
+                staging.write(octets)
+            return self._take(staging, sop_class, sop_instance, caller)
+        finally:
+            staging.discard()
+
+    def _gathered(self, pieces: Iterator[memoryview]) -> Iterator[bytearray]:
+        octets, size = bytearray(), 0
+        for piece in pieces:
+            octets += piece
+            if len(octets) >= _GATHERED:
+                size += len(octets)
+                yield octets
+                octets = bytearray()
+            if size + len(octets) > self._max_data_set:
+                raise _TooLargeError
+        yield octets
+
+    def _take(self, staging: Staging, sop_class: str, sop_instance: str, caller: Caller) -> tuple[Status, str]:
+        header = read_header(staging.open())
+        study = study_of(header, source=caller.node or "", size=staging.size)
+        instance = study.series[0].instances[0]
+        if (instance.sop_class_uid, instance.sop_instance_uid) != (sop_class, sop_instance):
+            return Status.DOES_NOT_MATCH, "SOP Class or Instance UID differs from the request"
+        addition = self._source.store_instance(staging, study, caller, header=header)
+        if self._stored is not None:
+            self._stored(addition)
+        if addition is Addition.CONFLICT:
+            return Status.OTHER_PATIENT, "the study belongs to another Patient ID"
+        return Status.SUCCESS, ""
