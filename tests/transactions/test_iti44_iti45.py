@@ -280,6 +280,14 @@ class TestWrapper:
         assert official_errors(shared, answer.root) == []
         assert list(region.pix.persons(CALLER)) == []
 
+    @pytest.mark.parametrize("root", ["urn:oid:1.2.3", "1.2.03", "19000230"])
+    def test_an_id_that_is_none_comes_back_all_the_same(self, region: Region, shared: Path, root: str) -> None:
+        answer = feed(region, ii("A-1"), message_id=root)
+        assert answer.kind == "CE"
+        target = answer.root.find(f"{{{HL7}}}acknowledgement/{{{HL7}}}targetMessage/{{{HL7}}}id")
+        assert (target.get("root"), target.get("extension")) == (None, root)
+        assert official_errors(shared, answer.root) == []
+
     def test_a_message_with_many_errors_gets_a_short_answer(self, region: Region) -> None:
         answer = feed(region, "".join(f'<id root="{number}..1" extension="1"/>' for number in range(500)))
         assert len(answer.details) == 21
@@ -354,6 +362,18 @@ class TestQuery:
         ]
         query_id = asked.find(f"{{{HL7}}}queryId").get("root")
         assert answer.root.find(f".//{{{HL7}}}queryAck/{{{HL7}}}queryId").get("root") == query_id
+
+    def test_a_query_that_lacks_what_its_schema_requires_comes_back_with_it(self, linked: Region, shared: Path) -> None:
+        data = pix(ii("A-1", tag="value"), HOSPITAL_B).decode()
+        for lack in (
+            '<statusCode code="new"/>',
+            *(f"<semanticsText>{name}</semanticsText>" for name in ("dataSource", "patientIdentifier")),
+        ):
+            assert lack in data
+            data = data.replace(lack, "")
+        answer = ask(linked, data.encode())
+        assert (answer.kind, answer.status) == ("AA", "OK")
+        assert official_errors(shared, answer.root) == []
 
     @pytest.mark.parametrize(
         ("parameters", "expected"),

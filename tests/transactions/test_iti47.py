@@ -177,6 +177,7 @@ class TestSearch:
         [
             (birth('<value value="19621399"/>'), "SYN102", "livingSubjectBirthTime/value"),
             (birth('<value><low value="1970"/><high value="1960"/></value>'), "SYN102", "livingSubjectBirthTime/value"),
+            (birth(""), "SYN101", "livingSubjectBirthTime/value"),
             (birth("<value/>"), "SYN102", "livingSubjectBirthTime/value"),
             (birth('<value value="1960"/>') * 2, "SYN110", "livingSubjectBirthTime[2]"),
             (parameter("livingSubjectAdministrativeGender", '<value code="X"/>'), "SYN103",

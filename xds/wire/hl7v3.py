@@ -248,6 +248,10 @@ def detail_of(problem: IdentityProblem, place: str | None) -> Detail:
 
 # ------------------------------------------------------------------ writing
 
+#: An OID, a UUID, or a name that HL7 reserved: what a root may be.
+_UNIQUE_ID: Final = re.compile(
+    r"([0-2](\.(0|[1-9][0-9]*))*|[0-9a-zA-Z]{8}(-[0-9a-zA-Z]{4}){3}-[0-9a-zA-Z]{12}|[A-Za-z][A-Za-z0-9-]*)\Z"
+)
 #: What XML cannot carry; other wire forms can.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
@@ -284,7 +288,9 @@ def text(name: str, words: str) -> str:
 
 
 def write_id(identifier: InstanceIdentifier, name: str = "id") -> str:
-    """An II; null (NI) when it is empty."""
+    """An II; null (NI) when it is empty. What cannot be a root comes back as an extension, if that is free."""
+    if identifier.root and not _UNIQUE_ID.match(identifier.root):
+        identifier = InstanceIdentifier("", identifier.extension or identifier.root, identifier.name)
     if identifier == InstanceIdentifier():
         return null(name, "NI")
     parts = (("root", identifier.root), ("extension", identifier.extension), ("assigningAuthorityName", identifier.name))

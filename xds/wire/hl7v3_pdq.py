@@ -121,7 +121,7 @@ def read_demographics_query(root: etree._Element) -> ReceivedDemographicsQuery:
     if details or query is None:
         return ReceivedDemographicsQuery(Asked(transmission, query, tuple(details or query_details(root, query))))
     details = query_details(root, query)
-    details += _repeated(query)
+    details += [*_repeated(query), *_empty(query)]
     domains, places, wrong = read_domains(query, "otherIDsScopingOrganization")
     details += wrong
     found = DemographicsQuery(
@@ -163,6 +163,13 @@ def _repeated(query: etree._Element) -> Iterator[Detail]:
         given = children(query, "parameterList", name)
         if len(given) > 1:
             yield Detail(DetailCode.TOO_MANY_ASSOCIATIONS, f"there must be one {name}", location(given[1]))
+
+
+def _empty(query: etree._Element) -> Iterator[Detail]:
+    for name in (*_SINGLE, *_NOT_COMPARED, "livingSubjectId", "livingSubjectName"):
+        for element in children(query, "parameterList", name):
+            if not attribute(element, "nullFlavor") and child(element, "value") is None:
+                yield Detail(DetailCode.ATTRIBUTE_MISSING, f"{name} needs a value", f"{location(element)}/value")
 
 
 def _not_compared(query: etree._Element) -> Iterator[Detail]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -30,11 +31,16 @@ from xds.wire.hl7v3 import (
 )
 from xds.wire.hl7v3_acknowledgement import Acknowledgement, is_rejected, write_acknowledgement_part
 from xds.wire.hl7v3_person import authority_of
+from xds.wire.xml import HL7V3
 
 #: Codes of faults after which a query may not be what its schema allows.
 _INCOMPLETE: Final = frozenset(
     {DetailCode.FORMAL_CONSTRAINT, DetailCode.ASSOCIATION_MISSING, DetailCode.ATTRIBUTE_MISSING, DetailCode.TOO_MANY_VALUES}
 )
+
+
+#: Children of a list of parameters that are none.
+_NO_PARAMETERS: Final = frozenset({"realmCode", "typeId", "templateId", "id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +78,34 @@ class ResultQuantities:
 
 
 def copied(query: etree._Element) -> str:
-    """A query as it was received, for its answer."""
+    """A query as it was received, for its answer; parts that its schema requires and that it lacks are put in."""
+    incomplete = [item for item in _parameters(query) if not _is_complete(item)]
+    if incomplete or child(query, "statusCode") is None:
+        query = deepcopy(query)
+        _complete(query)
     return etree.tostring(query, encoding="unicode", with_tail=False)
+
+
+def _parameters(query: etree._Element) -> list[etree._Element]:
+    lists = (child(query, name) for name in ("matchCriterionList", "parameterList"))
+    return [item for each in lists if each is not None for item in each if etree.QName(item).localname not in _NO_PARAMETERS]
+
+
+def _is_complete(parameter: etree._Element) -> bool:
+    return child(parameter, "value") is not None and child(parameter, "semanticsText") is not None
+
+
+def _complete(query: etree._Element) -> None:
+    query_id = child(query, "queryId")
+    if child(query, "statusCode") is None and query_id is not None:
+        query_id.addnext(etree.Element(f"{{{HL7V3}}}statusCode", code="new"))
+    for item in _parameters(query):
+        semantics = child(item, "semanticsText")
+        if semantics is None:
+            semantics = etree.SubElement(item, f"{{{HL7V3}}}semanticsText")
+            semantics.text = etree.QName(item).localname
+        if child(item, "value") is None:
+            semantics.addprevious(etree.Element(f"{{{HL7V3}}}value", nullFlavor="NI"))
 
 
 def parameters(query: etree._Element | None, name: str) -> list[tuple[etree._Element, list[etree._Element]]]:
