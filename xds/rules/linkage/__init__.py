@@ -1,7 +1,8 @@
 """Which records describe the same person: traits, keys by which candidates are found, weighed comparison, decision.
 
 A record's `traits` are normalised once; `blocking_keys` find candidates in the store; `compare` gives the evidence between two
-records, `decide` what follows from it. Nothing here knows a database or a clock.
+records, `decide` what follows from it; `train` learns weights from a register's own records. Nothing here knows a
+database or a clock.
 
 Spec: ITI TF-2 3.9 leaves the algorithm to the PIX Manager.
 """
@@ -9,20 +10,8 @@ Spec: ITI TF-2 3.9 leaves the algorithm to the PIX Manager.
 from __future__ import annotations
 
 from xds.rules.linkage.blocking import blocking_keys
-from xds.rules.linkage.comparison import Evidence, Veto, compare, frequency_values, prior
+from xds.rules.linkage.comparison import Evidence, Veto, compare, confirms, frequency_values, prior
 from xds.rules.linkage.decision import Decision, Group, Member, Scored, compare_members, decide, links_alone, needs_review
-from xds.rules.linkage.deterministic import (
-    AUTOMATIC,
-    Link,
-    LinkReason,
-    addresses_agree,
-    confirms,
-    holds,
-    is_vetoed,
-    links,
-    may_be_one,
-    reason_to_link,
-)
 from xds.rules.linkage.folding import fold, fold_words
 from xds.rules.linkage.national import (
     NATIONAL_OIDS,
@@ -35,11 +24,11 @@ from xds.rules.linkage.national import (
     status_of,
 )
 from xds.rules.linkage.phonetics import phonetic_codes
+from xds.rules.linkage.training import train
 from xds.rules.linkage.traits import Place, Traits, nationals_of, search_text, traits
 from xds.rules.linkage.weights import DEFAULT_WEIGHTS, BirthDate, Family, Frequencies, Given, Register, Weights
 
 __all__ = [
-    "AUTOMATIC",
     "DEFAULT_WEIGHTS",
     "NATIONAL_OIDS",
     "NATIONAL_TYPES",
@@ -50,8 +39,6 @@ __all__ = [
     "Frequencies",
     "Given",
     "Group",
-    "Link",
-    "LinkReason",
     "Member",
     "National",
     "NationalStatus",
@@ -61,7 +48,6 @@ __all__ = [
     "Traits",
     "Veto",
     "Weights",
-    "addresses_agree",
     "blocking_keys",
     "compare",
     "compare_members",
@@ -71,19 +57,15 @@ __all__ = [
     "fold_words",
     "frequency_values",
     "has_valid_key",
-    "holds",
     "ins_key",
     "is_national",
-    "is_vetoed",
-    "links",
     "links_alone",
-    "may_be_one",
     "nationals_of",
     "needs_review",
     "phonetic_codes",
     "prior",
-    "reason_to_link",
     "search_text",
     "status_of",
+    "train",
     "traits",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from xds.rules.linkage.folding import core_words
+from xds.rules.linkage.folding import core_words, joined
 from xds.rules.linkage.given_names import canonical
 from xds.rules.linkage.phonetics import french_code
 from xds.rules.linkage.traits import Traits
@@ -17,7 +17,10 @@ from xds.rules.linkage.traits import Traits
 #: No record has more keys than this; those that tell most come first.
 MAX_KEYS = 24
 _MAX_CODES = 3
-_STREET_LETTERS = 10
+_STREET_LETTERS = 5
+_TOWN_LETTERS = 4
+#: The first digits of a postal code tell a region.
+_AREA_DIGITS = 2
 
 
 def _hashed(text: str) -> int:
@@ -25,9 +28,9 @@ def _hashed(text: str) -> int:
 
 
 def family_codes(traits: Traits) -> tuple[str, ...]:
-    """The sounds of a record's family names."""
+    """The sounds of a record's family names; one that is a given name has the code of that, since fields are exchanged."""
     words = (word for family in traits.families for word in core_words(family)[:2])
-    return tuple(dict.fromkeys(french_code(word) for word in words))[:_MAX_CODES]
+    return tuple(dict.fromkeys(french_code(canonical(word)) for word in words))[:_MAX_CODES]
 
 
 def given_codes(traits: Traits) -> tuple[str, ...]:
@@ -50,15 +53,17 @@ def blocking_keys(traits: Traits) -> tuple[int, ...]:
         found += [f"m|{pair}|{date[4:]}" for pair in pairs]
     if year:
         found += [f"y|{pair}|{year}" for pair in pairs]
-    places = traits.addresses[:2]
-    for area in dict.fromkeys(item.postal_code for item in places if item.postal_code):
-        if len(date) == 8:
-            found.append(f"p|{area}|{date}")
-        if year:
-            found += [f"a|{area}|{year}|{code}" for code in codes]
-        found += [f"b|{area}|{pair}" for pair in pairs]
-    for item in places:
-        if item.street and item.number:
-            found += [f"s|{item.number}|{item.street[:_STREET_LETTERS]}|{code}" for code in codes]
+    for item in traits.addresses[:2]:
+        town = joined(item.city)[:_TOWN_LETTERS]
+        if item.postal_code and len(date) == 8:
+            found.append(f"p|{item.postal_code}|{date}")
+        if town or item.postal_code:
+            found += [f"c|{town or item.postal_code}|{pair}" for pair in pairs]
+        if item.street:
+            area = item.postal_code[:_AREA_DIGITS] or town
+            found += [f"s|{joined(item.street)[:_STREET_LETTERS]}|{area}|{code}" for code in codes]
+        if town and item.number:
+            # All who live at that number would be too many in a large town.
+            found += [f"h|{town}|{item.number}|{item.street[:1]}|{code[:1]}" for code in (givens or families)[:1]]
     found += [f"t|{number}|{code}" for number in traits.telephones[:2] for code in givens or families]
     return tuple(dict.fromkeys(_hashed(text) for text in found[:MAX_KEYS]))

@@ -14,9 +14,9 @@ from functools import lru_cache
 from rapidfuzz.distance import OSA, JaroWinkler
 
 from xds.rules.linkage.folding import core_words, joined
-from xds.rules.linkage.given_names import are_variants, is_listed
+from xds.rules.linkage.given_names import are_related, are_variants, is_listed
 from xds.rules.linkage.national import National
-from xds.rules.linkage.phonetics import sound_alike
+from xds.rules.linkage.phonetics import sound_alike, sound_the_same
 from xds.rules.linkage.traits import Place, Traits
 from xds.rules.linkage.weights import BirthDate, Family, Frequencies, Given, Weights
 
@@ -28,6 +28,8 @@ _ESTABLISHED = 4
 _SLIP_SHARE = 0.005
 _RARE = 3
 _SMALL_REGISTER = 1000
+#: A register that has just begun stands for more people than it holds yet.
+_SMALLEST_POPULATION = 20_000
 _MOST_RARITY_BITS = 6.0
 _FURTHER_CONTACT = 0.3
 _ALIKE = 0.85
@@ -52,7 +54,13 @@ class Evidence:
 
     @property
     def is_certainly_two(self) -> bool:
-        """True when the veto leaves nothing to look at: two names that both exist, two qualified identifiers, two births."""
+        """True when the veto leaves nothing to look at: two qualified identifiers, two births, brothers or sisters.
+
+        Two different given names of one stated sex are twins far more often than one person; where the sex is not stated, the
+        record is too poor to say so.
+        """
+        if self.veto == Veto.GIVEN_NAME:
+            return "sex" in self.levels and self.levels.get("email") != 1
         return self.veto in _CERTAIN_VETOES
 
 
@@ -68,30 +76,40 @@ class Veto:
     UNNAMED = "unnamed"
 
 
-_CERTAIN_VETOES = frozenset({Veto.GIVEN_NAME, Veto.BIRTH_ORDER, Veto.NATIONAL_IDENTIFIER})
+#: Two digits may be two slips, or a father and a son of one name.
+_OTHER_DATES = frozenset({BirthDate.DIFFERENT, BirthDate.SAME_YEAR, BirthDate.TWO_DIGITS})
+_CERTAIN_VETOES = frozenset({Veto.BIRTH_ORDER, Veto.NATIONAL_IDENTIFIER})
 
 
 def frequency_values(traits: Traits) -> tuple[tuple[str, str], ...]:
     """What of a record a register counts: (kind, value), each once."""
     families = (("family", joined(item)) for item in traits.families)
     givens = (("given", item.split(" ", 1)[0]) for item in traits.givens)
-    return tuple(dict.fromkeys((*families, *givens)))
+    places = (("place", place_name(item)) for item in traits.addresses if item.postal_code or item.city)
+    return tuple(dict.fromkeys((*families, *givens, *places)))
+
+
+def place_name(place: Place) -> str:
+    """The town of an address as a register counts it."""
+    return place.postal_code or joined(place.city)
 
 
 def prior(weights: Weights, frequencies: Frequencies) -> float:
     """The log2 odds that one candidate of a register of that size is the same person, before anything is compared."""
-    return math.log2(weights.matches_per_record / max(frequencies.records, 100))
+    return math.log2(weights.matches_per_record / max(frequencies.records, _SMALLEST_POPULATION))
 
 
 @lru_cache(1 << 14)
 def _is_slip(one: str, other: str) -> bool:
     """One keystroke, or letters that look alike, or a name cut off at the end of a field."""
     shorter = min(len(one), len(other))
+    if shorter < 3:
+        return False
+    if one.translate(_LETTER_SHAPES).replace("RN", "M") == other.translate(_LETTER_SHAPES).replace("RN", "M"):
+        return True
     if shorter < 4:
         return False
     if _edits(one, other, score_cutoff=1) <= 1:
-        return True
-    if one.translate(_LETTER_SHAPES).replace("RN", "M") == other.translate(_LETTER_SHAPES).replace("RN", "M"):
         return True
     if shorter >= 6 and (one.startswith(other) or other.startswith(one)):
         return True
@@ -137,9 +155,9 @@ def _given_level(one: str, other: str, further: frozenset[str], other_further: f
     words, other_words = one.split(" "), other.split(" ")
     first, other_first = words[0], other_words[0]
     if first == other_first:
-        rest, other_rest = set(words[1:]), set(other_words[1:])
+        rest, other_rest = set(words[1:]) - other_further, set(other_words[1:]) - further
         # JEAN PIERRE and JEAN PAUL share a word and are two names; JEAN and JEAN PAUL may be one.
-        if rest and other_rest and rest.isdisjoint(other_rest):
+        if rest and other_rest and rest.isdisjoint(other_rest) and not a.startswith(b) and not b.startswith(a):
             alike = any(_is_slip(x, y) or are_variants(x, y) for x in rest for y in other_rest)
             return Given.SLIP if alike else Given.ALIKE_KNOWN
         return Given.PART
@@ -157,11 +175,13 @@ def _given_level(one: str, other: str, further: frozenset[str], other_further: f
 def _unequal_given(a: str, b: str, first: str, other_first: str, frequencies: Frequencies) -> int:
     established = _is_established(first, other_first, frequencies) and _is_established(other_first, first, frequencies)
     slip = _is_slip(a, b) or (len(a) != len(b) and _is_slip(first, other_first))
-    if slip or sound_alike(first, other_first):
+    if slip or sound_the_same(first, other_first):
         if established:
             return Given.ALIKE_KNOWN
         return Given.SLIP if slip else Given.SOUND
-    if _similarity(a, b) >= _ALIKE:
+    if are_related(first, other_first):
+        return Given.ALIKE_KNOWN
+    if _similarity(a, b) >= _ALIKE or sound_alike(first, other_first):
         return Given.ALIKE_KNOWN if established else Given.ALIKE
     return Given.DIFFERENT_KNOWN if established else Given.DIFFERENT
 
@@ -192,8 +212,8 @@ def _date_level(one: Traits, other: Traits) -> int:
     return BirthDate.SAME_YEAR if same_year else BirthDate.DIFFERENT
 
 
-def _place_level(one: Place, other: Place) -> int:
-    """How many of house number, street, town and postal code agree; 5 when all that both state do, three at least."""
+def _place_level(one: Place, other: Place) -> tuple[int, str]:
+    """How many of house number, street, town and postal code agree (5: all that both state, three at least), and the town."""
     known = agreeing = exact = 0
     for index in (0, 1, 2, 3):
         a, b = one[index], other[index]
@@ -207,8 +227,11 @@ def _place_level(one: Place, other: Place) -> int:
             elif index == 3:
                 agreeing += _edits(a, b, score_cutoff=1) <= 1
     if not known:
-        return -1
-    return 5 if exact == known and known >= 3 else min(agreeing, 4)
+        return -1, ""
+    if exact == known and known >= 3:
+        return 5, ""
+    town = place_name(one)
+    return min(agreeing, 4), town if town == place_name(other) else ""
 
 
 def _national_level(one: tuple[National, ...], other: tuple[National, ...]) -> tuple[int, bool]:
@@ -225,7 +248,7 @@ def _national_level(one: tuple[National, ...], other: tuple[National, ...]) -> t
     return best, qualified
 
 
-def _name_levels(one: Traits, other: Traits, frequencies: Frequencies) -> tuple[int, str, int, str]:
+def _name_levels(one: Traits, other: Traits, weights: Weights, frequencies: Frequencies) -> tuple[int, str, int, str]:
     """Levels of family and given name, and the values on which they agree exactly."""
     family = given = -1
     family_value = given_value = ""
@@ -241,7 +264,7 @@ def _name_levels(one: Traits, other: Traits, frequencies: Frequencies) -> tuple[
                 given, given_value = level, a.split(" ", 1)[0]
     if family <= Family.ALIKE and 0 <= given <= Given.ALIKE and _are_swapped(one, other):
         return Family.SWAPPED, "", Given.SWAPPED, ""
-    if family == Family.DIFFERENT and {one.sex, other.sex} in _WOMAN:
+    if family == Family.DIFFERENT and {one.sex, other.sex} in _WOMAN and int(one.birth_date[:4] or 0) < weights.children_since:
         family = Family.DIFFERENT_WOMAN
     return family, family_value, given, given_value
 
@@ -262,11 +285,11 @@ def _veto(one: Traits, other: Traits, levels: Mapping[str, int], national_qualif
     if one.birth_order is not None and other.birth_order is not None and one.birth_order != other.birth_order:
         return Veto.BIRTH_ORDER
     given = levels.get("given", Given.EXACT)
-    if given == Given.DIFFERENT_KNOWN:
+    if given <= Given.DIFFERENT:
         return Veto.GIVEN_NAME
     if given <= Given.ALIKE:
         return Veto.GIVEN_NAME_ALIKE
-    if levels.get("birth_date", BirthDate.EXACT) <= BirthDate.SAME_YEAR:
+    if levels.get("birth_date", BirthDate.EXACT) in _OTHER_DATES:
         return Veto.BIRTH_DATE
     if one.suffixes and other.suffixes and one.suffixes.isdisjoint(other.suffixes):
         return Veto.SUFFIX
@@ -280,7 +303,8 @@ def _veto(one: Traits, other: Traits, levels: Mapping[str, int], national_qualif
 def compare(one: Traits, other: Traits, weights: Weights, frequencies: Frequencies) -> Evidence:
     """The evidence that two records describe one person. It is symmetric."""
     levels: dict[str, int] = {}
-    family, family_value, given, given_value = _name_levels(one, other, frequencies)
+    town = ""
+    family, family_value, given, given_value = _name_levels(one, other, weights, frequencies)
     if family >= 0:
         levels["family"] = family
     if given >= 0:
@@ -290,7 +314,7 @@ def compare(one: Traits, other: Traits, weights: Weights, frequencies: Frequenci
     if one.sex and other.sex:
         levels["sex"] = int(one.sex == other.sex)
     if one.addresses and other.addresses:
-        place = max(_place_level(a, b) for a in one.addresses for b in other.addresses)
+        place, town = max(_place_level(a, b) for a in one.addresses for b in other.addresses)
         if place >= 0:
             levels["address"] = place
     if one.telephones and other.telephones:
@@ -310,11 +334,25 @@ def compare(one: Traits, other: Traits, weights: Weights, frequencies: Frequenci
         bits["family_rarity"] = _rarity("family", family_value, weights, frequencies)
     if given in (Given.EXACT, Given.PART):
         bits["given_rarity"] = _rarity("given", given_value, weights, frequencies)
+    if town and levels["address"] in (1, 2, 3):
+        bits["address"] = max(0.0, bits["address"] + min(0.0, _rarity("place", town, weights, frequencies)))
     _limit_contacts(bits)
     bits["prior"] = prior(weights, frequencies)
     veto = _veto(one, other, levels, qualified)
     rule = "veto" if veto else "qualified identifier" if qualified and levels["national"] == 2 else "weights"
     return Evidence(levels, bits, sum(bits.values()), veto, rule)
+
+
+def confirms(image: Traits, stated: Traits) -> bool:
+    """True when the patient named in an image and a known person share their names and full day of birth, without a veto."""
+    if len(image.birth_date) != 8 or image.birth_date != stated.birth_date or {image.sex, stated.sex} == {"F", "M"}:
+        return False
+    families = {joined(item) for item in image.families} & {joined(item) for item in stated.families}
+    givens = {joined(item) for item in image.givens} & {joined(item) for item in stated.givens}
+    if not families or not givens:
+        return False
+    national, qualified = _national_level(image.nationals, stated.nationals)
+    return _veto(image, stated, {"national": national}, qualified) is None
 
 
 def _limit_contacts(bits: dict[str, float]) -> None:

@@ -6,6 +6,8 @@ The tables are our own, of names in use in France and of the languages that its 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
@@ -42,23 +44,38 @@ _NOBODY = frozenset(
 _ORDERS = {"1": 1, "2": 2, "3": 3, "4": 4, "A": 1, "B": 2, "C": 3, "D": 4, "I": 1, "II": 2, "III": 3}
 
 
-def _tables() -> tuple[dict[str, frozenset[int]], tuple[str, ...], frozenset[str]]:
-    """Lines by name, the first name of each line, and the names without other forms."""
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """`lines` by name, the `first` name of each line, the lines that are `spellings`, and names that are `short` or `plain`."""
+
+    lines: Mapping[str, frozenset[int]]
+    first: tuple[str, ...]
+    spellings: frozenset[int]
+    short: frozenset[str]
+    plain: frozenset[str]
+
+
+def _read_tables() -> _Tables:
     text = files(__package__).joinpath("given_names.txt").read_text(encoding="utf-8")
-    _, variants, plain = re.split(r"^\[(?:variants|plain)\]$", text, flags=re.MULTILINE)
-    groups: dict[str, set[int]] = {}
-    first = []
+    _, variants, short, plain = re.split(r"^\[(?:variants|short|plain)\]$", text, flags=re.MULTILINE)
+    lines: dict[str, set[int]] = {}
+    first: list[str] = []
+    spellings: set[int] = set()
     for number, line in enumerate(variants.split("\n")[1:-1]):
-        names = line.split()
+        marked = line.startswith("~")
+        names = line.removeprefix("~").split()
         first.append(names[0])
+        if marked:
+            spellings.add(number)
         for name in names:
-            groups.setdefault(name, set()).add(number)
-    return {name: frozenset(numbers) for name, numbers in groups.items()}, tuple(first), frozenset(plain.split())
+            lines.setdefault(name, set()).add(number)
+    found = {name: frozenset(numbers) for name, numbers in lines.items()}
+    return _Tables(found, tuple(first), frozenset(spellings), frozenset(short.split()), frozenset(plain.split()))
 
 
-_GROUPS, _FIRST, _PLAIN = _tables()
+_TABLES = _read_tables()
 #: Two letters are initials as often as a name.
-_KNOWN = _PLAIN | {name for name in _GROUPS if len(name) > 2}
+_KNOWN = _TABLES.plain | {name for name in _TABLES.lines if len(name) > 2}
 
 
 def is_listed(name: str) -> bool:
@@ -66,32 +83,38 @@ def is_listed(name: str) -> bool:
     return name in _KNOWN
 
 
+def are_related(one: str, other: str) -> bool:
+    """True when two folded given names stand in one line, be they forms of one name or a name and its sister."""
+    return not _TABLES.lines.get(one, frozenset()).isdisjoint(_TABLES.lines.get(other, frozenset()))
+
+
 def are_variants(one: str, other: str) -> bool:
-    """True when two folded given names are forms of one name."""
-    groups = _GROUPS.get(one)
-    return groups is not None and not groups.isdisjoint(_GROUPS.get(other, frozenset()))
+    """True when two folded given names are forms that one person goes by: a short form, two spellings of one name."""
+    shared = _TABLES.lines.get(one, frozenset()) & _TABLES.lines.get(other, frozenset())
+    return bool(shared) and (one in _TABLES.short or other in _TABLES.short or not shared.isdisjoint(_TABLES.spellings))
 
 
 @lru_cache(1 << 14)
 def canonical(name: str) -> str:
     """The name that a form stands for, so that all forms share a key; an ambiguous one stands for the first listed."""
-    groups = _GROUPS.get(name)
-    if not groups:
+    lines = _TABLES.lines.get(name)
+    if not lines or any(_TABLES.first[number] == name for number in lines):
         return name
-    own = [number for number in groups if _FIRST[number] == name]
-    return name if own else _FIRST[min(groups)]
+    return _TABLES.first[min(lines)]
 
 
 @lru_cache(1 << 14)
 def given_words(words: str) -> str:
-    """A given name with the parts of a composed one apart: JEANPIERRE is JEAN PIERRE."""
-    if " " in words or len(words) < 7:
-        return words
-    for cut in range(4, len(words) - 2):
-        first, rest = words[:cut], words[cut:]
-        if first in _COMPOSED_WITH and rest in _KNOWN and words not in _PLAIN:
-            return f"{first} {rest}"
-    return words
+    """A given name with the parts of composed ones apart: JEANPIERRE is JEAN PIERRE."""
+    return " ".join(_parts(word) for word in words.split(" "))
+
+
+def _parts(word: str) -> str:
+    if word not in _TABLES.plain:
+        for cut in range(4, len(word) - 2):
+            if word[:cut] in _COMPOSED_WITH and word[cut:] in _KNOWN:
+                return f"{word[:cut]} {word[cut:]}"
+    return word
 
 
 @lru_cache(1 << 12)

@@ -29,8 +29,10 @@ _FRENCH = tuple(
         (r"GN", "N"),
         (r"C", "K"),
         (r"Z|Ç", "S"),
-        (r"W", "V"),
+        (r"W|BV", "V"),
         (r"EAUX?|AULT|AUD|AUX?", "O"),
+        (r"[AE][IY](?![LN])", "E"),
+        (r"EN(?![AEIOUYN])", "AN"),
         (r"(?<=[AEU])ILL(?=[AEIOUY])|Y", "I"),
         (r"M(?=[BP])", "N"),
         (r"(.)\1+", r"\1"),
@@ -64,23 +66,33 @@ _ENGLISH = tuple(
 _INNER_VOWELS = re.compile(r"(?<=.)[AEIOU]")
 
 
-def _code(word: str, spellings: tuple[tuple[re.Pattern[str], str], ...]) -> str:
+def _spoken(word: str, spellings: tuple[tuple[re.Pattern[str], str], ...]) -> str:
     text = word
     for pattern, sound in spellings:
         text = pattern.sub(sound, text)
-    return _INNER_VOWELS.sub("", text) or word
+    return text or word
+
+
+@lru_cache(1 << 16)
+def _spoken_french(word: str) -> str:
+    return _spoken(word, _FRENCH)
+
+
+@lru_cache(1 << 16)
+def _spoken_english(word: str) -> str:
+    return _spoken(word, _ENGLISH)
 
 
 @lru_cache(1 << 16)
 def french_code(word: str) -> str:
     """How one folded word sounds in French; the word itself when nothing of it is a Latin letter."""
-    return _code(word, _FRENCH)
+    return _INNER_VOWELS.sub("", _spoken_french(word)) or word
 
 
 @lru_cache(1 << 16)
 def english_code(word: str) -> str:
     """How one folded word sounds in English."""
-    return _code(word, _ENGLISH)
+    return _INNER_VOWELS.sub("", _spoken_english(word)) or word
 
 
 def phonetic_codes(name: str) -> frozenset[str]:
@@ -92,7 +104,11 @@ def phonetic_codes(name: str) -> frozenset[str]:
     return frozenset(code for word in words for code in (f"f{french_code(word)}", f"e{english_code(word)}"))
 
 
-@lru_cache(1 << 15)
 def sound_alike(one: str, other: str) -> bool:
-    """True when two folded words sound the same in French or in English."""
+    """True when two folded words have the same consonants by ear, in French or in English."""
     return french_code(one) == french_code(other) or english_code(one) == english_code(other)
+
+
+def sound_the_same(one: str, other: str) -> bool:
+    """True when two folded words are spellings of one sound, vowels included: MATHIEU and MATTHIEU, but not JULIE and JULIA."""
+    return _spoken_french(one) == _spoken_french(other) or _spoken_english(one) == _spoken_english(other)

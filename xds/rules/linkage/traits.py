@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from xds.model.patient import Address, Demographics
-from xds.rules.linkage.folding import digits, fold, fold_words, joined
+from xds.rules.linkage.folding import digits, fold, fold_words
 from xds.rules.linkage.given_names import given_words, placeholder
 from xds.rules.linkage.national import National, NationalStatus, comparable, status_of
 
@@ -60,31 +60,6 @@ class Traits:
     emails: tuple[str, ...] = ()
     mother: str = ""
     nationals: tuple[National, ...] = ()
-
-    # What the deterministic rules compare, which still stand beside the weights.
-    @property
-    def names(self) -> frozenset[tuple[str, str]]:
-        """Pairs of family and given name, as one word each."""
-        return frozenset((joined(family), joined(given)) for family in self.families for given in self.givens)
-
-    @property
-    def places(self) -> frozenset[tuple[str, str]]:
-        """(postal code or city, house number and street)."""
-        found = ((item.postal_code or joined(item.city), item.number + joined(item.street)) for item in self.addresses)
-        return frozenset(place for place in found if place[0])
-
-    @property
-    def national(self) -> frozenset[tuple[str, str]]:
-        """(authority, value)."""
-        return frozenset((item.authority, item.value) for item in self.nationals)
-
-    @property
-    def match_keys(self) -> frozenset[str]:
-        """Keys that two records share when a deterministic rule may find them the same."""
-        keys = {f"i|{authority}|{value}" for authority, value in self.national}
-        if len(self.birth_date) == 8 and self.sex:
-            keys |= {f"n|{family}|{given}|{self.birth_date}|{self.sex}" for family, given in self.names}
-        return frozenset(keys)
 
     def pack(self) -> bytes:
         """The storable form. It is read again by `unpack` of the same or a later version of the software."""

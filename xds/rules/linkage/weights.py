@@ -73,7 +73,7 @@ LEVELS: Final[Mapping[str, int]] = {
 
 
 class Frequencies(Protocol):
-    """How often names occur in a register. `kind` is `family` or `given`, the value as `frequency_values` gives it."""
+    """How often values occur in a register. `kind` is `family`, `given` or `place`, the value as `frequency_values` gives it."""
 
     @property
     def records(self) -> int:
@@ -101,7 +101,8 @@ class Weights:
 
     `matches_per_record`: how many other records of the same person a record has on average. `link` and `review` are thresholds
     in log2 odds: at or above `link` two records are one person, at or above `review` somebody should look.
-    `same_domain` is subtracted when both records are of one domain, which should have seen itself that they are one.
+    `same_domain` is subtracted when both records are of one domain, which should have seen itself that they are one. Who was
+    born in the year `children_since` or later is too young to bear a husband's name.
     """
 
     version: str
@@ -111,6 +112,7 @@ class Weights:
     link: float = 6.7
     review: float = 0.0
     same_domain: float = 5.0
+    children_since: int = 2010
 
     def to_json(self) -> str:
         """The stored form."""
@@ -119,6 +121,7 @@ class Weights:
             "link": self.link,
             "review": self.review,
             "same_domain": self.same_domain,
+            "children_since": self.children_since,
             "matches_per_record": self.matches_per_record,
             "chance": dict(self.chance),
             "bits": {trait: list(levels) for trait, levels in self.bits.items()},
@@ -132,15 +135,15 @@ class Weights:
             values = json.loads(text)
             bits = {trait: tuple(float(item) for item in values["bits"][trait]) for trait in LEVELS}
             numbers = {name: float(values[name]) for name in ("matches_per_record", "link", "review", "same_domain")}
-            chance = {trait: float(values["chance"][trait]) for trait in ("family", "given")}
-            version = str(values["version"])
+            chance = {trait: float(values["chance"][trait]) for trait in ("family", "given", "place")}
+            version, children = str(values["version"]), int(values["children_since"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"no weights of linkage: {error!r}") from error
         if any(len(bits[trait]) != count for trait, count in LEVELS.items()):
             raise ValueError("weights of linkage with another number of levels")
         if not all(math.isfinite(item) for levels in bits.values() for item in levels):
             raise ValueError("a weight of linkage is no number")
-        return Weights(version, bits, chance, **numbers)
+        return Weights(version, bits, chance, children_since=children, **numbers)
 
 
 DEFAULT_WEIGHTS: Final = Weights.from_json(files(__package__).joinpath("weights.json").read_text(encoding="utf-8"))

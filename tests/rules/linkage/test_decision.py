@@ -1,0 +1,119 @@
+"""What follows from comparisons: joining, reviewing, and never chaining."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.rules.linkage.people import ELSEWHERE, JEAN, MARIE, decided, member, named
+from xds.model.patient import PersonName
+from xds.rules.linkage import Member, Veto
+
+
+class TestLinks:
+    def test_the_same_traits_link(self) -> None:
+        decision = decided(member(1, JEAN), [member(2, JEAN)])
+        assert [(item.group, item.person_key) for item in decision.link] == [(0, 2)]
+        assert decision.review == ()
+
+    def test_strangers_are_neither_linked_nor_looked_at(self) -> None:
+        decision = decided(member(1, JEAN), [member(2, MARIE)])
+        assert (decision.link, decision.review) == ((), ())
+
+    def test_without_traits_there_is_nothing_to_say(self) -> None:
+        assert decided(member(1), [member(2, JEAN)]) == decided(member(1), [])
+
+    def test_little_evidence_is_looked_at(self) -> None:
+        moved = named(MARIE, "Martin", "Marie", addresses=ELSEWHERE)
+        decision = decided(member(1, MARIE), [member(2, moved)])
+        assert not decision.link
+        assert [item.person_key for item in decision.review] == [2]
+
+    def test_one_veto_in_a_group_keeps_out(self) -> None:
+        group = [member(2, JEAN), member(3, replace(JEAN, birth_date="19750308"))]
+        decision = decided(member(1, JEAN), group)
+        assert not decision.link
+        assert [item.person_key for item in decision.review] == [2]
+
+    def test_the_members_own_statements_count_too(self) -> None:
+        other = member(2, JEAN, named(JEAN, "Le Goff", "Thomas"))
+        assert not decided(member(1, JEAN), [other]).link
+
+    def test_brothers_are_not_looked_at(self) -> None:
+        decision = decided(member(1, JEAN), [member(2, named(JEAN, "Le Goff", "Thomas"))])
+        assert (decision.link, decision.review) == ((), ())
+
+
+class TestNoChaining:
+    def test_of_two_groups_the_better_one_is_joined(self) -> None:
+        moved = replace(JEAN, addresses=ELSEWHERE)
+        decision = decided(member(1, JEAN), [member(2, moved)], [member(3, JEAN)])
+        assert [item.person_key for item in decision.link] == [3]
+        assert [item.person_key for item in decision.review] == [2]
+
+    def test_what_contradicts_those_she_is_one_with_is_not_joined(self) -> None:
+        record = member(1, replace(JEAN, names=(PersonName("Le Goff", ""),)))
+        own = [record, member(4, named(JEAN, "Le Goff", "Thomas"))]
+        group = [member(2, JEAN)]
+        assert [item.person_key for item in decided(record, group).link] == [2]
+        assert not decided(record, group, own=own).link
+
+
+class TestDeclarations:
+    def test_persons_apart_are_neither_linked_nor_looked_at(self) -> None:
+        apart = member(1, JEAN, apart=frozenset({2}))
+        for decision in (decided(apart, [member(2, JEAN)]), decided(member(2, JEAN), [apart])):
+            assert (decision.link, decision.review) == ((), ())
+
+    def test_identifiers_of_an_exclusive_domain_are_never_joined(self) -> None:
+        one, other = (member(key, JEAN, exclusive=frozenset({5})) for key in (1, 2))
+        decision = decided(one, [other])
+        assert not decision.link
+        assert [item.person_key for item in decision.review] == [2]
+
+    def test_records_of_one_domain_need_more(self) -> None:
+        moved = replace(JEAN, addresses=())
+        here, there = (
+            decided(member(1, JEAN, domain=9), [member(2, moved, domain=9)]),
+            decided(member(1, JEAN), [member(2, moved)]),
+        )
+        totals = [(*item.link, *item.review)[0].evidence.total for item in (here, there)]
+        assert totals[0] < totals[1]
+        assert there.link
+
+
+class TestFamilies:
+    """People whom a careless rule mixes up."""
+
+    def test_twins(self) -> None:
+        twin = named(JEAN, "Le Goff", "Loïc")
+        assert not decided(member(1, JEAN), [member(2, twin)]).link
+
+    def test_twins_whose_names_are_alike(self) -> None:
+        one, other = named(MARIE, "Kervella", "Julie"), named(MARIE, "Kervella", "Juliette")
+        decision = decided(member(1, one), [member(2, other)])
+        assert not decision.link
+        assert decision.review[0].evidence.veto == Veto.GIVEN_NAME_ALIKE
+
+    def test_father_and_son_of_one_name(self) -> None:
+        assert not decided(member(1, JEAN), [member(2, replace(JEAN, birth_date="19751225"))]).link
+
+    def test_a_newborn_who_is_named_later(self) -> None:
+        born = named(MARIE, "Kervella", "Bébé", birth_date="20260110")
+        called = named(MARIE, "Kervella", "Rozenn", birth_date="20260110")
+        assert decided(member(1, called), [member(2, born)]).link
+
+    def test_twins_who_are_named_later(self) -> None:
+        born = named(MARIE, "Kervella", "Jumelle 1", birth_date="20260110")
+        called = named(MARIE, "Kervella", "Rozenn", birth_date="20260110", birth_order=2)
+        assert not decided(member(1, called), [member(2, born)]).link
+
+    def test_a_married_woman_at_her_address(self) -> None:
+        assert decided(member(1, MARIE), [member(2, named(MARIE, "Martin", "Marie"))]).link
+
+    def test_namesakes_elsewhere(self) -> None:
+        other = named(JEAN, "Le Goff", "Jean-Noël", birth_date="19520308", addresses=ELSEWHERE)
+        assert not decided(member(1, JEAN), [member(2, other)]).link
+
+
+def test_a_member_has_no_traits_by_default() -> None:
+    assert Member(1).traits == ()
