@@ -204,7 +204,9 @@ class FeedTransaction:
         feed = prepared.feed
         after = prepared.stated
         if mine is not None and mine.demographics != after.text:
-            after = prepare_demographics(revised(mine.stated().demographics, feed))
+            stated = revised(mine.stated().demographics, feed)
+            if stated != after.demographics:
+                after = prepare_demographics(stated)
         if mine is not None and mine.demographics == after.text:
             if note:
                 self._patients.note_message(mine, prepared.digest)

@@ -33,11 +33,7 @@ class PreparedDemographics:
     packed: bytes
     keys: tuple[int, ...]
     entries: IndexEntries
-
-    @property
-    def terms(self) -> tuple[int, ...]:
-        """The keys of the names that are counted."""
-        return terms_of(self.traits)
+    terms: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +81,7 @@ def prepare_demographics(demographics: Demographics) -> PreparedDemographics:
         traits.pack(),
         linkage.blocking_keys(traits),
         demographics_index.entries((demographics,)),
+        terms_of(traits),
     )
 
 
