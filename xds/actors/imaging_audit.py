@@ -14,6 +14,7 @@ from xds.actors.audit_parts import DESTINATION, SOURCE, partner, patient, submis
 from xds.model.audit import (
     EXPORT,
     INSTANCES_TRANSFERRED,
+    PATIENT_RECORD,
     QUERY,
     AuditEvent,
     AuditObject,
@@ -33,7 +34,10 @@ RETRIEVED: Final = Code("RAD-69", "IHE Transactions", "Retrieve Imaging Document
 WADO_RS: Final = Code("RAD-107", "IHE Transactions", "WADO-RS Retrieve")
 QIDO_RS: Final = Code("RAD-129", "IHE Transactions", "QIDO-RS Query")
 C_FIND: Final = Code("RAD-14", "IHE Transactions", "Query Images")
+C_MOVE: Final = Code("RAD-16", "IHE Transactions", "Retrieve Images")
+WITHDRAWN: Final = Code("ITI-57", "IHE Transactions", "Update Document Set")
 
+_ENTRY: Final = Code("urn:uuid:a54d6aa5-d40d-43f9-88c5-b4633d873bdd", "IHE XDS Metadata", "submission set classificationNode")
 _STUDY: Final = Code("110180", "DCM", "Study Instance UID")
 
 
@@ -108,6 +112,19 @@ def manifest_provided(
     )
     objects = (*patient(patient_id), submission_set(submission_unique_id))
     return AuditEvent(EXPORT, EventAction.READ, outcome, PROVIDED, when, participants, objects)
+
+
+def manifest_withdrawn(
+    identity: DomainIdentity, caller: Caller, when: datetime, patient_id: str, entry_uuid: str, outcome: EventOutcome
+) -> AuditEvent:
+    """A manifest was taken back at the Document Registry. Spec: ITI TF-2 3.57.5.1.1."""
+    participants = (
+        _ourselves(identity, SOURCE, requestor=True),
+        AuditParticipant(f"{identity.public_url}/services/registry", DESTINATION),
+        AuditParticipant(caller.user or caller.node or caller.address, None, True),
+    )
+    entry = AuditObject(entry_uuid, "2", "3", _ENTRY)
+    return AuditEvent(PATIENT_RECORD, EventAction.UPDATE, outcome, WITHDRAWN, when, participants, (*patient(patient_id), entry))
 
 
 def _ourselves(identity: DomainIdentity, role: Code, *, requestor: bool) -> AuditParticipant:

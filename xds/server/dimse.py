@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -22,6 +22,8 @@ from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.model.caller import Caller
 from xds.model.imaging import Addition
 from xds.server.dimse_association import MAX_PDU, Association, AssociationError, Received
+from xds.server.dimse_find import FindService, extended_answer
+from xds.server.dimse_retrieve import Destination, RetrieveService
 from xds.server.dimse_store import MAX_DATA_SET, StoreService
 from xds.wire.dicom import EXPLICIT_LITTLE
 from xds.wire.dicom_association import (
@@ -35,7 +37,7 @@ from xds.wire.dicom_association import (
     write_answer,
 )
 from xds.wire.dimse import Command, Status, response_to
-from xds.wire.dimse_classes import SERVICES, VERIFICATION, is_storage_class, service_syntax
+from xds.wire.dimse_classes import QUERY_RETRIEVE, SERVICES, VERIFICATION, is_storage_class, service_syntax
 
 #: Connections that have not asked for an association yet, beside those that have one.
 _UNDECIDED: Final = 128
@@ -62,18 +64,24 @@ class DimseServer:
         max_data_set: int = MAX_DATA_SET,
         ssl_context: ssl.SSLContext | None = None,
         stored: Callable[[Addition], None] | None = None,
+        destinations: Iterable[Destination] = (),
     ) -> None:
         """`port` 0 takes a free one. `idle_seconds` ends silent connections, `max_data_set` is in octets.
 
-        `stored` is told of each instance after its answer is decided (metrics).
+        `destinations` are where C-MOVE may send to. `stored` is told of each instance after its answer is decided (metrics).
         """
         self._ae_title = ae_title
         self._address = (host, port)
         self._max_associations = max_associations
         self._seconds = idle_seconds
         self._ssl_context = ssl_context
+        partners = {each.ae_title: each for each in destinations}
+        retrieve = RetrieveService(source, ae_title, partners, seconds=idle_seconds)
         self._services: Mapping[int, Serve] = {
             Command.C_ECHO: _echo,
+            Command.C_FIND: FindService(source, ae_title).serve,
+            Command.C_GET: retrieve.get,
+            Command.C_MOVE: retrieve.move,
             Command.C_STORE: StoreService(source, max_data_set=max_data_set, stored=stored).serve,
         }
         self._listener: socket.socket | None = None
@@ -201,7 +209,8 @@ class DimseServer:
         contexts = tuple(
             _answered(context, as_sender=not roles.get(context.abstract_syntax, (True, False))[1]) for context in request.contexts
         )
-        answer = AssociationAnswer(request.called, request.calling, contexts, MAX_PDU, roles)
+        extended = {uid: extended_answer(said) for uid, said in request.extended.items() if uid in QUERY_RETRIEVE}
+        answer = AssociationAnswer(request.called, request.calling, contexts, MAX_PDU, roles, extended)
         with self._lock:
             if self._established >= self._max_associations or self._stopping.is_set():
                 return Reject.TOO_MANY

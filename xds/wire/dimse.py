@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
-from xds.wire.dicom import DicomError, Elements, read_header
+from xds.wire.dicom import LONG_FORM, DicomError, Elements, read_header
 from xds.wire.dicom_values import write_file_meta
 
 NO_DATA_SET: Final = 0x0101
@@ -204,8 +204,8 @@ def _element(name: Field, value: Value) -> bytes:
     return struct.pack("<HHI", 0, name, len(octets)) + octets
 
 
-def response_to(request: Message, status: int, comment: str = "", **numbers: int) -> Message:
-    """The response to a request. `numbers` are further fields by their names, such as `remaining`.
+def response_to(request: Message, status: int, comment: str = "", *, counts: Mapping[Field, int] | None = None) -> Message:
+    """The response to a request. `counts` are those of sub-operations.
 
     Spec: PS3.7 9.3, 10.3; the comment is cut at the 64 characters that fit.
     """
@@ -219,10 +219,22 @@ def response_to(request: Message, status: int, comment: str = "", **numbers: int
             fields[name] = request.fields[name]
     if comment:
         fields[Field.ERROR_COMMENT] = comment[:64]
-    fields |= {Field[name.upper()]: number for name, number in numbers.items()}
-    return Message(request.command | RESPONSE, fields)
+    return Message(request.command | RESPONSE, {**fields, **(counts or {})})
 
 
 def read_data_set(octets: bytes, transfer_syntax: str) -> Elements:
     """The elements of a data set as it travels in a message. Errors: DicomError."""
     return read_header((write_file_meta("", "", transfer_syntax), octets)).elements
+
+
+def data_set_start(octets: bytes) -> int | None:
+    """Where the data set begins in a Part 10 file; None when more octets are needed to tell."""
+    position = 132
+    while position + 12 <= len(octets):
+        if octets[position : position + 2] != b"\2\0":
+            return position
+        if octets[position + 4 : position + 6] in LONG_FORM:
+            position += 12 + int(struct.unpack_from("<I", octets, position + 8)[0])
+        else:
+            position += 8 + int(struct.unpack_from("<H", octets, position + 6)[0])
+    return None
