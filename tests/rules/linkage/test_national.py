@@ -93,6 +93,12 @@ class TestEquality:
         stranger = identified(named(JEAN, "Martin", "Jean-Noël", birth_date="19600101", addresses=ELSEWHERE), NIR, "PROV")
         assert not decided(member(1, identified(JEAN, NIR, "VALI")), [member(2, stranger)]).link
 
+    def test_a_slip_does_not_contradict_what_the_state_confirmed(self) -> None:
+        one, other = named(JEAN, "Le Goff", "Marine"), named(JEAN, "Le Goff", "Marie", birth_date="19491206")
+        assert evidence(one, other).veto == Veto.GIVEN_NAME_ALIKE
+        assert evidence(identified(one, NIR, "VALI"), identified(other, NIR, "VALI")).veto is None
+        assert evidence(identified(one, NIR), identified(other, NIR)).veto == Veto.GIVEN_NAME_ALIKE
+
     def test_two_qualified_ones_veto(self) -> None:
         assert evidence(identified(JEAN, NIR, "VALI"), identified(JEAN, OTHER, "VALI")).veto == Veto.NATIONAL_IDENTIFIER
 

@@ -55,15 +55,15 @@ def blocking_keys(traits: Traits) -> tuple[int, ...]:
         found += [f"y|{pair}|{year}" for pair in pairs]
     for item in traits.addresses[:2]:
         town = joined(item.city)[:_TOWN_LETTERS]
-        if item.postal_code and len(date) == 8:
-            found.append(f"p|{item.postal_code}|{date}")
+        area = item.postal_code[:_AREA_DIGITS] or town
+        if area and len(date) == 8:
+            found.append(f"p|{area}|{date}")
         if town or item.postal_code:
             found += [f"c|{town or item.postal_code}|{pair}" for pair in pairs]
         if item.street:
-            area = item.postal_code[:_AREA_DIGITS] or town
             found += [f"s|{joined(item.street)[:_STREET_LETTERS]}|{area}|{code}" for code in codes]
         if town and item.number:
             # All who live at that number would be too many in a large town.
-            found += [f"h|{town}|{item.number}|{item.street[:1]}|{code[:1]}" for code in (givens or families)[:1]]
+            found.append(f"h|{town}|{item.number}|{date[2:4]}")
     found += [f"t|{number}|{code}" for number in traits.telephones[:2] for code in givens or families]
     return tuple(dict.fromkeys(_hashed(text) for text in found[:MAX_KEYS]))

@@ -77,7 +77,7 @@ class Veto:
 
 
 #: Two digits may be two slips, or a father and a son of one name.
-_OTHER_DATES = frozenset({BirthDate.DIFFERENT, BirthDate.SAME_YEAR, BirthDate.TWO_DIGITS})
+_NEAR_DATES = frozenset({BirthDate.SAME_YEAR, BirthDate.TWO_DIGITS})
 _CERTAIN_VETOES = frozenset({Veto.BIRTH_ORDER, Veto.NATIONAL_IDENTIFIER})
 
 
@@ -279,17 +279,20 @@ def _near(one: str, other: str) -> bool:
     return joined(one) == joined(other) or one.split(" ")[0] == other or other.split(" ")[0] == one or _is_slip(one, other)
 
 
-def _veto(one: Traits, other: Traits, levels: Mapping[str, int], national_qualified: bool) -> str | None:
-    if levels.get("national") in (0, 1) and national_qualified:
+def _veto(one: Traits, other: Traits, levels: Mapping[str, int], qualified: bool) -> str | None:
+    """What forbids a link. `qualified`: the level of the national identifier holds between two qualified ones."""
+    confirmed = qualified and levels["national"] == 2
+    if qualified and not confirmed:
         return Veto.NATIONAL_IDENTIFIER
     if one.birth_order is not None and other.birth_order is not None and one.birth_order != other.birth_order:
         return Veto.BIRTH_ORDER
-    given = levels.get("given", Given.EXACT)
+    given, date = levels.get("given", Given.EXACT), levels.get("birth_date", BirthDate.EXACT)
     if given <= Given.DIFFERENT:
         return Veto.GIVEN_NAME
-    if given <= Given.ALIKE:
+    # Where the state has confirmed who somebody is, what is nearly the same is a slip.
+    if given <= Given.ALIKE and not confirmed:
         return Veto.GIVEN_NAME_ALIKE
-    if levels.get("birth_date", BirthDate.EXACT) in _OTHER_DATES:
+    if date == BirthDate.DIFFERENT or (date in _NEAR_DATES and not confirmed):
         return Veto.BIRTH_DATE
     if one.suffixes and other.suffixes and one.suffixes.isdisjoint(other.suffixes):
         return Veto.SUFFIX
