@@ -19,7 +19,7 @@ from xds.actors.document_repository_registration import SETTLE_REGISTRATION
 from xds.actors.document_repository_removal import ERASE_AFTER, ERASE_BLOB, erase
 from xds.actors.domain import Domain
 from xds.actors.imaging_document_source import PUBLISH_STUDY, ImagingDocumentSource
-from xds.actors.imaging_publication import CurrentEntry
+from xds.actors.imaging_registrations import ManifestRegistry, RegistryAtHand, Withdrawal
 from xds.actors.on_demand_documents import OnDemandDocuments
 from xds.actors.patient_demographics_supplier import PatientDemographicsSupplier
 from xds.actors.pix_manager import IDENTITIES_CHANGED, PixManager
@@ -226,10 +226,24 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
     if elsewhere:
         remote = RemoteRegistry(elsewhere, timeout=settings.repository.registry_seconds)
         repository = DocumentRepository(blobs, database, remote, None, identity, access, utc_now)
-        current_entry: CurrentEntry = remote.current_entry
+        manifests: ManifestRegistry = RegistryAtHand(
+            remote.registered_manifest,
+            remote.update,
+            remote.remove,
+            repository.remove,
+            identity.repository_unique_id,
+            Withdrawal(settings.imaging.withdrawal),
+        )
     else:
         repository = DocumentRepository(blobs, database, registry, registry, identity, access, utc_now, on_demand)
-        current_entry = registered.current_entry
+        manifests = RegistryAtHand(
+            registered.registered,
+            registry.update,
+            registry.remove,
+            repository.remove,
+            identity.repository_unique_id,
+            Withdrawal(settings.imaging.withdrawal),
+        )
     domains = _identity_domains(settings)
     pix = _pix_manager(settings, database, identity)
     supplier = PatientDemographicsSupplier(
@@ -262,7 +276,7 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
             for each in settings.pacs
             if each.assigning_authority
         },
-        current_entry=current_entry,
+        registry=manifests,
     )
     return Domain(identity, registry, repository, imaging, pix, supplier, domains)
 

@@ -236,6 +236,11 @@ class ImagingSettings(_Section):
     """How images become manifests."""
 
     settle_seconds: float = Field(default=10.0, ge=0, description="A study is published this many seconds after its last image.")
+    withdrawal: Literal["deprecate", "remove", "delete-dmp"] = Field(
+        default="deprecate",
+        description="How the manifest of a study is taken back of which nothing is left: `deprecate` it (ITI-57), `remove` metadata "
+        "and document (ITI-62, ITI-86), or give it the status Deleted of the French DMP.",
+    )
     pixel_processes: int = Field(default=2, ge=1, le=64, description="Processes that decode, encode and render images.")
     pixel_memory_mib: int = Field(default=2048, ge=128, description="Memory that each of them may use, in MiB.")
     pixel_seconds: float = Field(default=60.0, gt=0, description="Seconds that one image may take.")

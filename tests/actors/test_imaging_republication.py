@@ -17,6 +17,7 @@ from tests.updates import status_change, update
 from xds.actors.document_registry import DocumentRegistry
 from xds.actors.document_repository import DocumentRepository
 from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.actors.imaging_registrations import RegistryAtHand
 from xds.actors.registered_documents import RegisteredDocuments
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.metadata import Association, DocumentEntry, LocalizedString, RegistryObject, Submission
@@ -82,7 +83,13 @@ def hospital(tmp_path: Path) -> Iterator[Hospital]:
             archive.clock,
             archive.pixels,
             default_authority=LOCAL.authority,
-            current_entry=RegisteredDocuments(archive.database).current_entry,
+            registry=RegistryAtHand(
+                RegisteredDocuments(archive.database).registered,
+                registry.update,
+                registry.remove,
+                repository.remove,
+                IDENTITY.repository_unique_id,
+            ),
         )
         archive.database.write(lambda connection: affinity_patients.add(connection, PATIENT))
         archive.database.write(lambda connection: affinity_patients.add(connection, OTHER))

@@ -18,6 +18,7 @@ from tests.builders import ASSIGNING_AUTHORITY, PATIENT_ID, document_entry, subm
 from tests.flows.partners import entries, feed
 from tests.running import RunningServer
 from tests.updates import update as updated
+from xds.actors.imaging_registrations import RegisteredManifest
 from xds.model.errors import RegistryResponse, Status
 from xds.model.metadata import DocumentEntry, Submission
 from xds.model.retrieval import DocumentRequest
@@ -145,12 +146,15 @@ def test_publish_at_one_find_at_the_other_and_retrieve(tmp_path: Path, registry:
         remote = RemoteRegistry(f"{registry.http}/services/registry")
         assert remote.registered(message.submission_set.unique_id or "") == frozenset([unique_id(message)])
         assert remote.registered("1.2.404") is None
-        assert remote.current_entry(unique_id(message), entry.id) == entry.id
-        assert remote.current_entry(unique_id(message), "urn:uuid:00000000-0000-4000-8000-000000000404") is None
+        manifest = remote.registered_manifest(unique_id(message), entry.id)
+        assert manifest == RegisteredManifest(entry.id, entry.patient_id or "", True)
+        assert remote.registered_manifest(unique_id(message), "urn:uuid:00000000-0000-4000-8000-000000000404") is None
         assert iti57.send(updated(entry), endpoint=f"{registry.http}/services/registry").succeeded
         (newest,) = found(registry, message)
         assert newest.id != entry.id
-        assert remote.current_entry(unique_id(message), entry.id) == newest.id
+        manifest = remote.registered_manifest(unique_id(message), entry.id)
+        assert manifest is not None
+        assert manifest.entry_uuid == newest.id
         assert kept(server, message) == [CONTENT]
         stranger = "stranger^^^&1.2.3.4.5&ISO"
         refused = submission(

@@ -16,6 +16,7 @@ from xds.model.audit import (
     INSTANCES_TRANSFERRED,
     PATIENT_RECORD,
     QUERY,
+    STUDY_DELETED,
     AuditEvent,
     AuditObject,
     AuditParticipant,
@@ -35,9 +36,10 @@ WADO_RS: Final = Code("RAD-107", "IHE Transactions", "WADO-RS Retrieve")
 QIDO_RS: Final = Code("RAD-129", "IHE Transactions", "QIDO-RS Query")
 C_FIND: Final = Code("RAD-14", "IHE Transactions", "Query Images")
 C_MOVE: Final = Code("RAD-16", "IHE Transactions", "Retrieve Images")
+REMOVED: Final = Code("RAD-66", "IHE Transactions", "Rejection Note Stored")
 WITHDRAWN: Final = Code("ITI-57", "IHE Transactions", "Update Document Set")
 
-_ENTRY: Final = Code("urn:uuid:a54d6aa5-d40d-43f9-88c5-b4633d873bdd", "IHE XDS Metadata", "submission set classificationNode")
+_OBJECT_REFERENCE: Final = Code("urn:ihe:iti:2017:ObjectRef", "IHE XDS Metadata", "registry object reference")
 _STUDY: Final = Code("110180", "DCM", "Study Instance UID")
 
 
@@ -114,6 +116,13 @@ def manifest_provided(
     return AuditEvent(EXPORT, EventAction.READ, outcome, PROVIDED, when, participants, objects)
 
 
+def instances_removed(identity: DomainIdentity, caller: Caller, when: datetime, study_instance_uid: str) -> AuditEvent:
+    """Instances of a study were forgotten here. Spec: PS3.15 A.5.3.8 (DICOM Study Deleted)."""
+    participants = (*partner(caller, SOURCE), _ourselves(identity, DESTINATION, requestor=False))
+    study = _study(study_instance_uid, {})
+    return AuditEvent(STUDY_DELETED, EventAction.DELETE, EventOutcome.SUCCESS, REMOVED, when, participants, (study,))
+
+
 def manifest_withdrawn(
     identity: DomainIdentity, caller: Caller, when: datetime, patient_id: str, entry_uuid: str, outcome: EventOutcome
 ) -> AuditEvent:
@@ -123,7 +132,7 @@ def manifest_withdrawn(
         AuditParticipant(f"{identity.public_url}/services/registry", DESTINATION),
         AuditParticipant(caller.user or caller.node or caller.address, None, True),
     )
-    entry = AuditObject(entry_uuid, "2", "3", _ENTRY)
+    entry = AuditObject(entry_uuid, "2", "3", _OBJECT_REFERENCE)
     return AuditEvent(PATIENT_RECORD, EventAction.UPDATE, outcome, WITHDRAWN, when, participants, (*patient(patient_id), entry))
 
 

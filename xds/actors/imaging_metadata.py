@@ -11,7 +11,8 @@ from typing import Final
 
 from xds.model.drafts import DocumentFacts, association, document_entry, submission_set
 from xds.model.identifiers import PatientIdentifier, escape_hl7, is_oid, to_dtm
-from xds.model.imaging import PublishedManifest, Series, Study
+from xds.model.imaging import OrderNumber, PublishedManifest, Series, Study
+from xds.model.imaging_manifest import requests_of
 from xds.model.metadata import Author, Code, DocumentEntry, Submission
 from xds.model.vocabulary import (
     CONFIDENTIALITY,
@@ -161,16 +162,42 @@ class PublicationDefaults:
     language: str = "en-US"
     title: str = "Imaging study"
     author_institution: str = "Imaging department"
+    #: Coding schemes (OIDs) of modalities and regions in eventCodeList; None leaves those of DICOM.
+    modality_scheme: str | None = None
+    region_scheme: str | None = None
+    #: CX.5 of patientId and of sourcePatientId, for registries that want it (the French DMP: NH and PI).
+    patient_id_type: str = ""
+    source_patient_id_type: str = ""
+    #: False: the title is always `title`.
+    title_from_study: bool = True
 
 
-def event_codes(study: Study) -> tuple[Code, ...]:
+#: What the French DMP registers for the manifest of a DRIMbox.
+DRIMBOX: Final = PublicationDefaults(
+    class_code=Code("31", "1.2.250.1.213.1.1.4.1", "Imagerie médicale"),
+    type_code=Code("IMG-KOS", "1.2.250.1.213.1.1.4.12", "Référence d'objets d'un examen d'imagerie"),
+    type_from_procedure=False,
+    language="fr-FR",
+    title="Référence d'objets d'un examen d'imagerie",
+    title_from_study=False,
+    author_institution="Imagerie médicale",
+    modality_scheme="1.2.250.1.213.1.1.5.618",
+    region_scheme="1.2.250.1.213.1.1.5.695",
+)
+
+
+def event_codes(study: Study, defaults: PublicationDefaults | None = None) -> tuple[Code, ...]:
     """eventCodeList: each acquisition modality, then each anatomic region that is known."""
-    modalities = (Code(name, DCM, MODALITIES[name]) for name in study.modalities if name in MODALITIES)
-    regions = (region for series in study.series if (region := _region(series)) is not None)
+    scheme = (defaults.modality_scheme if defaults else None) or DCM
+    modalities = (Code(name, scheme, MODALITIES[name]) for name in study.modalities if name in MODALITIES)
+    regions = (region for series in study.series if (region := region_of(series)) is not None)
+    if defaults and defaults.region_scheme:
+        regions = (replace(region, scheme=defaults.region_scheme) for region in regions)
     return tuple({str(code): code for code in (*modalities, *regions)}.values())
 
 
-def _region(series: Series) -> Code | None:
+def region_of(series: Series) -> Code | None:
+    """The anatomic region of a series: its code, where others can know the scheme, else that of Body Part Examined."""
     if series.region is not None and is_oid(series.region.scheme):
         return series.region
     found = BODY_PARTS.get(series.body_part.upper().replace(" ", "").replace("_", ""))
@@ -178,17 +205,23 @@ def _region(series: Series) -> Code | None:
 
 
 def reference_ids(study: Study, authority_oid: str | None) -> tuple[str, ...]:
-    """referenceIdList: the accession number under its issuer (`authority_oid` where the images state none), and the study.
+    """referenceIdList: accession numbers and placer orders under their issuers, and the study.
 
-    Spec: ITI TF-3 Table 4.2.3.1.7-2 (CXi).
+    `authority_oid` counts where nobody states who issued an accession number. Spec: ITI TF-3 Table 4.2.3.1.7-2 (CXi).
     """
     found: list[str] = []
-    if study.accession_number:
-        oid = study.accession_issuer_oid or authority_oid
-        issuer = f"&{oid}&ISO" if oid else ""
-        found.append(f"{escape_hl7(study.accession_number)}^^^{issuer}^{ReferenceIdType.ACCESSION.value}")
+    for order in requests_of(study):
+        if order.accession:
+            found.append(_cxi(order.accession, order.accession.issuer_oid or authority_oid, ReferenceIdType.ACCESSION))
+        if order.placer:
+            found.append(_cxi(order.placer, order.placer.issuer_oid, ReferenceIdType.ORDER))
     found.append(f"{study.study_instance_uid}^^^^{ReferenceIdType.STUDY_INSTANCE_UID.value}")
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
+
+
+def _cxi(number: OrderNumber, oid: str | None, kind: ReferenceIdType) -> str:
+    issuer = f"{escape_hl7(number.issuer_namespace or '')}&{oid}&ISO" if oid else ""
+    return f"{escape_hl7(number.value)}^^^{issuer}^{kind.value}"
 
 
 def source_patient_info(study: Study, source_patient: PatientIdentifier) -> tuple[str, ...]:
@@ -222,17 +255,19 @@ def submission_of(
     source_id: str,
     defaults: PublicationDefaults,
     zone: tzinfo,
+    transforms: str | None = None,
 ) -> Submission:
     """The submission that publishes a manifest; `replaces` is the entryUUID of the one it takes the place of.
 
-    `source_id` is the OID of the Imaging Document Source, `zone` the local time of images that state no offset.
+    `transforms` is that of the manifest of the same study in another form. `source_id` is the OID of the Imaging Document Source,
+    `zone` the local time of images that state no offset.
     """
     author = Author(None, (escape_hl7(study.institution or defaults.author_institution),), (), (), ())
     facts = DocumentFacts(
         id="Document",
         unique_id=manifest.unique_id,
-        patient_id=manifest.patient_id,
-        source_patient_id=source_patient.to_cx(),
+        patient_id=_typed(manifest.patient_id, defaults.patient_id_type),
+        source_patient_id=_typed(source_patient.to_cx(), defaults.source_patient_id_type),
         mime_type=MIME_TYPE,
         title=_title(study, defaults),
         creation_time=to_dtm(manifest.created.astimezone(UTC)),
@@ -244,7 +279,7 @@ def submission_of(
         confidentiality=defaults.confidentiality,
         language=defaults.language,
         author=author,
-        event_codes=event_codes(study),
+        event_codes=event_codes(study, defaults),
         service_start_time=read_dtm(study.study_date, study.study_time, study.timezone_offset, zone),
         source_patient_info=source_patient_info(study, source_patient),
         reference_ids=reference_ids(study, source_patient.authority.oid),
@@ -254,7 +289,7 @@ def submission_of(
         symbolic_id="SubmissionSet",
         unique_id=manifest.submission_unique_id,
         source_id=source_id,
-        patient_id=manifest.patient_id,
+        patient_id=facts.patient_id,
         submission_time=to_dtm(manifest.created.astimezone(UTC)),
         content_type=defaults.content_type,
         author=author,
@@ -264,7 +299,13 @@ def submission_of(
     links = [replace(member, id="Member")]
     if replaces is not None:
         links.append(replace(association(AssociationType.RPLC, entry.id, replaces), id="Replacement"))
+    if transforms is not None:
+        links.append(replace(association(AssociationType.XFRM, entry.id, transforms), id="Transformation"))
     return Submission.of(package, entry, *links)
+
+
+def _typed(cx: str, kind: str) -> str:
+    return f"{cx}^{kind}" if kind else cx
 
 
 def _identified(entry: DocumentEntry, entry_uuid: str) -> DocumentEntry:
@@ -278,6 +319,8 @@ def _identified(entry: DocumentEntry, entry_uuid: str) -> DocumentEntry:
 
 
 def _title(study: Study, defaults: PublicationDefaults) -> str:
+    if not defaults.title_from_study:
+        return defaults.title
     procedure = study.procedure_code.display if study.procedure_code else ""
     return procedure or study.description or defaults.title
 

@@ -1,38 +1,39 @@
-"""How a study is announced: its patient is resolved, its manifest written, and both given to a Document Repository.
+"""How a study is announced: its patient is resolved, its manifests written, and given to a Document Repository.
 
-Spec: RAD TF-2 4.68 (Provide and Register Imaging Document Set - MTOM/XOP).
+Spec: RAD TF-2 4.68 (Provide and Register Imaging Document Set - MTOM/XOP); RAD TF-1 18.2.5; ITI TF-2 3.57, 3.62.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import tzinfo
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 import structlog
 
 from xds.actors import imaging_audit
 from xds.actors.document_repository import ProvidedDocument
+from xds.actors.imaging_manifests import ManifestMaker
 from xds.actors.imaging_metadata import MIME_TYPE, PublicationDefaults, submission_of
+from xds.actors.imaging_patients import AffinityIdentifiers, SourcePatients
+from xds.actors.imaging_registrations import ManifestRegistry, RegisteredManifest, withdrawal_of
 from xds.model.audit import EventOutcome
 from xds.model.caller import Caller
 from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import ErrorCode, RegistryResponse
-from xds.model.identifiers import AssigningAuthority, PatientIdentifier, new_oid, new_uuid_urn
-from xds.model.imaging import PublishedManifest, StoredStudy, Study, StudyPatient, StudyState
+from xds.model.identifiers import PatientIdentifier, new_oid, new_uuid_urn, read_cx
+from xds.model.imaging import ManifestForm, PublishedManifest, StoredStudy, StudyState
 from xds.model.metadata import Submission
-from xds.model.patient import Demographics, PersonName
 from xds.ports import BlobStore, Clock
-from xds.store import audit, imaging
+from xds.store import audit, imaging, imaging_changes, imaging_orders
 from xds.store.database import Database
 from xds.wire import kos
 
-Provide = Callable[[Submission, Mapping[str, ProvidedDocument], Caller], RegistryResponse]
+__all__ = ["AffinityIdentifiers", "Provide", "SourcePatients", "StudyPublisher"]
 
-#: The entryUUID of the newest version of a DocumentEntry, by the uniqueId of its document and its logicalID; None when there is
-#: none that is Approved. Errors: ConnectionError, TimeoutError when the registry does not tell.
-CurrentEntry = Callable[[str, str], str | None]
+Provide = Callable[[Submission, Mapping[str, ProvidedDocument], Caller], RegistryResponse]
 
 #: Answers of a repository after which nobody knows whether the submission took effect: it is repeated as it is.
 _UNDECIDED = frozenset({ErrorCode.REGISTRY_NOT_AVAILABLE, ErrorCode.REGISTRY_BUSY, ErrorCode.REPOSITORY_BUSY})
@@ -40,86 +41,12 @@ _UNDECIDED = frozenset({ErrorCode.REGISTRY_NOT_AVAILABLE, ErrorCode.REGISTRY_BUS
 _log = structlog.get_logger()
 
 
-class AffinityIdentifiers(Protocol):
-    """What is needed of the PIX Manager."""
+@dataclass(frozen=True, slots=True)
+class Partners:
+    """Who takes manifests, and who knows what became of them."""
 
-    def affinity_identifier(self, identifier: PatientIdentifier) -> PatientIdentifier | None:
-        """The identifier of the affinity domain that is linked to a local one."""
-
-    def authority(self, namespace: str) -> AssigningAuthority | None:
-        """The assigning authority of that namespace, as configuration and feeds told of it."""
-
-    def issuer_of(self, value: str, demographics: Demographics) -> AssigningAuthority | None:
-        """Who issued a bare identifier, when the demographics beside it leave no doubt."""
-
-
-class SourcePatients:
-    """Whose study it is: as the images say, and in the affinity domain."""
-
-    def __init__(
-        self,
-        pix: AffinityIdentifiers,
-        domain: AssigningAuthority,
-        authorities: Mapping[str, AssigningAuthority],
-        default_authority: AssigningAuthority | None,
-    ) -> None:
-        """`domain` is the affinity domain's authority; the others as `ImagingDocumentSource` takes them."""
-        self._pix = pix
-        self._domain = domain
-        self._authorities = authorities
-        self._default_authority = default_authority
-
-    def source(self, study: Study) -> PatientIdentifier | None:
-        """The patient as the images name her, under the issuer that they state or that their sender is configured to have."""
-        if not study.patient.patient_id:
-            return None
-        patient = self.with_issuer(study)
-        return PatientIdentifier(patient.patient_id, AssigningAuthority(patient.issuer_namespace, patient.issuer_oid))
-
-    def source_cx(self, study: Study) -> str:
-        """The same as CX; empty when the images name nobody."""
-        identifier = self.source(study)
-        return identifier.to_cx() if identifier else ""
-
-    def with_issuer(self, study: Study) -> StudyPatient:
-        """The patient of the images with an issuer.
-
-        The number of one authority must never be taken for that of another: images that name a namespace have its issuer, or
-        none when nobody knows it. The sender's configured authority counts unless it is known under another namespace.
-        Without either, the demographics beside the number must leave no doubt whose it is.
-        """
-        patient = study.patient
-        if patient.issuer_oid:
-            return patient
-        namespace = patient.issuer_namespace
-        configured = self._authorities.get(study.source)
-        if configured is not None and configured.namespace in (None, namespace or configured.namespace):
-            authority = configured
-        elif namespace:
-            known = (*self._authorities.values(), self._default_authority, self._domain)
-            named = next((item for item in known if item and item.namespace == namespace), None)
-            authority = named or self._pix.authority(namespace) or AssigningAuthority(namespace)
-        else:
-            stated = configured or self._default_authority
-            authority = stated or self._pix.issuer_of(patient.patient_id, _demographics(patient)) or AssigningAuthority()
-        return replace(patient, issuer_oid=authority.oid, issuer_namespace=namespace or authority.namespace)
-
-    def affinity(self, study: Study) -> PatientIdentifier | None:
-        """The patient's identifier in the affinity domain; None when nobody has linked one."""
-        identifier = self.source(study)
-        if identifier is None:
-            return None
-        found = self._pix.affinity_identifier(identifier)
-        if found is None and identifier.authority.oid == self._domain.oid:
-            # Images with the affinity domain's own identifier need no cross-reference; the registry knows whether it exists.
-            return identifier
-        return found
-
-
-def _demographics(patient: StudyPatient) -> Demographics:
-    """What images state about their patient. The alphabetic group of the name counts (PS3.5 6.2.1)."""
-    parts = [*patient.name.partition("=")[0].split("^"), "", ""]
-    return Demographics((PersonName(parts[0].strip(), parts[1].strip()),), patient.birth_date or None, patient.sex or None)
+    provide: Provide
+    registry: ManifestRegistry
 
 
 class StudyPublisher:
@@ -131,40 +58,42 @@ class StudyPublisher:
         blobs: BlobStore,
         identity: DomainIdentity,
         patients: SourcePatients,
-        provide: Provide,
+        partners: Partners,
         clock: Clock,
         defaults: PublicationDefaults,
         zone: tzinfo,
-        current_entry: CurrentEntry,
+        maker: ManifestMaker,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._identity = identity
         self._patients = patients
-        self._provide = provide
+        self._provide = partners.provide
+        self._registry = partners.registry
         self._clock = clock
         self._defaults = defaults
         self._zone = zone
-        self._current_entry = current_entry
+        self._maker = maker
 
     def publish(self, study_instance_uid: str, caller: Caller) -> str | None:
-        """Announce a study as it is now: None when its manifest is in force, else why not, in words free of patient data.
+        """Announce a study as it is now: None when its manifests are in force, else why not, in words free of patient data.
 
         What was tried stays on record before it is tried, so that a crash at any point leads to the same submission once more and
-        never to a second manifest. A study that was announced before and has changed gets a manifest that replaces the former.
+        never to a second manifest. A study that was announced before and has changed gets a manifest that replaces the former; of
+        one of which nothing is left to be shared the manifest is withdrawn.
 
         Spec: RAD TF-2 4.68.4.1.
         """
         stored = self._find(study_instance_uid)
-        if stored is not None and stored.prepared is not None:
+        while stored is not None and stored.prepared is not None:
             problem = self._submit(stored, stored.prepared, caller)
             if problem:
                 return problem
             stored = self._find(study_instance_uid)
-        if stored is None or (stored.published is not None and stored.published.revision == stored.revision):
+        if stored is None:
             return None
         if not stored.study.series:
-            return self._unresolved(stored, "no instance is left to be shared", "every instance of the study was rejected")
+            return self._withdraw_empty(stored, caller)
         patient = self._patients.affinity(stored.study)
         if patient is None:
             identifier = self._patients.source(stored.study)
@@ -172,16 +101,35 @@ class StudyPublisher:
             if identifier is not None:
                 detail = f"no patient is linked to {identifier.value}^^^{identifier.authority}"
             return self._unresolved(stored, "the patient is not known", detail)
-        return self._submit(stored, self._prepare(stored, patient), caller)
+        try:
+            if self.is_disputed(stored, patient):
+                return None
+        except (ConnectionError, TimeoutError):
+            return "the Document Registry did not answer"
+        return self._publish_forms(stored, patient, caller)
 
-    def _prepare(self, stored: StoredStudy, patient: PatientIdentifier) -> PublishedManifest:
+    def _publish_forms(self, stored: StoredStudy, patient: PatientIdentifier, caller: Caller) -> str | None:
+        for form in self._maker.forms:
+            former = stored.published_as(form)
+            if former is not None and former.revision == stored.revision:
+                continue
+            manifest = self._prepare(stored, patient, form)
+            problem = self._submit(stored, manifest, caller)
+            if problem:
+                return problem
+            stored = replace(stored, manifests=(replace(manifest, is_published=True), *stored.manifests))
+        if stored.state is StudyState.DISPUTED:
+            self._set_state(stored, StudyState.PUBLISHED)
+        return None
+
+    def _prepare(self, stored: StoredStudy, patient: PatientIdentifier, form: ManifestForm) -> PublishedManifest:
         uids = kos.ManifestIdentifiers(new_oid(), new_oid())
         now = self._clock().replace(microsecond=0)
-        url = f"{self._identity.public_url}/dicomweb" if self._identity.public_url else None
-        retrieve = kos.RetrieveInformation(self._identity.ae_title, self._identity.imaging_source_unique_id, url)
         named = replace(stored.study, patient=self._patients.with_issuer(stored.study))
+        source = self._patients.source(stored.study)
+        others = tuple(dict.fromkeys(item for item in (source, patient) if item is not None))
         staging = self._blobs.stage()
-        staging.write(kos.write_manifest(named, uids, retrieve, now, self._zone))
+        staging.write(self._maker.write(self._maker.describe(named, uids, now, form, others), form))
         manifest = PublishedManifest(
             revision=stored.revision,
             unique_id=uids.sop_instance_uid,
@@ -190,6 +138,7 @@ class StudyPublisher:
             blob=staging.commit(),
             created=now,
             patient_id=patient.to_cx(),
+            form=form,
         )
 
         def work(connection: Any) -> None:
@@ -201,7 +150,6 @@ class StudyPublisher:
         return manifest
 
     def _submit(self, stored: StoredStudy, manifest: PublishedManifest, caller: Caller) -> str | None:
-        uid = stored.study.study_instance_uid
         source_patient = self._patients.source(stored.study)
         if source_patient is None:
             return self._unresolved(stored, "the patient is not known", "the images name no patient")
@@ -212,11 +160,12 @@ class StudyPublisher:
             submission = submission_of(
                 stored.study,
                 manifest,
-                self._replaced(stored),
+                self._in_force(stored.published_as(manifest.form)),
                 source_patient=source_patient,
                 source_id=self._identity.imaging_source_unique_id,
                 defaults=self._defaults,
                 zone=self._zone,
+                transforms=self._transformed(stored, manifest),
             )
             response = self._provide(submission, {manifest.entry_uuid: ProvidedDocument(staging, MIME_TYPE)}, caller)
         except (ConnectionError, TimeoutError) as problem:
@@ -227,40 +176,150 @@ class StudyPublisher:
         accepted = response.succeeded or _was_accepted_before(response, manifest)
         if not accepted and any(error.code in _UNDECIDED for error in response.errors):
             return "the Document Repository is busy or its registry is not available"
-        outcome = EventOutcome.SUCCESS if accepted else EventOutcome.SERIOUS_FAILURE
-        event = imaging_audit.manifest_provided(
-            self._identity, caller, self._clock(), manifest.patient_id, manifest.submission_unique_id, outcome
-        )
-
-        def work(connection: Any) -> None:
-            audit.append(connection, event)
-            if accepted:
-                imaging.publish_manifest(connection, uid, manifest.revision)
-            else:
-                imaging.drop_manifest(connection, uid, manifest.revision)
-
-        self._database.write(work)
+        self._settle(stored, manifest, caller, accepted=accepted)
         if accepted:
             return None
         details = "; ".join(f"{error.code.value}: {error.context}" for error in response.errors)
         return self._unresolved(stored, ", ".join(sorted({error.code.value for error in response.errors})), details)
 
-    def _replaced(self, stored: StoredStudy) -> str | None:
-        """What the new manifest replaces: metadata may have got new versions since, by an update or a change of patient."""
-        former = stored.published
-        return None if former is None else self._current_entry(former.unique_id, former.entry_uuid)
+    def _settle(self, stored: StoredStudy, manifest: PublishedManifest, caller: Caller, *, accepted: bool) -> None:
+        uid = stored.study.study_instance_uid
+        outcome = EventOutcome.SUCCESS if accepted else EventOutcome.SERIOUS_FAILURE
+        event = imaging_audit.manifest_provided(
+            self._identity, caller, self._clock(), manifest.patient_id, manifest.submission_unique_id, outcome
+        )
+        others = {form for form in self._maker.forms if form is not manifest.form}
+        is_last = all((one := stored.published_as(form)) and one.revision == manifest.revision for form in others)
+
+        def work(connection: Any) -> None:
+            audit.append(connection, event)
+            if not accepted:
+                imaging.drop_manifest(connection, uid, manifest.revision, manifest.form)
+                return
+            imaging.publish_manifest(connection, uid, manifest.revision, manifest.form)
+            if is_last:
+                imaging.set_state(connection, uid, manifest.revision, StudyState.PUBLISHED)
+
+        self._database.write(work)
+
+    def _in_force(self, former: PublishedManifest | None) -> str | None:
+        """What a new manifest replaces: metadata may have got new versions since, by an update or a change of patient."""
+        found = self._registered(former)
+        return found.entry_uuid if found and found.is_approved else None
+
+    def _transformed(self, stored: StoredStudy, manifest: PublishedManifest) -> str | None:
+        """The manifest of the first form, of which those of others are transformations."""
+        first = self._maker.forms[0]
+        return None if manifest.form is first else self._in_force(stored.published_as(first))
+
+    def _registered(self, manifest: PublishedManifest | None) -> RegisteredManifest | None:
+        return None if manifest is None else self._registry.registered(manifest.unique_id, manifest.entry_uuid)
+
+    # ---- manifests in the record of somebody else
+
+    def is_disputed(self, stored: StoredStudy, patient: PatientIdentifier | None) -> bool:
+        """True, and noted, when a manifest of the study is in force for another patient than this one (None: nobody known).
+
+        It asks the registry only where the two differ. A merge of patients is no difference, nor is a manifest that was moved.
+        Errors: ConnectionError, TimeoutError when the registry does not tell.
+        """
+        cx = patient.to_cx() if patient else ""
+        for manifest in self._latest(stored):
+            if manifest.patient_id == cx:
+                continue
+            found = self._registered(manifest)
+            if found is None or not found.is_approved or not found.patient_id:
+                continue
+            if found.patient_id == cx:
+                self._note_move(stored, manifest, cx)
+            elif not self._is_same_person(found.patient_id, patient):
+                detail = f"the manifest is in the record of {found.patient_id}, the images are of {cx or 'nobody known'}"
+                self._set_state(stored, StudyState.DISPUTED, detail)
+                _log.warning("imaging.patient_disputed")
+                return True
+        return False
+
+    def _latest(self, stored: StoredStudy) -> Sequence[PublishedManifest]:
+        found = (stored.published_as(form) for form in ManifestForm)
+        return [manifest for manifest in found if manifest is not None]
+
+    def _is_same_person(self, registered: str, patient: PatientIdentifier | None) -> bool:
+        identifier = read_cx(registered)
+        return patient is not None and identifier is not None and self._patients.same_person(identifier, patient)
+
+    def _note_move(self, stored: StoredStudy, manifest: PublishedManifest, cx: str) -> None:
+        uid, unique_id = stored.study.study_instance_uid, manifest.unique_id
+        self._database.write(lambda connection: imaging_changes.move_manifest(connection, uid, unique_id, cx))
+
+    def accept(self, study_instance_uid: str, caller: Caller) -> str | None:
+        """A human has decided that the cross-reference is right: what the other record holds is withdrawn.
+
+        Then the study is announced anew; what is returned is as that of `publish`.
+        """
+        stored = self._find(study_instance_uid)
+        if stored is None or stored.state is not StudyState.DISPUTED:
+            return "the study is not disputed"
+        problem = self._withdraw(stored, caller)
+        if problem:
+            return problem
+        self._database.write(lambda connection: imaging_changes.touch(connection, study_instance_uid))
+        return self.publish(study_instance_uid, caller)
+
+    # ---- nothing left
+
+    def _withdraw_empty(self, stored: StoredStudy, caller: Caller) -> str | None:
+        if stored.state is StudyState.WITHDRAWN:
+            return None
+        problem = self._withdraw(stored, caller)
+        if problem is None:
+            self._set_state(stored, StudyState.WITHDRAWN, "no instance is left to be shared")
+        return problem
+
+    def _withdraw(self, stored: StoredStudy, caller: Caller) -> str | None:
+        """Take back what is in force. Doing it twice does it once."""
+        for manifest in self._latest(stored):
+            try:
+                found = self._registered(manifest)
+                if found is None or not found.is_approved:
+                    continue
+                request = withdrawal_of(
+                    replace(found, patient_id=found.patient_id or manifest.patient_id),
+                    self._identity.imaging_source_unique_id,
+                    self._defaults.content_type,
+                    self._clock(),
+                )
+                response = self._registry.withdraw(found, manifest.unique_id, request, caller)
+            except (ConnectionError, TimeoutError):
+                return "the Document Registry did not answer"
+            outcome = EventOutcome.SUCCESS if response.succeeded else EventOutcome.SERIOUS_FAILURE
+            event = imaging_audit.manifest_withdrawn(
+                self._identity, caller, self._clock(), found.patient_id or manifest.patient_id, found.entry_uuid, outcome
+            )
+            self._database.write(partial(audit.append, event=event))
+            if not response.succeeded:
+                codes = ", ".join(sorted({error.code.value for error in response.errors}))
+                problem = f"the manifest is not withdrawn: {codes}"
+                return self._unresolved(stored, problem, problem)
+        return None
 
     def _unresolved(self, stored: StoredStudy, problem: str, detail: str) -> str:
         """Note on the study, for its operators, why it is not published; what is returned for logs says less."""
-        uid, revision = stored.study.study_instance_uid, stored.revision
-        self._database.write(
-            lambda connection: imaging.set_state(connection, uid, revision, StudyState.UNRESOLVED, detail[:2000])
-        )
+        self._set_state(stored, StudyState.UNRESOLVED, detail[:2000])
         return problem
 
+    def _set_state(self, stored: StoredStudy, state: StudyState, reason: str | None = None) -> None:
+        uid, revision = stored.study.study_instance_uid, stored.revision
+        self._database.write(lambda connection: imaging.set_state(connection, uid, revision, state, reason))
+
     def _find(self, study_instance_uid: str) -> StoredStudy | None:
+        """The study with the orders that are known of it."""
         with self._database.read() as connection:
-            return imaging.find(connection, study_instance_uid)
+            stored = imaging.find(connection, study_instance_uid)
+            if stored is None:
+                return None
+            study = stored.study
+            orders = imaging_orders.of_study(connection, study_instance_uid, study.accession_number, study.accession_issuer_oid)
+            return replace(stored, study=replace(study, orders=orders))
 
 
 def _was_accepted_before(response: RegistryResponse, manifest: PublishedManifest) -> bool:

@@ -19,12 +19,13 @@ import structlog
 
 from xds.actors import imaging_audit
 from xds.actors.imaging_metadata import MIME_TYPE, PublicationDefaults
-from xds.actors.imaging_publication import SourcePatients
+from xds.actors.imaging_patients import SourcePatients
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status
-from xds.model.imaging import Instance, Study
+from xds.model.identifiers import PatientIdentifier
+from xds.model.imaging import Instance, StoredStudy, Study, StudyState
 from xds.model.metadata import Code
 from xds.model.rendering import Rendering
 from xds.model.retrieval import ImagingDocumentRequest, RetrieveAnswer, RetrievedDocument
@@ -41,6 +42,10 @@ from xds.wire.dicom_transcoding import can_convert, convert
 _NATIVE: Final = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED_LITTLE})
 
 _log = structlog.get_logger()
+
+
+#: Whether a study is published in the record of another patient than this one; notes it.
+IsDisputed = Callable[[StoredStudy, PatientIdentifier | None], bool]
 
 
 def _nothing() -> None:
@@ -96,6 +101,7 @@ class ImageRetrieval:
         clock: Clock,
         defaults: PublicationDefaults,
         pixels: Pool,
+        is_disputed: IsDisputed = lambda _stored, _patient: False,
     ) -> None:
         self._database = database
         self._blobs = blobs
@@ -105,6 +111,7 @@ class ImageRetrieval:
         self._clock = clock
         self._defaults = defaults
         self._pixels = pixels
+        self._is_disputed = is_disputed
 
     def select(
         self, caller: Caller, study_instance_uid: str, series_instance_uid: str | None = None, sop_instance_uid: str | None = None
@@ -115,6 +122,8 @@ class ImageRetrieval:
         if stored is None or not stored.study.series:
             return None
         patient = self._patients.affinity(stored.study)
+        if self._is_refused(stored, patient):
+            return None
         patient_id = patient.to_cx() if patient else ""
         manifest = stored.published.unique_id if stored.published else None
         confidentiality = tuple(str(code) for code in self._defaults.confidentiality)
@@ -122,6 +131,17 @@ class ImageRetrieval:
         if not self._access.permits(caller, Action.RETRIEVE, (resource,))[0]:
             return None
         return Selection(stored.study, patient_id)
+
+    def _is_refused(self, stored: StoredStudy, patient: PatientIdentifier | None) -> bool:
+        """Whether manifest and cross-reference name different patients: then nobody gets anything before a human has looked."""
+        published = stored.published
+        if published is None or (stored.state is not StudyState.DISPUTED and patient and patient.to_cx() == published.patient_id):
+            return False
+        try:
+            return self._is_disputed(stored, patient)
+        except (ConnectionError, TimeoutError) as problem:
+            _log.warning("imaging.registry_unreachable", error=type(problem).__name__)
+            return True
 
     def headers(self, selection: Selection) -> Iterator[bytes]:
         """The headers of what was selected in the DICOM JSON model, with the mark of the address in their URIs."""

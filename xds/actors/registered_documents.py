@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from xds.actors.imaging_registrations import RegisteredManifest
 from xds.model.fragments import ObjectKind
 from xds.model.identifiers import read_cx
 from xds.model.metadata import DocumentEntry
@@ -48,12 +49,17 @@ class RegisteredDocuments:
             found = stored_queries.find(connection, self._codes, query, limit).objects[:limit]
         return _entries(found)
 
-    def current_entry(self, unique_id: str, logical_id: str) -> str | None:
-        """The entryUUID of the newest version of the DocumentEntry with that logicalID; None when none is there and Approved."""
+    def registered(self, unique_id: str, logical_id: str) -> RegisteredManifest | None:
+        """The DocumentEntry with that logicalID and document: the newest version that is Approved, else the newest."""
         with self._database.read() as connection:
             found = Finder(connection, self._codes, as_refs=True).by_logical_id(ObjectKind.DOCUMENT_ENTRY, [logical_id])
-        current = (item.fragment for item in found if not item.superseded and item.unique_id == unique_id)
-        return next((item.id for item in current if item.status is AvailabilityStatus.APPROVED), None)
+            current = [item for item in found if not item.superseded and item.unique_id == unique_id]
+            if not current:
+                return None
+            item = max(current, key=lambda each: (each.fragment.status is AvailabilityStatus.APPROVED, each.key))
+            patient = affinity_patients.surviving(connection, {item.patient_key})[item.patient_key]
+        is_approved = item.fragment.status is AvailabilityStatus.APPROVED
+        return RegisteredManifest(item.fragment.id, patient.identifier.to_cx(), is_approved)
 
     def on_demand(self, unique_ids: Sequence[str], repository_unique_id: str) -> Mapping[str, OnDemandEntry]:
         """The on-demand entries of that repository by uniqueId; of several the newest, Approved before others."""

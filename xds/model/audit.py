@@ -16,6 +16,7 @@ EXPORT = Code("110106", "DCM", "Export")
 IMPORT = Code("110107", "DCM", "Import")
 PATIENT_RECORD = Code("110110", "DCM", "Patient Record")
 QUERY = Code("110112", "DCM", "Query")
+STUDY_DELETED = Code("110105", "DCM", "DICOM Study Deleted")
 INSTANCES_TRANSFERRED = Code("110104", "DCM", "DICOM Instances Transferred")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, StrEnum
 
+from xds.model.identifiers import PatientIdentifier
 from xds.model.metadata import Code
 
 
@@ -56,9 +57,43 @@ class StudyPatient:
     sex: str = ""
 
 
+class OrderState(StrEnum):
+    """What became of an order. COMPLETED and CANCELLED trigger the manifest of its study."""
+
+    OPEN = "open"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderNumber:
+    """A number under its issuer; both parts of the issuer are empty when nobody named one. Spec: HL7 EI; PS3.3 10.14."""
+
+    value: str
+    issuer_oid: str | None = None
+    issuer_namespace: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagingOrder:
+    """One requested procedure as an order message or the images name it. Spec: PS3.3 C.7.2.1 (Referenced Request Sequence)."""
+
+    accession: OrderNumber = OrderNumber("")
+    placer: OrderNumber = OrderNumber("")
+    filler: OrderNumber = OrderNumber("")
+    study_instance_uid: str = ""
+    patient: PatientIdentifier | None = None
+    procedure: Code | None = None
+    description: str = ""
+    state: OrderState = OrderState.OPEN
+
+
 @dataclass(frozen=True, slots=True)
 class Study:
-    """One study with everything that its manifest states.
+    """One study with everything that its manifest states. `orders` are those that orders or images named for it.
 
     `study_date` is `YYYYMMDD`, `study_time` is `HHMMSS[.ffffff]`, as in the images (local time of the modality);
     `timezone_offset` is `±HHMM` when the images state it.
@@ -80,6 +115,7 @@ class Study:
     procedure_code: Code | None = None
     source: str = ""
     received: datetime | None = None
+    orders: tuple[ImagingOrder, ...] = ()
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -129,6 +165,13 @@ class Addition(Enum):
     CONFLICT = "another patient"
 
 
+class ManifestForm(StrEnum):
+    """Which manifest: the classic one of XDS-I.b, or that of MADO, which describes what it lists."""
+
+    XDS_I = "xds-i"
+    MADO = "mado"
+
+
 class StudyState(StrEnum):
     """Where a study stands on its way into the affinity domain.
 
@@ -140,6 +183,8 @@ class StudyState(StrEnum):
     SETTLED = "settled"
     UNRESOLVED = "unresolved"
     PUBLISHED = "published"
+    WITHDRAWN = "withdrawn"
+    DISPUTED = "disputed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,18 +202,38 @@ class PublishedManifest:
     created: datetime
     patient_id: str
     is_published: bool = False
+    form: ManifestForm = ManifestForm.XDS_I
 
 
 @dataclass(frozen=True, slots=True)
 class StoredStudy:
     """A study as the archive holds it.
 
-    `revision` counts its changes; `published` is the manifest in force, `prepared` one that is on its way.
+    `revision` counts its changes; `manifests` are those that were published or are on their way, the newest first.
     """
 
     study: Study
     state: StudyState
     revision: int
     reason: str | None = None
-    published: PublishedManifest | None = None
-    prepared: PublishedManifest | None = None
+    manifests: tuple[PublishedManifest, ...] = ()
+
+    @property
+    def published(self) -> PublishedManifest | None:
+        """The newest manifest that was published, of whatever form."""
+        return next((item for item in self.manifests if item.is_published), None)
+
+    @property
+    def prepared(self) -> PublishedManifest | None:
+        """The oldest manifest that is on its way."""
+        return next((item for item in reversed(self.manifests) if not item.is_published), None)
+
+    def published_as(self, form: ManifestForm) -> PublishedManifest | None:
+        """The newest manifest of that form that was published."""
+        return next((item for item in self.manifests if item.is_published and item.form is form), None)
+
+
+def is_other_patient(one: StudyPatient, other: StudyPatient) -> bool:
+    """True when two headers name different patients; what one of them does not state is no difference."""
+    differs = bool(one.patient_id and other.patient_id and one.patient_id != other.patient_id)
+    return differs or bool(one.issuer_oid and other.issuer_oid and one.issuer_oid != other.issuer_oid)

@@ -9,14 +9,28 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
-from xds.model.imaging import Addition, Instance, PublishedManifest, Series, StoredStudy, Study, StudyPatient, StudyState
+from xds.model.imaging import (
+    Addition,
+    Instance,
+    ManifestForm,
+    PublishedManifest,
+    Series,
+    StoredStudy,
+    Study,
+    StudyPatient,
+    StudyState,
+    is_other_patient,
+)
 from xds.model.imaging_query import fold_name
 from xds.model.metadata import Code
 from xds.store import imaging_headers
 from xds.store.dialects import put
 from xds.store.schema.imaging import imaging_instance, imaging_manifest, imaging_rejection, imaging_series, imaging_study
+
+#: The title of a rejection note that says nothing against the instances themselves.
+RETENTION_EXPIRED = "113039"
 
 
 def _milliseconds(moment: datetime) -> int:
@@ -44,9 +58,10 @@ def add_instance(connection: Connection, study: Study, received: datetime, heade
     if row is None:
         values = _study_values(study) | {"received": _milliseconds(received), "revision": 1, "state": StudyState.RECEIVED.value}
         key = connection.execute(insert(imaging_study).values(values).returning(imaging_study.c.study_key)).scalar_one()
-    elif _other_patient(row, study.patient):
+    elif _other_patient(row, study.patient) and _holds_anything(connection, row.study_key):
         return Addition.CONFLICT
     else:
+        # A study all of which was rejected is empty: it may come again under the patient whose it really is.
         key = row.study_key
     table = imaging_instance
     place = (
@@ -55,7 +70,8 @@ def add_instance(connection: Connection, study: Study, received: datetime, heade
         & (table.c.sop_instance_uid == instance.sop_instance_uid)
     )
     there = connection.execute(select(table.c.blob, table.c.location).where(place)).first()
-    if there is not None and (there.blob or "", there.location or "") == (instance.blob, instance.location):
+    restored = there is not None and _restore(connection, key, instance.sop_instance_uid)
+    if there is not None and not restored and (there.blob or "", there.location or "") == (instance.blob, instance.location):
         return Addition.IDENTICAL
     if row is not None:
         changed = {name: value for name, value in _study_values(study).items() if value not in (None, "")}
@@ -84,6 +100,22 @@ def reject(connection: Connection, study_instance_uid: str, sop_instance_uids: I
             ("study_key", "sop_instance_uid"),
             {"study_key": key, "sop_instance_uid": uid, "title": title},
         )
+
+
+def _holds_anything(connection: Connection, study_key: int) -> bool:
+    """Whether a study has an instance that no note rejects."""
+    withheld = select(imaging_rejection.c.sop_instance_uid).where(imaging_rejection.c.study_key == study_key)
+    own = (imaging_instance.c.study_key == study_key) & imaging_instance.c.sop_instance_uid.not_in(withheld)
+    return connection.execute(select(imaging_instance.c.sop_instance_uid).where(own).limit(1)).first() is not None
+
+
+def _restore(connection: Connection, study_key: int, sop_instance_uid: str) -> bool:
+    """An instance whose retention had expired and that is sent again is wanted again; what was rejected for its content is not.
+
+    Spec: RAD TF IOCM (113039 Data Retention Policy Expired).
+    """
+    own = (imaging_rejection.c.study_key == study_key) & (imaging_rejection.c.sop_instance_uid == sop_instance_uid)
+    return bool(connection.execute(delete(imaging_rejection).where(own, imaging_rejection.c.title == RETENTION_EXPIRED)).rowcount)
 
 
 def find(
@@ -133,6 +165,7 @@ def prepare_manifest(connection: Connection, study_instance_uid: str, manifest: 
     values = {
         "study_key": _key(connection, study_instance_uid),
         "revision": manifest.revision,
+        "form": manifest.form.value,
         "unique_id": manifest.unique_id,
         "entry_uuid": manifest.entry_uuid,
         "submission_unique_id": manifest.submission_unique_id,
@@ -144,19 +177,23 @@ def prepare_manifest(connection: Connection, study_instance_uid: str, manifest: 
     connection.execute(insert(imaging_manifest).values(values))
 
 
-def publish_manifest(connection: Connection, study_instance_uid: str, revision: int) -> None:
-    """The manifest of that revision was accepted; the study is published unless it changed meanwhile."""
-    table = imaging_manifest
-    place = (table.c.study_key == _key(connection, study_instance_uid)) & (table.c.revision == revision)
-    connection.execute(update(table).where(place).values(published=True))
-    set_state(connection, study_instance_uid, revision, StudyState.PUBLISHED)
+def publish_manifest(connection: Connection, study_instance_uid: str, revision: int, form: ManifestForm) -> None:
+    """The manifest of that revision and form was accepted."""
+    connection.execute(
+        update(imaging_manifest).where(_place(connection, study_instance_uid, revision, form)).values(published=True)
+    )
 
 
-def drop_manifest(connection: Connection, study_instance_uid: str, revision: int) -> None:
-    """The manifest of that revision was refused: nothing of it exists outside."""
+def drop_manifest(connection: Connection, study_instance_uid: str, revision: int, form: ManifestForm) -> None:
+    """The manifest of that revision and form was refused: nothing of it exists outside."""
+    place = _place(connection, study_instance_uid, revision, form)
+    connection.execute(delete(imaging_manifest).where(place, imaging_manifest.c.published.is_(False)))
+
+
+def _place(connection: Connection, study_instance_uid: str, revision: int, form: ManifestForm) -> ColumnElement[bool]:
     table = imaging_manifest
-    place = (table.c.study_key == _key(connection, study_instance_uid)) & (table.c.revision == revision)
-    connection.execute(delete(table).where(place, table.c.published.is_(False)))
+    own = (table.c.study_key == _key(connection, study_instance_uid)) & (table.c.revision == revision)
+    return own & (table.c.form == form.value)
 
 
 def referenced(connection: Connection, blobs: Sequence[str]) -> frozenset[str]:
@@ -175,8 +212,7 @@ def _key(connection: Connection, study_instance_uid: str) -> int:
 
 
 def _other_patient(row: Row[Any], patient: StudyPatient) -> bool:
-    differs = bool(row.patient_id and patient.patient_id and row.patient_id != patient.patient_id)
-    return differs or bool(row.issuer_oid and patient.issuer_oid and row.issuer_oid != patient.issuer_oid)
+    return is_other_patient(StudyPatient(row.patient_id, row.issuer_oid), patient)
 
 
 def _study_values(study: Study) -> dict[str, Any]:
@@ -239,16 +275,16 @@ def _stored_study(
     connection: Connection, row: Row[Any], series_instance_uid: str | None = None, sop_instance_uid: str | None = None
 ) -> StoredStudy:
     manifests = connection.execute(
-        select(imaging_manifest).where(imaging_manifest.c.study_key == row.study_key).order_by(imaging_manifest.c.revision.desc())
+        select(imaging_manifest)
+        .where(imaging_manifest.c.study_key == row.study_key)
+        .order_by(imaging_manifest.c.revision.desc(), imaging_manifest.c.form.desc())
     ).all()
-    found = [_manifest(item) for item in manifests]
     return StoredStudy(
         study=_study(row, _series(connection, row.study_key, series_instance_uid, sop_instance_uid)),
         state=StudyState(row.state),
         revision=row.revision,
         reason=row.reason,
-        published=next((item for item in found if item.is_published), None),
-        prepared=next((item for item in found if not item.is_published), None),
+        manifests=tuple(_manifest(item) for item in manifests),
     )
 
 
@@ -340,4 +376,5 @@ def _manifest(row: Row[Any]) -> PublishedManifest:
         created=_moment(row.created),
         patient_id=row.patient_id,
         is_published=row.published,
+        form=ManifestForm(row.form),
     )

@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 
+from xds.actors.imaging_registrations import RegisteredManifest
 from xds.model.caller import Caller
 from xds.model.errors import RegistryResponse
 from xds.model.metadata import DocumentEntry, RegistryObject, Submission
@@ -16,6 +17,8 @@ from xds.model.stored_queries import RawQuery, ReturnType
 from xds.model.vocabulary import AvailabilityStatus, StoredQueryId
 from xds.transactions import iti18_registry_stored_query as iti18
 from xds.transactions import iti42_register_document_set as iti42
+from xds.transactions import iti57_update_document_set as iti57
+from xds.transactions import iti62_remove_metadata as iti62
 from xds.transactions.client import NoAnswerError
 from xds.wire.soap import SoapFault
 
@@ -57,15 +60,32 @@ class RemoteRegistry:
         objects = self._ask(StoredQueryId.GET_SUBMISSION_SET_AND_CONTENTS, "XDSSubmissionSetUniqueId", unique_id)
         return frozenset(item.unique_id for item in _entries(objects) if item.unique_id) if objects else None
 
-    def current_entry(self, unique_id: str, logical_id: str) -> str | None:
-        """The entryUUID of the newest version of the DocumentEntry with that logicalID; None when none is there and Approved.
+    def registered_manifest(self, unique_id: str, logical_id: str) -> RegisteredManifest | None:
+        """The DocumentEntry with that logicalID: the newest version that is not Deprecated, else the newest.
 
         `unique_id` is that of its document, by which a registry without metadata update finds it, too. Errors: ConnectionError.
         """
         objects = self._ask(StoredQueryId.GET_DOCUMENTS, "XDSDocumentEntryUniqueId", f"({_quoted(unique_id)})")
         found = [item for item in _entries(objects) if logical_id in (item.lid, item.id)]
-        found.sort(key=lambda item: item.version or 1)
-        return next((item.id for item in reversed(found) if item.status is not AvailabilityStatus.DEPRECATED), None)
+        if not found:
+            return None
+        found.sort(key=lambda item: (item.status is not AvailabilityStatus.DEPRECATED, item.version or 1))
+        newest = found[-1]
+        return RegisteredManifest(newest.id, newest.patient_id or "", newest.status is not AvailabilityStatus.DEPRECATED)
+
+    def update(self, submission: Submission, caller: Caller) -> RegistryResponse:
+        """Change metadata by ITI-57. Errors: ConnectionError when nobody knows what became of it."""
+        try:
+            return iti57.send(submission, endpoint=self._endpoint, timeout=self._timeout)
+        except SoapFault as fault:
+            raise ConnectionError("the registry answers with a fault") from fault
+
+    def remove(self, ids: Sequence[str], caller: Caller) -> RegistryResponse:
+        """Remove metadata by ITI-62. Errors: ConnectionError when nobody knows what became of it."""
+        try:
+            return iti62.send(ids, endpoint=self._endpoint, timeout=self._timeout)
+        except SoapFault as fault:
+            raise ConnectionError("the registry answers with a fault") from fault
 
     def _ask(self, query_id: StoredQueryId, parameter: str, value: str) -> Sequence[RegistryObject]:
         query = RawQuery(query_id, ReturnType.LEAF_CLASS, ((parameter, (value,)),))

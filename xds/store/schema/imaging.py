@@ -158,7 +158,7 @@ imaging_order = Table(
     Index("imaging_order_filler", "filler_number"),
 )
 
-#: Reports that came in messages. `facts` is what the message says of a report, as JSON; a version takes the place of those before.
+#: Reports that came in messages. `facts` is what the message says of one, as JSON; a version takes the place of those before.
 imaging_report = Table(
     "imaging_report",
     metadata,
