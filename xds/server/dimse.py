@@ -19,12 +19,16 @@ from typing import Final
 import structlog
 
 from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.actors.storage_commitment import REPORT_COMMITMENT
 from xds.model.caller import Caller
 from xds.model.imaging import Addition
 from xds.server.dimse_association import MAX_PDU, Association, AssociationError, Received
+from xds.server.dimse_commitment import CommitmentService
 from xds.server.dimse_find import FindService, extended_answer
+from xds.server.dimse_notifications import NotificationService
 from xds.server.dimse_retrieve import Destination, RetrieveService
 from xds.server.dimse_store import MAX_DATA_SET, StoreService
+from xds.store.jobs import Job
 from xds.wire.dicom import EXPLICIT_LITTLE
 from xds.wire.dicom_association import (
     APPLICATION_CONTEXT,
@@ -77,11 +81,18 @@ class DimseServer:
         self._ssl_context = ssl_context
         partners = {each.ae_title: each for each in destinations}
         retrieve = RetrieveService(source, ae_title, partners, seconds=idle_seconds)
+        commitment = CommitmentService(source.commitment, ae_title, partners, seconds=idle_seconds)
+        notifications = NotificationService(source.steps, source.changed)
+        #: The jobs that need associations, by their kinds.
+        self.handlers: Mapping[str, Callable[[Job], str | None]] = {REPORT_COMMITMENT: commitment.report}
         self._services: Mapping[int, Serve] = {
             Command.C_ECHO: _echo,
             Command.C_FIND: FindService(source, ae_title).serve,
             Command.C_GET: retrieve.get,
             Command.C_MOVE: retrieve.move,
+            Command.N_ACTION: commitment.serve,
+            Command.N_CREATE: notifications.create,
+            Command.N_SET: notifications.set,
             Command.C_STORE: StoreService(source, max_data_set=max_data_set, stored=stored).serve,
         }
         self._listener: socket.socket | None = None
