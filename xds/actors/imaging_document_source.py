@@ -5,7 +5,7 @@ Spec: RAD TF-1 18 (XDS-I.b); RAD TF-2 4.8, 4.68, 4.69, 4.55, 4.107.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, timedelta, tzinfo
 from typing import Any, Final
@@ -13,9 +13,12 @@ from typing import Any, Final
 import structlog
 
 from xds.actors import imaging_audit
+from xds.actors.imaging_manifests import ManifestMaker, ManifestStyle
 from xds.actors.imaging_metadata import PublicationDefaults
-from xds.actors.imaging_publication import AffinityIdentifiers, CurrentEntry, Provide, SourcePatients, StudyPublisher
+from xds.actors.imaging_patients import AffinityIdentifiers, SourcePatients
+from xds.actors.imaging_publication import Partners, Provide, StudyPublisher
 from xds.actors.imaging_query import StudyQueries
+from xds.actors.imaging_registrations import BelievingRegistry, ManifestRegistry
 from xds.actors.imaging_retrieval import ImageRetrieval
 from xds.actors.performed_steps import PerformedSteps
 from xds.actors.storage_commitment import StorageCommitment
@@ -29,7 +32,7 @@ from xds.model.metadata import Code
 from xds.model.vocabulary import KEY_OBJECT_SELECTION
 from xds.pixels.pool import Pool
 from xds.ports import AccessRule, BlobStore, Clock, Staging
-from xds.store import audit, imaging, jobs
+from xds.store import audit, imaging, imaging_changes, jobs
 from xds.store.database import Database
 from xds.wire import dicom_json, kos
 from xds.wire.dicom import Header, read_header
@@ -59,15 +62,16 @@ class ImagingDocumentSource:
         zone: tzinfo = UTC,
         authorities: Mapping[str, AssigningAuthority] | None = None,
         default_authority: AssigningAuthority | None = None,
-        current_entry: CurrentEntry = lambda _unique_id, entry_uuid: entry_uuid,
+        registry: ManifestRegistry | None = None,
+        style: ManifestStyle | None = None,
     ) -> None:
         """`settle_seconds` is how long a study must be quiet before it is published.
 
         `pixels` decodes and renders images; it is closed with this object.
         `authorities` names, for sending AE titles, who issues the patient identifiers of images that do not say it themselves;
         `default_authority` does so for all others (without it, their demographics must tell). `zone` is the local time of images
-        that state no offset. `provide` is the repository in this process, or RAD-68 to another one. `current_entry` asks its
-        registry for what a new manifest replaces; by default that is what was registered.
+        that state no offset. `provide` is the repository in this process, or RAD-68 to another one; `registry` is asked for what
+        became of manifests, and told of those that are withdrawn. `style` says which manifests are written, and how.
         """
         self._database = database
         self._blobs = blobs
@@ -80,11 +84,13 @@ class ImagingDocumentSource:
         domain = AssigningAuthority(identity.assigning_authority_namespace or None, identity.assigning_authority)
         self._patients = SourcePatients(pix, domain, authorities or {}, default_authority)
         self._queries = StudyQueries(database, access, self._resource)
-        self.retrieval = ImageRetrieval(database, blobs, identity, self._patients, access, clock, self._defaults, pixels)
+        maker = ManifestMaker(database, identity, style or ManifestStyle(), zone)
+        partners = Partners(provide, registry or BelievingRegistry())
         self.commitment = StorageCommitment(database, blobs, clock)
         self.steps = PerformedSteps(database, clock, self._step_ended)
-        self._publisher = StudyPublisher(
-            database, blobs, identity, self._patients, provide, clock, self._defaults, zone, current_entry
+        self._publisher = StudyPublisher(database, blobs, identity, self._patients, partners, clock, self._defaults, zone, maker)
+        self.retrieval = ImageRetrieval(
+            database, blobs, identity, self._patients, access, clock, self._defaults, pixels, self._publisher.is_disputed
         )
 
     def _resource(self, row: Mapping[str, Any], summary: Mapping[str, Any]) -> Resource:
@@ -185,6 +191,29 @@ class ImagingDocumentSource:
         self._database.write(lambda connection: jobs.add(connection, PUBLISH_STUDY, study_instance_uid, {"reason": reason}, due))
         _log.info("imaging.study_changed", reason=reason, at_once=at_once)
 
+    def remove_instances(
+        self, study_instance_uid: str, sop_instance_uids: Collection[str] | None, reason: str, caller: Caller = SYSTEM
+    ) -> int:
+        """Forget instances that are gone at their source (None: all of the study), and tell how many there were.
+
+        The manifest is replaced after the study has settled, or withdrawn when nothing is left. `reason` is a word for logs.
+        """
+        now = self._clock()
+
+        def work(connection: Any) -> int:
+            removed = imaging_changes.remove_instances(connection, study_instance_uid, sop_instance_uids)
+            if removed:
+                event = imaging_audit.instances_removed(self._identity, caller, now, study_instance_uid)
+                audit.append(connection, event)
+                jobs.add(connection, PUBLISH_STUDY, study_instance_uid, {"reason": reason}, now + self._settle)
+            return removed
+
+        return self._database.write(work)
+
+    def accept(self, study_instance_uid: str, caller: Caller = SYSTEM) -> str | None:
+        """A human has decided: the images are of the patient whom the cross-reference names. See `StudyPublisher.accept`."""
+        return self._publisher.accept(study_instance_uid, caller)
+
     def _step_ended(self, study_instance_uid: str, is_complete: bool) -> None:
         self.changed(study_instance_uid, "procedure step", at_once=is_complete)
 
@@ -210,15 +239,19 @@ class ImagingDocumentSource:
         return self._find(study_instance_uid)
 
     def resume(self) -> None:
-        """Try again at once to publish the studies whose patient was not known."""
+        """Try again at once to publish the studies whose patient was not known, or not sure."""
         now = self._clock()
 
+        def waiting(connection: Any) -> list[str]:
+            states = (StudyState.UNRESOLVED, StudyState.DISPUTED)
+            return [uid for state in states for uid in imaging.uids_in_state(connection, state)]
+
         def work(connection: Any) -> None:
-            for uid in imaging.uids_in_state(connection, StudyState.UNRESOLVED):
+            for uid in waiting(connection):
                 jobs.add(connection, PUBLISH_STUDY, uid, {}, now)
 
         with self._database.read() as connection:
-            if not imaging.uids_in_state(connection, StudyState.UNRESOLVED):
+            if not waiting(connection):
                 return
         self._database.write(work)
 
