@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from xds.app import App, build, utc_now
 from xds.portal import create_portal, identity_blueprint
 from xds.server.asynchronous import AsynchronousExchange
 from xds.server.dimse import DimseServer
+from xds.server.dimse_retrieve import Destination
 from xds.server.http import HttpApplication, StartResponse, caller_from_environ
 from xds.server.launcher import HttpServer
 from xds.server.limits import Limits
@@ -115,13 +116,20 @@ class Node:
     def _start_others(self, app: App, exchange: AsynchronousExchange) -> dict[str, object]:
         """Everything beside HTTP: MLLP, DICOM, and the workers. Gives the endpoints."""
         server = self._settings.server
-        dimse = DimseServer(app.domain.imaging_document_source, server.ae_title, server.host, server.dicom_port)
+        dimse = DimseServer(
+            app.domain.imaging_document_source,
+            server.ae_title,
+            server.host,
+            server.dicom_port,
+            destinations=_destinations(self._settings),
+        )
         mllp = self._mllp(app)
         endpoints = {
             "mllp": f"{server.host}:{self._started(mllp)}",
             "dicom": f"{server.ae_title}@{server.host}:{self._started(dimse)}",
         }
-        worker = Worker(app.database, app.job_handlers, utc_now, kinds=app.job_handlers.keys() - {NOTIFY_SUBSCRIBER})
+        handlers = {**app.job_handlers, **dimse.handlers}
+        worker = Worker(app.database, handlers, utc_now, kinds=handlers.keys() - {NOTIFY_SUBSCRIBER})
         # Neither must PIX Consumers that are away.
         notifier = Worker(app.database, app.job_handlers, utc_now, kinds={NOTIFY_SUBSCRIBER}, threads=_notifiers(self._settings))
         # Partners that are slow to take their answers must not keep other work waiting.
@@ -163,6 +171,12 @@ class Node:
             start_response("503 Service Unavailable", [("Retry-After", "1"), ("Content-Length", "0")])
             return [b""]
         return self._serve(environ, start_response)
+
+
+def _destinations(settings: Settings) -> Iterator[Destination]:
+    """Whom images may be sent to."""
+    for each in (*settings.pacs, *settings.destinations):
+        yield Destination(each.ae_title, each.host, each.port)
 
 
 def _notifiers(settings: Settings) -> int:

@@ -258,6 +258,15 @@ class PacsSettings(_Section):
     assigning_authority: Oid = Field(default="", description="OID that issued the Patient IDs in its images.")
 
 
+class DestinationSettings(_Section):
+    """An application that takes part by DICOM, beside the PACSs: images may be sent to it (C-MOVE), and what it asked to be kept
+    safe is reported to it (storage commitment)."""
+
+    ae_title: AeTitle = Field(description="Its DICOM application entity title.")
+    host: str = Field(min_length=1, description="Its address.")
+    port: Port = Field(description="Its DICOM port.")
+
+
 class TlsSettings(_Section):
     """TLS on every listener (ITI-19). With a certificate, HTTPS, MLLP over TLS and DICOM TLS take the place of the plain ones."""
 
@@ -308,6 +317,9 @@ class Settings(BaseSettings):
     identity: IdentitySettings = IdentitySettings()
     imaging: ImagingSettings = ImagingSettings()
     pacs: tuple[PacsSettings, ...] = Field(default=(), description="The PACSs, as `[[pacs]]` tables.")
+    destinations: tuple[DestinationSettings, ...] = Field(
+        default=(), description="Where images may be sent to by DICOM, as `[[destinations]]` tables; the PACSs need not be repeated."
+    )
     tls: TlsSettings = TlsSettings()
     security: SecuritySettings = SecuritySettings()
     audit: AuditSettings = AuditSettings()

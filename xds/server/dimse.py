@@ -19,6 +19,7 @@ from typing import Final
 import structlog
 
 from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.actors.performed_steps import FORGET_STEP
 from xds.actors.storage_commitment import REPORT_COMMITMENT
 from xds.model.caller import Caller
 from xds.model.imaging import Addition
@@ -84,7 +85,10 @@ class DimseServer:
         commitment = CommitmentService(source.commitment, ae_title, partners, seconds=idle_seconds)
         notifications = NotificationService(source.steps, source.changed)
         #: The jobs that need associations, by their kinds.
-        self.handlers: Mapping[str, Callable[[Job], str | None]] = {REPORT_COMMITMENT: commitment.report}
+        self.handlers: Mapping[str, Callable[[Job], str | None]] = {
+            REPORT_COMMITMENT: commitment.report,
+            FORGET_STEP: lambda _job: None,
+        }
         self._services: Mapping[int, Serve] = {
             Command.C_ECHO: _echo,
             Command.C_FIND: FindService(source, ae_title).serve,
