@@ -25,13 +25,13 @@ from xds.rules.linkage import fold
 _LEAST_LETTERS = 2
 _LEAST_DIGITS = 6
 #: A range of more days than this is a part of life rather than a birth date.
-_MOST_DAYS = 31
+_MOST_DAYS = 366
 
 #: Each alternative is a search of its own.
 _MOST_ALTERNATIVES = 100
 
 TOO_FEW = (
-    "the query must name at least {number} of these: an identifier, a name (two letters), a birth date (a month or less), "
+    "the query must name at least {number} of these: an identifier, a name (two letters), a birth date (a year or less), "
     "a telephone number, the mother's maiden name, an account number, a visit, or a street with its town"
 )
 
