@@ -318,7 +318,7 @@ class Settings(BaseSettings):
     imaging: ImagingSettings = ImagingSettings()
     pacs: tuple[PacsSettings, ...] = Field(default=(), description="The PACSs, as `[[pacs]]` tables.")
     destinations: tuple[DestinationSettings, ...] = Field(
-        default=(), description="Where images may be sent to by DICOM, as `[[destinations]]` tables; the PACSs need not be repeated."
+        default=(), description="Where images may be sent to by DICOM, as `[[destinations]]` tables; PACSs need not be repeated."
     )
     tls: TlsSettings = TlsSettings()
     security: SecuritySettings = SecuritySettings()
