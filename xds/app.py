@@ -28,6 +28,7 @@ from xds.actors.record_index import RecordIndexProducer
 from xds.actors.registered_documents import RegisteredDocuments
 from xds.actors.repository_care import RepositoryCare
 from xds.config import ConfigError
+from xds.imaging_settings import manifest_style, publication_defaults
 from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import AssigningAuthority, is_oid, new_oid
 from xds.model.metadata import Code
@@ -271,6 +272,8 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
             seconds=settings.imaging.pixel_seconds,
         ),
         settle_seconds=settings.imaging.settle_seconds,
+        defaults=publication_defaults(settings),
+        style=manifest_style(settings),
         authorities={
             each.ae_title: AssigningAuthority(None, each.assigning_authority)
             for each in settings.pacs

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import difflib
+import inspect
+import json
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -262,7 +264,7 @@ def describe() -> str:
 
 
 def _described(name: str, model: type[BaseModel], *, repeated: bool) -> list[str]:
-    lines = ["", f"## `[[{name}]]`" if repeated else f"## `[{name}]`", "", (model.__doc__ or "").strip(), ""]
+    lines = ["", f"## `[[{name}]]`" if repeated else f"## `[{name}]`", "", inspect.cleandoc(model.__doc__ or ""), ""]
     lines += ["| key | default | meaning |", "|---|---|---|"]
     for key, field in model.model_fields.items():
         default = "required" if field.is_required() else f"`{_written(field.default)}`"
@@ -274,5 +276,5 @@ def _written(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
-        return "[]"
+        return json.dumps([item for item in value if isinstance(item, str)])
     return str(value) if isinstance(value, int | float) else f'"{value}"'

@@ -232,14 +232,60 @@ class IdentitySettings(_Section):
         return given
 
 
+_CODE = r"^([^^]+\^[^^]*\^[^^]+)?$"
+
+
+class PublicationSettings(_Section):
+    """What manifests and reports are registered as.
+
+    Codes are `code^display name^coding scheme`; what is empty is as `imaging.profile` has it.
+    """
+
+    class_code: str = Field(default="", pattern=_CODE, description="classCode of manifests.")
+    type_code: str = Field(
+        default="", pattern=_CODE, description="typeCode of manifests that state no procedure code in a scheme with an OID."
+    )
+    report_class_code: str = Field(default="", pattern=_CODE, description="classCode of reports.")
+    report_type_code: str = Field(default="", pattern=_CODE, description="typeCode of reports that state none.")
+    practice_setting: str = Field(default="", pattern=_CODE, description="practiceSettingCode.")
+    facility_type: str = Field(default="", pattern=_CODE, description="healthcareFacilityTypeCode.")
+    confidentiality: tuple[Annotated[str, Field(pattern=r"^[^^]+\^[^^]*\^[^^]+$")], ...] = Field(
+        default=(), description="confidentialityCodes."
+    )
+    language: str = Field(default="", description="languageCode, such as `fr-FR`.")
+    title: str = Field(default="", description="Title of manifests of studies that have no description.")
+    institution: str = Field(
+        default="", description="authorInstitution (XON) and Institution Name of manifests; empty: what the images name."
+    )
+    patient_id_type: str = Field(
+        default="", description="CX.5 of patientId, which the French DMP wants (`NH`); empty: none, as the standard has it."
+    )
+    source_patient_id_type: str = Field(default="", description="CX.5 of sourcePatientId (`PI`); empty: none.")
+
+
 class ImagingSettings(_Section):
     """How images become manifests."""
 
     settle_seconds: float = Field(default=10.0, ge=0, description="A study is published this many seconds after its last image.")
     withdrawal: Literal["deprecate", "remove", "delete-dmp"] = Field(
         default="deprecate",
-        description="How the manifest of a study is taken back of which nothing is left: `deprecate` it (ITI-57), `remove` metadata "
-        "and document (ITI-62, ITI-86), or give it the status Deleted of the French DMP.",
+        description="How the manifest of a study is taken back of which nothing is left: `deprecate` it (ITI-57), `remove` "
+        "metadata and document (ITI-62, ITI-86), or give it the status Deleted of the French DMP.",
+    )
+    manifests: tuple[Literal["xds-i", "mado"], ...] = Field(
+        default=("xds-i",),
+        min_length=1,
+        description="Forms in which each study is announced: `xds-i` (Key Object Selection of XDS-I.b), `mado` (with the "
+        "description of IHE RAD MADO). Each after the first is registered as a transformation (XFRM) of the first.",
+    )
+    mado_codes: Literal["99IHE", "DCM"] = Field(
+        default="99IHE", description="Codes of MADO's own concepts: those of its trial implementation, or of DICOM CP-2595."
+    )
+    profile: Literal["ihe", "drimbox"] = Field(
+        default="ihe", description="`drimbox`: codes, titles and manifests as the French DRIMbox and DMP have them."
+    )
+    reconcile_hours: float = Field(
+        default=24.0, ge=0, description="Every manifest is compared with its study and its registry so often; 0: never."
     )
     pixel_processes: int = Field(default=2, ge=1, le=64, description="Processes that decode, encode and render images.")
     pixel_memory_mib: int = Field(default=2048, ge=128, description="Memory that each of them may use, in MiB.")
@@ -316,9 +362,11 @@ class Settings(BaseSettings):
     repository: RepositorySettings = RepositorySettings()
     identity: IdentitySettings = IdentitySettings()
     imaging: ImagingSettings = ImagingSettings()
+    publication: PublicationSettings = PublicationSettings()
     pacs: tuple[PacsSettings, ...] = Field(default=(), description="The PACSs, as `[[pacs]]` tables.")
     destinations: tuple[DestinationSettings, ...] = Field(
-        default=(), description="Where images may be sent to by DICOM, as `[[destinations]]` tables; PACSs need not be repeated."
+        default=(),
+        description="Where images may be sent to by DICOM, as `[[destinations]]` tables; PACSs need not be repeated.",
     )
     tls: TlsSettings = TlsSettings()
     security: SecuritySettings = SecuritySettings()

@@ -142,6 +142,7 @@ _IMAGES: Final = Code("IMAGES", "1.3.6.1.4.1.19376.1.2.6.1", "Images")
 _IMAGING_STUDY: Final = Code("18748-4", LOINC, "Diagnostic imaging study")
 _RADIOLOGY: Final = Code("394914008", SNOMED_CT, "Radiology")
 _HOSPITAL: Final = Code("22232009", SNOMED_CT, "Hospital")
+_REPORTS: Final = Code("REPORTS", "1.3.6.1.4.1.19376.1.2.6.1", "Reports")
 _NORMAL: Final = Code("N", CONFIDENTIALITY, "Normal")
 
 
@@ -162,6 +163,8 @@ class PublicationDefaults:
     language: str = "en-US"
     title: str = "Imaging study"
     author_institution: str = "Imaging department"
+    #: XON; goes before what the images name.
+    institution: str = ""
     #: Coding schemes (OIDs) of modalities and regions in eventCodeList; None leaves those of DICOM.
     modality_scheme: str | None = None
     region_scheme: str | None = None
@@ -170,6 +173,9 @@ class PublicationDefaults:
     source_patient_id_type: str = ""
     #: False: the title is always `title`.
     title_from_study: bool = True
+    report_class_code: Code = _REPORTS
+    report_type_code: Code = _IMAGING_STUDY
+    report_title: str = "Imaging report"
 
 
 #: What the French DMP registers for the manifest of a DRIMbox.
@@ -183,6 +189,9 @@ DRIMBOX: Final = PublicationDefaults(
     author_institution="Imagerie médicale",
     modality_scheme="1.2.250.1.213.1.1.5.618",
     region_scheme="1.2.250.1.213.1.1.5.695",
+    report_class_code=Code("10", "1.2.250.1.213.1.1.4.1", "Compte rendu"),
+    report_type_code=Code("18748-4", LOINC, "CR d'imagerie médicale"),
+    report_title="CR d'imagerie médicale",
 )
 
 
@@ -262,7 +271,8 @@ def submission_of(
     `transforms` is that of the manifest of the same study in another form. `source_id` is the OID of the Imaging Document Source,
     `zone` the local time of images that state no offset.
     """
-    author = Author(None, (escape_hl7(study.institution or defaults.author_institution),), (), (), ())
+    institution = defaults.institution or escape_hl7(study.institution or defaults.author_institution)
+    author = Author(None, (institution,), (), (), ())
     facts = DocumentFacts(
         id="Document",
         unique_id=manifest.unique_id,
