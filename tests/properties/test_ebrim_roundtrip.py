@@ -143,7 +143,7 @@ def called(objects: list[RegistryObject]) -> dict[str, str]:
     return names
 
 
-@settings(deadline=None, database=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, database=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(submissions())
 def test_what_was_submitted_comes_back(registry: Registry, sent: Submission) -> None:
     received, problems = read_submission(parse(write_submission(sent)))
