@@ -27,7 +27,7 @@ from tests.running import RunningServer
 from xds.model.patient import Demographics
 
 _START, _END = b"\x0b", b"\x1c\r"
-_MADE = 20_000
+_MADE = 4_000
 
 
 @dataclass(frozen=True, slots=True)

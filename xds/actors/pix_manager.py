@@ -16,9 +16,10 @@ from xds.actors import pix_audit
 from xds.actors.identity_desk import IdentityDesk
 from xds.actors.linkage_training import Training, train
 from xds.actors.pix_audit_trail import AuditTrail
+from xds.actors.pix_batches import FeedBatches, Waiting
 from xds.actors.pix_clusters import NewValue, affinity_in_use, new_patient_number
 from xds.actors.pix_feed import Effects, FeedTransaction, RefusedError
-from xds.actors.pix_preparation import PreparedFeed, prepare
+from xds.actors.pix_preparation import prepare
 from xds.actors.pix_register import Register
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
@@ -76,6 +77,7 @@ class PixManager:
         self._domains = self._register.domains
         self._affinity = self._register.affinity
         self._trail = AuditTrail(database)
+        self._batches = FeedBatches(database, self._apply)
         #: The identity desk on the same register.
         self.desk = IdentityDesk(database, self._register, identity, access, clock)
 
@@ -99,8 +101,7 @@ class PixManager:
             moment = self.clock()
             events = [audit.write(item) for item in pix_audit.feed_events(completed, caller, self._identity, moment)]
             try:
-                effects = self._database.write(lambda connection: self._apply(connection, prepared, events))
-                self._register.follow(effects)
+                self._register.follow(self._batches.submit(prepared, events))
             except RefusedError as refused:
                 problems = list(refused.problems)
         if problems:
@@ -246,15 +247,24 @@ class PixManager:
         dated = levels.get("birth_date") in (BirthDate.EXACT, BirthDate.EXACT_DEFAULT)
         return evidence.veto is None and named and dated and levels.get("sex", 1) == 1
 
-    def _apply(self, connection: Transaction, prepared: PreparedFeed, events: Sequence[Written]) -> Effects:
+    def _apply(self, connection: Transaction, feeds: Sequence[Waiting]) -> list[Effects]:
+        """Apply feeds one after another in one transaction. What each of them writes alike is written once."""
         moment = self.clock()
-        work = self._register.begin(connection, moment)
-        effects = FeedTransaction(work.clusters, work.linker, prepared.domain_keys, self._register.words).apply(prepared)
-        if not effects.is_repeated:
-            work.finish()
+        patients = self._register.take_turn(connection)
+        found = []
+        events: list[Written] = []
+        for item in feeds:
+            change = self._register.change(patients, moment)
+            transaction = FeedTransaction(change.clusters, change.linker, item.prepared.domain_keys, self._register.words)
+            effects = transaction.apply(item.prepared)
+            if not effects.is_repeated:
+                change.finish()
+                events += item.events
+            found.append(effects)
+        if events:
             audit.append_written(connection, events)
             jobs.request(connection, IDENTITIES_CHANGED, moment)
-        return effects
+        return found
 
     def _cluster(self, patients: Patients, identifier: PatientIdentifier) -> tuple[Identity, tuple[Identity, ...]] | None:
         """The identity that stands for an identifier now, and every one of her person. None when nobody has it for certain.

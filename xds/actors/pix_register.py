@@ -109,8 +109,16 @@ class Register:
 
     def begin(self, connection: Connection, moment: datetime) -> Change:
         """Begin to change who is who, in a transaction."""
+        return self.change(self.take_turn(connection), moment)
+
+    def take_turn(self, connection: Connection) -> Patients:
+        """The tables, once nobody else changes who is who until the transaction ends."""
         patients = Patients(connection)
         patients.take_turn()
+        return patients
+
+    def change(self, patients: Patients, moment: datetime) -> Change:
+        """One change among those of a transaction that has its turn."""
         now = int(moment.timestamp() * 1000)
         changed = ChangedSets(self.subscribers, self._table) if self.subscribers else None
         clusters = Clusters(patients, self.affinity, self.affinity_key, now, self._new_value, changed)

@@ -26,6 +26,7 @@ from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.ports import Clock
 from xds.server import failures
+from xds.store.database import turns
 from xds.wire import hl7v2
 from xds.wire.hl7v2 import Condition, Fault, Location, Message, Segment, UnreadableError
 from xds.wire.hl7v2_answers import ALL_VERSIONS, Acknowledgement, new_control_id, write_ack
@@ -59,6 +60,7 @@ class Dispatcher:
         self._modules = {trigger: module for module in modules for trigger in module.TRANSACTION.triggers}
         self._types = {trigger.split("^")[0] for trigger in self._modules}
 
+    @turns.taken()
     def __call__(self, data: bytes, caller: Caller) -> bytes:
         """The answer to one message, both without MLLP framing.
 

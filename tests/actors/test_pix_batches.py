@@ -1,0 +1,75 @@
+"""Feeds that arrive together share a transaction, and each has its own outcome."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from tests.identity import HOSPITAL_A, MARIE, Region, at
+from xds.actors.pix_batches import MOST_TOGETHER, FeedBatches
+from xds.actors.pix_feed import Effects
+from xds.actors.pix_preparation import prepare
+from xds.model.patient import FeedKind, IdentityFeed
+
+
+def together(work: list[Callable[[], object]]) -> None:
+    threads = [threading.Thread(target=each) for each in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def test_many_feeds_at_once_are_all_there_and_refusals_are_told_to_those_who_are_refused(tmp_path: Path) -> None:
+    region = Region(tmp_path)
+    outcomes: dict[int, tuple] = {}
+
+    def feed(number: int) -> None:
+        person = replace(MARIE, birth_date=f"19{10 + number % 80}{1 + number % 12:02d}{1 + number % 28:02d}", addresses=())
+        identifier = at(HOSPITAL_A, str(number))
+        if number % 10 == 7:
+            outcomes[number] = region.feed(identifier, kind=FeedKind.MERGE, subsumed=(identifier,), message_id=f"M{number}")
+        else:
+            outcomes[number] = region.feed(identifier, demographics=person, message_id=f"M{number}")
+
+    together([lambda number=number: feed(number) for number in range(60)])
+    assert {number for number, problems in outcomes.items() if problems} == set(range(7, 60, 10))
+    for number in range(60):
+        known = region.pix.affinity_identifier(at(HOSPITAL_A, str(number)))
+        assert (known is None) == (number % 10 == 7)
+    assert len({event.objects[0].id for event in region.audited()}) == 60
+    region.close()
+
+
+def test_one_that_fails_does_not_take_the_others_with_it(tmp_path: Path) -> None:
+    """Whatever the reason: those beside it are applied once more without it."""
+    region = Region(tmp_path)
+    begun, sizes = threading.Event(), []
+
+    def apply(_connection: object, feeds: list) -> list[Effects]:
+        begun.wait(10)
+        sizes.append(len(feeds))
+        if any(item.prepared.feed.message_id == "M13" for item in feeds):
+            raise ValueError("13")
+        return [Effects() for _ in feeds]
+
+    batches = FeedBatches(region.database, apply)
+    failed = []
+
+    def submit(number: int) -> None:
+        feed = IdentityFeed(FeedKind.ADD, "HOSP_A|ADT", f"M{number}", (at(HOSPITAL_A, str(number)),), MARIE)
+        try:
+            batches.submit(prepare(feed, {}), ())
+        except ValueError:
+            failed.append(number)
+
+    work = [lambda number=number: submit(number) for number in range(40)]
+    threading.Timer(0.3, begun.set).start()
+    together(work)
+    assert failed == [13]
+    assert max(sizes) <= MOST_TOGETHER
+    assert len(sizes) < 40
+    region.close()

@@ -1,0 +1,108 @@
+"""Feeds that arrive together are applied in one transaction.
+
+Whoever comes first leads: its thread takes what waits, has it applied, and wakes those whose feeds were among it; the next ones
+gather meanwhile. One commit carries several feeds then, also on a database server, where feeds take turns anyway; what all of
+them write alike is written once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from xds.actors.pix_feed import Effects
+from xds.actors.pix_preparation import PreparedFeed, is_upsert
+from xds.store.audit import Written
+from xds.store.database import Connection, Database, turns
+
+#: How many feeds one transaction carries at most: those behind it wait until it is durable.
+MOST_TOGETHER: Final = 16
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A feed that waits, with the audit events that belong to it, and what became of it."""
+
+    prepared: PreparedFeed
+    events: Sequence[Written]
+    effects: Effects | None = None
+    failure: BaseException | None = None
+    leads: bool = False
+    awake: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def is_done(self) -> bool:
+        """True when it was applied or refused."""
+        return self.effects is not None or self.failure is not None
+
+
+#: Applies feeds in a transaction; gives the effects of each. What it raises undoes all of them.
+Apply = Callable[[Connection, Sequence[Waiting]], list[Effects]]
+
+
+class FeedBatches:
+    """The feeds of one PIX Manager on their way into the database. One object serves all threads."""
+
+    def __init__(self, database: Database, apply: Apply) -> None:
+        self._database = database
+        self._apply = apply
+        self._lock = threading.Lock()
+        self._waiting: deque[Waiting] = deque()
+        self._has_leader = False
+
+    def submit(self, prepared: PreparedFeed, events: Sequence[Written]) -> Effects:
+        """Have a feed applied, durably. Errors: whatever applying it raised."""
+        mine = Waiting(prepared, events)
+        with self._lock:
+            self._waiting.append(mine)
+            mine.leads, self._has_leader = not self._has_leader, True
+        if not mine.leads:
+            turns.end()
+            mine.awake.wait()
+        if not mine.is_done:
+            self._lead()
+        if mine.failure is not None:
+            raise mine.failure
+        if mine.effects is None:
+            raise RuntimeError("a feed was neither applied nor refused")
+        return mine.effects
+
+    def _lead(self) -> None:
+        """Apply what waits, the own feed first, and hand over to whoever waits longest then."""
+        batch = self._take()
+        try:
+            self._run(batch)
+        finally:
+            with self._lock:
+                self._has_leader = bool(self._waiting)
+                if self._waiting:
+                    self._waiting[0].awake.set()
+            for item in batch[1:]:
+                item.awake.set()
+
+    def _take(self) -> list[Waiting]:
+        """The feeds that go together: those that merge or link may be refused, which would undo the others."""
+        with self._lock:
+            batch = [self._waiting.popleft()]
+            while self._waiting and len(batch) < MOST_TOGETHER and all(is_upsert(item.prepared.feed) for item in batch):
+                if not is_upsert(self._waiting[0].prepared.feed):
+                    break
+                batch.append(self._waiting.popleft())
+            return batch
+
+    def _run(self, batch: Sequence[Waiting]) -> None:
+        try:
+            found = self._database.write(lambda connection: self._apply(connection, batch))
+        except BaseException as failure:
+            # It belongs to those who wait. One feed that fails must not take the others with it.
+            if len(batch) == 1:
+                batch[0].failure = failure
+                return
+            for item in batch:
+                self._run((item,))
+            return
+        for item, effects in zip(batch, found, strict=True):
+            item.effects = effects
