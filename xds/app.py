@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +33,7 @@ from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import AssigningAuthority, is_oid, new_oid
 from xds.model.metadata import Code
 from xds.model.patient import IdentityDomain, IdentitySubscriber, IdentityUpdate
+from xds.pacs_settings import Sources, locations, open_sources
 from xds.pixels.pool import Pool
 from xds.ports import BlobStore
 from xds.rules import codes
@@ -66,7 +67,7 @@ SWEEP_EVERY = timedelta(hours=6)
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One composed affinity domain. `job_handlers` maps a kind of job to what does it."""
+    """One composed affinity domain. `job_handlers` maps a kind of job to what does it; `sources` are the PACSs outside."""
 
     settings: Settings
     domain: Domain
@@ -74,6 +75,7 @@ class App:
     blobs: BlobStore
     transactions: Sequence[ModuleType]
     job_handlers: Mapping[str, Callable[[Job], str | None]]
+    sources: Sources
 
     def counts(self) -> dict[str, int]:
         """How many patients, documents and studies there are."""
@@ -104,9 +106,12 @@ def build(settings: Settings, public_url: str) -> App:
     blobs = open_blob_store(settings.storage.url, Path(data / BLOB_DIRECTORY).resolve())
     identity = database.write(lambda connection: _identity(connection, settings, public_url))
     database.write(lambda connection: jobs.add(connection, SWEEP_BLOBS, "", {}, utc_now() + SWEEP_EVERY))
-    domain = _domain(settings, database, blobs, identity)
-    handlers = _handlers(domain, blobs, database, _courier(settings, database, identity))
-    return App(settings, domain, database, blobs, transactions.MODULES, handlers)
+    sources = open_sources(
+        settings, database, utc_now, lambda uid: domain.imaging_document_source.changed(uid, "its source has changed")
+    )
+    domain = _domain(settings, database, blobs, identity, sources)
+    handlers = _handlers(domain, blobs, database, _courier(settings, database, identity)) | sources.handlers
+    return App(settings, domain, database, blobs, transactions.MODULES, handlers, sources)
 
 
 @contextmanager
@@ -202,7 +207,7 @@ def _local_rules(settings: Settings) -> LocalRules:
     return lambda submission: codes.check(submission, known, strictness)
 
 
-def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: DomainIdentity) -> Domain:
+def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: DomainIdentity, sources: Sources) -> Domain:
     access = AllowAll()
     registry = DocumentRegistry(
         database,
@@ -273,7 +278,8 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
         ),
         settle_seconds=settings.imaging.settle_seconds,
         defaults=publication_defaults(settings),
-        style=manifest_style(settings),
+        style=replace(manifest_style(settings), locations=locations(settings, f"{identity.public_url}/dicomweb")),
+        pull=sources.pull,
         authorities={
             each.ae_title: AssigningAuthority(None, each.assigning_authority)
             for each in settings.pacs

@@ -9,6 +9,8 @@ from typing import Any
 
 from xds.actors.pix_notifications import NOTIFY_SUBSCRIBER
 from xds.app import App, build, utc_now
+from xds.pacs.receiver import MoveReceiver
+from xds.pacs_settings import SOURCE_JOBS
 from xds.portal import create_portal, identity_blueprint
 from xds.server.asynchronous import AsynchronousExchange
 from xds.server.dimse import DimseServer
@@ -18,7 +20,7 @@ from xds.server.launcher import HttpServer
 from xds.server.limits import Limits
 from xds.server.mllp import MllpServer
 from xds.server.worker import Worker
-from xds.settings import Settings
+from xds.settings import DestinationSettings, PacsSettings, Settings
 from xds.transactions.transaction import Wire
 from xds.wire.reply_addresses import ReplyAddresses
 
@@ -54,7 +56,7 @@ class Node:
         self._among = among
         self._app: App | None = None
         self._serve: HttpApplication | None = None
-        self._running: list[HttpServer | MllpServer | DimseServer | Worker] = []
+        self._running: list[HttpServer | MllpServer | DimseServer | MoveReceiver | Worker] = []
         self._endpoints: dict[str, object] = {}
 
     def start(self) -> dict[str, object]:
@@ -129,7 +131,7 @@ class Node:
             "dicom": f"{server.ae_title}@{server.host}:{self._started(dimse)}",
         }
         handlers = {**app.job_handlers, **dimse.handlers}
-        worker = Worker(app.database, handlers, utc_now, kinds=handlers.keys() - {NOTIFY_SUBSCRIBER})
+        worker = Worker(app.database, handlers, utc_now, kinds=handlers.keys() - {NOTIFY_SUBSCRIBER} - SOURCE_JOBS)
         # Neither must PIX Consumers that are away.
         notifier = Worker(app.database, app.job_handlers, utc_now, kinds={NOTIFY_SUBSCRIBER}, threads=_notifiers(self._settings))
         # Partners that are slow to take their answers must not keep other work waiting.
@@ -137,10 +139,23 @@ class Node:
             app.database, exchange.handlers, utc_now, kinds=exchange.handlers.keys(), poll_seconds=2, threads=COURIERS
         )
         exchange.wake = courier.wake
-        for each in (worker, courier, notifier):
+        for each in (worker, courier, notifier, *self._sources(app, endpoints)):
             each.start()
             self._running.append(each)
         return {**endpoints}
+
+    def _sources(self, app: App, endpoints: dict[str, str]) -> list[Worker]:
+        """The listener for what PACSs send by C-MOVE is started; the worker that asks them is given."""
+        sources, server = app.sources, self._settings.server
+        if sources.polling is None:
+            return []
+        if sources.receiver is not None:
+            endpoints["dicom_move"] = f"{sources.receiver.ae_title}@{server.host}:{sources.receiver.start()}"
+            self._running.append(sources.receiver)
+        sources.polling.start()
+        # A PACS that is slow must not keep other work waiting, nor other PACSs.
+        threads = min(len(sources.archives), COURIERS)
+        return [Worker(app.database, sources.handlers, utc_now, kinds=SOURCE_JOBS, threads=threads)]
 
     def _mllp(self, app: App) -> MllpServer:
         """The MLLP server, at the port at which others among several answer already, if they do."""
@@ -175,7 +190,8 @@ class Node:
 
 def _destinations(settings: Settings) -> Iterator[Destination]:
     """Whom images may be sent to."""
-    for each in (*settings.pacs, *settings.destinations):
+    partners: tuple[PacsSettings | DestinationSettings, ...] = (*settings.pacs, *settings.destinations)
+    for each in partners:
         yield Destination(each.ae_title, each.host, each.port)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -144,9 +144,10 @@ class ForeignArchive(Protocol):
         """The instances of a study, or of one of its series."""
 
     def fetch(
-        self, study_instance_uid: str, series_instance_uid: str, sop_instance_uids: Sequence[str], *, whole_series: bool
+        self, study_instance_uid: str, series_instance_uid: str, sop_classes: Mapping[str, str], *, whole_series: bool
     ) -> Iterator[Pulled]:
         """The objects as they arrive, in any order; what the source does not have is left out.
 
-        `whole_series` says that the source knows no others in that series, so that the series may be asked for as one.
+        `sop_classes` maps the SOP Instance UIDs that are wanted to their SOP Class UIDs. `whole_series` says that the source
+        knows no others in that series, so that the series may be asked for as one.
         """

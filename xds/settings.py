@@ -287,21 +287,75 @@ class ImagingSettings(_Section):
     reconcile_hours: float = Field(
         default=24.0, ge=0, description="Every manifest is compared with its study and its registry so often; 0: never."
     )
+    cache_mib: int = Field(
+        default=10240,
+        ge=16,
+        description="Size of the cache of images that were fetched from PACSs, in MiB, in the data directory.",
+    )
+    cache_hours: float = Field(default=24.0, gt=0, description="An image is kept there for so many hours at most.")
+    cache_check_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        description="Before it is given again the PACS is asked whether it still has it, unless it was just asked.",
+    )
+    move_ae_title: AeTitle = Field(default="XDS_PULL", description="AE title to which PACSs send by C-MOVE what was asked for.")
+    move_port: Port = Field(
+        default=11113,
+        description='Port of that listener, which starts when a PACS has `retrieve = "c-move"`; 0 picks a free one.',
+    )
+    prefetch: bool = Field(
+        default=False, description="Fetch relevant prior studies of a patient when a study or an order of hers arrives."
+    )
+    prefetch_studies: int = Field(default=3, ge=1, le=50, description="Most prior studies that are fetched.")
     pixel_processes: int = Field(default=2, ge=1, le=64, description="Processes that decode, encode and render images.")
     pixel_memory_mib: int = Field(default=2048, ge=128, description="Memory that each of them may use, in MiB.")
     pixel_seconds: float = Field(default=60.0, gt=0, description="Seconds that one image may take.")
 
 
 class PacsSettings(_Section):
-    """One PACS. What it sends gets its assigning authority where the images name none; nothing is fetched from it yet."""
+    """One PACS. What it sends gets its assigning authority where the images name none.
+
+    With `query` its studies are announced without being archived here, and their images fetched when somebody wants them.
+    """
 
     name: str = Field(min_length=1, description="Name of the PACS in logs and pages.")
     ae_title: AeTitle = Field(description="Its DICOM application entity title.")
     host: str = Field(min_length=1, description="Its address.")
     port: Port = Field(description="Its DICOM port.")
-    dicomweb: Url = Field(default="", description="Base URL of its WADO-RS service; empty: DICOM only.")
-    repository_unique_id: Oid = Field(default="", description="Retrieve Location UID of its images in manifests.")
+    dicomweb: Url = Field(
+        default="",
+        description="Base URL of its QIDO-RS and WADO-RS services, with user and password if it wants them; empty: DICOM only.",
+        json_schema_extra={"secret": True},
+    )
+    repository_unique_id: Oid = Field(
+        default="", description="Retrieve Location UID of its images in manifests; empty: that of the own archive."
+    )
     assigning_authority: Oid = Field(default="", description="OID that issued the Patient IDs in its images.")
+    query: Literal["", "qido", "c-find"] = Field(
+        default="", description="How it is asked what it has: `qido` (QIDO-RS) or `c-find`; empty: it is not asked."
+    )
+    retrieve: Literal["wado-rs", "c-get", "c-move"] = Field(
+        default="c-get",
+        description="How its images are fetched. For `c-move` it must know `imaging.move_ae_title` at `imaging.move_port`.",
+    )
+    poll_seconds: float = Field(default=60.0, ge=0, description="Seconds between two questions; 0: never by itself.")
+    look_back_days: int = Field(default=7, ge=1, description="How many days of studies are compared in each round.")
+    recheck_hours: float = Field(default=24.0, gt=0, description="Older studies are compared once in so many hours.")
+    silence_seconds: float = Field(default=30.0, gt=0, description="How long it may be silent before a request is given up.")
+    wait_seconds: float = Field(default=60.0, gt=0, description="How long a request waits for its turn.")
+    associations: int = Field(default=4, ge=1, le=64, description="DICOM associations with it at once.")
+    requests: int = Field(default=8, ge=1, le=256, description="HTTP requests to it at once.")
+    calling_ae_title: str = Field(
+        default="", max_length=16, description="Our title in associations with it; empty: `server.ae_title`."
+    )
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> PacsSettings:
+        if self.query == "qido" and not self.dicomweb:
+            raise ValueError("query is 'qido', which needs dicomweb")
+        if self.query and self.retrieve == "wado-rs" and not self.dicomweb:
+            raise ValueError("retrieve is 'wado-rs', which needs dicomweb")
+        return self
 
 
 class DestinationSettings(_Section):
@@ -371,6 +425,15 @@ class Settings(BaseSettings):
     tls: TlsSettings = TlsSettings()
     security: SecuritySettings = SecuritySettings()
     audit: AuditSettings = AuditSettings()
+
+    @model_validator(mode="after")
+    def _one_process_receives(self) -> Settings:
+        if self.server.processes > 1 and any(each.query and each.retrieve == "c-move" for each in self.pacs):
+            raise ValueError("a PACS with retrieve 'c-move' needs server.processes = 1: what it sends arrives at one process")
+        names = [each.name for each in self.pacs]
+        if len(set(names)) < len(names):
+            raise ValueError("each of the pacs needs a name of its own")
+        return self
 
     @classmethod
     def settings_customise_sources(

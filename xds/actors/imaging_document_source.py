@@ -17,6 +17,7 @@ from xds.actors.imaging_manifests import ManifestMaker, ManifestStyle
 from xds.actors.imaging_metadata import PublicationDefaults
 from xds.actors.imaging_patients import AffinityIdentifiers, SourcePatients
 from xds.actors.imaging_publication import Partners, Provide, StudyPublisher
+from xds.actors.imaging_pull import PullThrough
 from xds.actors.imaging_query import StudyQueries
 from xds.actors.imaging_registrations import BelievingRegistry, ManifestRegistry
 from xds.actors.imaging_retrieval import ImageRetrieval
@@ -64,6 +65,7 @@ class ImagingDocumentSource:
         default_authority: AssigningAuthority | None = None,
         registry: ManifestRegistry | None = None,
         style: ManifestStyle | None = None,
+        pull: PullThrough | None = None,
     ) -> None:
         """`settle_seconds` is how long a study must be quiet before it is published.
 
@@ -72,6 +74,7 @@ class ImagingDocumentSource:
         `default_authority` does so for all others (without it, their demographics must tell). `zone` is the local time of images
         that state no offset. `provide` is the repository in this process, or RAD-68 to another one; `registry` is asked for what
         became of manifests, and told of those that are withdrawn. `style` says which manifests are written, and how.
+        `pull` fetches images that sources outside hold.
         """
         self._database = database
         self._blobs = blobs
@@ -90,8 +93,19 @@ class ImagingDocumentSource:
         self.steps = PerformedSteps(database, clock, self._step_ended)
         self._publisher = StudyPublisher(database, blobs, identity, self._patients, partners, clock, self._defaults, zone, maker)
         self.retrieval = ImageRetrieval(
-            database, blobs, identity, self._patients, access, clock, self._defaults, pixels, self._publisher.is_disputed
+            database,
+            blobs,
+            identity,
+            self._patients,
+            access,
+            clock,
+            self._defaults,
+            pixels,
+            self._publisher.is_disputed,
+            pull=pull,
+            locations={name: retrieve.location_uid for name, retrieve in (style or ManifestStyle()).locations.items()},
         )
+        self._pull = pull
 
     def _resource(self, row: Mapping[str, Any], summary: Mapping[str, Any]) -> Resource:
         """What the access rule judges of a study in a query: whose it is as published, else as the cross-reference says."""
@@ -111,8 +125,10 @@ class ImagingDocumentSource:
         return Resource(patient_id, summary["manifest"], confidentiality, str(self._defaults.class_code))
 
     def close(self) -> None:
-        """End the processes that decode images."""
+        """End the processes that decode images, and what is being fetched."""
         self._pixels.close()
+        if self._pull is not None:
+            self._pull.close()
 
     # ---- images in
 

@@ -25,7 +25,7 @@ from xds.store.jobs import Job
 from xds.wire import dicom_json
 from xds.wire.dicom import DicomError
 from xds.wire.dicom_json_reading import header_of
-from xds.wire.dicom_study import read_study_header
+from xds.wire.dicom_study import study_of
 
 #: The kind of job that asks a PACS what is new; its key is the name of the PACS.
 POLL_SOURCE: Final = "poll-source"
@@ -159,7 +159,7 @@ class SourcePolling:
         read = []
         for found in instances:
             header = header_of(found.attributes)
-            study = read_study_header(header, source=source)
+            study = study_of(header, source=source)
             instance = replace(study.series[0].instances[0], transfer_syntax_uid=found.transfer_syntax_uid, location=name)
             written = dicom_json.write_header(header)
             series = (replace(study.series[0], instances=(instance,)),)

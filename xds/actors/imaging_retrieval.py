@@ -8,9 +8,9 @@ Spec: RAD TF-2 4.55, 4.69, 4.107; DICOM PS3.18 8.7.3.5 (transfer syntaxes), 10.4
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -18,12 +18,16 @@ from typing import Final
 import structlog
 
 from xds.actors import imaging_audit
+from xds.actors.imaging_arrival import Arrival, place_of
+from xds.actors.imaging_holdings import Holdings, with_places
 from xds.actors.imaging_metadata import MIME_TYPE, PublicationDefaults
 from xds.actors.imaging_patients import SourcePatients
+from xds.actors.imaging_pull import PullThrough
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status
+from xds.model.foreign_images import PullError, PullProblem
 from xds.model.identifiers import PatientIdentifier
 from xds.model.imaging import Instance, StoredStudy, Study, StudyState
 from xds.model.metadata import Code
@@ -58,6 +62,11 @@ class Selection:
 
     study: Study
     patient_id: str
+
+    @property
+    def is_held_outside(self) -> bool:
+        """True when a source outside holds some of it."""
+        return any(place_of(instance.blob) is not None for _, instance in self.instances())
 
     def instances(self) -> Iterator[tuple[str, Instance]]:
         """Series Instance UID and instance, in order."""
@@ -102,9 +111,14 @@ class ImageRetrieval:
         defaults: PublicationDefaults,
         pixels: Pool,
         is_disputed: IsDisputed = lambda _stored, _patient: False,
+        *,
+        pull: PullThrough | None = None,
+        locations: Mapping[str, str] | None = None,
     ) -> None:
+        """`pull` fetches what sources outside hold; `locations` are their Retrieve Location UIDs by their names."""
         self._database = database
-        self._blobs = blobs
+        self._blobs = Holdings(blobs, pull)
+        self._locations = locations or {}
         self._identity = identity
         self._patients = patients
         self._access = access
@@ -130,7 +144,7 @@ class ImageRetrieval:
         resource = Resource(patient_id, manifest, confidentiality, str(self._defaults.class_code))
         if not self._access.permits(caller, Action.RETRIEVE, (resource,))[0]:
             return None
-        return Selection(stored.study, patient_id)
+        return Selection(with_places(stored.study), patient_id)
 
     def _is_refused(self, stored: StoredStudy, patient: PatientIdentifier | None) -> bool:
         """Whether manifest and cross-reference name different patients: then nobody gets anything before a human has looked."""
@@ -159,11 +173,24 @@ class ImageRetrieval:
         """An instance in one of these transfer syntaxes (None: as it is stored); None when that is not possible.
 
         The stored one is preferred. A conversion is made before this returns, so that its size is known and a broken object is
-        noticed; without `at_once` it is made when the chunks are asked for. Errors: KeyError when the blob is gone.
+        noticed; without `at_once` it is made when the chunks are asked for. What a source outside holds is fetched first.
+        Errors: KeyError when the blob is gone, PullError when a source does not give it.
         """
+        place = place_of(instance.blob)
+        if place is not None:
+            arrival = self._blobs.arrival(place)
+            try:
+                return self._arrived(instance, arrival, transfer_syntaxes)
+            except PullError:
+                arrival.release()
+                raise
         stored = instance.transfer_syntax_uid
         if transfer_syntaxes is None or stored in transfer_syntaxes:
             return Obtained(instance, stored, self._blobs.size(instance.blob), lambda: self._blobs.open(instance.blob))
+        return self._made(instance, transfer_syntaxes, at_once=at_once)
+
+    def _made(self, instance: Instance, transfer_syntaxes: Sequence[str], *, at_once: bool = True) -> Obtained | None:
+        stored = instance.transfer_syntax_uid
         # What is least work first: the list states no preference (RAD TF-2 4.69.4.1.2).
         for target in sorted(
             transfer_syntaxes, key=lambda one: (not can_convert(stored, one, instance.size), one not in _NATIVE)
@@ -182,6 +209,69 @@ class ImageRetrieval:
                 continue
             return Obtained(instance, target, made.size, made.chunks, made.release)
         return None
+
+    def _arrived(self, instance: Instance, arrival: Arrival, transfer_syntaxes: Sequence[str] | None) -> Obtained | None:
+        """The same of an instance that was fetched, all of it. Errors: PullError."""
+        found = arrival.complete()
+        if transfer_syntaxes is None or found.transfer_syntax_uid in transfer_syntaxes:
+            known = replace(instance, transfer_syntax_uid=found.transfer_syntax_uid, size=found.size)
+            return Obtained(known, found.transfer_syntax_uid, found.size, arrival.chunks, arrival.release)
+        made = self._made(replace(instance, transfer_syntax_uid=found.transfer_syntax_uid, size=found.size), transfer_syntaxes)
+        arrival.release()
+        return made
+
+    def arriving(self, selection: Selection, transfer_syntaxes: Sequence[str] | None) -> Generator[Obtained, None, None]:
+        """Everything of a selection in one of these transfer syntaxes, in the order in which it can be had; none has a size.
+
+        What a source outside sends goes out while it arrives. Each is to be sent and released before the next is asked for.
+        Errors: PullError, DicomError, PixelError for the first that cannot be given, after all the others.
+        """
+        instances = [instance for _, instance in selection.instances()]
+        failure: PullError | None = None
+        for instance in instances:
+            if place_of(instance.blob) is None:
+                obtained = self.obtain(instance, transfer_syntaxes, at_once=False)
+                if obtained is not None:
+                    yield obtained
+        placed = {place: instance for instance in instances if (place := place_of(instance.blob)) is not None}
+        arrivals = self._blobs.arrivals(list(placed))
+        by_arrival = {id(arrival): instance for arrival, instance in zip(arrivals, placed.values(), strict=True)}
+        try:
+            for arrival in self._blobs.in_order_of_arrival(arrivals):
+                instance = by_arrival[id(arrival)]
+                try:
+                    obtained = self._begun(instance, arrival, transfer_syntaxes)
+                except PullError as problem:
+                    failure = failure or problem
+                    continue
+                yield obtained
+        finally:
+            for arrival in arrivals:
+                arrival.release()
+        if failure is not None:
+            raise failure
+
+    def _begun(self, instance: Instance, arrival: Arrival, transfer_syntaxes: Sequence[str] | None) -> Obtained:
+        syntax = arrival.begun()
+        known = replace(instance, transfer_syntax_uid=syntax)
+        if transfer_syntaxes is None or syntax in transfer_syntaxes:
+            return Obtained(known, syntax, None, arrival.chunks)
+        found = arrival.complete()
+        made = self._made(replace(known, size=found.size), transfer_syntaxes)
+        if made is None:
+            raise PullError(PullProblem.REFUSED, "it cannot be given in an acceptable transfer syntax")
+        return made
+
+    def prepare(self, selection: Selection) -> Callable[[], None]:
+        """Have everything of a selection fetched that sources outside hold; what is returned is called when that is over."""
+        places = [place for _, instance in selection.instances() if (place := place_of(instance.blob)) is not None]
+        arrivals = self._blobs.arrivals(places) if places else []
+
+        def release() -> None:
+            for arrival in arrivals:
+                arrival.release()
+
+        return release
 
     def _convert(self, instance: Instance, target: str) -> Made:
         with self._pixels.new_file() as path:
@@ -249,12 +339,14 @@ class ImageRetrieval:
         indexes = {uid: _index(selection) for uid, selection in selections.items()}
         found: list[tuple[ImagingDocumentRequest, Obtained]] = []
         errors: list[RegistryError] = []
+        release = self._prepare(requests, indexes)
         for request in requests:
             obtained = self._requested(request, transfer_syntaxes, indexes)
             if isinstance(obtained, RegistryError):
                 errors.append(obtained)
             else:
                 found.append((request, obtained))
+        release()
         status = Status.SUCCESS if not errors else Status.PARTIAL_SUCCESS if found else Status.FAILURE
         documents = tuple(RetrievedDocument(item.document, MIME_TYPE, got.size or 0, got.chunks) for item, got in found)
         sent = [(selections[item.study_instance_uid], got) for item, got in found]
@@ -265,13 +357,32 @@ class ImageRetrieval:
 
         return RetrieveAnswer(RegistryResponse(status, tuple(errors)), documents, finished)
 
+    def _prepare(
+        self, requests: Sequence[ImagingDocumentRequest], indexes: Mapping[str, Mapping[tuple[str, str], Instance]]
+    ) -> Callable[[], None]:
+        """Have fetched at once what of these is held outside: the answer begins with what became of each."""
+        places = []
+        for request in requests:
+            key = (request.series_instance_uid, request.document.document_unique_id)
+            instance = indexes.get(request.study_instance_uid, {}).get(key)
+            place = place_of(instance.blob) if instance is not None else None
+            if place is not None:
+                places.append(place)
+        arrivals = self._blobs.arrivals(list(dict.fromkeys(places))) if places else []
+
+        def release() -> None:
+            for arrival in arrivals:
+                arrival.release()
+
+        return release
+
     def _requested(
         self, request: ImagingDocumentRequest, wanted: Sequence[str], indexes: Mapping[str, Mapping[tuple[str, str], Instance]]
     ) -> Obtained | RegistryError:
         document = request.document
         uid = document.document_unique_id
         ours = self._identity.imaging_source_unique_id
-        if document.repository_unique_id != ours:
+        if document.repository_unique_id not in (ours, *self._locations.values()):
             context = f"RepositoryUniqueId {document.repository_unique_id}: this Imaging Document Source is {ours}"
             return RegistryError(ErrorCode.UNKNOWN_REPOSITORY_ID, context, location=uid)
         instance = indexes.get(request.study_instance_uid, {}).get((request.series_instance_uid, uid))
@@ -283,6 +394,10 @@ class ImageRetrieval:
             return RegistryError(ErrorCode.DOCUMENT_UNIQUE_ID_ERROR, context, location=uid)
         try:
             obtained = self.obtain(instance, wanted)
+        except PullError as problem:
+            gone = problem.problem is PullProblem.GONE
+            code = ErrorCode.DOCUMENT_UNIQUE_ID_ERROR if gone else ErrorCode.REPOSITORY_ERROR
+            return RegistryError(code, f"DocumentUniqueId {uid}: {problem}", location=uid)
         except KeyError:
             _log.error("imaging.blob_missing", blob=instance.blob)
             context = f"DocumentUniqueId {uid}: the instance cannot be read"

@@ -5,9 +5,10 @@ Spec: DICOM PS3.4 C (query/retrieve); PS3.18 10 (DICOMweb).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 
 class PullProblem(Enum):
@@ -47,11 +48,11 @@ class StudySummary:
 class FoundInstance:
     """One instance as the answer to a query describes it.
 
-    `header` is a Part 10 file of the study's, the series' and its own attributes; `transfer_syntax_uid` that of the real object,
-    empty when the source does not tell.
+    `attributes` are the study's, the series' and its own in the DICOM JSON model; `transfer_syntax_uid` is that of the real
+    object, empty when the source does not tell.
     """
 
-    header: bytes
+    attributes: Mapping[str, Any]
     transfer_syntax_uid: str = ""
 
 

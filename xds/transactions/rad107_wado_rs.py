@@ -8,7 +8,9 @@ as `application/zip`; metadata as `application/dicom+json` or XML; frames as oct
 JPEG, PNG or GIF. 206 when some of the instances cannot be given in an acceptable transfer syntax.
 
 Errors: 400 for a senseless parameter; 404 for what is not there, rejected, or not for the caller; 406 when no media type or
-transfer syntax is acceptable; 503 when too many images are being decoded.
+transfer syntax is acceptable; 503 when too many images are being decoded. Of what a source outside holds: 410 when it is gone
+there, 502 when the source does not give it, 504 when it takes too long, 503 when too much is asked of it. An answer that has
+begun and cannot be completed ends without its last boundary.
 
 Tolerated: `*/*` and no Accept at all mean any transfer syntax, where PS3.18 has explicit little endian; `accept` as a query
 parameter.
@@ -19,15 +21,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from xds.actors.domain import Domain
 from xds.actors.imaging_audit import WADO_RS
 from xds.actors.imaging_retrieval import ImageRetrieval, Obtained, Selection
 from xds.model.caller import Caller
+from xds.model.foreign_images import PullError
 from xds.transactions import wado_rs_pixels
 from xds.transactions.transaction import Transaction, Wire
-from xds.transactions.wado_rs_target import Kind, Target, plain
+from xds.transactions.wado_rs_target import Kind, Target, not_pulled, plain
 from xds.wire import dicom_json
 from xds.wire.dicom_xml import write_native_model
 from xds.wire.dicomweb import (
@@ -41,6 +45,7 @@ from xds.wire.dicomweb import (
     accepted_syntaxes,
     accepts_json,
     read_accept,
+    stream_parts,
     write_multipart,
 )
 from xds.wire.http import HttpReply, HttpRequest
@@ -79,6 +84,8 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
         if target.kind is Kind.OBJECTS:
             return _objects(selection, source, ranges, caller, single=len(target.uids) == 3)
         return wado_rs_pixels.respond(target, selection, source, ranges, request.query, caller)
+    except PullError as problem:
+        return not_pulled(problem)
     except KeyError:
         return plain(404, "the object is not there any more")
 
@@ -138,6 +145,8 @@ def _objects(
     if accepted is None:
         return plain(406, f'objects are given as multipart/related; type="{DICOM}" or as {ZIP}')
     syntaxes, as_multipart = accepted
+    if as_multipart and selection.is_held_outside:
+        return _arriving(selection, source, syntaxes, caller)
     found = [source.obtain(instance, syntaxes, at_once=single) for _, instance in selection.instances()]
     obtained = [item for item in found if item is not None]
     if not obtained:
@@ -151,6 +160,28 @@ def _objects(
     parts = [Part(f"{DICOM}; transfer-syntax={item.transfer_syntax_uid}", item.size, item.chunks) for item in obtained]
     message = write_multipart(parts)
     return HttpReply(status, (("Content-Type", message.content_type),), message.chunks, message.length, finish)
+
+
+def _arriving(selection: Selection, source: ImageRetrieval, syntaxes: Sequence[str] | None, caller: Caller) -> HttpReply:
+    """Objects of which some are fetched first: each goes out as soon as it begins to arrive. Errors: PullError for the first."""
+    objects = source.arriving(selection, syntaxes)
+    first = next(objects, None)
+    if first is None:
+        return plain(406, "no instance can be given in an acceptable transfer syntax")
+    sent: list[tuple[Selection, Obtained]] = []
+
+    def parts() -> Iterator[Part]:
+        for item in chain((first,), objects):
+            sent.append((selection, item))
+            yield Part(f"{DICOM}; transfer-syntax={item.transfer_syntax_uid}", item.size, item.chunks)
+
+    message = stream_parts(parts())
+
+    def finished(complete: bool) -> None:
+        objects.close()
+        source.finish(sent, complete, caller, WADO_RS)
+
+    return HttpReply(200, (("Content-Type", message.content_type),), message.chunks, None, finished)
 
 
 def _zip(selection: Selection, source: ImageRetrieval, caller: Caller) -> HttpReply:

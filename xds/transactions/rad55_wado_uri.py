@@ -6,7 +6,7 @@ Spec: RAD TF-2 4.55; DICOM PS3.18 9. `GET /wado?requestType=WADO&studyUID=…&se
 
 Errors: 400 for a missing or senseless parameter; 404 for an object that is not there, not in that series or study (an empty UID
 names none), rejected, or not for the caller; 406 for a content type or transfer syntax
-that is not possible.
+that is not possible; 410, 502, 503, 504 when a source outside does not give the object.
 
 Tolerated: no contentType (the Accept header then decides); parameter names in any case.
 """
@@ -19,8 +19,10 @@ from xds.actors.domain import Domain
 from xds.actors.imaging_audit import WADO_URI
 from xds.actors.imaging_retrieval import ImageRetrieval, Obtained, Selection
 from xds.model.caller import Caller
+from xds.model.foreign_images import PullError
 from xds.pixels.jobs import PixelError, PixelTimeoutError
 from xds.transactions.transaction import Transaction, Wire
+from xds.transactions.wado_rs_target import not_pulled
 from xds.wire.dicom import EXPLICIT_LITTLE
 from xds.wire.dicom_study import is_uid
 from xds.wire.dicomweb import DICOM, read_accept
@@ -57,9 +59,17 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
     if selection is None:
         source.refuse({study}, caller, WADO_URI)
         return _refusal(404, "there is no such object in that series and study")
+    try:
+        if media_type is not None:
+            return _image(source, selection, parameters, media_type, caller)
+        return _object(source, selection, parameters, caller)
+    except PullError as problem:
+        return not_pulled(problem)
+
+
+def _object(source: ImageRetrieval, selection: Selection, parameters: Mapping[str, tuple[str, ...]], caller: Caller) -> HttpReply:
+    """The object itself. Errors: PullError when a source outside does not give it."""
     _, found = next(selection.instances())
-    if media_type is not None:
-        return _image(source, selection, parameters, media_type, caller)
     wanted = parameters.get("transfersyntax", ("",))[0].strip()
     obtained = source.obtain(found, (wanted or EXPLICIT_LITTLE,))
     if obtained is None and not wanted:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
+from xds.model.foreign_images import PullError, PullProblem
 from xds.wire.http import HttpReply
+
+_STATUS: Final = {
+    PullProblem.GONE: 410,
+    PullProblem.TIMEOUT: 504,
+    PullProblem.BUSY: 503,
+}
 
 
 class Kind(Enum):
@@ -33,3 +41,8 @@ def plain(status: int, text: str) -> HttpReply:
     """An answer in words."""
     body = f"{text}\n".encode()
     return HttpReply(status, (("Content-Type", "text/plain; charset=utf-8"),), (body,), len(body))
+
+
+def not_pulled(problem: PullError) -> HttpReply:
+    """The answer when a source outside does not give an object. Spec: PS3.18 Table 8.5-1."""
+    return plain(_STATUS.get(problem.problem, 502), str(problem))

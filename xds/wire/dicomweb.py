@@ -154,6 +154,20 @@ def write_multipart(parts: Sequence[Part], part_type: str = DICOM) -> Multipart:
     return Multipart(f'{MULTIPART}; type="{part_type}"; boundary={boundary}', length, _framed(heads, parts, end))
 
 
+def stream_parts(parts: Iterable[Part], part_type: str = DICOM) -> Multipart:
+    """The same of parts that become known one after the other."""
+    boundary = token_hex(16)
+
+    def chunks() -> Iterator[bytes]:
+        for part in parts:
+            yield _head(boundary, part)
+            yield from part.chunks()
+            yield b"\r\n"
+        yield f"--{boundary}--\r\n".encode()
+
+    return Multipart(f'{MULTIPART}; type="{part_type}"; boundary={boundary}', None, chunks())
+
+
 def _head(boundary: str, part: Part) -> bytes:
     lines = [f"--{boundary}", f"Content-Type: {part.content_type}"]
     if part.size is not None:
@@ -199,6 +213,23 @@ def read_multipart(stream: Readable, boundary: str, stage: Callable[[], Staging]
             staging.discard()
             raise
         yield content_type, staging
+
+
+def stream_multipart(stream: Readable, boundary: str) -> Iterator[tuple[Mapping[str, str], Iterator[bytes]]]:
+    """The parts in order as (header fields by lower-case name, octets while they arrive): read before the next part is.
+
+    Errors: MultipartError, also from the octets.
+    """
+    if not 0 < len(boundary) <= 70:
+        raise MultipartError("the boundary is absent or longer than 70 characters")
+    reader = _Reader(stream, b"\r\n--" + boundary.encode("ascii", "replace"))
+    reader.discard()
+    while reader.begins_part():
+        fields = reader.header()
+        pieces = reader.pieces()
+        yield fields, pieces
+        for _ in pieces:
+            pass
 
 
 class _Reader:

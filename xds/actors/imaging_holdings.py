@@ -1,0 +1,96 @@
+"""The octets of instances, wherever they are held: blobs of the own archive, or objects that a source outside gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from xds.actors.imaging_arrival import Arrival, Place, place_of
+from xds.actors.imaging_pull import PullThrough
+from xds.model.foreign_images import PullError, PullProblem
+from xds.model.imaging import Instance, Study
+from xds.ports import BlobStore
+
+
+def with_places(study: Study) -> Study:
+    """The study, with instances that a source outside holds bearing the key of their place where others have that of a blob."""
+    return replace(
+        study,
+        series=tuple(
+            replace(
+                series,
+                instances=tuple(_placed(study.study_instance_uid, series.series_instance_uid, each) for each in series.instances),
+            )
+            for series in study.series
+        ),
+    )
+
+
+def _placed(study: str, series: str, instance: Instance) -> Instance:
+    if instance.blob or not instance.location:
+        return instance
+    return replace(instance, blob=Place(instance.location, study, series, instance.sop_instance_uid).key)
+
+
+class Holdings:
+    """Reads by the key of a blob or of a place. One object serves all threads.
+
+    Errors of every method: KeyError when a blob is gone, PullError when a source does not give its object.
+    """
+
+    def __init__(self, blobs: BlobStore, pull: PullThrough | None) -> None:
+        self._blobs = blobs
+        self._pull = pull
+
+    def arrival(self, place: Place) -> Arrival:
+        """An object on its way; the caller releases it."""
+        return self.arrivals([place])[0]
+
+    def arrivals(self, places: list[Place]) -> list[Arrival]:
+        """Objects on their way, in the same order; the caller releases each."""
+        if self._pull is None:
+            return [Arrival.failed(PullError(PullProblem.UNKNOWN_SOURCE)) for _ in places]
+        return self._pull.begin(places)
+
+    def in_order_of_arrival(self, arrivals: list[Arrival]) -> Iterator[Arrival]:
+        """The same as they begin, or fail."""
+        return self._pull.in_order_of_arrival(arrivals) if self._pull is not None else iter(arrivals)
+
+    def open(self, key: str) -> Iterator[bytes]:
+        """The octets, opened before this returns."""
+        place = place_of(key)
+        if place is None:
+            return self._blobs.open(key)
+        arrival = self.arrival(place)
+        try:
+            return arrival.chunks()
+        finally:
+            arrival.release()
+
+    def file(self, key: str) -> Path | None:
+        """A local file with the octets, all of them; None for a blob that has none."""
+        place = place_of(key)
+        if place is None:
+            return self._blobs.file(key)
+        arrival = self.arrival(place)
+        try:
+            return arrival.complete().path
+        finally:
+            arrival.release()
+
+    def size(self, key: str) -> int:
+        """How many octets there are."""
+        place = place_of(key)
+        if place is None:
+            return self._blobs.size(key)
+        arrival = self.arrival(place)
+        try:
+            return arrival.complete().size
+        finally:
+            arrival.release()
+
+    def close(self) -> None:
+        """Remove what was still arriving."""
+        if self._pull is not None:
+            self._pull.close()

@@ -1,0 +1,192 @@
+"""A PACS over DICOMweb: QIDO-RS for its studies, WADO-RS for its images.
+
+Spec: DICOM PS3.18 10.6 (search), 10.4 (retrieve).
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any, Final, cast
+from urllib.parse import quote, unquote, urlencode, urlsplit
+
+from xds.model.foreign_images import FoundInstance, Pulled, PullError, PullProblem, StudySummary
+from xds.pacs.attributes import INSTANCE, SERIES, STUDY, found_instance, summary
+from xds.pacs.partner import Partner, Places
+from xds.wire.dicom import DicomError, read_header
+from xds.wire.dicom_json_reading import text_of
+from xds.wire.dicomweb import DICOM, DICOM_JSON, MULTIPART, MultipartError, read_media_type, stream_multipart
+
+#: Answers that are asked for at once, and that are borne in all.
+_PAGE: Final = 1000
+_MOST: Final = 100_000
+#: Fewer answers than these are all there are: no service has so small a limit.
+_SHORT: Final = 50
+#: Octets of one answer to a search.
+_LONGEST: Final = 256 << 20
+_OBJECTS: Final = f'{MULTIPART}; type="{DICOM}"; transfer-syntax=*'
+
+Item = Mapping[str, Any]
+
+
+class _Unframed:
+    """A response that is read as it arrives: a read gives what is there."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self._response = response
+
+    def read(self, size: int, /) -> bytes:
+        return self._response.read1(size)
+
+
+class WebArchive:
+    """A PACS over DICOMweb. One object serves all threads."""
+
+    def __init__(self, partner: Partner, ssl_context: ssl.SSLContext | None = None) -> None:
+        """User and password in the address of the services are sent as basic authentication."""
+        self._partner = partner
+        self._places = Places(partner.requests, partner.patience)
+        address = urlsplit(partner.dicomweb)
+        self._address = address
+        self._ssl_context = ssl_context
+        self._headers: dict[str, str] = {}
+        if address.username is not None:
+            secret = f"{unquote(address.username)}:{unquote(address.password or '')}"
+            self._headers["Authorization"] = f"Basic {base64.b64encode(secret.encode()).decode()}"
+
+    @property
+    def name(self) -> str:
+        """Its name in the settings."""
+        return self._partner.name
+
+    def studies(self, first_date: str, last_date: str) -> Iterator[StudySummary]:
+        """The studies of these days."""
+        for item in self._search("/studies", STUDY, {"StudyDate": f"{first_date}-{last_date}"}):
+            found = summary(item)
+            if found is not None:
+                yield found
+
+    def study(self, study_instance_uid: str) -> StudySummary | None:
+        """One study; None when it has none."""
+        found = self._study(study_instance_uid)
+        return summary(found) if found else None
+
+    def instances(self, study_instance_uid: str, series_instance_uid: str | None = None) -> Iterator[FoundInstance]:
+        """The instances of a study, or of one of its series."""
+        study = self._study(study_instance_uid)
+        if study is None:
+            return
+        path = f"/studies/{study_instance_uid}/series"
+        wanted = {"SeriesInstanceUID": series_instance_uid} if series_instance_uid else {}
+        for series in self._search(path, SERIES, wanted):
+            uid = text_of(series, "0020000E")
+            if series_instance_uid in (None, uid):
+                for item in self._search(f"{path}/{uid}/instances", INSTANCE, {}):
+                    yield found_instance(study, series, item)
+
+    def fetch(
+        self, study_instance_uid: str, series_instance_uid: str, sop_classes: Mapping[str, str], *, whole_series: bool
+    ) -> Iterator[Pulled]:
+        """The objects as they arrive."""
+        series = f"/studies/{study_instance_uid}/series/{series_instance_uid}"
+        paths = [series] if whole_series else [f"{series}/instances/{uid}" for uid in sop_classes]
+        for path in paths:
+            with self._get(path, _OBJECTS) as response:
+                if response.status in (204, 404, 410):
+                    continue
+                for pulled in _objects(response):
+                    if pulled.sop_instance_uid in sop_classes:
+                        yield pulled
+
+    def _study(self, study_instance_uid: str) -> Item | None:
+        found = self._search("/studies", STUDY, {"StudyInstanceUID": study_instance_uid})
+        return next((item for item in found if text_of(item, "0020000D") == study_instance_uid), None)
+
+    def _search(self, path: str, fields: Mapping[str, str], wanted: Mapping[str, str]) -> list[Item]:
+        """All answers, page by page. A service that does not page is borne."""
+        found: list[Item] = []
+        seen: set[str] = set()
+        key = "00080018" if fields is INSTANCE else "0020000E" if fields is SERIES else "0020000D"
+        while True:
+            pairs = [*wanted.items(), *(("includefield", tag) for tag in fields)]
+            page = self._page(path, [*pairs, ("limit", str(_PAGE)), ("offset", str(len(found)))])
+            new = [item for item in page if (uid := text_of(item, key)) and uid not in seen]
+            seen.update(text_of(item, key) for item in new)
+            found += new
+            if len(found) > _MOST:
+                raise PullError(PullProblem.BROKEN, f"more than {_MOST} answers to one search")
+            # Services have limits of their own, and do not always say that there is more.
+            if not new or len(page) < _SHORT:
+                return found
+
+    def _page(self, path: str, pairs: Sequence[tuple[str, str]]) -> list[Item]:
+        with self._get(f"{path}?{urlencode(pairs)}", DICOM_JSON) as response:
+            if response.status in (204, 404, 410):
+                return []
+            octets = response.read(_LONGEST + 1)
+            if len(octets) > _LONGEST:
+                raise PullError(PullProblem.BROKEN, "an answer to QIDO-RS is too long")
+            try:
+                items = json.loads(octets)
+            except (ValueError, RecursionError):
+                raise PullError(PullProblem.BROKEN, "an answer to QIDO-RS is no JSON") from None
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise PullError(PullProblem.BROKEN, "an answer to QIDO-RS is no array of data sets")
+        return cast("list[Item]", items)
+
+    @contextmanager
+    def _get(self, path: str, accept: str) -> Iterator[http.client.HTTPResponse]:
+        address = self._address
+        host, seconds = address.hostname or "", self._partner.seconds
+        connection: http.client.HTTPConnection
+        if address.scheme == "https":
+            connection = http.client.HTTPSConnection(host, address.port, timeout=seconds, context=self._ssl_context)
+        else:
+            connection = http.client.HTTPConnection(host, address.port, timeout=seconds)
+        with self._places.one():
+            try:
+                target = quote(address.path, safe="/%") + path
+                connection.request("GET", target, headers={"Accept": accept, **self._headers})
+                response = connection.getresponse()
+                if response.status not in (200, 204, 206, 404, 410):
+                    raise PullError(PullProblem.REFUSED, f"HTTP status {response.status}")
+                yield response
+            except TimeoutError as problem:
+                raise PullError(PullProblem.TIMEOUT) from problem
+            except (OSError, http.client.HTTPException) as problem:
+                raise PullError(PullProblem.UNREACHABLE, type(problem).__name__) from problem
+            finally:
+                connection.close()
+
+
+def _objects(response: http.client.HTTPResponse) -> Iterator[Pulled]:
+    content = read_media_type(response.headers.get("Content-Type", ""))
+    stream = _Unframed(response)
+    try:
+        if content.name == DICOM:
+            yield _pulled(iter(lambda: stream.read(256 * 1024), b""))
+            return
+        if content.name != MULTIPART:
+            raise PullError(PullProblem.BROKEN, "the answer to WADO-RS is not multipart/related")
+        for _, pieces in stream_multipart(stream, content.parameters.get("boundary", "")):
+            yield _pulled(pieces)
+    except (MultipartError, DicomError) as problem:
+        raise PullError(PullProblem.BROKEN, "the answer to WADO-RS cannot be read") from problem
+
+
+def _pulled(chunks: Iterator[bytes]) -> Pulled:
+    """The object, after its head has been looked at. Errors: DicomError."""
+    held: list[bytes] = []
+
+    def kept() -> Iterator[bytes]:
+        for chunk in chunks:
+            held.append(chunk)
+            yield chunk
+
+    header = read_header(kept(), until=0x00080019)
+    return Pulled(header.elements.text(0x00080018), header.transfer_syntax, chain(held, chunks))

@@ -1,0 +1,97 @@
+"""From settings to the PACSs outside: clients, polling, cache. Part of the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from xds.actors.imaging_polling import POLL_SOURCE, Polling, SourcePolling
+from xds.actors.imaging_pull import PullThrough
+from xds.model.imaging_manifest import RetrieveInformation
+from xds.pacs.archive import open_archive
+from xds.pacs.partner import Partner
+from xds.pacs.receiver import MoveReceiver
+from xds.ports import Clock, ForeignArchive
+from xds.settings import PacsSettings, Settings
+from xds.store.database import Database
+from xds.store.jobs import Job
+from xds.store.pull_cache import PullCache
+
+#: Where fetched images are kept for a while, in the data directory.
+CACHE_DIRECTORY = "pulled"
+#: Kinds of jobs that wait for PACSs.
+SOURCE_JOBS = frozenset({POLL_SOURCE})
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The PACSs that are asked, by name, and who fetches from them; `receiver` is where they send by C-MOVE."""
+
+    archives: dict[str, ForeignArchive] = field(default_factory=dict)
+    polling: SourcePolling | None = None
+    pull: PullThrough | None = None
+    receiver: MoveReceiver | None = None
+
+    @property
+    def handlers(self) -> dict[str, Callable[[Job], str | None]]:
+        """What does the jobs of these PACSs, by the kind of job."""
+        return {POLL_SOURCE: self.polling.poll} if self.polling is not None else {}
+
+
+def open_sources(settings: Settings, database: Database, clock: Clock, publish: Callable[[str], None]) -> Sources:
+    """What the settings name; empty when they name no PACS that is asked. Errors: OSError when the cache cannot be kept."""
+    asked = [each for each in settings.pacs if each.query]
+    if not asked:
+        return Sources()
+    imaging = settings.imaging
+    movers = [each.ae_title for each in asked if each.retrieve == "c-move"]
+    receiver = MoveReceiver(imaging.move_ae_title, settings.server.host, imaging.move_port, movers) if movers else None
+    archives = {
+        each.name: open_archive(_partner(each, settings), query=each.query, retrieve=each.retrieve, receiver=receiver)
+        for each in asked
+    }
+    polling = SourcePolling(
+        database,
+        {each.name: (archives[each.name], _polling(each)) for each in asked},
+        {each.name: each.ae_title for each in asked},
+        clock,
+        publish,
+    )
+    cache = PullCache(
+        Path(settings.server.data / CACHE_DIRECTORY).resolve(),
+        imaging.cache_mib << 20,
+        timedelta(hours=imaging.cache_hours),
+        clock,
+    )
+    pull = PullThrough(database, archives, cache, polling.refresh, check_seconds=imaging.cache_check_seconds)
+    return Sources(archives, polling, pull, receiver)
+
+
+def locations(settings: Settings, url: str | None) -> dict[str, RetrieveInformation]:
+    """What manifests say of the images of each PACS: they are to be had here, under the PACS' own Retrieve Location UID."""
+    return {
+        each.name: RetrieveInformation(settings.server.ae_title, each.repository_unique_id, url)
+        for each in settings.pacs
+        if each.query and each.repository_unique_id
+    }
+
+
+def _partner(pacs: PacsSettings, settings: Settings) -> Partner:
+    return Partner(
+        name=pacs.name,
+        ae_title=pacs.ae_title,
+        host=pacs.host,
+        port=pacs.port,
+        dicomweb=pacs.dicomweb,
+        calling_ae_title=pacs.calling_ae_title or settings.server.ae_title,
+        seconds=pacs.silence_seconds,
+        patience=pacs.wait_seconds,
+        associations=pacs.associations,
+        requests=pacs.requests,
+    )
+
+
+def _polling(pacs: PacsSettings) -> Polling:
+    return Polling(timedelta(seconds=pacs.poll_seconds), pacs.look_back_days, timedelta(hours=pacs.recheck_hours))

@@ -1,0 +1,174 @@
+"""Studies whose images stay at a source outside: what it said of them, and what of them is registered here.
+
+Spec: RAD TF-2 4.68.4.1 (a manifest tells what can be retrieved).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, exists, func, select, update
+
+from xds.model.imaging import StudyPatient, StudyState
+from xds.model.imaging_query import fold_name
+from xds.store import imaging_headers
+from xds.store.dialects import put
+from xds.store.schema.imaging import imaging_header, imaging_instance, imaging_series, imaging_source_study, imaging_study
+
+#: Series and SOP Instance UID.
+Place = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An instance as it is registered. `location` is empty for one of the own archive; `digest` is that of its header."""
+
+    location: str
+    has_blob: bool
+    digest: str
+
+
+def digest(header: bytes) -> str:
+    """What stands for a header where headers are compared."""
+    return hashlib.sha256(header).hexdigest()
+
+
+def registered(
+    connection: Connection, study_instance_uid: str, series_instance_uid: str | None = None
+) -> dict[Place, Registered]:
+    """Every instance of a study or series, also rejected ones."""
+    table, head = imaging_instance.c, imaging_header.c
+    study = select(imaging_study.c.study_key).where(imaging_study.c.study_instance_uid == study_instance_uid).scalar_subquery()
+    joined = (
+        (head.study_key == table.study_key)
+        & (head.series_instance_uid == table.series_instance_uid)
+        & (head.sop_instance_uid == table.sop_instance_uid)
+    )
+    statement = (
+        select(table.series_instance_uid, table.sop_instance_uid, table.location, table.blob, head.header)
+        .join(imaging_header, joined)
+        .where(table.study_key == study)
+    )
+    if series_instance_uid is not None:
+        statement = statement.where(table.series_instance_uid == series_instance_uid)
+    return {
+        (row[0], row[1]): Registered(row[2] or "", bool(row[3]), digest(imaging_headers.unpack(row[4])))
+        for row in connection.execute(statement)
+    }
+
+
+def remove(connection: Connection, study_instance_uid: str, places: Iterable[Place], changed: datetime) -> None:
+    """Forget instances that their source has no more: the study has changed by it."""
+    key = connection.execute(
+        select(imaging_study.c.study_key).where(imaging_study.c.study_instance_uid == study_instance_uid)
+    ).scalar_one_or_none()
+    if key is None:
+        return
+    for series_uid, sop_uid in places:
+        for table in (imaging_header, imaging_instance):
+            columns = table.c
+            connection.execute(
+                delete(table).where(
+                    columns.study_key == key, columns.series_instance_uid == series_uid, columns.sop_instance_uid == sop_uid
+                )
+            )
+    instance, series = imaging_instance.c, imaging_series.c
+    left = exists().where(instance.study_key == key, instance.series_instance_uid == series.series_instance_uid)
+    connection.execute(delete(imaging_series).where(series.study_key == key, ~left))
+    _changed(connection, key, changed)
+
+
+def set_patient(connection: Connection, study_instance_uid: str, patient: StudyPatient, changed: datetime) -> None:
+    """The source that alone holds a study has corrected whose it is."""
+    columns = imaging_study.c
+    key = connection.execute(select(columns.study_key).where(columns.study_instance_uid == study_instance_uid)).scalar_one()
+    values = {
+        "patient_id": patient.patient_id,
+        "issuer_oid": patient.issuer_oid,
+        "issuer_namespace": patient.issuer_namespace,
+        "patient_name": patient.name,
+        "patient_name_folded": fold_name(patient.name),
+        "birth_date": patient.birth_date,
+        "sex": patient.sex,
+    }
+    connection.execute(update(imaging_study).where(columns.study_key == key).values(values))
+    _changed(connection, key, changed)
+
+
+def _changed(connection: Connection, key: int, changed: datetime) -> None:
+    values = {"received": _milliseconds(changed), "revision": imaging_study.c.revision + 1}
+    state = {"state": StudyState.RECEIVED.value, "reason": None}
+    connection.execute(update(imaging_study).where(imaging_study.c.study_key == key).values({**values, **state}))
+
+
+def note(
+    connection: Connection, location: str, study_instance_uid: str, fingerprint: str, study_date: str, checked: datetime
+) -> None:
+    """Remember what the source says of a study, all of whose instances were read."""
+    values = {
+        "location": location,
+        "study_instance_uid": study_instance_uid,
+        "fingerprint": fingerprint,
+        "study_date": study_date,
+        "checked": _milliseconds(checked),
+    }
+    put(connection, imaging_source_study, ("location", "study_instance_uid"), values)
+
+
+def noted(connection: Connection, location: str, first_date: str, last_date: str) -> dict[str, str]:
+    """Fingerprints of the studies of these days (both included) that the source had."""
+    columns = imaging_source_study.c
+    statement = select(columns.study_instance_uid, columns.fingerprint).where(
+        columns.location == location, columns.study_date >= first_date, columns.study_date <= last_date
+    )
+    return {row[0]: row[1] for row in connection.execute(statement)}
+
+
+def fingerprint(connection: Connection, location: str, study_instance_uid: str) -> str | None:
+    """What was noted of one study."""
+    columns = imaging_source_study.c
+    statement = select(columns.fingerprint).where(columns.location == location, columns.study_instance_uid == study_instance_uid)
+    found: str | None = connection.execute(statement).scalar_one_or_none()
+    return found
+
+
+def longest_unchecked(connection: Connection, location: str, before: datetime, limit: int) -> tuple[str, ...]:
+    """Studies of which the source was asked before that time last, the longest ago first."""
+    columns = imaging_source_study.c
+    statement = (
+        select(columns.study_instance_uid)
+        .where(columns.location == location, columns.checked < _milliseconds(before))
+        .order_by(columns.checked)
+        .limit(limit)
+    )
+    return tuple(row[0] for row in connection.execute(statement))
+
+
+def checked(connection: Connection, location: str, study_instance_uids: Iterable[str], when: datetime) -> None:
+    """The source has said the same of these studies as before."""
+    columns = imaging_source_study.c
+    for uid in study_instance_uids:
+        place = (columns.location == location) & (columns.study_instance_uid == uid)
+        connection.execute(update(imaging_source_study).where(place).values(checked=_milliseconds(when)))
+
+
+def forget(connection: Connection, location: str, study_instance_uid: str) -> None:
+    """The source does not have this study any more."""
+    columns = imaging_source_study.c
+    connection.execute(
+        delete(imaging_source_study).where(columns.location == location, columns.study_instance_uid == study_instance_uid)
+    )
+
+
+def counts(connection: Connection) -> Mapping[str, int]:
+    """How many studies each source shares."""
+    columns = imaging_source_study.c
+    statement = select(columns.location, func.count()).group_by(columns.location)
+    return {row[0]: int(row[1]) for row in connection.execute(statement)}
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

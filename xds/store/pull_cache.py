@@ -1,0 +1,218 @@
+"""Images fetched from sources outside, for a while: files in a directory, bounded in size, each with the day it expires.
+
+An entry is two files: the object under a name of its own, and a description that names it. The description is written last and
+put in place in one step, so that a process killed at any moment leaves an entry or none. Nothing is synced: an entry from before
+the machine was started, whose octets may never have reached the disk, counts for nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from xds.ports import Clock
+
+_DESCRIPTION: Final = ".json"
+_OBJECT: Final = ".dcm"
+#: Seconds that a file is spared after its last use: somebody may be about to open it.
+_SPARED: Final = 60.0
+#: How far the cache is emptied when it is full.
+_EMPTIED_TO: Final = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class CachedObject:
+    """A complete object in the cache. `digest` is that of what the source said of it when it was fetched."""
+
+    path: Path
+    size: int
+    transfer_syntax_uid: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Description:
+    file: str
+    size: int
+    transfer_syntax_uid: str
+    digest: str
+    stored: float
+    expires: float
+    boot: str
+
+
+class PullCache:
+    """One object serves all threads; several processes may share the directory."""
+
+    def __init__(self, directory: Path, size: int, keep: timedelta, clock: Clock) -> None:
+        """At most `size` octets are kept, none longer than `keep`. Errors: OSError."""
+        self._directory = directory / "objects"
+        self._arriving = directory / f"arriving-{os.getpid()}"
+        self._size = size
+        self._keep = keep
+        self._clock = clock
+        self._boot = _boot()
+        self._lock = threading.Lock()
+        self._pins: Counter[Path] = Counter()
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _remove_leftovers(directory)
+        self._directory.mkdir(exist_ok=True, mode=0o700)
+        self._arriving.mkdir(exist_ok=True, mode=0o700)
+        self._total = self._swept()
+
+    def close(self) -> None:
+        """Remove what was still arriving; entries stay."""
+        shutil.rmtree(self._arriving, ignore_errors=True)
+
+    def new_file(self) -> Path:
+        """Where an object is written while it arrives."""
+        return self._arriving / f"{uuid.uuid4().hex}{_OBJECT}"
+
+    def find(self, key: str, digest: str) -> CachedObject | None:
+        """The object of that key, unless it has expired, or its source says something else of it now."""
+        place = self._place(key)
+        found = _read(place)
+        if found is None:
+            return None
+        path = place.parent / found.file
+        fresh = found.boot == self._boot and found.expires > self._clock().timestamp() and found.digest == digest
+        try:
+            fresh = fresh and path.stat().st_size == found.size
+            if fresh:
+                os.utime(path)
+        except FileNotFoundError:
+            fresh = False
+        if not fresh:
+            self.drop(key)
+            return None
+        return CachedObject(path, found.size, found.transfer_syntax_uid, found.digest)
+
+    def keep(self, key: str, file: Path, transfer_syntax_uid: str, digest: str) -> CachedObject:
+        """Take over a complete file that `new_file` named; one of the same key before it is gone. Errors: OSError."""
+        place = self._place(key)
+        place.parent.mkdir(exist_ok=True, mode=0o700)
+        size = file.stat().st_size
+        former = _read(place)
+        target = place.parent / f"{place.stem}-{uuid.uuid4().hex[:8]}{_OBJECT}"
+        now = self._clock()
+        expires = (now + self._keep).timestamp()
+        description = _Description(target.name, size, transfer_syntax_uid, digest, now.timestamp(), expires, self._boot)
+        written = self._arriving / f"{uuid.uuid4().hex}{_DESCRIPTION}"
+        written.write_text(json.dumps(asdict(description)))
+        file.replace(target)
+        written.replace(place)
+        if former is not None:
+            (place.parent / former.file).unlink(missing_ok=True)
+        with self._lock:
+            self._total += size
+            is_full = self._total > self._size
+        if is_full:
+            self._make_room()
+        return CachedObject(target, size, transfer_syntax_uid, digest)
+
+    def drop(self, key: str) -> None:
+        """Forget an entry. Idempotent."""
+        place = self._place(key)
+        found = _read(place)
+        place.unlink(missing_ok=True)
+        if found is not None:
+            (place.parent / found.file).unlink(missing_ok=True)
+
+    def pin(self, path: Path) -> None:
+        """Keep this file until `unpin`, as often as it was pinned."""
+        with self._lock:
+            self._pins[path] += 1
+
+    def unpin(self, path: Path) -> None:
+        """Undo one `pin`."""
+        with self._lock:
+            self._pins[path] -= 1
+            if self._pins[path] <= 0:
+                del self._pins[path]
+
+    @property
+    def used(self) -> int:
+        """Octets that the entries take now."""
+        return sum(size for _, _, size, _ in self._entries())
+
+    def _place(self, key: str) -> Path:
+        name = hashlib.sha256(key.encode()).hexdigest()
+        return self._directory / name[:2] / f"{name}{_DESCRIPTION}"
+
+    def _entries(self) -> Iterator[tuple[Path, _Description, int, float]]:
+        """Description, its content, octets and time of last use of each entry."""
+        for place in self._directory.glob(f"*/*{_DESCRIPTION}"):
+            found = _read(place)
+            if found is None:
+                continue
+            with suppress(FileNotFoundError):
+                status = (place.parent / found.file).stat()
+                yield place, found, status.st_size, status.st_mtime
+
+    def _swept(self) -> int:
+        """Remove what nobody may have any more, and objects without description; the octets that are left."""
+        now, total, named = self._clock().timestamp(), 0, set()
+        for place, found, size, _ in list(self._entries()):
+            if found.boot != self._boot or found.expires <= now or size != found.size:
+                place.unlink(missing_ok=True)
+            else:
+                named.add(found.file)
+                total += size
+        for path in self._directory.glob(f"*/*{_OBJECT}"):
+            # Another process may be about to describe a young one.
+            with suppress(FileNotFoundError):
+                if path.name not in named and path.stat().st_ctime < time.time() - _SPARED:
+                    path.unlink()
+        return total
+
+    def _make_room(self) -> None:
+        """Remove what was used least recently."""
+        with self._lock:
+            entries = sorted(self._entries(), key=lambda entry: entry[3])
+            total = sum(size for _, _, size, _ in entries)
+            spared_since = time.time() - _SPARED
+            for place, found, size, used in entries:
+                path = place.parent / found.file
+                if total <= self._size * _EMPTIED_TO:
+                    break
+                if self._pins[path] or (used > spared_since and total <= 2 * self._size):
+                    continue
+                place.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+                total -= size
+            self._total = total
+
+
+def _read(place: Path) -> _Description | None:
+    try:
+        return _Description(**json.loads(place.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _boot() -> str:
+    """What tells one start of the machine from another; on systems that do not say, each process has its own."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return uuid.uuid4().hex
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """What processes were receiving that are no more."""
+    for path in directory.glob("arriving-*"):
+        pid = path.name.partition("-")[2]
+        if pid.isdecimal() and int(pid) != os.getpid() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(path, ignore_errors=True)
