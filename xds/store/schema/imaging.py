@@ -165,6 +165,7 @@ imaging_report = Table(
     Column("report_key", Key, primary_key=True),
     Column("report_id", Text, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("number", Text, nullable=False, index=True),
     Column("message_id", Text, nullable=False),
     Column("facts", Text, nullable=False),
     Column("blob", Text, index=True),

@@ -255,6 +255,7 @@ def upgrade() -> None:
         sa.Column("report_key", KEY, nullable=False),
         sa.Column("report_id", TEXT, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("number", TEXT, nullable=False),
         sa.Column("message_id", TEXT, nullable=False),
         sa.Column("facts", TEXT, nullable=False),
         sa.Column("blob", TEXT, nullable=True),
@@ -272,6 +273,7 @@ def upgrade() -> None:
     op.create_index("imaging_report_state", "imaging_report", ["state", "report_key"], unique=False)
     op.create_index("imaging_report_version", "imaging_report", ["report_id", "version"], unique=True)
     op.create_index(op.f("ix_imaging_report_blob"), "imaging_report", ["blob"], unique=False)
+    op.create_index(op.f("ix_imaging_report_number"), "imaging_report", ["number"], unique=False)
     op.create_table(
         "imaging_series",
         sa.Column("study_key", sa.BigInteger(), nullable=False),
