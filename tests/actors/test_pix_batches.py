@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.identity import HOSPITAL_A, MARIE, Region, at
 from xds.actors.pix_batches import MOST_TOGETHER, FeedBatches
-from xds.actors.pix_feed import Effects
+from xds.actors.pix_description import Effects
 from xds.actors.pix_preparation import prepare
 from xds.model.patient import FeedKind, IdentityFeed
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from xds.actors.pix_feed import Effects
+from xds.actors.pix_description import Effects
 from xds.actors.pix_preparation import PreparedFeed, is_upsert
 from xds.store.audit import Written
 from xds.store.database import Connection, Database, turns

@@ -16,8 +16,8 @@ from typing import Final
 import structlog
 
 from xds.actors.pix_clusters import Clusters, NewValue
+from xds.actors.pix_description import Effects
 from xds.actors.pix_domains import Domains
-from xds.actors.pix_feed import Effects
 from xds.actors.pix_linking import Linker
 from xds.actors.pix_notifications import ChangedSets
 from xds.model.identifiers import AssigningAuthority

@@ -1,0 +1,261 @@
+"""What a feed says of one patient applied inside one transaction: her identifiers, traits and keys, and where she belongs.
+
+Spec: ITI TF-2 3.8.4.1.3 (add, revise), 3.8.4.2.4 (the Document Registry's part).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from xds.actors.pix_clusters import Clusters
+from xds.actors.pix_linking import Linker, counted_record
+from xds.actors.pix_preparation import NOBODY, PreparedDemographics, PreparedFeed, prepare_demographics, revised, terms_of
+from xds.model.demographics_index import IndexEntries
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier
+from xds.model.identity_review import LinkReason
+from xds.model.patient import FeedKind, IdentityFeed
+from xds.rules import linkage
+from xds.rules.demographics_index import entries, sound_codes
+from xds.rules.linkage import Traits
+from xds.store import affinity_patients, demographics_index
+from xds.store.patients import Identity, Patients, Statement
+
+NO_ENTRIES: Final = IndexEntries(frozenset(), frozenset(), {})
+
+#: What tells of no visit by itself: HL7 requires it in every message.
+_NO_VISIT: Final = frozenset({"PV1.2"})
+
+
+@dataclass(slots=True)
+class Effects:
+    """What must follow the commit: names to be counted or no longer, and keys of domains that became known.
+
+    `is_repeated`: the message had taken effect before, and did nothing.
+    """
+
+    counted: list[int] = field(default_factory=list)
+    uncounted: list[int] = field(default_factory=list)
+    domain_keys: dict[AssigningAuthority, int] = field(default_factory=dict)
+    changed: list[int] = field(default_factory=list)
+    words: set[tuple[str, str]] = field(default_factory=set)
+    is_repeated: bool = False
+
+
+class DescribingTransaction:
+    """Applies what feeds say of patients, one after another."""
+
+    def __init__(
+        self,
+        clusters: Clusters,
+        linker: Linker,
+        domain_keys: Mapping[AssigningAuthority, int],
+        words: Container[tuple[str, str]] = (),
+    ) -> None:
+        """`domain_keys` and `words` (by which names are searched) are those that were known before."""
+        self._clusters = clusters
+        self._patients: Patients = clusters.patients
+        self._linker = linker
+        self._known_keys = domain_keys
+        self._words = words
+        self.effects = Effects()
+
+    def _domain_key(self, authority: AssigningAuthority) -> int:
+        key = self._known_keys.get(authority) or self.effects.domain_keys.get(authority)
+        if key is None:
+            key = self.effects.domain_keys[authority] = self._patients.add_domain(authority).domain_key
+        return key
+
+    # Add and revise
+
+    def _upsert(self, prepared: PreparedFeed, identifiers: Sequence[PatientIdentifier], *, note: bool = True) -> int | None:
+        """Describe the patient of these identifiers; gives her record, or None when the message had done so before.
+
+        `note`: the message is remembered with what it states.
+        """
+        feed = prepared.feed
+        keys = [(self._domain_key(item.authority), item) for item in identifiers]
+        # One identifier may stand there twice, under another name of its authority or with another type.
+        named = [((key, item.value), item) for key, item in keys]
+        entries = [(key[0], item) for key, item in dict(reversed(named)).items()][::-1] if len(named) > 1 else keys
+        own = [entry for entry in entries if not linkage.is_national(entry[1])]
+        known = {entry: self._patients.identity(entry[0], entry[1].value) for entry in own}
+        persons = [self._patients.surviving(identity).person_key for identity in known.values() if identity]
+        if not own:
+            persons = self._nameless(entries, feed.source)
+        if not persons:
+            return self._create(prepared, entries, note=note)
+        person = persons[0]
+        statements = self._patients.statements((person,)).get(person, ())
+        mine = next((item for item in statements if item.source == feed.source), None)
+        if note and mine and mine.knows(prepared.digest):
+            self.effects.is_repeated = True
+            return None
+        self._clusters.touch(persons)
+        added = [entry for entry, identity in known.items() if identity is None]
+        self._patients.add_identities([self._identity(person, key, item) for key, item in added])
+        changed = self._restate(person, prepared, statements, mine, note=note)
+        changed |= self._state_nationals(person, prepared, entries)
+        self._announce(entries, feed)
+        for other in persons[1:]:
+            self._clusters.link(person, other, LinkReason.STATED, by=feed.source)
+        if changed:
+            self._linker.relink(person)
+            self.effects.changed.append(person)
+        if added or changed:
+            self._clusters.regroup([person])
+        if feed.visit:
+            demographics_index.put_visit(self._patients.connection, person, feed.visit, self._clusters.now)
+        return person
+
+    def _nameless(self, entries: Sequence[tuple[int, PatientIdentifier]], source: str) -> list[int]:
+        """The record of a source that names its patient by national identifiers alone."""
+        for key, item in entries:
+            bearers = [each.person_key for each in self._patients.bearers(key, item.value)]
+            bare = [person for person in bearers if not self._has_own(person)]
+            statements = self._patients.statements(bare)
+            for person in bare:
+                if any(each.source == source for each in statements.get(person, ())):
+                    return [person]
+        return []
+
+    def _has_own(self, person: int) -> bool:
+        return any(not item.assigned and item.national_state is None for item in self._patients.identities((person,)))
+
+    def _create(self, prepared: PreparedFeed, entries: Sequence[tuple[int, PatientIdentifier]], *, note: bool) -> int:
+        """A record that nobody knew."""
+        feed, stated, patients = prepared.feed, prepared.stated, self._patients
+        found = self._linker.candidates(stated.keys)
+        person = patients.add_person(self._clusters.now)
+        own = [(key, item) for key, item in entries if not linkage.is_national(item)]
+        domains = frozenset(key for key, _ in own)
+        self._clusters.touch((person,))
+        identities = [self._identity(person, key, item) for key, item in own] + self._nationals(person, stated, entries)
+        # Whoever is alone needs an identifier of the affinity domain, so that nobody else's can stand for her.
+        needs_one = self._clusters.affinity_key not in domains
+        if needs_one and not found:
+            identities.append(self._clusters.assigned(person))
+        patients.add_identities(identities)
+        messages = prepared.digest[:8] if note else b""
+        patients.state(
+            Statement(person, feed.source, stated.text, stated.packed, messages, self._clusters.now), stated.search, is_new=True
+        )
+        if stated.keys:
+            patients.add_keys(person, stated.keys)
+        demographics_index.replace(patients.connection, person, NO_ENTRIES, self._unknown(stated.entries), sound_codes)
+        if feed.visit.keys() - _NO_VISIT:
+            demographics_index.put_visit(patients.connection, person, feed.visit, self._clusters.now)
+        self.effects.counted += [counted_record(), *stated.terms]
+        self.effects.changed.append(person)
+        self._announce(entries, feed)
+        if found and not self._linker.place(person, stated.traits, domains, found) and needs_one:
+            self._clusters.assign(person)
+        return person
+
+    def _identity(self, person: int, domain_key: int, item: PatientIdentifier, state: str | None = None) -> Identity:
+        return Identity(person, domain_key, item.value, item.type_code, False, None, None, self._clusters.now, state)
+
+    def _announce(self, entries: Sequence[tuple[int, PatientIdentifier]], feed: IdentityFeed) -> None:
+        """Let the registry know an identifier of the affinity domain. Spec: ITI TF-2 3.8.4.2.4: it ignores revisions."""
+        if feed.kind is FeedKind.ADD:
+            for key, item in entries:
+                if key == self._clusters.affinity_key:
+                    affinity_patients.add(self._patients.connection, PatientIdentifier(item.value, self._clusters.affinity))
+
+    def _restate(
+        self, person: int, prepared: PreparedFeed, statements: Sequence[Statement], mine: Statement | None, *, note: bool
+    ) -> bool:
+        """Store what the source states now. False when that is what it stated before."""
+        feed = prepared.feed
+        after = prepared.stated
+        if mine is not None and mine.demographics != after.text:
+            stated = revised(mine.stated().demographics, feed)
+            if stated != after.demographics:
+                after = prepare_demographics(stated)
+        if mine is not None and mine.demographics == after.text:
+            if note:
+                self._patients.note_message(mine, prepared.digest)
+            return False
+        base = mine or Statement(person, feed.source, "", b"")
+        row = replace(
+            base,
+            demographics=after.text,
+            traits=after.packed,
+            messages=base.after(prepared.digest) if note else base.messages,
+            updated=self._clusters.now,
+        )
+        self._patients.state(row, after.search, is_new=mine is None)
+        self._rekey(person, statements, mine, after)
+        return True
+
+    def _rekey(self, person: int, statements: Sequence[Statement], mine: Statement | None, after: PreparedDemographics) -> None:
+        unchanged = [item.stated().demographics for item in statements if item is not mine]
+        before = entries([*unchanged, *([mine.stated().demographics] if mine else [])])
+        now = self._unknown(entries([*unchanged, after.demographics]))
+        demographics_index.replace(self._patients.connection, person, before, now, sound_codes)
+        others = [Traits.unpack(item.traits) for item in statements if item is not mine]
+        former = [Traits.unpack(mine.traits)] if mine else []
+        kept = {key for item in others for key in linkage.blocking_keys(item)}
+        old = {key for item in former for key in linkage.blocking_keys(item)} | kept
+        new = {*after.keys} | kept
+        if new - old:
+            self._patients.add_keys(person, sorted(new - old))
+        if old - new:
+            self._patients.remove_keys(person, sorted(old - new))
+        self.effects.counted += after.terms
+        self.effects.uncounted += [term for item in former for term in terms_of(item)]
+
+    def _unknown(self, found: IndexEntries) -> IndexEntries:
+        """The entries, with those words alone that may be new to the register."""
+        words = {key: written for key, written in found.words.items() if key not in self._words}
+        self.effects.words.update(words)
+        return replace(found, words=words)
+
+    # National identifiers
+
+    def _nationals(
+        self, person: int, stated: PreparedDemographics, entries: Sequence[tuple[int, PatientIdentifier]]
+    ) -> list[Identity]:
+        """The identifiers of PID-3 that a state issued, as this record states them."""
+        given = ((key, item) for key, item in entries if linkage.is_national(item))
+        return [self._identity(person, key, item, _state(item, stated)) for key, item in given]
+
+    def _state_nationals(self, person: int, prepared: PreparedFeed, entries: Sequence[tuple[int, PatientIdentifier]]) -> bool:
+        """Bring the national identifiers of a known record up to date. True when others may be told something else now."""
+        given = [(key, item) for key, item in entries if linkage.is_national(item)]
+        held = [item for item in self._patients.identities((person,)) if item.national_state is not None]
+        if not given and not held:
+            return False
+        statements = self._patients.statements((person,)).get(person, ())
+        mine = next((item for item in statements if item.source == prepared.feed.source), None)
+        stated = prepare_demographics(mine.stated().demographics) if mine else prepared.stated
+        changed = False
+        for key, item in given:
+            state = _state(item, stated)
+            same = next((each for each in held if (each.domain_key, each.value) == (key, item.value)), None)
+            if same is None:
+                # A source has one number of each authority for a patient: the new one takes the place of the old.
+                for old in (each for each in held if each.domain_key == key):
+                    self._patients.remove_identity(old)
+                self._patients.add_identity(self._identity(person, key, item, state))
+                changed = True
+            elif same.national_state != state:
+                self._patients.set_national_state(same, state)
+                changed = True
+        return changed
+
+    def _known(self, identifiers: Sequence[PatientIdentifier]) -> list[Identity]:
+        found = (self._patients.identity(self._domain_key(item.authority), item.value) for item in identifiers)
+        return [item for item in found if item]
+
+    def _persons(self, identifiers: Sequence[PatientIdentifier]) -> list[int]:
+        persons = (self._patients.surviving(item).person_key for item in self._known(identifiers))
+        return list(dict.fromkeys(persons))
+
+
+def _state(identifier: PatientIdentifier, stated: PreparedDemographics) -> str:
+    """How far a record's national identifier is to be trusted, as it is stored."""
+    authority = identifier.authority.oid or identifier.authority.namespace or ""
+    found = linkage.nationals_of(replace(NOBODY, national_identifiers=(identifier,), reliability=stated.demographics.reliability))
+    return next((item.status.name.lower() for item in found if item.authority == authority), "invalid")
