@@ -59,14 +59,6 @@ def test_documents_are_parts_named_by_the_answer(here: World) -> None:
     assert reply.finished is not None
 
 
-def test_a_part_has_a_type_that_a_header_can_carry(here: World) -> None:
-    unique_id = stored(here, "text/très-spécial")
-    reply = respond(here, write_retrieve_request([DocumentRequest(REPOSITORY_UNIQUE_ID, unique_id)]))
-    assert reply.parts[0].content_type == "application/octet-stream"
-    _, (document,) = read_retrieve_response(parse(b"".join(reply.body)))
-    assert document.mime_type == "text/très-spécial"
-
-
 def test_some_documents_are_partial_success_and_none_is_failure(here: World) -> None:
     unique_id = stored(here)
     missing = DocumentRequest(REPOSITORY_UNIQUE_ID, "1.2.404")

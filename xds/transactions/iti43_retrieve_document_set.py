@@ -51,7 +51,7 @@ def reply_with(answer: RetrieveAnswer) -> SoapReply:
     """The reply that carries an answer."""
     message = token_hex(12)
     parts = [
-        SentPart(f"{number}.{message}@xds", _part_type(item.mime_type), item.size, item.chunks)
+        SentPart(f"{number}.{message}@xds", item.mime_type, item.size, item.chunks)
         for number, item in enumerate(answer.documents, 1)
     ]
     documents = [
@@ -59,12 +59,6 @@ def reply_with(answer: RetrieveAnswer) -> SoapReply:
         for item, part in zip(answer.documents, parts, strict=True)
     ]
     return SoapReply([write_retrieve_response(answer.response, documents)], parts, answer.finished)
-
-
-def _part_type(mime_type: str) -> str:
-    """A Content-Type for the part. The metadata may hold any text, a header may not; `xds:mimeType` says what it is."""
-    is_printable = mime_type.isascii() and mime_type.isprintable() and "/" in mime_type
-    return mime_type if is_printable else "application/octet-stream"
 
 
 def send(
