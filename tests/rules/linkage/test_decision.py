@@ -50,6 +50,24 @@ class TestNoChaining:
         assert [item.person_key for item in decision.link] == [3]
         assert [item.person_key for item in decision.review] == [2]
 
+    def test_of_two_who_fit_alike_and_are_not_one_none_is_joined(self) -> None:
+        one, other = named(JEAN, "Le Goff", "Zoltran"), named(JEAN, "Le Goff", "Zaltrin")
+        between = named(JEAN, "Le Goff", "Zaltran")
+        assert not decided(member(2, one), [member(3, other)]).link
+        assert decided(member(1, between), [member(2, one)]).link
+        assert decided(member(1, between), [member(3, other)]).link
+        decision = decided(member(1, between), [member(2, one)], [member(3, other)])
+        assert decision.link == ()
+        assert sorted(item.person_key for item in decision.review) == [2, 3]
+
+    def test_a_newborn_of_twins_whose_names_came_first(self) -> None:
+        one, other = (named(MARIE, "Kervella", name, birth_date="20260110") for name in ("Rozenn", "Gwenn"))
+        decision = decided(
+            member(1, named(MARIE, "Kervella", "Bébé", birth_date="20260110")), [member(2, one)], [member(3, other)]
+        )
+        assert decision.link == ()
+        assert sorted(item.person_key for item in decision.review) == [2, 3]
+
     def test_what_contradicts_those_she_is_one_with_is_not_joined(self) -> None:
         record = member(1, replace(JEAN, names=(PersonName("Le Goff", ""),)))
         own = [record, member(4, named(JEAN, "Le Goff", "Thomas"))]

@@ -89,6 +89,16 @@ class TestEquality:
         assert evidence(one, different).veto is None
         assert evidence(one, different).total < evidence(one, JEAN).total
 
+    def test_a_provisional_one_weighs_little(self) -> None:
+        totals = [evidence(identified(JEAN, NIR), identified(JEAN, NIR, *codes)).total for codes in ((), ("PROV",))]
+        assert totals[1] < totals[0] - 10
+        assert totals[1] > evidence(JEAN, JEAN).total
+
+    def test_groups_with_the_same_number_are_all_joined(self) -> None:
+        moved = identified(named(JEAN, "Le Goff", "Jean", addresses=ELSEWHERE), NIR)
+        decision = decided(member(1, identified(JEAN, NIR)), [member(2, identified(JEAN, NIR))], [member(3, moved)])
+        assert sorted(item.group for item in decision.link) == [0, 1]
+
     def test_a_provisional_one_does_not_link_strangers(self) -> None:
         stranger = identified(named(JEAN, "Martin", "Jean-Noël", birth_date="19600101", addresses=ELSEWHERE), NIR, "PROV")
         assert not decided(member(1, identified(JEAN, NIR, "VALI")), [member(2, stranger)]).link

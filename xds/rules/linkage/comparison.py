@@ -15,8 +15,8 @@ from rapidfuzz.distance import OSA, JaroWinkler
 
 from xds.rules.linkage.folding import core_words, joined
 from xds.rules.linkage.given_names import are_related, are_variants, is_listed
-from xds.rules.linkage.national import National
-from xds.rules.linkage.phonetics import sound_alike, sound_the_same
+from xds.rules.linkage.national import National, NationalStatus
+from xds.rules.linkage.phonetics import french_code, sound_alike, sound_the_same
 from xds.rules.linkage.traits import Place, Traits
 from xds.rules.linkage.weights import BirthDate, Family, Frequencies, Given, Weights
 
@@ -33,6 +33,8 @@ _SMALLEST_POPULATION = 20_000
 _MOST_RARITY_BITS = 6.0
 _FURTHER_CONTACT = 0.3
 _ALIKE = 0.85
+#: Codes of fewer sounds are of too many names.
+_SHORTEST_SOUND = 3
 _WOMAN: tuple[set[str], ...] = ({"F"}, {"F", ""})
 _LETTER_SHAPES = str.maketrans({"0": "O", "1": "I", "5": "S", "8": "B", "6": "G", "2": "Z", "7": "T", "4": "A", "3": "E"})
 
@@ -175,7 +177,7 @@ def _given_level(one: str, other: str, further: frozenset[str], other_further: f
 def _unequal_given(a: str, b: str, first: str, other_first: str, frequencies: Frequencies) -> int:
     established = _is_established(first, other_first, frequencies) and _is_established(other_first, first, frequencies)
     slip = _is_slip(a, b) or (len(a) != len(b) and _is_slip(first, other_first))
-    if slip or sound_the_same(first, other_first):
+    if slip or (sound_the_same(first, other_first) and len(french_code(first)) >= _SHORTEST_SOUND):
         if established:
             return Given.ALIKE_KNOWN
         return Given.SLIP if slip else Given.SOUND
@@ -235,13 +237,17 @@ def _place_level(one: Place, other: Place) -> tuple[int, str]:
 
 
 def _national_level(one: tuple[National, ...], other: tuple[National, ...]) -> tuple[int, bool]:
-    """The level, and whether it holds between two qualified identifiers."""
+    """The level (2: equal; 1: nearly so, or equal and provisional), and whether it holds between two qualified identifiers."""
     best, qualified = -1, False
     for a in one:
         for b in other:
             if a.authority != b.authority:
                 continue
-            level = 2 if a.value == b.value else int(_edits(a.value, b.value, score_cutoff=1) <= 1)
+            if a.value == b.value:
+                # What was typed in without a check may be the number of a parent.
+                level = 1 if NationalStatus.PROVISIONAL in (a.status, b.status) else 2
+            else:
+                level = int(_edits(a.value, b.value, score_cutoff=1) <= 1)
             both = a.is_qualified and b.is_qualified
             if (level, both) > (best, qualified):
                 best, qualified = level, both
@@ -275,8 +281,12 @@ def _are_swapped(one: Traits, other: Traits) -> bool:
     return any(_near(a, d) for a, d in crossed) and any(_near(b, c) for b, c in back)
 
 
+def _is_misspelt(one: str, other: str) -> bool:
+    return _is_slip(one, other) and not (is_listed(one) and is_listed(other))
+
+
 def _near(one: str, other: str) -> bool:
-    return joined(one) == joined(other) or one.split(" ")[0] == other or other.split(" ")[0] == one or _is_slip(one, other)
+    return joined(one) == joined(other) or one.split(" ")[0] == other or other.split(" ")[0] == one or _is_misspelt(one, other)
 
 
 def _veto(one: Traits, other: Traits, levels: Mapping[str, int], qualified: bool) -> str | None:
@@ -290,7 +300,7 @@ def _veto(one: Traits, other: Traits, levels: Mapping[str, int], qualified: bool
     if given <= Given.DIFFERENT:
         return Veto.GIVEN_NAME
     # Where the state has confirmed who somebody is, what is nearly the same is a slip.
-    if given <= Given.ALIKE and not confirmed:
+    if given <= Given.ALIKE and not confirmed and not (given == Given.ALIKE and levels.get("national") == 2):
         return Veto.GIVEN_NAME_ALIKE
     if date == BirthDate.DIFFERENT or (date in _NEAR_DATES and not confirmed):
         return Veto.BIRTH_DATE

@@ -32,6 +32,8 @@ class Member:
 
 
 Group = Sequence[Member]
+#: Odds of two groups that lie closer together than this do not tell which of them it is.
+_CLEAR_BITS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +113,37 @@ def decide(record: Member, candidates: Sequence[Group], weights: Weights, freque
 
     `own` are the persons with whom she is one already: what contradicts them, she does not join.
     """
+    others = [one for one in own if one.person_key != record.person_key]
     linkable: list[Scored] = []
     review: list[Scored] = []
     for number, group in enumerate(candidates):
         scored, blocked = _best(record, number, group, weights, frequencies)
         if scored is None:
             continue
-        if not blocked and links_alone(scored.evidence, weights) and not _contradicts(own, record, group, weights, frequencies):
+        if not blocked and links_alone(scored.evidence, weights) and not _contradict(others, group, weights, frequencies):
             linkable.append(scored)
         elif _is_for_review(record, group) and (needs_review(scored.evidence, weights) or links_alone(scored.evidence, weights)):
             review.append(scored)
     linkable.sort(key=_rank, reverse=True)
-    certain = [item for item in linkable if item.evidence.rule == "qualified identifier"]
-    joined = certain or linkable[:1]
+    joined = _chosen(linkable, candidates, weights, frequencies)
     review += [item for item in linkable if item not in joined]
     review.sort(key=_rank, reverse=True)
     return Decision(tuple(joined), tuple(review))
+
+
+def _chosen(
+    linkable: Sequence[Scored], candidates: Sequence[Group], weights: Weights, frequencies: Frequencies
+) -> Sequence[Scored]:
+    """The best group, and every other one that has the same national identifier.
+
+    None when another one fits nearly as well and cannot be the same person: twins, one of whom is badly written.
+    """
+    same = [item for item in linkable if item.evidence.levels.get("national") == 2]
+    for other in linkable[1:]:
+        near = other in same or other.evidence.total > linkable[0].evidence.total - _CLEAR_BITS
+        if near and _contradict(candidates[linkable[0].group], candidates[other.group], weights, frequencies):
+            return ()
+    return same if linkable[:1] == same[:1] else linkable[:1]
 
 
 def _rank(item: Scored) -> tuple[bool, float]:
@@ -153,14 +170,13 @@ def _best(record: Member, number: int, group: Group, weights: Weights, frequenci
     return best, blocked
 
 
-def _contradicts(own: Group, record: Member, group: Group, weights: Weights, frequencies: Frequencies) -> bool:
-    for one in own:
-        if one.person_key == record.person_key:
-            continue
-        for other in group:
-            if other.person_key in one.apart or one.person_key in other.apart or one.exclusive & other.exclusive:
+def _contradict(one: Group, other: Group, weights: Weights, frequencies: Frequencies) -> bool:
+    """True when two groups cannot be one person."""
+    for a in one:
+        for b in other:
+            if b.person_key in a.apart or a.person_key in b.apart or a.exclusive & b.exclusive:
                 return True
-            evidence = compare_members(one, other, weights, frequencies)
+            evidence = compare_members(a, b, weights, frequencies)
             if evidence is not None and evidence.veto is not None:
                 return True
     return False
