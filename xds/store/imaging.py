@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select, text, update
 
 from xds.model.imaging import (
     Addition,
@@ -28,6 +29,23 @@ from xds.model.metadata import Code
 from xds.store import imaging_headers
 from xds.store.dialects import put
 from xds.store.schema.imaging import imaging_instance, imaging_manifest, imaging_rejection, imaging_series, imaging_study
+from xds.store.statements import Prepared
+
+# What is run for every instance that arrives.
+_STUDY_COLUMNS: Final = tuple(column.name for column in imaging_study.c)
+_STUDY_BY_UID: Final = Prepared(
+    select(imaging_study).where(imaging_study.c.study_instance_uid == bindparam("uid")).with_for_update()
+)
+_BLOB_OF: Final = Prepared(
+    select(imaging_instance.c.blob, imaging_instance.c.location).where(
+        imaging_instance.c.study_key == bindparam("key"),
+        imaging_instance.c.series_instance_uid == bindparam("series"),
+        imaging_instance.c.sop_instance_uid == bindparam("uid"),
+    )
+)
+_COUNTED: Final = Prepared(
+    text("UPDATE imaging_study SET received = :at, revision = :counted, state = :stands, reason = NULL WHERE study_key = :key")
+)
 
 #: The title of a rejection note that says nothing against the instances themselves.
 RETENTION_EXPIRED = "113039"
@@ -53,8 +71,8 @@ def add_instance(connection: Connection, study: Study, received: datetime, heade
     series = study.series[0]
     instance = series.instances[0]
     # Instances of one study arrive on several associations: each waits until the one before has counted its revision.
-    own = imaging_study.c.study_instance_uid == study.study_instance_uid
-    row = connection.execute(select(imaging_study).where(own).with_for_update()).first()
+    found = _STUDY_BY_UID.row(connection, {"uid": study.study_instance_uid})
+    row = None if found is None else SimpleNamespace(**dict(zip(_STUDY_COLUMNS, found, strict=True)))
     if row is None:
         values = _study_values(study) | {"received": _milliseconds(received), "revision": 1, "state": StudyState.RECEIVED.value}
         key = connection.execute(insert(imaging_study).values(values).returning(imaging_study.c.study_key)).scalar_one()
@@ -63,21 +81,18 @@ def add_instance(connection: Connection, study: Study, received: datetime, heade
     else:
         # A study all of which was rejected is empty: it may come again under the patient whose it really is.
         key = row.study_key
-    table = imaging_instance
-    place = (
-        (table.c.study_key == key)
-        & (table.c.series_instance_uid == series.series_instance_uid)
-        & (table.c.sop_instance_uid == instance.sop_instance_uid)
-    )
-    there = connection.execute(select(table.c.blob, table.c.location).where(place)).first()
+    place = {"key": key, "series": series.series_instance_uid, "uid": instance.sop_instance_uid}
+    there = _BLOB_OF.row(connection, place)
     restored = there is not None and _restore(connection, key, instance.sop_instance_uid)
-    if there is not None and not restored and (there.blob or "", there.location or "") == (instance.blob, instance.location):
+    if there is not None and not restored and (there[0] or "", there[1] or "") == (instance.blob, instance.location):
         return Addition.IDENTICAL
     if row is not None:
-        changed = {name: value for name, value in _study_values(study).items() if value not in (None, "")}
-        changed |= {"received": _milliseconds(received), "revision": row.revision + 1}
-        changed |= {"state": StudyState.RECEIVED.value, "reason": None}
-        connection.execute(update(imaging_study).where(imaging_study.c.study_key == key).values(changed))
+        said = ((name, value) for name, value in _study_values(study).items() if value not in (None, ""))
+        changed = {name: value for name, value in said if value != getattr(row, name)}
+        if changed:
+            connection.execute(update(imaging_study).where(imaging_study.c.study_key == key).values(changed))
+        state = {"at": _milliseconds(received), "counted": row.revision + 1, "stands": StudyState.RECEIVED.value}
+        _COUNTED.run(connection, ({"key": key, **state},))
     put(connection, imaging_series, ("study_key", "series_instance_uid"), {"study_key": key, **_series_values(series)})
     values = {"study_key": key, "series_instance_uid": series.series_instance_uid, "stored": _milliseconds(received)}
     put(
@@ -211,7 +226,7 @@ def _key(connection: Connection, study_instance_uid: str) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
-def _other_patient(row: Row[Any], patient: StudyPatient) -> bool:
+def _other_patient(row: Any, patient: StudyPatient) -> bool:
     return is_other_patient(StudyPatient(row.patient_id, row.issuer_oid), patient)
 
 
