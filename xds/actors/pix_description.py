@@ -166,7 +166,7 @@ class DescribingTransaction:
     def _restate(
         self, person: int, prepared: PreparedFeed, statements: Sequence[Statement], mine: Statement | None, *, note: bool
     ) -> bool:
-        """Store what the source states now. False when that is what it stated before."""
+        """Store what the source states now. False when nothing that is compared has changed."""
         feed = prepared.feed
         after = prepared.stated
         if mine is not None and mine.demographics != after.text:
@@ -187,7 +187,7 @@ class DescribingTransaction:
         )
         self._patients.state(row, after.search, is_new=mine is None)
         self._rekey(person, statements, mine, after)
-        return True
+        return mine is None or mine.traits != after.packed
 
     def _rekey(self, person: int, statements: Sequence[Statement], mine: Statement | None, after: PreparedDemographics) -> None:
         unchanged = [item.stated().demographics for item in statements if item is not mine]

@@ -217,7 +217,7 @@ def train(
     """Learn the weights of linkage from the register itself, without labels, and store them as a new version.
 
     What changes is shown; then the question is whether the new version is put in force. Links that exist are not touched: each
-    record is compared by the new weights when its source sends it again. A running server takes them within a minute.
+    record is compared by the new weights when its traits change. A running server takes them within a minute.
 
     **Examples**
 
