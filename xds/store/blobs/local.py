@@ -23,6 +23,8 @@ CHUNK = 256 * 1024
 
 #: Digits of a key that name its directory: 4096 of them are soon there, and stay searchable with 100 million blobs.
 _PREFIX = 3
+#: After so many directories that were made one by one, the others are made together.
+_MANY_DIRECTORIES = 32
 #: Octets that are worth another thread, and after which the disk may begin.
 _LARGE_WRITE = 128 << 10
 _FLUSH_EVERY = 32 << 20
@@ -42,6 +44,7 @@ class LocalBlobStore:
         self._objects = directory / "objects"
         self._staging = directory / "staging"
         self._durable = bytearray(0x1000)
+        self._made = 0
         #: Does beside a large upload what needs neither this thread nor the interpreter's lock.
         self.aside = ThreadPoolExecutor(_ASIDE, thread_name_prefix="blobs")
         if not writing:
@@ -145,6 +148,16 @@ class LocalBlobStore:
             (self._objects / key[:_PREFIX]).mkdir(exist_ok=True)
             _sync_directory(self._objects)
             self._durable[number] = True
+            self._made += 1
+            if self._made == _MANY_DIRECTORIES:
+                self.aside.submit(self._make_all)
+
+    def _make_all(self) -> None:
+        """Each new directory has its blob wait for the disk once more: a store that fills gets all of them at once."""
+        for number in range(len(self._durable)):
+            (self._objects / f"{number:0{_PREFIX}x}").mkdir(exist_ok=True)
+        _sync_directory(self._objects)
+        self._durable[:] = b"\1" * len(self._durable)
 
     def _sweep_staging(self) -> None:
         for entry in os.scandir(self._staging):
