@@ -18,8 +18,10 @@ from xds.actors.document_repository import DocumentRepository
 from xds.actors.document_repository_registration import SETTLE_REGISTRATION
 from xds.actors.document_repository_removal import ERASE_AFTER, ERASE_BLOB, erase
 from xds.actors.domain import Domain
-from xds.actors.imaging_document_source import PUBLISH_STUDY, ImagingDocumentSource
+from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.imaging_registrations import ManifestRegistry, RegistryAtHand, Withdrawal
+from xds.actors.imaging_reports import PUBLISH_REPORT
+from xds.actors.imaging_triggers import PUBLISH_STUDY
 from xds.actors.on_demand_documents import OnDemandDocuments
 from xds.actors.patient_demographics_supplier import PatientDemographicsSupplier
 from xds.actors.pix_manager import IDENTITIES_CHANGED, PixManager
@@ -29,6 +31,7 @@ from xds.actors.registered_documents import RegisteredDocuments
 from xds.actors.repository_care import RepositoryCare
 from xds.config import ConfigError
 from xds.imaging_settings import manifest_style, publication_defaults
+from xds.model.caller import SYSTEM
 from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import AssigningAuthority, is_oid, new_oid
 from xds.model.metadata import Code
@@ -383,6 +386,7 @@ def _handlers(domain: Domain, blobs: BlobStore, database: Database, courier: Cou
     care = RepositoryCare(blobs, database)
     return {
         PUBLISH_STUDY: lambda job: domain.imaging_document_source.publish(job.key),
+        PUBLISH_REPORT: lambda job: domain.imaging_document_source.reports.publish(job.key, SYSTEM),
         IDENTITIES_CHANGED: lambda _job: domain.imaging_document_source.resume(),
         SWEEP_BLOBS: _sweep(care, database),
         ERASE_BLOB: _erase(blobs, care),

@@ -14,7 +14,8 @@ import pytest
 from tests.archive import CONSUMER, IDENTITY, MODALITY, Archive, image, open_archive, packaged
 from xds.actors.document_registry import DocumentRegistry
 from xds.actors.document_repository import DocumentRepository, ProvidedDocument
-from xds.actors.imaging_document_source import PUBLISH_STUDY, ImagingDocumentSource
+from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.actors.imaging_triggers import PUBLISH_STUDY
 from xds.actors.pix_manager import PixManager
 from xds.model.caller import SYSTEM
 from xds.model.errors import ErrorCode, RegistryError, Status

@@ -14,6 +14,7 @@ from xds.actors.audit_parts import DESTINATION, SOURCE, partner, patient, submis
 from xds.model.audit import (
     EXPORT,
     INSTANCES_TRANSFERRED,
+    ORDER_RECORD,
     PATIENT_RECORD,
     QUERY,
     STUDY_DELETED,
@@ -36,6 +37,8 @@ WADO_RS: Final = Code("RAD-107", "IHE Transactions", "WADO-RS Retrieve")
 QIDO_RS: Final = Code("RAD-129", "IHE Transactions", "QIDO-RS Query")
 C_FIND: Final = Code("RAD-14", "IHE Transactions", "Query Images")
 C_MOVE: Final = Code("RAD-16", "IHE Transactions", "Retrieve Images")
+ORDERED: Final = Code("RAD-4", "IHE Transactions", "Procedure Scheduled")
+REPORTED: Final = Code("RAD-128", "IHE Transactions", "Send Imaging Result")
 REMOVED: Final = Code("RAD-66", "IHE Transactions", "Rejection Note Stored")
 WITHDRAWN: Final = Code("ITI-57", "IHE Transactions", "Update Document Set")
 
@@ -114,6 +117,23 @@ def manifest_provided(
     )
     objects = (*patient(patient_id), submission_set(submission_unique_id))
     return AuditEvent(EXPORT, EventAction.READ, outcome, PROVIDED, when, participants, objects)
+
+
+def order_received(identity: DomainIdentity, caller: Caller, when: datetime, patient_id: str) -> AuditEvent:
+    """Orders arrived. Spec: PS3.15 A.5.3.13 (Order Record)."""
+    return _message_received(ORDER_RECORD, ORDERED, identity, caller, when, patient_id)
+
+
+def report_received(identity: DomainIdentity, caller: Caller, when: datetime, patient_id: str) -> AuditEvent:
+    """A report arrived. Spec: PS3.15 A.5.3.14 (Patient Record)."""
+    return _message_received(PATIENT_RECORD, REPORTED, identity, caller, when, patient_id)
+
+
+def _message_received(
+    event: Code, transaction: Code, identity: DomainIdentity, caller: Caller, when: datetime, patient_id: str
+) -> AuditEvent:
+    participants = (*partner(caller, SOURCE), _ourselves(identity, DESTINATION, requestor=False))
+    return AuditEvent(event, EventAction.UPDATE, EventOutcome.SUCCESS, transaction, when, participants, patient(patient_id))
 
 
 def instances_removed(identity: DomainIdentity, caller: Caller, when: datetime, study_instance_uid: str) -> AuditEvent:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, timedelta, tzinfo
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -20,7 +20,9 @@ from xds.actors.imaging_publication import Partners, Provide, StudyPublisher
 from xds.actors.imaging_pull import PullThrough
 from xds.actors.imaging_query import StudyQueries
 from xds.actors.imaging_registrations import BelievingRegistry, ManifestRegistry
+from xds.actors.imaging_reports import ReportPublisher
 from xds.actors.imaging_retrieval import ImageRetrieval
+from xds.actors.imaging_triggers import PUBLISH_STUDY, OrderIntake
 from xds.actors.performed_steps import PerformedSteps
 from xds.actors.storage_commitment import StorageCommitment
 from xds.model.audit import AuditEvent, EventOutcome
@@ -39,9 +41,6 @@ from xds.wire import dicom_json, kos
 from xds.wire.dicom import Header, read_header
 
 _log = structlog.get_logger()
-
-#: The kind of job that publishes a study; its key is the Study Instance UID.
-PUBLISH_STUDY: Final = "publish-study"
 
 
 class ImagingDocumentSource:
@@ -92,6 +91,8 @@ class ImagingDocumentSource:
         self.commitment = StorageCommitment(database, blobs, clock)
         self.steps = PerformedSteps(database, clock, self._step_ended)
         self._publisher = StudyPublisher(database, blobs, identity, self._patients, partners, clock, self._defaults, zone, maker)
+        self.orders = OrderIntake(database, identity, clock, self._settle)
+        self.reports = ReportPublisher(database, blobs, identity, self._patients, partners, clock, self._defaults)
         self.retrieval = ImageRetrieval(
             database,
             blobs,
@@ -266,6 +267,7 @@ class ImagingDocumentSource:
             for uid in waiting(connection):
                 jobs.add(connection, PUBLISH_STUDY, uid, {}, now)
 
+        self.reports.resume()
         with self._database.read() as connection:
             if not waiting(connection):
                 return

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from typing import Final
 
-from xds.model.drafts import DocumentFacts, association, document_entry, submission_set
+from xds.model.drafts import DocumentFacts, association, document_entry, identified, submission_set
 from xds.model.identifiers import PatientIdentifier, escape_hl7, is_oid, to_dtm
 from xds.model.imaging import OrderNumber, PublishedManifest, Series, Study
 from xds.model.imaging_manifest import requests_of
-from xds.model.metadata import Author, Code, DocumentEntry, Submission
+from xds.model.metadata import Author, Code, Submission
 from xds.model.vocabulary import (
     CONFIDENTIALITY,
     DCM,
@@ -221,14 +221,22 @@ def reference_ids(study: Study, authority_oid: str | None) -> tuple[str, ...]:
     found: list[str] = []
     for order in requests_of(study):
         if order.accession:
-            found.append(_cxi(order.accession, order.accession.issuer_oid or authority_oid, ReferenceIdType.ACCESSION))
+            found.append(
+                numbered_reference(order.accession, order.accession.issuer_oid or authority_oid, ReferenceIdType.ACCESSION)
+            )
         if order.placer:
-            found.append(_cxi(order.placer, order.placer.issuer_oid, ReferenceIdType.ORDER))
-    found.append(f"{study.study_instance_uid}^^^^{ReferenceIdType.STUDY_INSTANCE_UID.value}")
+            found.append(numbered_reference(order.placer, order.placer.issuer_oid, ReferenceIdType.ORDER))
+    found.append(study_reference(study.study_instance_uid))
     return tuple(dict.fromkeys(found))
 
 
-def _cxi(number: OrderNumber, oid: str | None, kind: ReferenceIdType) -> str:
+def study_reference(study_instance_uid: str) -> str:
+    """A study in referenceIdList."""
+    return f"{study_instance_uid}^^^^{ReferenceIdType.STUDY_INSTANCE_UID.value}"
+
+
+def numbered_reference(number: OrderNumber, oid: str | None, kind: ReferenceIdType) -> str:
+    """A number under the authority with that OID in referenceIdList."""
     issuer = f"{escape_hl7(number.issuer_namespace or '')}&{oid}&ISO" if oid else ""
     return f"{escape_hl7(number.value)}^^^{issuer}^{kind.value}"
 
@@ -294,7 +302,7 @@ def submission_of(
         source_patient_info=source_patient_info(study, source_patient),
         reference_ids=reference_ids(study, source_patient.authority.oid),
     )
-    entry = _identified(document_entry(facts), manifest.entry_uuid)
+    entry = identified(document_entry(facts), manifest.entry_uuid)
     package = submission_set(
         symbolic_id="SubmissionSet",
         unique_id=manifest.submission_unique_id,
@@ -316,16 +324,6 @@ def submission_of(
 
 def _typed(cx: str, kind: str) -> str:
     return f"{cx}^{kind}" if kind else cx
-
-
-def _identified(entry: DocumentEntry, entry_uuid: str) -> DocumentEntry:
-    """The entry under the entryUUID that the source chose and a later manifest will replace; all other ids stay symbolic."""
-    return replace(
-        entry,
-        id=entry_uuid,
-        classifications=tuple(replace(item, classified_object=entry_uuid) for item in entry.classifications),
-        external_identifiers=tuple(replace(item, registry_object=entry_uuid) for item in entry.external_identifiers),
-    )
 
 
 def _title(study: Study, defaults: PublicationDefaults) -> str:

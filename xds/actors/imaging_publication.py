@@ -19,6 +19,7 @@ from xds.actors.imaging_manifests import ManifestMaker
 from xds.actors.imaging_metadata import MIME_TYPE, PublicationDefaults, submission_of
 from xds.actors.imaging_patients import AffinityIdentifiers, SourcePatients
 from xds.actors.imaging_registrations import ManifestRegistry, RegisteredManifest, withdrawal_of
+from xds.actors.imaging_triggers import is_of_patient
 from xds.model.audit import EventOutcome
 from xds.model.caller import Caller
 from xds.model.domain_identity import DomainIdentity
@@ -319,7 +320,8 @@ class StudyPublisher:
                 return None
             study = stored.study
             orders = imaging_orders.of_study(connection, study_instance_uid, study.accession_number, study.accession_issuer_oid)
-            return replace(stored, study=replace(study, orders=orders))
+            own = tuple(order for order in orders if is_of_patient(order, self._patients.with_issuer(study)))
+            return replace(stored, study=replace(study, orders=own))
 
 
 def _was_accepted_before(response: RegistryResponse, manifest: PublishedManifest) -> bool:

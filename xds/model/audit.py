@@ -14,6 +14,7 @@ from xds.model.metadata import Code
 #: EventID, scheme DCM.
 EXPORT = Code("110106", "DCM", "Export")
 IMPORT = Code("110107", "DCM", "Import")
+ORDER_RECORD = Code("110109", "DCM", "Order Record")
 PATIENT_RECORD = Code("110110", "DCM", "Patient Record")
 QUERY = Code("110112", "DCM", "Query")
 STUDY_DELETED = Code("110105", "DCM", "DICOM Study Deleted")

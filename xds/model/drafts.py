@@ -99,6 +99,16 @@ def document_entry(facts: DocumentFacts) -> DocumentEntry:
     )
 
 
+def identified(entry: DocumentEntry, entry_uuid: str) -> DocumentEntry:
+    """The entry under an entryUUID that the source chose; all other ids stay symbolic."""
+    return replace(
+        entry,
+        id=entry_uuid,
+        classifications=tuple(replace(item, classified_object=entry_uuid) for item in entry.classifications),
+        external_identifiers=tuple(replace(item, registry_object=entry_uuid) for item in entry.external_identifiers),
+    )
+
+
 def on_demand_entry(facts: DocumentFacts, repository_unique_id: str) -> DocumentEntry:
     """The on-demand DocumentEntry of a document that this repository makes when it is retrieved."""
     entry = document_entry(facts)

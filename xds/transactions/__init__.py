@@ -38,10 +38,12 @@ from xds.transactions import (
     iti92_restricted_update_document_set,
     iti104_patient_identity_feed_fhir,
     iti119_patient_demographics_match,
+    rad04_procedure_scheduled,
     rad55_wado_uri,
     rad69_retrieve_imaging_document_set,
     rad107_wado_rs,
     rad108_store_instances,
+    rad128_send_imaging_result,
     rad129_qido_rs,
 )
 
@@ -75,10 +77,12 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     iti92_restricted_update_document_set,
     iti104_patient_identity_feed_fhir,
     iti119_patient_demographics_match,
+    rad04_procedure_scheduled,
     rad55_wado_uri,
     rad69_retrieve_imaging_document_set,
     rad107_wado_rs,
     rad108_store_instances,
+    rad128_send_imaging_result,
     rad129_qido_rs,
     fhir_capabilities,
 )
