@@ -97,7 +97,8 @@ def running_orthanc(
         environment = {**os.environ, "TCP_NODELAY": "1"}
         process = subprocess.Popen([program, str(path)], stdout=log, stderr=log, env=environment)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{http_port}", timeout=30) as client:
+        alone = httpx.Limits(max_keepalive_connections=0)
+        with httpx.Client(base_url=f"http://127.0.0.1:{http_port}", timeout=30, limits=alone) as client:
             _wait(client, process, directory / "log")
             yield Orthanc(http_port, dicom_port, client)
     finally:

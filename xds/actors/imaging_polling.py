@@ -174,7 +174,7 @@ class SourcePolling:
         shown = {item.place: item for item in read}
         ours = {place for place, item in there.items() if item.location == name and not item.has_blob}
         lost = ours - shown.keys()
-        new = [item for item in read if _is_news(there.get(item.place), item)]
+        new = [item for place, item in shown.items() if _is_news(there.get(place), item)]
         replaced = {item.place for item in new} & ours
         patient = read[0].study.patient if read else None
         corrected = stored is not None and patient is not None and ours == there.keys() and stored.study.patient != patient

@@ -136,6 +136,9 @@ class PullThrough:
                     found[place] = Arrival.complete_in(self._cache, cached[place])
                 elif place in self._arriving:
                     found[place] = self._arriving[place].shared()
+                elif (late := self._cache.find(place.key, here.digest)) is not None:
+                    # It arrived since it was looked for.
+                    found[place] = Arrival.complete_in(self._cache, late)
                 else:
                     arrival = Arrival(place, here.digest, self._cache)
                     new[place.instance] = self._arriving[place] = arrival
@@ -220,9 +223,9 @@ class PullThrough:
             chunks = _looked_at(pulled, place, patient)
             arrival.receive(chunks, pulled.transfer_syntax_uid)
         except PullError as problem:
-            arrival.fail(problem)
             if problem.problem is PullProblem.OTHER_PATIENT:
                 self._dispute(place)
+            arrival.fail(problem)
         except DicomError:
             arrival.fail(PullError(PullProblem.BROKEN))
         with self._lock:

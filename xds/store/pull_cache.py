@@ -113,9 +113,10 @@ class PullCache:
         written.write_text(json.dumps(asdict(description)))
         file.replace(target)
         written.replace(place)
-        if former is not None:
-            (place.parent / former.file).unlink(missing_ok=True)
         with self._lock:
+            # Somebody may be about to open the former one; what stays without description goes at the next start.
+            if former is not None and not self._pins[place.parent / former.file]:
+                (place.parent / former.file).unlink(missing_ok=True)
             self._total += size
             is_full = self._total > self._size
         if is_full:
