@@ -280,6 +280,8 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
             seconds=settings.imaging.pixel_seconds,
         ),
         settle_seconds=settings.imaging.settle_seconds,
+        # What goes over a network takes so much longer than a row that nothing is gained.
+        store_at_once=not settings.storage.url,
         defaults=publication_defaults(settings),
         style=replace(manifest_style(settings), locations=locations(settings, f"{identity.public_url}/dicomweb")),
         pull=sources.pull,
@@ -388,6 +390,7 @@ def _handlers(domain: Domain, blobs: BlobStore, database: Database, courier: Cou
         PUBLISH_STUDY: lambda job: domain.imaging_document_source.publish(job.key),
         PUBLISH_REPORT: lambda job: domain.imaging_document_source.reports.publish(job.key, SYSTEM),
         IDENTITIES_CHANGED: lambda _job: domain.imaging_document_source.resume(),
+        SETTLE_INSTANCE: domain.imaging_document_source.intake.settle,
         SWEEP_BLOBS: _sweep(care, database),
         ERASE_BLOB: _erase(blobs, care),
         NOTIFY_SUBSCRIBER: lambda job: courier.deliver(job.key),

@@ -41,6 +41,15 @@ class Staging(Protocol):
         """Forget it, unless it was committed. Idempotent."""
 
 
+@runtime_checkable
+class KnowsItsKey(Protocol):
+    """A staging that can tell its key before it is committed."""
+
+    @property
+    def key(self) -> str:
+        """What `commit` returns for the octets so far."""
+
+
 class BlobStore(Protocol):
     """Immutable octets, addressed by their content.
 

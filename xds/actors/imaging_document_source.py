@@ -6,6 +6,7 @@ Spec: RAD TF-1 18 (XDS-I.b); RAD TF-2 4.8, 4.68, 4.69, 4.55, 4.107.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import wait
 from dataclasses import replace
 from datetime import UTC, timedelta, tzinfo
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import structlog
 
 from xds.actors import imaging_audit
+from xds.actors.imaging_intake import InstanceIntake
 from xds.actors.imaging_manifests import ManifestMaker, ManifestStyle
 from xds.actors.imaging_metadata import PublicationDefaults
 from xds.actors.imaging_patients import AffinityIdentifiers, SourcePatients
@@ -34,11 +36,11 @@ from xds.model.imaging_query import ImagingQuery, ImagingQueryAnswer
 from xds.model.metadata import Code
 from xds.model.vocabulary import KEY_OBJECT_SELECTION
 from xds.pixels.pool import Pool
-from xds.ports import AccessRule, BlobStore, Clock, Staging
+from xds.ports import AccessRule, BlobStore, Clock, KnowsItsKey, Staging
 from xds.store import audit, imaging, imaging_changes, jobs
 from xds.store.database import Database
 from xds.wire import dicom_json, kos
-from xds.wire.dicom import Header, read_header
+from xds.wire.dicom import DicomError, Header, read_header
 
 _log = structlog.get_logger()
 
@@ -58,6 +60,7 @@ class ImagingDocumentSource:
         pixels: Pool,
         *,
         settle_seconds: float = 60.0,
+        store_at_once: bool = False,
         defaults: PublicationDefaults | None = None,
         zone: tzinfo = UTC,
         authorities: Mapping[str, AssigningAuthority] | None = None,
@@ -66,7 +69,7 @@ class ImagingDocumentSource:
         style: ManifestStyle | None = None,
         pull: PullThrough | None = None,
     ) -> None:
-        """`settle_seconds` is how long a study must be quiet before it is published.
+        """`settle_seconds` is how long a study must be quiet before it is published. `store_at_once`: see `InstanceIntake`.
 
         `pixels` decodes and renders images; it is closed with this object.
         `authorities` names, for sending AE titles, who issues the patient identifiers of images that do not say it themselves;
@@ -88,6 +91,7 @@ class ImagingDocumentSource:
         self._queries = StudyQueries(database, access, self._resource)
         maker = ManifestMaker(database, identity, style or ManifestStyle(), zone)
         partners = Partners(provide, registry or BelievingRegistry())
+        self.intake = InstanceIntake(database, blobs, clock, at_once=store_at_once)
         self.commitment = StorageCommitment(database, blobs, clock)
         self.steps = PerformedSteps(database, clock, self._step_ended)
         self._publisher = StudyPublisher(database, blobs, identity, self._patients, partners, clock, self._defaults, zone, maker)
@@ -127,6 +131,7 @@ class ImagingDocumentSource:
 
     def close(self) -> None:
         """End the processes that decode images, and what is being fetched."""
+        self.intake.close()
         self._pixels.close()
         if self._pull is not None:
             self._pull.close()
@@ -159,9 +164,16 @@ class ImagingDocumentSource:
         """
         series = study.series[0]
         rejected = self._rejected(staging, study)
-        described = dicom_json.write_header(header or read_header(staging.open()))
-        size = staging.size
-        instance = replace(series.instances[0], blob=staging.commit(), size=size)
+        header = header or read_header(staging.open())
+        # While the disk works on the file, its description is made.
+        file = self.intake.commit(staging)
+        try:
+            described = dicom_json.write_header(header)
+        except DicomError:
+            wait((file,))
+            raise
+        blob = staging.key if isinstance(staging, KnowsItsKey) else file.result()
+        instance = replace(series.instances[0], blob=blob, size=staging.size)
         kept = replace(study, series=(replace(series, instances=(instance,)),))
         now = self._clock()
         event = imaging_audit.instance_stored(
@@ -186,7 +198,7 @@ class ImagingDocumentSource:
                 jobs.add(connection, PUBLISH_STUDY, study.study_instance_uid, {}, now + self._settle)
             return addition
 
-        return self._database.write(work)
+        return self.intake.store(study.study_instance_uid, instance.sop_instance_uid, instance.blob, file, work)
 
     def _rejected(self, staging: Staging, study: Study) -> tuple[str, list[str]] | None:
         instance = study.series[0].instances[0]

@@ -200,6 +200,11 @@ class LocalStaging:
         """SHA-1 of the octets so far, lower-case hex."""
         return self._sha1.hexdigest()
 
+    @property
+    def key(self) -> str:
+        """What `commit` returns for the octets so far."""
+        return self._sha256.hexdigest()
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append. Errors: OSError when the disk is full; ValueError after `commit` or `discard`."""
         with memoryview(data) as octets:
