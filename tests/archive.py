@@ -133,7 +133,7 @@ def open_archive(directory: Path, **settings: Any) -> Iterator[Archive]:
     database = fresh_database(directory)
     blobs = LocalBlobStore(directory / "blobs")
     clock, patients, repository, access = SteppedClock(), CrossReference(), PartnerRepository(), ChosenPatients()
-    given: dict[str, Any] = {"settle_seconds": 60, "default_authority": HOSPITAL} | settings
+    given: dict[str, Any] = {"settle_seconds": 60, "store_at_once": True, "default_authority": HOSPITAL} | settings
     pixels = Pool(directory / "pixels")
     source = ImagingDocumentSource(database, blobs, IDENTITY, patients, repository.provide, access, clock, pixels, **given)
     try:
