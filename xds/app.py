@@ -19,9 +19,9 @@ from xds.actors.document_repository_registration import SETTLE_REGISTRATION
 from xds.actors.document_repository_removal import ERASE_AFTER, ERASE_BLOB, erase
 from xds.actors.domain import Domain
 from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.actors.imaging_intake import SETTLE_INSTANCE
+from xds.actors.imaging_reconciler import RECONCILE_MANIFESTS
 from xds.actors.imaging_registrations import ManifestRegistry, RegistryAtHand, Withdrawal
-from xds.actors.imaging_reports import PUBLISH_REPORT
-from xds.actors.imaging_triggers import PUBLISH_STUDY
 from xds.actors.on_demand_documents import OnDemandDocuments
 from xds.actors.patient_demographics_supplier import PatientDemographicsSupplier
 from xds.actors.pix_manager import IDENTITIES_CHANGED, PixManager
@@ -30,13 +30,12 @@ from xds.actors.record_index import RecordIndexProducer
 from xds.actors.registered_documents import RegisteredDocuments
 from xds.actors.repository_care import RepositoryCare
 from xds.config import ConfigError
-from xds.imaging_settings import manifest_style, publication_defaults
-from xds.model.caller import SYSTEM
+from xds.imaging_settings import imaging_handlers, manifest_style, publication_defaults
 from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import AssigningAuthority, is_oid, new_oid
 from xds.model.metadata import Code
 from xds.model.patient import IdentityDomain, IdentitySubscriber, IdentityUpdate
-from xds.pacs_settings import Sources, locations, open_sources
+from xds.pacs_settings import Sources, locations, open_sources, prefetch_handlers
 from xds.pixels.pool import Pool
 from xds.ports import BlobStore
 from xds.rules import codes
@@ -66,6 +65,9 @@ PIXEL_DIRECTORY = "pixels"
 SWEEP_BLOBS = "sweep-blobs"
 SWEEP_AFTER = timedelta(days=1)
 SWEEP_EVERY = timedelta(hours=6)
+
+#: Manifests are compared so long after a start, which has enough to do.
+RECONCILE_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,10 @@ def build(settings: Settings, public_url: str) -> App:
     )
     domain = _domain(settings, database, blobs, identity, sources)
     handlers = _handlers(domain, blobs, database, _courier(settings, database, identity)) | sources.handlers
+    handlers |= imaging_handlers(domain.imaging_document_source, settings)
+    handlers |= prefetch_handlers(settings, database, domain, handlers)
+    if settings.imaging.reconcile_hours:
+        database.write(lambda connection: jobs.request(connection, RECONCILE_MANIFESTS, utc_now() + RECONCILE_AFTER))
     return App(settings, domain, database, blobs, transactions.MODULES, handlers, sources)
 
 
@@ -150,6 +156,23 @@ def existing_pix_manager(settings: Settings) -> Iterator[PixManager]:
         pix = _pix_manager(settings, database, identity)
         yield pix
         pix.flush()
+
+
+@contextmanager
+def existing_imaging_source(settings: Settings) -> Iterator[ImagingDocumentSource]:
+    """The Imaging Document Source of a domain that was started before, for commands beside its server.
+
+    Errors: as `existing_stores`.
+    """
+    with existing_stores(settings, writing=True) as (database, blobs):
+        identity = database.write(lambda connection: _identity(connection, settings, ""))
+        sources = open_sources(settings, database, utc_now, lambda _uid: None)
+        domain = _domain(settings, database, blobs, identity, sources)
+        try:
+            yield domain.imaging_document_source
+        finally:
+            domain.imaging_document_source.close()
+            domain.pix_manager.flush()
 
 
 @contextmanager
@@ -387,8 +410,6 @@ def _erase(blobs: BlobStore, care: RepositoryCare) -> Callable[[Job], str | None
 def _handlers(domain: Domain, blobs: BlobStore, database: Database, courier: Courier) -> dict[str, Callable[[Job], str | None]]:
     care = RepositoryCare(blobs, database)
     return {
-        PUBLISH_STUDY: lambda job: domain.imaging_document_source.publish(job.key),
-        PUBLISH_REPORT: lambda job: domain.imaging_document_source.reports.publish(job.key, SYSTEM),
         IDENTITIES_CHANGED: lambda _job: domain.imaging_document_source.resume(),
         SETTLE_INSTANCE: domain.imaging_document_source.intake.settle,
         SWEEP_BLOBS: _sweep(care, database),

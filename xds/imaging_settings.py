@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.imaging_manifests import ManifestStyle
 from xds.actors.imaging_metadata import DRIMBOX, PublicationDefaults
+from xds.actors.imaging_reconciler import RECONCILE_MANIFESTS, RECONCILE_STUDY
+from xds.actors.imaging_reports import PUBLISH_REPORT
+from xds.actors.imaging_triggers import PUBLISH_STUDY
+from xds.model.caller import SYSTEM
 from xds.model.imaging import ManifestForm
 from xds.model.metadata import Code
 from xds.settings import Settings
+from xds.store.jobs import Job
 
 
 def manifest_style(settings: Settings) -> ManifestStyle:
@@ -41,6 +49,25 @@ def publication_defaults(settings: Settings) -> PublicationDefaults:
         if text := getattr(given, name):
             changed[name] = text
     return replace(defaults, **changed)
+
+
+def imaging_handlers(source: ImagingDocumentSource, settings: Settings) -> dict[str, Callable[[Job], str | None]]:
+    """Kinds of jobs of manifests and reports, and what does them."""
+    every = timedelta(hours=settings.imaging.reconcile_hours)
+
+    def reconcile_study(job: Job) -> str | None:
+        try:
+            source.reconciler.reconcile(job.key)
+        except (ConnectionError, TimeoutError):
+            return "the Document Registry did not answer"
+        return None
+
+    return {
+        PUBLISH_STUDY: lambda job: source.publish(job.key),
+        PUBLISH_REPORT: lambda job: source.reports.publish(job.key, SYSTEM),
+        RECONCILE_MANIFESTS: lambda _job: source.reconciler.run(every) if every else None,
+        RECONCILE_STUDY: reconcile_study,
+    }
 
 
 def _code(text: str) -> Code:

@@ -21,6 +21,7 @@ from xds.actors.imaging_patients import AffinityIdentifiers, SourcePatients
 from xds.actors.imaging_publication import Partners, Provide, StudyPublisher
 from xds.actors.imaging_pull import PullThrough
 from xds.actors.imaging_query import StudyQueries
+from xds.actors.imaging_reconciler import Reconciler
 from xds.actors.imaging_registrations import BelievingRegistry, ManifestRegistry
 from xds.actors.imaging_reports import ReportPublisher
 from xds.actors.imaging_retrieval import ImageRetrieval
@@ -95,6 +96,7 @@ class ImagingDocumentSource:
         self.commitment = StorageCommitment(database, blobs, clock)
         self.steps = PerformedSteps(database, clock, self._step_ended)
         self._publisher = StudyPublisher(database, blobs, identity, self._patients, partners, clock, self._defaults, zone, maker)
+        self.reconciler = Reconciler(database, blobs, self._patients, partners.registry, self._publisher, clock, maker.forms)
         self.orders = OrderIntake(database, identity, clock, self._settle)
         self.reports = ReportPublisher(database, blobs, identity, self._patients, partners, clock, self._defaults)
         self.retrieval = ImageRetrieval(
@@ -240,8 +242,19 @@ class ImagingDocumentSource:
         return self._database.write(work)
 
     def accept(self, study_instance_uid: str, caller: Caller = SYSTEM) -> str | None:
-        """A human has decided: the images are of the patient whom the cross-reference names. See `StudyPublisher.accept`."""
-        return self._publisher.accept(study_instance_uid, caller)
+        """A human has decided: the images are of the patient whom the cross-reference names; the study is announced anew.
+
+        None when that is on its way, else why not.
+        """
+        problem = self._publisher.accept(study_instance_uid, caller)
+        if problem is None:
+            self.changed(study_instance_uid, "accepted", at_once=True)
+        return problem
+
+    def to_review(self, limit: int = 100) -> tuple[imaging_changes.StudyReview, ...]:
+        """Studies that wait for a patient, for a human, or differ from their manifest; the newest first."""
+        with self._database.read() as connection:
+            return imaging_changes.to_review(connection, limit)
 
     def _step_ended(self, study_instance_uid: str, is_complete: bool) -> None:
         self.changed(study_instance_uid, "procedure step", at_once=is_complete)

@@ -255,16 +255,15 @@ class StudyPublisher:
     def accept(self, study_instance_uid: str, caller: Caller) -> str | None:
         """A human has decided that the cross-reference is right: what the other record holds is withdrawn.
 
-        Then the study is announced anew; what is returned is as that of `publish`.
+        Then the study is to be announced anew. None when that was done, else why not.
         """
         stored = self._find(study_instance_uid)
         if stored is None or stored.state is not StudyState.DISPUTED:
             return "the study is not disputed"
         problem = self._withdraw(stored, caller)
-        if problem:
-            return problem
-        self._database.write(lambda connection: imaging_changes.touch(connection, study_instance_uid))
-        return self.publish(study_instance_uid, caller)
+        if problem is None:
+            self._database.write(lambda connection: imaging_changes.touch(connection, study_instance_uid))
+        return problem
 
     # ---- nothing left
 

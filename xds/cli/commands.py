@@ -7,8 +7,11 @@ from typing import Annotated
 import typer
 
 import xds
-from xds.cli import admin, fetch, identity, import_dicom, publish, send, serve, show
+from xds.cli import admin, admin_imaging, fetch, identity, import_dicom, publish, send, serve, show
 from xds.cli.outcome import answering
+
+#: Modules that add commands to a group of another one.
+_MORE = (admin_imaging,)
 
 app = typer.Typer(
     name="xds",

@@ -1,6 +1,7 @@
 """What the header of a CDA imaging report says of it, and a CDA document that wraps a text.
 
-Tolerated: identifiers without an extension; a UUID in upper case; times with an offset, or cut off anywhere.
+Tolerated: identifiers without an extension, or with the words `studyInstanceUID` as one (DRIMbox); a UUID in upper case; times
+with an offset, or cut off anywhere.
 
 Spec: HL7 CDA Release 2 (4.2); DICOM PS3.20 (imaging reports); RAD TF-3 (CDA Wrapped Text Report); ITI TF-3 5.2 (XDS-SD).
 """
@@ -180,7 +181,7 @@ def _content(item: etree._Element | None) -> str:
 def _study(root: etree._Element) -> str:
     """The Study Instance UID: the id of the service event. Spec: PS3.20 7.2.4 (documentationOf)."""
     items = _all(root, "c:documentationOf/c:serviceEvent/c:id")
-    return next((item.get("root", "") for item in items if not item.get("extension")), "")
+    return next((item.get("root", "") for item in items if item.get("extension", "") in ("", "studyInstanceUID")), "")
 
 
 def _format(root: etree._Element) -> ReportFormat:
