@@ -147,7 +147,23 @@ class Association:
         kinds: Sequence[tuple[str, tuple[str, ...]]],
         roles: Mapping[str, tuple[bool, bool]] | None = None,
     ) -> None:
-        """Ask for an association with these abstract syntaxes. Errors: AssociationRejectedError, AssociationError."""
+        """Ask for an association with these abstract syntaxes.
+
+        Errors: AssociationRejectedError, AssociationError; the connection is closed then.
+        """
+        try:
+            self._request(calling, called, kinds, roles)
+        except AssociationError:
+            self.close()
+            raise
+
+    def _request(
+        self,
+        calling: str,
+        called: str,
+        kinds: Sequence[tuple[str, tuple[str, ...]]],
+        roles: Mapping[str, tuple[bool, bool]] | None,
+    ) -> None:
         proposed = contexts_for(kinds)
         self.calling, self.called = calling, called
         self._send(write_request(AssociationRequest(called, calling, proposed, MAX_PDU, roles or {})))

@@ -1,0 +1,55 @@
+"""dcmtk's programs as peers of the DICOM listener, on free ports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.archive import Archive
+from xds.server.dimse import DimseServer
+from xds.server.dimse_retrieve import Destination
+
+
+def program(name: str) -> str:
+    """The path of a program of dcmtk; without it the test is skipped, and fails in CI."""
+    found = shutil.which(name)
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"dcmtk's {name} is absent, and CI must not skip")
+        pytest.skip(f"NEEDS dcmtk: {name} is not installed")
+    return found
+
+
+def run(name: str, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run a program of dcmtk to its end. What it writes is ASCII, or replaced."""
+    command = [program(name), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False)
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(archive: Archive, destinations: Sequence[Destination] = (), **settings: float) -> Iterator[int]:
+    """The listener for an archive; its port."""
+    server = DimseServer(archive.source, "XDS", port=0, idle_seconds=10, destinations=destinations, **settings)  # type: ignore[arg-type]
+    try:
+        yield server.start()
+    finally:
+        server.stop(2)
+
+
+def received(directory: Path) -> dict[str, Path]:
+    """The files that getscu or movescu made, by SOP Instance UID."""
+    return {path.name.partition(".")[2]: path for path in directory.iterdir()}
