@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pydicom
 import pydicom.data
@@ -17,12 +18,13 @@ from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 from tests.archive import Archive, image, open_archive, packaged
 from tests.server.dicom_peers import free_port, received, run, serving
+from tests.transactions import imaging_server
 from xds.server.dimse_association import connect
 from xds.server.dimse_retrieve import Destination
 from xds.store import audit
 from xds.wire.dicom import EXPLICIT_LITTLE, read_header
 from xds.wire.dicom_study import read_study
-from xds.wire.dimse import Command, Field, Message, Status, response_to
+from xds.wire.dimse import Command, Field, Message, Status, data_set_start, response_to
 from xds.wire.dimse_classes import STUDY_ROOT_GET as STUDY_GET
 from xds.wire.dimse_identifiers import write_identifier
 
@@ -281,19 +283,25 @@ def _objects() -> list[Path]:
     return found
 
 
-def test_all_of_pydicoms_objects_come_back_as_they_went_in(archive: Archive) -> None:
-    """Data sets byte by byte, in their transfer syntax, by C-STORE and C-GET. Broken files are no objects."""
+def test_all_of_pydicoms_objects_come_back_as_they_went_in(tmp_path: Path) -> None:
+    """Data sets byte by byte, in their transfer syntax: in by C-STORE, out by C-GET and by WADO-RS. Broken files are no objects."""
     kept: dict[str, bytes] = {}
-    with serving(archive) as port:
+    with imaging_server.serving(tmp_path) as server, serving(server.archive) as port:
         for path in _objects():
             octets = path.read_bytes()
             header = read_header((octets,))
             syntax, sop_class = header.transfer_syntax, header.elements.text(0x00080016)
-            uid = header.elements.text(0x00080018)
-            if _store(port, sop_class, uid, syntax, octets[header.data_set :]) == 0:
-                kept[uid] = octets[header.data_set :]
-                assert _get(port, header.elements.text(0x0020000D), uid, sop_class, syntax) == kept[uid], path.name
-    assert len(kept) > 50
+            study, series, uid = (header.elements.text(tag) for tag in (0x0020000D, 0x0020000E, 0x00080018))
+            if _store(port, sop_class, uid, syntax, octets[header.data_set :]) != 0:
+                continue
+            kept[uid] = octets[header.data_set :]
+            assert _get(port, study, uid, sop_class, syntax) == kept[uid], path.name
+            request = Request(f"{server.url}/dicomweb/studies/{study}/series/{series}/instances/{uid}")
+            request.add_header("Accept", "application/dicom; transfer-syntax=*")
+            with urlopen(request) as answer:
+                whole = answer.read()
+            assert whole[data_set_start(whole) :] == kept[uid], path.name
+    assert len(kept) > 30
 
 
 def _store(port: int, sop_class: str, uid: str, syntax: str, data_set: bytes) -> int:
