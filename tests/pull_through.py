@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.databases import url_of
 from tests.orthanc import free_port
+from xds.actors.imaging_polling import POLL_SOURCE
 from xds.app import App, build
 from xds.model.identifiers import new_oid
 from xds.model.imaging import StoredStudy
@@ -43,7 +44,7 @@ class PullingDomain:
     def publish(self) -> None:
         """Do the jobs of the next hour."""
         later = datetime.now(UTC) + timedelta(hours=1)
-        kinds = self.app.job_handlers.keys() - self.app.sources.handlers.keys()
+        kinds = self.app.job_handlers.keys() - {POLL_SOURCE}
         Worker(self.app.database, self.app.job_handlers, lambda: later, kinds=kinds).run_due()
 
     def study(self, uid: str) -> StoredStudy | None:
@@ -61,14 +62,15 @@ class PullingDomain:
 
 def settings_for(directory: Path, pacs: list[dict[str, Any]], **imaging: Any) -> Settings:
     """Settings of a domain with these PACSs."""
-    return Settings(
-        domain={"assigning_authority": DOMAIN, "repository_unique_id": new_oid(), "home_community_id": new_oid()},
-        server={"data": directory},
-        database={"url": url_of(directory)},
-        registry={"require_known_patient": False},
-        pacs=pacs,
-        imaging={"settle_seconds": 0, "cache_check_seconds": 0, "move_port": free_port(), **imaging},
-    )
+    given: dict[str, Any] = {
+        "domain": {"assigning_authority": DOMAIN, "repository_unique_id": new_oid(), "home_community_id": new_oid()},
+        "server": {"data": directory},
+        "database": {"url": url_of(directory)},
+        "registry": {"require_known_patient": False},
+        "pacs": pacs,
+        "imaging": {"settle_seconds": 0, "cache_check_seconds": 0, "move_port": free_port(), **imaging},
+    }
+    return Settings.model_validate(given)
 
 
 def pacs_of(dicom_port: int, dicomweb: str = "", **settings: Any) -> dict[str, Any]:

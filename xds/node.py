@@ -155,7 +155,7 @@ class Node:
         sources.polling.start()
         # A PACS that is slow must not keep other work waiting, nor other PACSs.
         threads = min(len(sources.archives), COURIERS)
-        return [Worker(app.database, sources.handlers, utc_now, kinds=SOURCE_JOBS, threads=threads)]
+        return [Worker(app.database, app.job_handlers, utc_now, kinds=SOURCE_JOBS, threads=threads)]
 
     def _mllp(self, app: App) -> MllpServer:
         """The MLLP server, at the port at which others among several answer already, if they do."""

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from xds.actors.domain import Domain
 from xds.actors.imaging_polling import POLL_SOURCE, Polling, SourcePolling
+from xds.actors.imaging_prefetch import PREFETCH_PRIORS, PriorPrefetch
 from xds.actors.imaging_pull import PullThrough
+from xds.actors.imaging_triggers import PUBLISH_STUDY
+from xds.actors.registered_documents import RegisteredDocuments
 from xds.model.imaging_manifest import RetrieveInformation
 from xds.pacs.archive import open_archive
 from xds.pacs.partner import Partner
 from xds.pacs.receiver import MoveReceiver
 from xds.ports import Clock, ForeignArchive
 from xds.settings import PacsSettings, Settings
+from xds.store import jobs
 from xds.store.database import Database
 from xds.store.jobs import Job
 from xds.store.pull_cache import PullCache
 
+Handler = Callable[[Job], str | None]
+
 #: Where fetched images are kept for a while, in the data directory.
 CACHE_DIRECTORY = "pulled"
 #: Kinds of jobs that wait for PACSs.
-SOURCE_JOBS = frozenset({POLL_SOURCE})
+SOURCE_JOBS = frozenset({POLL_SOURCE, PREFETCH_PRIORS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class Sources:
     receiver: MoveReceiver | None = None
 
     @property
-    def handlers(self) -> dict[str, Callable[[Job], str | None]]:
+    def handlers(self) -> dict[str, Handler]:
         """What does the jobs of these PACSs, by the kind of job."""
         return {POLL_SOURCE: self.polling.poll} if self.polling is not None else {}
 
@@ -67,6 +74,34 @@ def open_sources(settings: Settings, database: Database, clock: Clock, publish: 
     )
     pull = PullThrough(database, archives, cache, polling.refresh, check_seconds=imaging.cache_check_seconds)
     return Sources(archives, polling, pull, receiver)
+
+
+def prefetch_handlers(
+    settings: Settings, database: Database, domain: Domain, handlers: Mapping[str, Handler]
+) -> dict[str, Handler]:
+    """What fetches priors once a study is announced by one of the `handlers`; nothing unless the settings ask for it."""
+    if not settings.imaging.prefetch or not any(each.query for each in settings.pacs):
+        return {}
+    publish = handlers[PUBLISH_STUDY]
+    prefetch = PriorPrefetch(
+        database,
+        domain.imaging_document_source.retrieval,
+        RegisteredDocuments(database).of_patient,
+        domain.pix_manager.affinity_identifier,
+        settings.imaging.prefetch_studies,
+    )
+
+    def publish_study(job: Job) -> str | None:
+        problem = publish(job)
+        if problem is None:
+            now = datetime.now(UTC)
+            database.write(lambda connection: jobs.add(connection, PREFETCH_PRIORS, job.key, {}, now))
+        return problem
+
+    def prefetch_priors(job: Job) -> None:
+        prefetch.run(job.key)
+
+    return {PUBLISH_STUDY: publish_study, PREFETCH_PRIORS: prefetch_priors}
 
 
 def locations(settings: Settings, url: str | None) -> dict[str, RetrieveInformation]:

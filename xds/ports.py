@@ -157,6 +157,6 @@ class ForeignArchive(Protocol):
     ) -> Iterator[Pulled]:
         """The objects as they arrive, in any order; what the source does not have is left out.
 
-        `sop_classes` maps the SOP Instance UIDs that are wanted to their SOP Class UIDs. `whole_series` says that the source
-        knows no others in that series, so that the series may be asked for as one.
+        `sop_classes` maps the SOP Instance UIDs that are wanted to their SOP Class UIDs (empty: unknown). `whole_series` says
+        that the source knows no others in that series, so that the series may be asked for as one.
         """

@@ -23,12 +23,13 @@ from xds.store.database import Database
 from xds.store.imaging_sources import Place, Registered
 from xds.store.jobs import Job
 from xds.wire import dicom_json
-from xds.wire.dicom import DicomError
-from xds.wire.dicom_json_reading import header_of
+from xds.wire.dicom import DicomError, read_header
+from xds.wire.dicom_json_reading import header_of, text_of
 from xds.wire.dicom_study import study_of
 
 #: The kind of job that asks a PACS what is new; its key is the name of the PACS.
 POLL_SOURCE: Final = "poll-source"
+_SOP_CLASS: Final = "00080016"
 #: Instances that are registered in one transaction.
 _AT_ONCE: Final = 200
 #: Studies outside the window that are asked for again in each round.
@@ -157,7 +158,7 @@ class SourcePolling:
     def _read(self, name: str, instances: Iterable[FoundInstance]) -> list[_Read]:
         source = self._ae_titles.get(name, name)
         read = []
-        for found in instances:
+        for found in self._with_classes(name, list(instances)):
             header = header_of(found.attributes)
             study = study_of(header, source=source)
             instance = replace(study.series[0].instances[0], transfer_syntax_uid=found.transfer_syntax_uid, location=name)
@@ -165,6 +166,37 @@ class SourcePolling:
             series = (replace(study.series[0], instances=(instance,)),)
             read.append(_Read(replace(study, series=series), written, imaging_sources.digest(written)))
         return read
+
+    def _with_classes(self, name: str, instances: Sequence[FoundInstance]) -> list[FoundInstance]:
+        """The same, each with its SOP Class UID, which answers need not state: then the objects must tell, once."""
+        unknown: dict[tuple[str, str], list[str]] = {}
+        for found in instances:
+            if not text_of(found.attributes, _SOP_CLASS):
+                series = text_of(found.attributes, "0020000D"), text_of(found.attributes, "0020000E")
+                unknown.setdefault(series, []).append(text_of(found.attributes, "00080018"))
+        if not unknown:
+            return list(instances)
+        classes: dict[str, str] = {}
+        for (study, series_uid), uids in unknown.items():
+            with self._database.read() as connection:
+                stored = imaging.find(connection, study, series_uid)
+            known = stored.study.series if stored is not None else ()
+            classes |= {item.sop_instance_uid: item.sop_class_uid for series in known for item in series.instances}
+            new = [uid for uid in uids if uid not in classes]
+            if new:
+                wanted = dict.fromkeys(new, "")
+                whole = len(new) > 1 and len(new) == len(uids)
+                for pulled in self._sources[name][0].fetch(study, series_uid, wanted, whole_series=whole):
+                    classes[pulled.sop_instance_uid] = read_header(pulled.chunks, until=0x00080018).elements.text(0x00080016)
+                    for _ in pulled.chunks:
+                        pass
+        return [
+            replace(found, attributes={**found.attributes, _SOP_CLASS: {"vr": "UI", "Value": [classes[uid]]}})
+            if uid in classes
+            else found
+            for found in instances
+            if (uid := text_of(found.attributes, "00080018"))
+        ]
 
     def _take_over(self, name: str, uid: str, read: Sequence[_Read], series_uid: str | None = None) -> bool:
         """Make what is registered of a study the same as what was read. What the own archive has stays as it is."""

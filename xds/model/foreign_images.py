@@ -24,7 +24,7 @@ class PullProblem(Enum):
     UNKNOWN_SOURCE = "nothing is configured for its source"
 
 
-class PullError(Exception):
+class PullError(OSError):
     """An image could not be fetched. `problem` says why; the message is free of patient data."""
 
     def __init__(self, problem: PullProblem, detail: str = "") -> None:

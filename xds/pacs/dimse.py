@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE, _config, build_role, evt
+from pynetdicom import AE, StoragePresentationContexts, _config, build_role, evt
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
@@ -56,6 +56,7 @@ _SYNTAXES: Final = (
 )
 #: Presentation contexts of one association, of which one is for the query. Spec: PS3.8 9.3.2.2.
 _CLASSES_AT_ONCE: Final = 127 // len(_SYNTAXES)
+_USUAL_CLASSES: Final = tuple(str(context.abstract_syntax) for context in StoragePresentationContexts[:127])
 #: Answers of one C-FIND.
 _MOST: Final = 100_000
 _PENDING: Final = (0xFF00, 0xFF01)
@@ -180,7 +181,12 @@ class DimseArchive:
         model = StudyRootQueryRetrieveInformationModelGet
         for start in range(0, len(classes), _CLASSES_AT_ONCE):
             some = classes[start : start + _CLASSES_AT_ONCE]
-            contexts = [(model, None), *((uid, syntax) for uid in some for syntax in _SYNTAXES)]
+            contexts: list[tuple[Any, str | Sequence[str] | None]] = [(model, None)]
+            contexts += [(uid, syntax) for uid in some for syntax in _SYNTAXES]
+            if "" in some:
+                # Nobody knows what they are: every usual class, each in whatever syntax the source likes.
+                some = _USUAL_CLASSES
+                contexts = [(model, None), *((uid, _SYNTAXES) for uid in some)]
             with self._association(contexts, roles=some, handlers=[(evt.EVT_C_STORE, store)]) as association:
                 _ask(association, questions, partial(association.send_c_get, query_model=model), delivery)
 
@@ -192,14 +198,18 @@ class DimseArchive:
 
     @contextmanager
     def _association(
-        self, contexts: Sequence[tuple[Any, str | None]], *, roles: Sequence[str] = (), handlers: Sequence[Any] = ()
+        self,
+        contexts: Sequence[tuple[Any, str | Sequence[str] | None]],
+        *,
+        roles: Sequence[str] = (),
+        handlers: Sequence[Any] = (),
     ) -> Iterator[Any]:
         partner = self._partner
         unit = AE(ae_title=partner.calling_ae_title)
         unit.acse_timeout = unit.dimse_timeout = unit.network_timeout = unit.connection_timeout = partner.seconds
         unit.maximum_pdu_size = 128 * 1024
         for sop_class, syntax in contexts:
-            unit.add_requested_context(sop_class, syntax) if syntax else unit.add_requested_context(sop_class)
+            unit.add_requested_context(sop_class, *([syntax] if syntax else []))
         with self._places.one():
             association = unit.associate(
                 partner.host,

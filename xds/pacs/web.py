@@ -156,6 +156,8 @@ class WebArchive:
                 if response.status not in (200, 204, 206, 404, 410):
                     raise PullError(PullProblem.REFUSED, f"HTTP status {response.status}")
                 yield response
+            except PullError:
+                raise
             except TimeoutError as problem:
                 raise PullError(PullProblem.TIMEOUT) from problem
             except (OSError, http.client.HTTPException) as problem:

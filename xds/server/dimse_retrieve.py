@@ -169,6 +169,8 @@ class RetrieveService:
             selection = self._source.retrieval.select(caller, study, _only(series), _only(instances))
             if selection is None or (patients and selection.study.patient.patient_id not in patients):
                 continue
+            # What sources outside hold is fetched as a whole; each then waits for its own.
+            self._source.retrieval.prepare(selection)()
             for series_uid, instance in selection.instances():
                 if (not series or series_uid in series) and (not instances or instance.sop_instance_uid in instances):
                     yield selection, instance
