@@ -328,8 +328,9 @@ def _contexts(receiver: Association, sop_class: str, *, is_own: bool) -> dict[st
 
 
 def _kinds(batch: Sequence[_Item]) -> list[tuple[str, tuple[str, ...]]]:
-    """What is proposed to a destination: each class as it is stored, and plain."""
-    stored = dict.fromkeys((instance.sop_class_uid, (instance.transfer_syntax_uid,)) for _, instance in batch)
+    """What is proposed to a destination: each class as it is stored, as far as that is known, and plain."""
+    known = (instance for _, instance in batch if instance.transfer_syntax_uid)
+    stored = dict.fromkeys((instance.sop_class_uid, (instance.transfer_syntax_uid,)) for instance in known)
     classes = dict.fromkeys(instance.sop_class_uid for _, instance in batch)
     return [*stored, *((uid, (EXPLICIT_LITTLE, IMPLICIT_LITTLE)) for uid in classes)]
 
