@@ -295,10 +295,22 @@ class TestMerge:
         assert region.others(B1, HOSPITAL_A) == ["2"]
         assert region.merge(A2, A1) == ()
         assert region.others(B1, HOSPITAL_A) == ["1"]
-        assert region.others(A2, HOSPITAL_B) == ["1"]
-        assert region.others(A2, HOSPITAL_A) == ["1"]
         assert region.affinity(A2) == first
         assert region.registered(second).surviving_key == region.registered(first).patient_key
+
+    def test_what_was_subsumed_is_unknown_to_those_who_ask(self, region: Region) -> None:
+        """Inside it goes on leading to the survivor: images and documents carry it."""
+        unknown = [(IdentityProblemKind.UNKNOWN_IDENTIFIER, "identifier", 1, 1)]
+        region.feed(A1)
+        region.feed(A2, demographics=PAUL)
+        region.merge(A2, A1)
+        assert kinds(region.pix.cross_reference(A2, (), CALLER).problems) == unknown
+        assert region.affinity(A2) == region.affinity(A1)
+        region.feed(at(HOSPITAL_A, "3"), kind=FeedKind.CHANGE, subsumed=(A1,))
+        assert kinds(region.pix.cross_reference(A1, (AFFINITY,), CALLER).problems) == unknown
+        assert region.affinity(A1) == region.affinity(at(HOSPITAL_A, "3"))
+        assert region.pix.undo_merge(A2, CALLER)
+        assert region.others(A2, AFFINITY) == [region.affinity(A2).value]
 
     def test_of_a_local_identifier_undone(self, region: Region) -> None:
         region.feed(A1)

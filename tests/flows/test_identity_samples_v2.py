@@ -44,6 +44,7 @@ STORIES = ("02", "03", "04", "05", "06", "08", "11", "14", "16", "17", "18")
 QUERIED = "the queried identifier is not returned (ITI TF-2 3.9.4.2.2.6, case 1)"
 ONE_PRODUCT = "the text of one product"
 SURVIVING = "the subsumed identifier belongs to the surviving patient (ITI TF-2 3.8.4.2.3)"
+UNKNOWN = "an unknown identifier is an error, at segment QPD (ITI TF-2 3.9.4.2.2.6, case 3)"
 #: Assertions that are not those of the framework.
 AGAINST_THE_STANDARD = {
     ("03-10", "ERR-1"): ONE_PRODUCT,
@@ -55,8 +56,8 @@ AGAINST_THE_STANDARD = {
     ("06-40", "MSA-1"): "QPD-2 is missing, which is required (ITI TF-2 3.9.4.1.2.2)",
     ("16-40", "PID-3"): QUERIED,
     ("16-40", "QAK-2"): "no other identifier is in the requested domain (ITI TF-2 3.9.4.2.2.6, case 2)",
-    ("16-50", "ERR-2"): SURVIVING,
-    ("16-50", "QAK-2"): SURVIVING,
+    ("16-50", "MSA-1"): UNKNOWN,
+    ("16-50", "ERR-2"): UNKNOWN,
     ("16-60", "PID-3"): SURVIVING,
     ("17-30", "ERR-1"): ONE_PRODUCT,
     ("17-40", "ERR-1"): ONE_PRODUCT,

@@ -118,9 +118,10 @@ class PixManager:
     ) -> CrossReference:
         """The active identifiers of the same person in those domains (none given: in every domain but the queried one).
 
-        An identifier that a merge subsumed is answered for the surviving one. `query` is what the audit trail keeps.
+        `query` is what the audit trail keeps.
         Spec: ITI TF-2 3.9.4.2.2.6.
-        Errors: problems with `identifier` (component 1 or 4) and each unknown one of `domains`, all at once.
+        Errors: problems with `identifier` (component 1 or 4) and each unknown one of `domains`, all at once. An identifier that a
+        merge or a change put another one in the place of is unknown to those who ask.
         """
         with self._database.read() as connection:
             answer = self._look_up(Patients(connection), identifier, domains, caller)
@@ -321,7 +322,8 @@ class PixManager:
             problems.append(IdentityProblem(kinds.UNKNOWN_DOMAIN, "identifier", text, component=4))
         else:
             found = self._cluster(patients, identifier)
-            if found is None or not self._may_read(patients, found[1], caller):
+            # What was subsumed means somebody in this house alone: whoever still uses it outside must learn that it is gone.
+            if found is None or found[0].value != identifier.value or not self._may_read(patients, found[1], caller):
                 text = "the identifier is not known in its domain"
                 problems.append(IdentityProblem(kinds.UNKNOWN_IDENTIFIER, "identifier", text, component=1))
         for number, authority in enumerate(domains, 1):
@@ -336,7 +338,7 @@ class PixManager:
             named = [item for item in cluster if item.domain_key in keys]
         else:
             named = [item for item in cluster if item.domain_key != own.domain_key]
-        asked = (own.domain_key, identifier.value)
+        asked = (own.domain_key, own.value)
         return CrossReference(self._identifiers(patients, [item for item in named if (item.domain_key, item.value) != asked]))
 
     def _may_read(self, patients: Patients, cluster: Sequence[Identity], caller: Caller) -> bool:
