@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from xds.model.identifiers import PatientIdentifier
+from xds.model.identifiers import PatientIdentifier, is_oid
 from xds.model.imaging import ImagingOrder, Instance, ManifestForm, OrderNumber, Series, Study
 from xds.model.imaging_manifest import KeyObjectDetail, SeriesDetail, StudyManifest
 from xds.model.metadata import Code
@@ -174,15 +174,15 @@ def _order_entity(number: OrderNumber) -> list[bytes]:
 
 
 def _code(code: Code) -> bytes:
-    designator = "DCM" if code.scheme == DCM else _DESIGNATORS.get(code.scheme, code.scheme)
+    designator = _DESIGNATORS.get(code.scheme, code.scheme)
     # What is no designator (16 characters at most) is named by its OID beside a local one.
-    is_short = len(designator) <= 16 and not designator[:1].isdigit()
+    is_short = len(designator) <= 16 and not is_oid(designator)
     return b"".join(
         (
             write_element(0x00080100, "SH", code.code),
             write_element(0x00080102, "SH", designator if is_short else "99LOCAL"),
-            b"" if is_short else write_element(0x0008010C, "UI", designator),
             write_element(0x00080104, "LO", code.display[:64] or code.code),
+            b"" if is_short else write_element(0x0008010C, "UI", designator),
         )
     )
 

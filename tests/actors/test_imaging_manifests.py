@@ -1,0 +1,430 @@
+"""Manifests that stay true: studies that grow, shrink and change hands; rejection notes; forms.
+
+Spec: RAD TF-2 4.68; RAD TF IOCM.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+
+from tests.archive import CONSUMER, IDENTITY, MODALITY, Archive, image, open_archive
+from xds.actors.imaging_manifests import ManifestStyle
+from xds.actors.imaging_reconciler import Drift
+from xds.actors.imaging_registrations import RegisteredManifest
+from xds.model.caller import SYSTEM, Caller
+from xds.model.errors import RegistryResponse, response_to
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier, new_oid
+from xds.model.imaging import Addition, ImagingOrder, ManifestForm, OrderNumber, OrderState, Series, Study, StudyState
+from xds.model.imaging_report import ImagingReport, ReportFacts, ReportFormat
+from xds.model.metadata import Submission
+from xds.model.vocabulary import KEY_OBJECT_SELECTION, AssociationType
+from xds.store import imaging
+from xds.wire import kos_writing
+from xds.wire.dicom_study import read_study
+from xds.wire.kos import ManifestIdentifiers, RetrieveInformation, read_manifest, write_manifest
+
+STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
+HOSPITAL_PATIENT = PatientIdentifier("1CT1", AssigningAuthority("HOSP_A", "1.2.3.500"))
+
+
+@dataclass
+class PartnerRegistry:
+    """The registry of the partner, as it has taken the submissions of the repository beside it."""
+
+    archive: Archive | None = None
+    withdrawn: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+    patients: dict[str, str] = field(default_factory=dict)
+    requests: list[Submission] = field(default_factory=list)
+
+    def registered(self, unique_id: str, logical_id: str) -> RegisteredManifest | None:
+        assert self.archive is not None
+        entries = {item.id: item for each in self.archive.repository.submissions for item in each.document_entries}
+        entry = entries.get(logical_id)
+        if entry is None or logical_id in self.lost:
+            return None
+        patient = self.patients.get(logical_id, entry.patient_id or "")
+        return RegisteredManifest(logical_id, patient, logical_id not in self.withdrawn)
+
+    def withdraw(self, manifest: RegisteredManifest, unique_id: str, request: Submission, caller: Caller) -> RegistryResponse:
+        self.requests.append(request)
+        self.withdrawn.add(manifest.entry_uuid)
+        return response_to(())
+
+
+@dataclass
+class Department:
+    archive: Archive
+    registry: PartnerRegistry
+
+    def publish(self) -> str | None:
+        return self.archive.source.publish(STUDY)
+
+    @property
+    def state(self) -> StudyState:
+        stored = self.archive.source.study(STUDY)
+        assert stored is not None
+        return stored.state
+
+    def manifests(self) -> list[pydicom.Dataset]:
+        return [pydicom.dcmread(BytesIO(octets)) for octets in self.archive.repository.documents]
+
+    def listed(self) -> list[str]:
+        return [item.sop_instance_uid for item in read_manifest([self.archive.repository.documents[-1]]).references]
+
+    def links(self, kind: AssociationType) -> list[str]:
+        submission = self.archive.repository.submissions[-1]
+        return [item.target for item in submission.associations if item.association_type == kind]
+
+
+def department(directory: Path, **settings: object) -> Iterator[Department]:
+    registry = PartnerRegistry()
+    with open_archive(directory, registry=registry, **settings) as archive:
+        registry.archive = archive
+        archive.patients.links[HOSPITAL_PATIENT.key] = "P1"
+        yield Department(archive, registry)
+
+
+@pytest.fixture
+def ct(tmp_path: Path) -> Iterator[Department]:
+    yield from department(tmp_path)
+
+
+def rejection(title: str, *uids: str, patient_id: str = "1CT1") -> bytes:
+    """A rejection note about instances of the study."""
+    study = read_study([image(PatientID=patient_id)])
+    instances = tuple(replace(study.series[0].instances[0], sop_instance_uid=uid) for uid in uids)
+    series = Series(study.series[0].series_instance_uid, "CT", instances)
+    kos = pydicom.dcmread(BytesIO(_manifest(study, series)))
+    kos.ConceptNameCodeSequence[0].CodeValue = title
+    written = BytesIO()
+    kos.save_as(written, enforce_file_format=True)
+    return written.getvalue()
+
+
+def _manifest(study: Study, series: Series) -> bytes:
+    uids = ManifestIdentifiers(new_oid(), new_oid())
+    when = datetime(2026, 3, 1, tzinfo=UTC)
+    return write_manifest(replace(study, series=(series,)), uids, RetrieveInformation("X", "1.2"), when, UTC)
+
+
+# ---- shrinking
+
+
+def test_a_study_that_loses_an_instance_gets_a_manifest_without_it(ct: Department) -> None:
+    for number in (1, 2):
+        ct.archive.store(image(SOPInstanceUID=f"1.2.3.{number}"))
+    assert ct.publish() is None
+    assert ct.archive.source.remove_instances(STUDY, ["1.2.3.1"], "deleted") == 1
+    assert ct.publish() is None
+    assert ct.listed() == ["1.2.3.2"]
+    assert len(ct.links(AssociationType.RPLC)) == 1
+
+
+def test_a_study_without_instances_is_withdrawn_once(ct: Department) -> None:
+    ct.archive.store(image(SOPInstanceUID="1.2.3.1"))
+    ct.publish()
+    assert ct.archive.source.remove_instances(STUDY, None, "deleted") == 1
+    assert ct.publish() is None
+    assert ct.publish() is None
+    assert ct.state is StudyState.WITHDRAWN
+    assert len(ct.registry.requests) == 1
+    (change,) = ct.registry.requests[0].associations
+    assert change.association_type == AssociationType.UPDATE_AVAILABILITY_STATUS
+    assert change.target == ct.archive.repository.submissions[0].document_entries[0].id
+
+
+def test_a_withdrawn_study_that_comes_again_is_announced_anew(ct: Department) -> None:
+    ct.archive.store(image(SOPInstanceUID="1.2.3.1"))
+    ct.publish()
+    ct.archive.source.remove_instances(STUDY, None, "deleted")
+    ct.publish()
+    ct.archive.store(image(SOPInstanceUID="1.2.3.1"))
+    assert ct.publish() is None
+    assert (ct.listed(), ct.links(AssociationType.RPLC)) == (["1.2.3.1"], [])
+
+
+@pytest.mark.parametrize("title", ["113001", "113037", "113038", "113039"])
+def test_rejected_instances_and_their_note_are_not_listed(ct: Department, title: str) -> None:
+    for number in (1, 2):
+        ct.archive.store(image(SOPInstanceUID=f"1.2.3.{number}"))
+    ct.publish()
+    ct.archive.store(rejection(title, "1.2.3.1"))
+    assert ct.publish() is None
+    assert ct.listed() == ["1.2.3.2"]
+    assert ct.archive.source.retrieval.select(CONSUMER, STUDY, sop_instance_uid="1.2.3.1") is None
+    again = ct.archive.store(image(SOPInstanceUID="1.2.3.1"))
+    assert ct.publish() is None
+    if title == "113039":
+        assert again is Addition.REPLACED
+        assert ct.listed() == ["1.2.3.1", "1.2.3.2"]
+    else:
+        assert again is Addition.IDENTICAL
+        assert ct.listed() == ["1.2.3.2"]
+
+
+def test_a_study_of_the_wrong_patient_comes_again_under_the_right_one(ct: Department) -> None:
+    """Spec: IOCM, incorrect modality worklist entry."""
+    ct.archive.patients.links["1.2.3.500", "2CT2"] = "P2"
+    ct.archive.store(image(SOPInstanceUID="1.2.3.1"))
+    ct.publish()
+    assert ct.archive.store(image(SOPInstanceUID="1.2.3.9", PatientID="2CT2")) is Addition.CONFLICT
+    ct.archive.store(rejection("113038", "1.2.3.1"))
+    assert ct.publish() is None
+    assert ct.state is StudyState.WITHDRAWN
+    assert ct.archive.store(image(SOPInstanceUID="1.2.3.9", PatientID="2CT2")) is Addition.NEW
+    assert ct.publish() is None
+    entry = ct.archive.repository.submissions[-1].document_entries[0]
+    assert (entry.patient_id, ct.listed()) == ("P2^^^&1.2.3.100&ISO", ["1.2.3.9"])
+    assert ct.links(AssociationType.RPLC) == []
+
+
+# ---- patients
+
+
+def test_a_manifest_in_the_record_of_another_patient_waits_for_a_human(ct: Department) -> None:
+    ct.archive.store(image())
+    ct.publish()
+    ct.archive.patients.links[HOSPITAL_PATIENT.key] = "P2"
+    assert ct.archive.source.retrieval.select(CONSUMER, STUDY) is None
+    assert ct.state is StudyState.DISPUTED
+    (waiting,) = ct.archive.source.to_review()
+    assert waiting.study_instance_uid == STUDY
+    assert len(ct.archive.repository.submissions) == 1
+    assert ct.archive.source.accept(STUDY) is None
+    assert ct.publish() is None
+    assert ct.archive.repository.submissions[-1].document_entries[0].patient_id == "P2^^^&1.2.3.100&ISO"
+    assert ct.registry.withdrawn == {ct.archive.repository.submissions[0].document_entries[0].id}
+    assert ct.archive.source.retrieval.select(CONSUMER, STUDY) is not None
+
+
+def test_a_link_that_is_corrected_back_ends_the_dispute(ct: Department) -> None:
+    ct.archive.store(image())
+    ct.publish()
+    ct.archive.patients.links[HOSPITAL_PATIENT.key] = "P2"
+    assert ct.archive.source.retrieval.select(CONSUMER, STUDY) is None
+    ct.archive.patients.links[HOSPITAL_PATIENT.key] = "P1"
+    assert ct.archive.source.retrieval.select(CONSUMER, STUDY) is not None
+    assert ct.publish() is None
+    assert ct.state is StudyState.PUBLISHED
+    assert ct.archive.source.accept(STUDY) == "the study is not disputed"
+
+
+def test_a_patient_who_was_merged_is_no_dispute(ct: Department) -> None:
+    ct.archive.store(image())
+    ct.publish()
+    ct.archive.patients.links[HOSPITAL_PATIENT.key] = "P2"
+    ct.archive.patients.links[IDENTITY.assigning_authority, "P1"] = "P2"
+    assert ct.archive.source.retrieval.select(CONSUMER, STUDY) is not None
+    assert ct.state is StudyState.PUBLISHED
+
+
+# ---- orders and reports
+
+
+def order(**attributes: object) -> ImagingOrder:
+    given = {"placer": OrderNumber("PL1", "1.2.3.7", "RIS"), "patient": HOSPITAL_PATIENT, "study_instance_uid": STUDY}
+    return ImagingOrder(**{**given, **attributes})  # type: ignore[arg-type]
+
+
+def test_an_order_becomes_part_of_the_manifest(ct: Department) -> None:
+    ct.archive.store(image())
+    ct.publish()
+    ct.archive.source.orders.ordered([order(accession=OrderNumber("A1", "1.2.3.8"))], MODALITY)
+    ct.archive.source.orders.ordered([order(accession=OrderNumber("A1", "1.2.3.8"))], MODALITY)
+    assert ct.publish() is None
+    assert ct.publish() is None
+    assert len(ct.archive.repository.submissions) == 2
+    (request,) = ct.manifests()[-1].ReferencedRequestSequence
+    assert (request.AccessionNumber, request.PlacerOrderNumberImagingServiceRequest) == ("A1", "PL1")
+    assert request.OrderPlacerIdentifierSequence[0].UniversalEntityID == "1.2.3.7"
+    references = ct.archive.repository.submissions[-1].document_entries[0].slot("urn:ihe:iti:xds:2013:referenceIdList")
+    assert "A1^^^&1.2.3.8&ISO^urn:ihe:iti:xds:2013:accession" in references
+    assert "PL1^^^RIS&1.2.3.7&ISO^urn:ihe:iti:xds:2013:order" in references
+
+
+def test_an_order_of_somebody_else_does_not_count(ct: Department) -> None:
+    ct.archive.store(image())
+    other = PatientIdentifier("9", HOSPITAL_PATIENT.authority)
+    ct.archive.source.orders.ordered([order(patient=other)], MODALITY)
+    assert ct.publish() is None
+    assert "ReferencedRequestSequence" not in ct.manifests()[-1]
+
+
+def test_a_cancelled_order_leaves_the_manifest(ct: Department) -> None:
+    ct.archive.store(image())
+    ct.archive.source.orders.ordered([order()], MODALITY)
+    ct.publish()
+    ct.archive.source.orders.ordered([order(state=OrderState.CANCELLED)], MODALITY)
+    assert ct.publish() is None
+    assert "ReferencedRequestSequence" not in ct.manifests()[-1]
+
+
+def report(content: bytes = b"%PDF-1", number: str = "R1", **attributes: object) -> ImagingReport:
+    given = {"order": order(), "title": "CT chest"}
+    return ImagingReport(ReportFacts(number, (HOSPITAL_PATIENT,), **{**given, **attributes}), content)  # type: ignore[arg-type]
+
+
+def test_a_report_becomes_a_document_and_a_correction_replaces_it(ct: Department) -> None:
+    reports = ct.archive.source.reports
+    for message, given in (("M1", report()), ("M1", report()), ("M2", report()), ("M3", report(b"%PDF-2"))):
+        reports.receive(given, message, MODALITY)
+        assert reports.publish("R1", SYSTEM) is None
+    first, second = ct.archive.repository.submissions
+    assert ct.archive.repository.documents == [b"%PDF-1", b"%PDF-2"]
+    (entry,) = second.document_entries
+    assert entry.format_code is not None
+    assert (entry.mime_type, entry.format_code.code, entry.patient_id) == (
+        "application/pdf",
+        "urn:ihe:rad:PDF",
+        "P1^^^&1.2.3.100&ISO",
+    )
+    assert f"{STUDY}^^^^urn:ihe:iti:xds:2016:studyInstanceUID" in entry.slot("urn:ihe:iti:xds:2013:referenceIdList")
+    assert ct.links(AssociationType.RPLC) == [first.document_entries[0].id]
+
+
+def test_a_cancelled_report_is_withdrawn(ct: Department) -> None:
+    reports = ct.archive.source.reports
+    reports.receive(report(), "M1", MODALITY)
+    reports.receive(report(b"", is_cancelled=True), "M2", MODALITY)
+    assert reports.publish("R1", SYSTEM) is None
+    assert ct.registry.withdrawn == {ct.archive.repository.submissions[0].document_entries[0].id}
+
+
+def test_a_replacement_finds_its_report_by_the_number_of_the_one_before(ct: Department) -> None:
+    reports = ct.archive.source.reports
+    reports.receive(report(), "M1", MODALITY)
+    reports.receive(report(b"%PDF-2", "R2", replaces="R1"), "M2", MODALITY)
+    reports.receive(report(b"%PDF-3", "R3", replaces="R2"), "M3", MODALITY)
+    assert reports.publish("R1", SYSTEM) is None
+    assert len(ct.archive.repository.submissions) == 3
+    assert ct.links(AssociationType.RPLC) == [ct.archive.repository.submissions[1].document_entries[0].id]
+
+
+def test_a_report_of_somebody_unknown_waits(ct: Department) -> None:
+    ct.archive.patients.links.clear()
+    reports = ct.archive.source.reports
+    reports.receive(report(b"plain text", format=ReportFormat.TEXT), "M1", MODALITY)
+    assert reports.publish("R1", SYSTEM) == "the patient is not known"
+    assert [item.report_id for item in reports.waiting()] == ["R1"]
+    ct.archive.patients.links[HOSPITAL_PATIENT.key] = "P1"
+    ct.archive.source.resume()
+    assert reports.publish("R1", SYSTEM) is None
+    assert b"urn:hl7-org:v3" in ct.archive.repository.documents[0]
+    assert reports.waiting() == ()
+
+
+# ---- forms
+
+
+def test_both_forms_are_published_and_replaced(tmp_path: Path) -> None:
+    for ct in department(tmp_path, style=ManifestStyle(forms=(ManifestForm.XDS_I, ManifestForm.MADO))):
+        ct.archive.store(image(SOPInstanceUID="1.2.3.1", BodyPartExamined="CHEST"))
+        assert ct.publish() is None
+        classic, described = ct.archive.repository.submissions
+        assert ct.links(AssociationType.XFRM) == [classic.document_entries[0].id]
+        assert ct.state is StudyState.PUBLISHED
+        assert ct.publish() is None
+        assert len(ct.archive.repository.submissions) == 2
+        ct.archive.store(image(SOPInstanceUID="1.2.3.2"))
+        assert ct.publish() is None
+        assert len(ct.archive.repository.submissions) == 4
+        assert ct.links(AssociationType.RPLC) == [described.document_entries[0].id]
+        mado = ct.manifests()[-1]
+        assert mado.ConceptNameCodeSequence[0].CodeValue == "MADOTEMP001"
+        assert mado.AccessionNumber == mado.ReferencedRequestSequence[0].AccessionNumber
+        assert len(mado.AccessionNumber) == 16
+        assert {item.PatientID for item in mado.OtherPatientIDsSequence} == {"1CT1", "P1"}
+        library = mado.ContentSequence[0]
+        assert library.ConceptNameCodeSequence[0].CodeValue == "111028"
+        assert len(mado.ContentSequence) == 3
+
+
+# ---- reconciliation
+
+
+def test_a_true_manifest_is_left_alone(ct: Department) -> None:
+    ct.archive.store(image())
+    assert ct.archive.source.reconciler.reconcile(STUDY) is None
+    ct.publish()
+    found = ct.archive.source.reconciler.reconcile(STUDY)
+    assert found is not None
+    assert (found.drift, found.is_repaired) == (None, False)
+    assert ct.publish() is None
+    assert len(ct.archive.repository.submissions) == 1
+
+
+def test_a_manifest_that_the_registry_lost_is_made_anew(ct: Department) -> None:
+    ct.archive.store(image())
+    ct.publish()
+    ct.registry.lost.add(ct.archive.repository.submissions[0].document_entries[0].id)
+    rehearsed = ct.archive.source.reconciler.reconcile(STUDY, repair=False)
+    assert rehearsed is not None
+    assert (rehearsed.drift, rehearsed.is_repaired) == (Drift.NOT_REGISTERED, False)
+    found = ct.archive.source.reconciler.reconcile(STUDY)
+    assert found is not None
+    assert found.is_repaired
+    assert ct.publish() is None
+    assert len(ct.archive.repository.submissions) == 2
+
+
+def test_a_manifest_that_somebody_deprecated_stays_so(ct: Department) -> None:
+    ct.archive.store(image())
+    ct.publish()
+    ct.registry.withdrawn.add(ct.archive.repository.submissions[0].document_entries[0].id)
+    found = ct.archive.source.reconciler.reconcile(STUDY)
+    assert found is not None
+    assert (found.drift, found.is_repaired) == (Drift.WITHDRAWN_ELSEWHERE, False)
+    assert [item.drift for item in ct.archive.source.to_review()] == [Drift.WITHDRAWN_ELSEWHERE.value]
+
+
+def test_a_manifest_that_lists_what_is_gone_is_made_anew(ct: Department) -> None:
+    for number in (1, 2):
+        ct.archive.store(image(SOPInstanceUID=f"1.2.3.{number}"))
+    ct.publish()
+    ct.archive.database.write(lambda connection: imaging.reject(connection, STUDY, ["1.2.3.1"], "113001"))
+    found = ct.archive.source.reconciler.reconcile(STUDY)
+    assert found is not None
+    assert found.drift is Drift.CONTENT
+    assert ct.publish() is None
+    assert ct.listed() == ["1.2.3.2"]
+
+
+# ---- size
+
+
+def test_a_study_of_five_thousand_is_announced_in_time_and_replaced_once(ct: Department) -> None:
+    base = read_study([image()])
+    series, first = base.series[0], base.series[0].instances[0]
+
+    def fill(connection: Any) -> None:
+        for number in range(5000):
+            instance = replace(first, sop_instance_uid=f"1.2.3.{number}", blob=f"blob{number}", instance_number=number)
+            study = replace(base, series=(replace(series, instances=(instance,)),))
+            imaging.add_instance(connection, study, ct.archive.clock(), b"{}")
+
+    ct.archive.database.write(fill)
+    since = time.monotonic()
+    assert ct.publish() is None
+    assert time.monotonic() - since < 5
+    assert len(ct.listed()) == 5000
+    ct.archive.store(image(SOPInstanceUID="1.2.3.5000"))
+    for _ in range(3):
+        assert ct.publish() is None
+    assert len(ct.archive.repository.submissions) == 2
+    assert len(ct.listed()) == 5001
+
+
+def test_codes_of_described_manifests_are_those_that_are_configured() -> None:
+    assert set(kos_writing.CODES) == {"99IHE", "DCM"}
+    assert kos_writing.FINAL_CODES.series_date.code == "131561"
+    assert KEY_OBJECT_SELECTION == "1.2.840.10008.5.1.4.1.1.88.59"
