@@ -26,7 +26,7 @@ from tests.identity import (
     at,
 )
 from xds.model.audit import EventAction, EventOutcome
-from xds.model.identifiers import AssigningAuthority
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import Demographics, FeedKind, IdentityDomain, IdentityProblemKind, PersonName
 
 A1, A2, B1, C1 = at(HOSPITAL_A, "1"), at(HOSPITAL_A, "2"), at(HOSPITAL_B, "1"), at(HOSPITAL_C, "1")
@@ -382,12 +382,47 @@ class TestMerge:
         assert problems == ()
         assert region.others(at(HOSPITAL_B, "2"), HOSPITAL_A, HOSPITAL_B) == ["2"]
 
-    def test_a_feed_for_a_subsumed_identifier_reaches_the_survivor(self, region: Region) -> None:
+    @pytest.mark.parametrize("kind", [FeedKind.ADD, FeedKind.REVISE])
+    def test_what_is_said_of_a_subsumed_identifier_does_not_touch_the_survivor(self, region: Region, kind: FeedKind) -> None:
+        region.feed(A1)
+        region.feed(A2, demographics=PAUL, message_id="before")
+        region.merge(A2, A1)
+        before = list(region.pix.persons(CALLER))
+        telephone = replace(PAUL, telephones=("1",))
+        assert kinds(region.feed(A2, kind=kind, demographics=telephone)) == [
+            (IdentityProblemKind.UNKNOWN_IDENTIFIER, "identifiers", 1, 1)
+        ]
+        assert kinds(region.feed(B1, A2, kind=kind, demographics=telephone)) == [
+            (IdentityProblemKind.UNKNOWN_IDENTIFIER, "identifiers", 2, 1)
+        ]
+        assert list(region.pix.persons(CALLER)) == before
+        assert region.feed(A2, demographics=PAUL, message_id="before") == ()
+        assert list(region.pix.persons(CALLER)) == before
+        assert region.feed(A1, A2, kind=kind, demographics=replace(MARIE, telephones=("2",))) == ()
+
+    @pytest.mark.parametrize(
+        ("kind", "identifier", "other", "field"),
+        [
+            (FeedKind.MERGE, A2, B1, "subsumed"),
+            (FeedKind.MERGE, A1, A2, "subsumed"),
+            (FeedKind.MERGE, A2, at(HOSPITAL_A, "3"), "subsumed"),
+            (FeedKind.CHANGE, at(HOSPITAL_A, "9"), A2, "subsumed"),
+            (FeedKind.LINK, A2, B1, "identifiers"),
+            (FeedKind.LINK, B1, A2, "linked"),
+        ],
+    )
+    def test_nothing_is_done_with_a_subsumed_identifier(
+        self, region: Region, kind: FeedKind, identifier: PatientIdentifier, other: PatientIdentifier, field: str
+    ) -> None:
         region.feed(A1)
         region.feed(A2, demographics=PAUL)
+        region.feed(at(HOSPITAL_A, "3"), demographics=PAUL)
         region.merge(A2, A1)
-        region.feed(A2, kind=FeedKind.REVISE, demographics=Demographics(telephones=("1",)))
-        assert region.others(region.affinity(A1), HOSPITAL_A) == ["1"]
+        before = list(region.pix.persons(CALLER))
+        others = {"linked": (other,)} if kind is FeedKind.LINK else {"subsumed": (other,)}
+        (problem,) = region.feed(identifier, kind=kind, demographics=PAUL, **others)
+        assert problem.field == field
+        assert list(region.pix.persons(CALLER)) == before
 
 
 class TestDesk:

@@ -188,6 +188,9 @@ class TestFeed:
         assert place.region.affinity(at(HOSPITAL_A, "A-2")) == place.region.affinity(A1)
         again = place.feed(f"A-1^^^HOSP_A||{NAME}", event="A40", mrg="A-2^^^HOSP_A")
         assert (again.get("MSA-1"), errors(again)) == ("AE", [("MRG^1^1^1^1", "204")])
+        for event in ("A01", "A08"):
+            late = place.feed("A-2^^^HOSP_A||MARTIN^PAUL||19500101|M", event=event)
+            assert (late.get("MSA-1"), errors(late)) == ("AE", [("PID^1^3^1^1", "204")])
 
     @pytest.mark.parametrize(
         ("mrg", "expected"),

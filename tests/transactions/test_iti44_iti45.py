@@ -116,6 +116,8 @@ class TestFeed:
         assert refused(feed(region, ii("A-1"), interaction=MERGE, prior=ii("A-2"))) == ("CA", [])
         assert region.affinity(at(AUTHORITY_A, "A-2")) == region.affinity(at(AUTHORITY_A, "A-1"))
         assert refused(feed(region, ii("A-1"), interaction=MERGE, prior=ii("A-2"))) == ("CE", [("204", PRIOR_ID)])
+        path = PATIENT_ID.replace(ADD, REVISE)
+        assert refused(feed(region, ii("A-2"), interaction=REVISE)) == ("CE", [("204", path)])
 
     def test_a_merge_is_audited_as_two_events(self, region: Region) -> None:
         feed(region, ii("A-1"))

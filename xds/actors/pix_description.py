@@ -15,7 +15,7 @@ from xds.actors.pix_preparation import NOBODY, PreparedDemographics, PreparedFee
 from xds.model.demographics_index import IndexEntries
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.identity_review import LinkReason
-from xds.model.patient import FeedKind, IdentityFeed
+from xds.model.patient import FeedKind, IdentityFeed, IdentityProblem, IdentityProblemKind
 from xds.rules import linkage
 from xds.rules.demographics_index import entries, sound_codes
 from xds.rules.linkage import Traits
@@ -26,6 +26,20 @@ NO_ENTRIES: Final = IndexEntries(frozenset(), frozenset(), {})
 
 #: What tells of no visit by itself: HL7 requires it in every message.
 _NO_VISIT: Final = frozenset({"PV1.2"})
+
+
+class RefusedError(Exception):
+    """The feed cannot take effect; whatever the transaction wrote is to be undone."""
+
+    def __init__(self, problems: Sequence[IdentityProblem]) -> None:
+        super().__init__("; ".join(problem.text for problem in problems))
+        self.problems = tuple(problems)
+
+
+def subsumed_problem(field: str, number: int) -> IdentityProblem:
+    """A feed says something of an identifier that is not in use any more."""
+    text = "the identifier was replaced by another one: what is said of it would be said of the survivor"
+    return IdentityProblem(IdentityProblemKind.UNKNOWN_IDENTIFIER, field, text, number)
 
 
 @dataclass(slots=True)
@@ -69,10 +83,13 @@ class DescribingTransaction:
 
     # Add and revise
 
-    def _upsert(self, prepared: PreparedFeed, identifiers: Sequence[PatientIdentifier], *, note: bool = True) -> int | None:
+    def _upsert(
+        self, prepared: PreparedFeed, identifiers: Sequence[PatientIdentifier], *, note: bool = True, field: str = "identifiers"
+    ) -> int | None:
         """Describe the patient of these identifiers; gives her record, or None when the message had done so before.
 
-        `note`: the message is remembered with what it states.
+        `note`: the message is remembered with what it states. `field` of the feed is where the identifiers stand.
+        Errors: RefusedError for identifiers that are not in use any more.
         """
         feed = prepared.feed
         keys = [(self._domain_key(item.authority), item) for item in identifiers]
@@ -81,7 +98,11 @@ class DescribingTransaction:
         entries = [(key[0], item) for key, item in dict(reversed(named)).items()][::-1] if len(named) > 1 else keys
         own = [entry for entry in entries if not linkage.is_national(entry[1])]
         known = {entry: self._patients.identity(entry[0], entry[1].value) for entry in own}
-        persons = [self._patients.surviving(identity).person_key for identity in known.values() if identity]
+        gone = [identity for identity in known.values() if identity and identity.subsumed_by is not None]
+        if gone and self._said_before(prepared, gone):
+            self.effects.is_repeated = True
+            return None
+        persons = self._described(known, identifiers, field) if gone else [item.person_key for item in known.values() if item]
         if not own:
             persons = self._nameless(entries, feed.source)
         if not persons:
@@ -108,6 +129,34 @@ class DescribingTransaction:
         if feed.visit:
             demographics_index.put_visit(self._patients.connection, person, feed.visit, self._clusters.now)
         return person
+
+    def _said_before(self, prepared: PreparedFeed, gone: Sequence[Identity]) -> bool:
+        """True when the message took effect before its identifiers were subsumed."""
+        rows = self._patients.statements({item.person_key for item in gone})
+        mine = (item for some in rows.values() for item in some if item.source == prepared.feed.source)
+        return any(item.knows(prepared.digest) for item in mine)
+
+    def _described(
+        self,
+        known: Mapping[tuple[int, PatientIdentifier], Identity | None],
+        identifiers: Sequence[PatientIdentifier],
+        field: str,
+    ) -> list[int]:
+        """The records of identifiers some of which were subsumed.
+
+        Whoever still uses such a one means the patient of before the merge: her traits must not overwrite those of the survivor.
+        Beside the survivor's own identifier it does no harm.
+        Errors: RefusedError, naming each that stands alone.
+        """
+        persons = [item.person_key for item in known.values() if item and item.subsumed_by is None]
+        problems = [
+            subsumed_problem(field, identifiers.index(entry[1]) + 1)
+            for entry, item in known.items()
+            if item and item.subsumed_by is not None and self._patients.surviving(item).person_key not in persons
+        ]
+        if problems:
+            raise RefusedError(problems)
+        return persons
 
     def _nameless(self, entries: Sequence[tuple[int, PatientIdentifier]], source: str) -> list[int]:
         """The record of a source that names its patient by national identifiers alone."""

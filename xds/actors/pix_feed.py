@@ -8,21 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from xds.actors.pix_description import DescribingTransaction, Effects
+from xds.actors.pix_description import DescribingTransaction, Effects, RefusedError, subsumed_problem
 from xds.actors.pix_preparation import PreparedFeed
 from xds.model.identifiers import PatientIdentifier
 from xds.model.identity_review import LinkReason
 from xds.model.patient import FeedKind, IdentityFeed, IdentityProblem, IdentityProblemKind
 from xds.store import affinity_patients
 from xds.store.patients import Identity
-
-
-class RefusedError(Exception):
-    """The feed cannot take effect; whatever the transaction wrote is to be undone."""
-
-    def __init__(self, problems: Sequence[IdentityProblem]) -> None:
-        super().__init__("; ".join(problem.text for problem in problems))
-        self.problems = tuple(problems)
 
 
 class FeedTransaction(DescribingTransaction):
@@ -154,6 +146,8 @@ class FeedTransaction(DescribingTransaction):
             if prior is None or old.value == new.value:
                 # Nothing is known of it, so that nothing changes.
                 continue
+            if prior.subsumed_by is not None and prior.subsumed_by != new.value:
+                problems.append(subsumed_problem("subsumed", number))
             if target is not None and (target.person_key != prior.person_key or target.subsumed_by is not None):
                 text = "the new identifier belongs to another patient: that would be a merge"
                 problems.append(IdentityProblem(IdentityProblemKind.DUPLICATE, "identifiers", text, number))
@@ -193,7 +187,7 @@ class FeedTransaction(DescribingTransaction):
         feed = prepared.feed
         described = replace(prepared, feed=replace(feed, kind=FeedKind.REVISE, linked=()))
         one = self._upsert(described, feed.identifiers)
-        other = self._upsert(described, feed.linked, note=False)
+        other = self._upsert(described, feed.linked, note=False, field="linked")
         if one is None or other is None:
             return
         if not self._clusters.link(one, other, LinkReason.LINKED, by=feed.source):

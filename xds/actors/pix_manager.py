@@ -18,8 +18,8 @@ from xds.actors.linkage_training import Training, train
 from xds.actors.pix_audit_trail import AuditTrail
 from xds.actors.pix_batches import FeedBatches, Waiting
 from xds.actors.pix_clusters import NewValue, affinity_in_use, new_patient_number
-from xds.actors.pix_description import Effects
-from xds.actors.pix_feed import FeedTransaction, RefusedError
+from xds.actors.pix_description import Effects, RefusedError
+from xds.actors.pix_feed import FeedTransaction
 from xds.actors.pix_preparation import prepare
 from xds.actors.pix_register import Register
 from xds.model.caller import Action, Caller, Resource
