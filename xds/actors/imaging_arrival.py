@@ -197,12 +197,16 @@ class Arrival:
         self.begun()
         with self._condition:
             path = self._path
-            assert path is not None
-            try:
-                file = path.open("rb", buffering=0)
-            except FileNotFoundError:
-                raise PullError(PullProblem.BUSY, "it was removed from the cache") from None
-        return self._follow(file)
+        assert path is not None
+        try:
+            return self._follow(path.open("rb", buffering=0))
+        except FileNotFoundError:
+            # It is just being moved into the cache.
+            path = self.complete().path
+        try:
+            return self._follow(path.open("rb", buffering=0))
+        except FileNotFoundError:
+            raise PullError(PullProblem.BUSY, "it was removed from the cache") from None
 
     def _follow(self, file: object) -> Iterator[bytes]:
         position = 0
