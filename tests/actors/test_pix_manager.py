@@ -425,6 +425,19 @@ class TestMerge:
         assert list(region.pix.persons(CALLER)) == before
 
 
+def test_the_given_name_of_a_mother_goes_with_her_family_name(region: Region) -> None:
+    named = replace(MARIE, mother_maiden_name="PETIT", mother_given_name="ODILE")
+    for changes, expected in (
+        ({}, ("PETIT", "ODILE")),
+        ({"mother_given_name": None}, ("PETIT", "ODILE")),
+        ({"mother_maiden_name": "DURAND", "mother_given_name": None}, ("DURAND", None)),
+    ):
+        region.feed(A1, kind=FeedKind.REVISE, demographics=replace(named, **changes))
+        (person,) = region.pix.persons(CALLER)
+        stated = person.stated[0].demographics
+        assert (stated.mother_maiden_name, stated.mother_given_name) == expected
+
+
 class TestDesk:
     def test_persons_come_in_pages_and_are_found_by_words(self, region: Region) -> None:
         givens = ("Zoé", "Hugues", "Béatrice", "Norbert", "Prénom", "Solange", "Firmin")

@@ -63,7 +63,7 @@ AGAINST_THE_STANDARD = {
     ("17-40", "ERR-1"): ONE_PRODUCT,
     ("17-50", "ERR-1"): ONE_PRODUCT,
     ("04-30", "ERR-1"): ONE_PRODUCT,
-    ("08-30", "PID-6"): "of the mother's maiden name the family name is kept, by which patients are searched",
+    ("08-30", "PID-6"): "of a mother the family and the given name are kept (PID-6.7 is not)",
     ("18-40", "MSA-1"): "QPD-3 is missing: the identifier stands in QPD-2 (ITI TF-2 3.9.4.1.2.2)",
     ("18-40", "PID-3"): "the query is refused",
 }

@@ -94,3 +94,11 @@ def test_one_statement_stays_what_it_is_beside_one_that_says_nothing(demographic
 def test_nobody_states_anything() -> None:
     assert golden_record(()).demographics == Demographics()
     assert golden_record((stated("A"),)).sources == {}
+
+
+def test_the_name_of_a_mother_is_not_put_together() -> None:
+    old = stated("A", 1, mother_maiden_name="Petit", mother_given_name="Odile")
+    new = stated("B", 2, mother_maiden_name="Durand")
+    found = golden_record((old, new))
+    assert (found.demographics.mother_maiden_name, found.demographics.mother_given_name) == ("Durand", None)
+    assert "mother_given_name" not in found.sources

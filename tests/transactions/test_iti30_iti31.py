@@ -243,7 +243,7 @@ class TestFields:
     def test_the_traits_of_a_patient(self, place: Place) -> None:
         pid = (
             f"PID|||{CX.format('A-1')}~269054958815780^^^&1.2.250.1.213.1.4.10&ISO^INS||LEFÈVRE^Marie^Anne^^Mme^^L~MARTIN^^^^^^D"
-            "|DURAND|19620314|F|||4 rue des Lilas^^ORLÉANS^^45000^FRA^H~^^TOURS^^^^BR|"
+            "|DURAND^Odile|19620314|F|||4 rue des Lilas^^ORLÉANS^^45000^FRA^H~^^TOURS^^^^BR|"
             "|0238112233^PRN^PH~^NET^Internet^m@example.fr|0238999999^WPN^PH~^NET^Internet^m@work.example|fra^French|M|CAT|||||"
             "|ORLÉANS|N||||||||VALI~INCO"
         )
@@ -253,7 +253,8 @@ class TestFields:
         assert (stated.telephones, stated.work_telephones) == (("0238112233",), ("0238999999",))
         assert stated.emails == ("m@example.fr", "m@work.example")
         assert (stated.language, stated.marital_status, stated.religion) == ("fra", "M", "CAT")
-        assert (stated.birth_place, stated.multiple_birth, stated.mother_maiden_name) == ("ORLÉANS", False, "DURAND")
+        assert (stated.birth_place, stated.multiple_birth) == ("ORLÉANS", False)
+        assert (stated.mother_maiden_name, stated.mother_given_name) == ("DURAND", "Odile")
         assert set(stated.reliability) == {"VALI", "INCO"}
 
 

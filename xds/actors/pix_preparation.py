@@ -61,6 +61,9 @@ def revised(known: Demographics, feed: IdentityFeed) -> Demographics:
     for name, empty in _FIELDS:
         new = getattr(given, name)
         values[name] = new if new != empty else (empty if name in feed.deleted else getattr(known, name))
+    if given.mother_maiden_name and given.mother_maiden_name != known.mother_maiden_name:
+        # The given name of another one is not hers.
+        values["mother_given_name"] = given.mother_given_name
     stated = (*given.national_identifiers, *own)
     kept = () if "national_identifiers" in feed.deleted else known.national_identifiers
     authorities = {item.authority for item in stated}

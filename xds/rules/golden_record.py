@@ -70,6 +70,7 @@ def golden_record(stated: Iterable[StatedDemographics], source_order: Sequence[s
     nationals = (number for each in ordered for number in each.demographics.national_identifiers)
     values["national_identifiers"] = tuple(dict.fromkeys(nationals))
     _agree_on_death(values)
+    _agree_on_mother(values, sources, ordered)
     return GoldenRecord(Demographics(**values), sources)
 
 
@@ -97,6 +98,16 @@ def _agree_on_death(values: dict[str, Any]) -> None:
     """A time of death means that she died, whoever else does not know of it yet."""
     if values.get("death_time") and not values.get("deceased"):
         values["deceased"] = True
+
+
+def _agree_on_mother(values: dict[str, Any], sources: dict[str, str], stated: Iterable[StatedDemographics]) -> None:
+    """Both parts of the mother's name are of one source."""
+    source = sources.get("mother_maiden_name")
+    if source is not None and sources.pop("mother_given_name", ""):
+        given = next((item.demographics.mother_given_name for item in stated if item.source == source), None)
+        values["mother_given_name"] = given
+        if given is not None:
+            sources["mother_given_name"] = source
 
 
 def _is_stated(value: Any) -> int:

@@ -36,6 +36,7 @@ _PLAIN: Final = (
     "marital_status",
     "religion",
     "birth_place",
+    "mother_given_name",
 )
 
 _TABLE = stated_demographics

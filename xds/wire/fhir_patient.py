@@ -65,7 +65,7 @@ _MARITAL_CODES: Final[Mapping[str, str]] = {
 _MARITAL_STATES: Final[Mapping[str, str]] = {"E": "L", **{code: state for state, code in _MARITAL_CODES.items()}}
 
 #: What a Patient cannot say, so that its silence deletes nothing.
-_UNSPOKEN: Final = frozenset({"account_number", "religion"})
+_UNSPOKEN: Final = frozenset({"account_number", "religion", "mother_given_name"})
 _NOBODY: Final = Demographics()
 
 

@@ -144,6 +144,11 @@ def read_demographics(message: Message, pid: Segment, faults: list[Fault]) -> De
             return None
         return whole if whole.isalnum() else components(whole)[0][0] or None
 
+    def second(number: int) -> str | None:
+        """The second component of a field."""
+        whole = fields[number - 1]
+        return ((*components(whole)[0], "")[1] or None) if whole and not whole.isalnum() else None
+
     def repeated(number: int) -> Sequence[Sequence[str]]:
         whole = fields[number - 1]
         return components(whole) if whole and whole != DELETED else ()
@@ -173,6 +178,7 @@ def read_demographics(message: Message, pid: Segment, faults: list[Fault]) -> De
         religion=text(17),
         birth_place=text(23),
         reliability=tuple([given[0] for given in repeated(32) if given[0]]),
+        mother_given_name=second(6),
     )
 
 
@@ -180,7 +186,8 @@ def deleted_values(pid: Segment) -> tuple[str, ...]:
     """The fields of `Demographics` whose stored value the sender of a PID deletes."""
     if DELETED not in pid.fields:
         return ()
-    return tuple(name for number, name in DELETABLE.items() if pid.field(number).strip() == DELETED)
+    deleted = tuple(name for number, name in DELETABLE.items() if pid.field(number).strip() == DELETED)
+    return (*deleted, "mother_given_name") if "mother_maiden_name" in deleted else deleted
 
 
 def _name(name: PersonName) -> str:
@@ -212,7 +219,7 @@ def pid_fields(stated: Demographics) -> dict[int, str]:
     electronic = [f"^NET^Internet^{escape(item)}" for item in stated.emails]
     return {
         5: "~".join(map(_name, stated.names)),
-        6: escape(stated.mother_maiden_name or ""),
+        6: components(escape(stated.mother_maiden_name or ""), escape(stated.mother_given_name or "")),
         7: stated.birth_date or "",
         8: stated.sex or "",
         11: "~".join(map(_address, stated.addresses)),

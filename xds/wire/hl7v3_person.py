@@ -19,7 +19,7 @@ from typing import Final
 from lxml import etree
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier, is_dtm, is_oid
-from xds.model.patient import Demographics
+from xds.model.patient import Demographics, PersonName
 from xds.wire.hl7v3 import (
     Detail,
     DetailCode,
@@ -127,6 +127,7 @@ def read_demographics(person: etree._Element | None) -> tuple[Demographics, list
     details: list[Detail] = []
     telecom = [read_telecom(element) for element in children(person, "telecom")]
     order = attribute(child(person, "multipleBirthOrderNumber"), "value")
+    mother = _mother(person)
     return Demographics(
         names=read_names(children(person, "name")),
         birth_date=_time(person, "birthTime", details),
@@ -135,7 +136,8 @@ def read_demographics(person: etree._Element | None) -> tuple[Demographics, list
         telephones=tuple(value for kind, value in telecom if kind == "telephone"),
         work_telephones=tuple(value for kind, value in telecom if kind == "work"),
         emails=tuple(value for kind, value in telecom if kind == "email"),
-        mother_maiden_name=_mother(person),
+        mother_maiden_name=mother.family or None,
+        mother_given_name=mother.given or None,
         multiple_birth=_flag(person, "multipleBirthInd"),
         birth_order=int(order) if order.isdecimal() and len(order) < 4 else None,
         death_time=_time(person, "deceasedTime", details),
@@ -176,14 +178,15 @@ def _flag(person: etree._Element, name: str) -> bool | None:
     return {"true": True, "1": True, "false": False, "0": False}.get(attribute(child(person, name), "value"))
 
 
-def _mother(person: etree._Element) -> str | None:
+def _mother(person: etree._Element) -> PersonName:
+    """The name of the mother, that of her birth if there are several; an empty one when it is not told."""
     for relationship in children(person, "personalRelationship"):
         if code(relationship, "code") in _MOTHERS:
             names = read_names(children(relationship, "relationshipHolder1", "name"))
             at_birth = [name for name in names if name.use == BIRTH]
-            if found := next((name.family for name in (*at_birth, *names) if name.family), None):
+            if found := next((name for name in (*at_birth, *names) if name.family), None):
                 return found
-    return None
+    return PersonName()
 
 
 def _language(person: etree._Element) -> str | None:
@@ -228,7 +231,7 @@ def write_person(demographics: Demographics, roles: str = "") -> str:
             written.append(_coded(name, told))
     written.append(roles)
     if stated.mother_maiden_name:
-        written.append(_write_mother(stated.mother_maiden_name))
+        written.append(_write_mother(PersonName(stated.mother_maiden_name, stated.mother_given_name or "")))
     if stated.birth_place:
         place = f'<birthplace classCode="PLC" determinerCode="INSTANCE">{text("name", stated.birth_place)}</birthplace>'
         written.append(f'<birthPlace classCode="BIRTHPL">{place}</birthPlace>')
@@ -237,10 +240,10 @@ def write_person(demographics: Demographics, roles: str = "") -> str:
     return "".join(written)
 
 
-def _write_mother(name: str) -> str:
+def _write_mother(name: PersonName) -> str:
     return (
         f'<personalRelationship classCode="PRS">{coded("code", "MTH", _RELATIONSHIPS)}'
-        f'<relationshipHolder1 classCode="PSN" determinerCode="INSTANCE"><name>{text("family", name)}</name>'
+        f'<relationshipHolder1 classCode="PSN" determinerCode="INSTANCE">{write_name(name)}'
         "</relationshipHolder1></personalRelationship>"
     )
 
