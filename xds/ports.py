@@ -56,8 +56,8 @@ class BlobStore(Protocol):
     What the store itself fails at is an OSError everywhere; ConnectionError and TimeoutError say that it could not be reached.
     """
 
-    def stage(self) -> Staging:
-        """Begin a blob."""
+    def stage(self, *, sha1: bool = True) -> Staging:
+        """Begin a blob; without `sha1`, nobody is expected to ask for that."""
 
     def open(self, key: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The octets in chunks of at most 1 MiB, opened before this returns. Errors: KeyError when there is no such blob."""

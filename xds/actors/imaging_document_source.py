@@ -142,7 +142,7 @@ class ImagingDocumentSource:
 
     def stage(self) -> Staging:
         """Begin an object that arrives."""
-        return self._blobs.stage()
+        return self._blobs.stage(sha1=False)
 
     def store_instance(
         self,

@@ -92,17 +92,21 @@ class StoreService:
         finally:
             staging.discard()
 
-    def _gathered(self, pieces: Iterator[memoryview]) -> Iterator[bytearray]:
-        octets, size = bytearray(), 0
+    def _gathered(self, pieces: Iterator[memoryview]) -> Iterator[memoryview]:
+        """The octets in larger pieces, each valid until the next is asked for."""
+        room = memoryview(bytearray(_GATHERED))
+        size = filled = 0
         for piece in pieces:
-            octets += piece
-            if len(octets) >= _GATHERED:
-                size += len(octets)
-                yield octets
-                octets = bytearray()
-            if size + len(octets) > self._max_data_set:
+            if filled + len(piece) > len(room):
+                yield room[:filled]
+                filled = 0
+            size += len(piece)
+            if size > self._max_data_set:
+                _log.warning("dimse.data_set_too_large", limit=self._max_data_set)
                 raise _TooLargeError
-        yield octets
+            room[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        yield room[:filled]
 
     def _take(self, staging: Staging, sop_class: str, sop_instance: str, caller: Caller) -> tuple[Status, str]:
         header = read_header(staging.open())

@@ -55,9 +55,9 @@ class LocalBlobStore:
         _sync_directory(directory)
         self._sweep_staging()
 
-    def stage(self) -> LocalStaging:
+    def stage(self, *, sha1: bool = True) -> LocalStaging:
         """Begin a blob. Errors: OSError when the disk is full or has no file left."""
-        return LocalStaging(self, self._staging)
+        return LocalStaging(self, self._staging, sha1=sha1)
 
     def open(self, key: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """The octets in chunks of at most 1 MiB, the file opened before this returns and closed after the last chunk.
@@ -173,9 +173,9 @@ class LocalBlobStore:
 class LocalStaging:
     """A `xds.ports.Staging`: a file that is locked while it is being written, so that a sweep can tell it from a stale one."""
 
-    def __init__(self, store: LocalBlobStore, directory: Path) -> None:
+    def __init__(self, store: LocalBlobStore, directory: Path, *, sha1: bool = True) -> None:
         self._store = store
-        self._sha1 = hashlib.sha1(usedforsecurity=False)
+        self._sha1 = hashlib.sha1(usedforsecurity=False) if sha1 else None
         self._sha256 = hashlib.sha256()
         self._size = 0
         self._key: str | None = None
@@ -198,6 +198,11 @@ class LocalStaging:
     @property
     def sha1(self) -> str:
         """SHA-1 of the octets so far, lower-case hex."""
+        if self._sha1 is None:
+            late = hashlib.sha1(usedforsecurity=False)
+            for chunk in self.open():
+                late.update(chunk)
+            return late.hexdigest()
         return self._sha1.hexdigest()
 
     @property
@@ -208,7 +213,9 @@ class LocalStaging:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append. Errors: OSError when the disk is full; ValueError after `commit` or `discard`."""
         with memoryview(data) as octets:
-            hashing = self._store.aside.submit(self._sha1.update, octets) if len(octets) >= _LARGE_WRITE else None
+            hashing = None
+            if self._sha1 is not None and len(octets) >= _LARGE_WRITE:
+                hashing = self._store.aside.submit(self._sha1.update, octets)
             try:
                 self._append(octets)
                 self._sha256.update(octets)
@@ -219,7 +226,7 @@ class LocalStaging:
             finally:
                 if hashing is not None:
                     hashing.result()
-            if hashing is None:
+            if hashing is None and self._sha1 is not None:
                 self._sha1.update(octets)
             self._size += len(octets)
         if self._size - self._flushed >= _FLUSH_EVERY:
