@@ -49,8 +49,8 @@ class Demographics:
     """Traits of one identity as its source stated them. `birth_date` is a DTM, `sex` is HL7 table 0001.
 
     `national_identifiers` come from fields of their own (PID-19); their authority may be empty. `telephones` are those at home
-    or mobile. `mother_given_name` belongs to `mother_maiden_name` (PID-6). `reliability` are codes of HL7 table 0445 (PID-32), which
-    tell how far the source trusts the identity.
+    or mobile. `mother_given_name` belongs to `mother_maiden_name` (PID-6). `reliability` are codes of HL7 table 0445 (PID-32),
+    which tell how far the source trusts the identity.
     """
 
     names: tuple[PersonName, ...] = ()
