@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -27,6 +28,9 @@ from xds.wire.dimse import Status, response_to
 MAX_DATA_SET: Final = 8 * 1024 * 1024 * 1024
 #: Octets that are written at once: fewer cost more calls, more of them nothing less.
 _GATHERED: Final = 1024 * 1024
+#: Octets of the file that are held for reading its header, which mostly ends in them, and of a piece of those.
+_BEGINNING: Final = 64 * 1024
+_PIECE: Final = 8 * 1024
 _DISK_IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _log = structlog.get_logger()
@@ -50,6 +54,7 @@ class StoreService:
         self._source = source
         self._max_data_set = max_data_set
         self._stored = stored
+        self._own = threading.local()
 
     def serve(self, association: Association, received: Received, caller: Caller) -> None:
         """Store one object and answer. Errors: AssociationError."""
@@ -85,16 +90,22 @@ class StoreService:
             return Status.CANNOT_UNDERSTAND, "the request names no SOP Class and Instance UID"
         staging = self._source.stage()
         try:
-            staging.write(write_file_meta(sop_class, sop_instance, received.context.transfer_syntax))
+            beginning = write_file_meta(sop_class, sop_instance, received.context.transfer_syntax)
+            staging.write(beginning)
             for octets in self._gathered(received.data):
                 staging.write(octets)
-            return self._take(staging, sop_class, sop_instance, caller)
+                if len(beginning) < _BEGINNING:
+                    beginning += octets[:_BEGINNING]
+            return self._take(staging, _chunks(beginning, staging), (sop_class, sop_instance), caller)
         finally:
             staging.discard()
 
     def _gathered(self, pieces: Iterator[memoryview]) -> Iterator[memoryview]:
         """The octets in larger pieces, each valid until the next is asked for."""
-        room = memoryview(bytearray(_GATHERED))
+        # Fresh memory would cost a page fault for every page of every object.
+        if not hasattr(self._own, "room"):
+            self._own.room = memoryview(bytearray(_GATHERED))
+        room: memoryview = self._own.room
         size = filled = 0
         for piece in pieces:
             if filled + len(piece) > len(room):
@@ -108,11 +119,11 @@ class StoreService:
             filled += len(piece)
         yield room[:filled]
 
-    def _take(self, staging: Staging, sop_class: str, sop_instance: str, caller: Caller) -> tuple[Status, str]:
-        header = read_header(staging.open())
+    def _take(self, staging: Staging, chunks: Iterator[bytes], uids: tuple[str, str], caller: Caller) -> tuple[Status, str]:
+        header = read_header(chunks)
         study = study_of(header, source=caller.node or "", size=staging.size)
         instance = study.series[0].instances[0]
-        if (instance.sop_class_uid, instance.sop_instance_uid) != (sop_class, sop_instance):
+        if (instance.sop_class_uid, instance.sop_instance_uid) != uids:
             return Status.DOES_NOT_MATCH, "SOP Class or Instance UID differs from the request"
         addition = self._source.store_instance(staging, study, caller, header=header)
         if self._stored is not None:
@@ -120,3 +131,14 @@ class StoreService:
         if addition is Addition.CONFLICT:
             return Status.OTHER_PATIENT, "the study belongs to another Patient ID"
         return Status.SUCCESS, ""
+
+
+def _chunks(beginning: bytes, staging: Staging) -> Iterator[bytes]:
+    """The file, of which the beginning is at hand."""
+    for start in range(0, len(beginning), _PIECE):
+        yield beginning[start : start + _PIECE]
+    position = len(beginning)
+    for chunk in staging.open():
+        if position < len(chunk):
+            yield chunk[position:]
+        position = max(position - len(chunk), 0)
