@@ -97,6 +97,10 @@ class TestGivenNames:
             ("Julien", "Thomas", Given.DIFFERENT_KNOWN),
             ("Julien", "Zorglub", Given.DIFFERENT),
             ("Marie-Anne Claude", "MARIE-ANN", Given.PART),
+            ("Loïc Erwan", "Loïc Yann", Given.OTHER),
+            ("Bernard Mot", "Motéan", Given.OTHER),
+            ("Lez", "Leez", Given.SLIP),
+            ("Lez", "Lex", Given.ALIKE),
         ],
     )
     def test_levels(self, one: str, other: str, level: Given) -> None:
@@ -106,6 +110,32 @@ class TestGivenNames:
         listed = replace(JEAN, names=(PersonName("Le Goff", "Yann", further_given="Erwan Loïc"),))
         found = evidence(listed, named(JEAN, "Le Goff", "Erwan"))
         assert (found.levels["given"], found.veto) == (Given.OTHER, None)
+
+    def test_a_twin_has_the_name_as_a_further_one(self) -> None:
+        listed = replace(JEAN, names=(PersonName("Le Goff", "Alexis", further_given="Alain Yann"),))
+        twin = replace(JEAN, names=(PersonName("Le Goff", "Alain", further_given="Louis Erwan"),))
+        found = evidence(listed, twin)
+        assert (found.levels["given"], found.veto) == (Given.ALIKE_KNOWN, Veto.GIVEN_NAME_ALIKE)
+
+    def test_lists_in_another_order_are_one(self) -> None:
+        listed = replace(JEAN, names=(PersonName("Le Goff", "Alexis", further_given="Alain Yann"),))
+        used = replace(JEAN, names=(PersonName("Le Goff", "Alain", further_given="Alexi"),))
+        assert evidence(listed, used).levels["given"] == Given.OTHER
+
+    def test_misheard_with_the_same_further_names(self) -> None:
+        heard = replace(JEAN, names=(PersonName("Le Goff", "Zeldraie", further_given="Falo"),))
+        stated = replace(JEAN, names=(PersonName("Le Goff", "Zaldraye", further_given="Falo"),))
+        assert evidence(heard, stated).levels["given"] == Given.SOUND
+        assert first("Zeldraie", "Zaldraye") == Given.ALIKE
+
+    def test_a_bride_whose_given_name_stands_in_the_wrong_field(self) -> None:
+        stated, exchanged = named(MARIE, "Kervella", "Marie"), named(MARIE, "Marie", "Martin")
+        found = evidence(stated, exchanged)
+        assert (found.levels["family"], found.levels["given"], found.veto) == (Family.DIFFERENT_WOMAN, Given.EXACT, None)
+
+    def test_the_family_name_of_twins_is_no_given_name(self) -> None:
+        twin, exchanged = named(MARIE, "Kervella", "Zoltrane"), named(MARIE, "Fanchon", "Kervella")
+        assert evidence(twin, exchanged).veto == Veto.GIVEN_NAME
 
     def test_what_many_bear_is_no_slip(self) -> None:
         assert first("Soazig", "Soazic") == Given.SLIP
@@ -157,6 +187,11 @@ class TestVetoes:
         one = replace(JEAN, names=(PersonName("Le Goff", "Jean-Noël", suffix="Sr"),), birth_order=1)
         assert evidence(one, other).veto == evidence(other, one).veto == veto
         assert evidence(one, other).rule == "veto"
+
+    def test_alike_on_the_first_of_january(self) -> None:
+        one, other = (named(JEAN, "Le Goff", name, birth_date="19490101") for name in ("Zoltran", "Zoltrin"))
+        assert evidence(one, other).veto == Veto.GIVEN_NAME_ALIKE
+        assert evidence(replace(one, birth_date="19490203"), replace(other, birth_date="19490203")).veto is None
 
     def test_two_newborns_without_a_name(self) -> None:
         assert evidence(named(MARIE, "Kervella", "Bébé"), named(MARIE, "Kervella", "BB")).veto == Veto.UNNAMED

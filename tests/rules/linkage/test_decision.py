@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.rules.linkage.people import ELSEWHERE, JEAN, MARIE, decided, member, named
+from tests.rules.linkage.people import ELSEWHERE, JEAN, MARIE, decided, identified, member, named
 from xds.model.patient import PersonName
 from xds.rules.linkage import Member, Veto
 
@@ -45,10 +45,20 @@ class TestLinks:
 
 class TestNoChaining:
     def test_of_two_groups_the_better_one_is_joined(self) -> None:
-        moved = replace(JEAN, addresses=ELSEWHERE)
-        decision = decided(member(1, JEAN), [member(2, moved)], [member(3, JEAN)])
+        stated = named(MARIE, "Kervella", "Soazig")
+        both = replace(stated, names=(*stated.names, PersonName("Martin", "Soazig", use="D")))
+        bride = named(MARIE, "Martin", "Soazig", birth_date="19800315", addresses=ELSEWHERE)
+        assert decided(member(1, both), [member(2, bride)]).link
+        decision = decided(member(1, both), [member(2, bride)], [member(3, stated)])
         assert [item.person_key for item in decision.link] == [3]
         assert [item.person_key for item in decision.review] == [2]
+
+    def test_two_groups_that_speak_for_one_another_become_one(self) -> None:
+        bride = named(MARIE, "Martin", "Marie", addresses=ELSEWHERE)
+        both = replace(MARIE, names=(*MARIE.names, *bride.names))
+        assert not decided(member(2, bride), [member(3, MARIE)]).link
+        decision = decided(member(1, both), [member(2, bride)], [member(3, MARIE)])
+        assert sorted(item.person_key for item in decision.link) == [2, 3]
 
     def test_of_two_who_fit_alike_and_are_not_one_none_is_joined(self) -> None:
         one, other = named(JEAN, "Le Goff", "Zoltran"), named(JEAN, "Le Goff", "Zaltrin")
@@ -97,6 +107,36 @@ class TestDeclarations:
         totals = [(*item.link, *item.review)[0].evidence.total for item in (here, there)]
         assert totals[0] < totals[1]
         assert there.link
+
+    def test_records_of_one_domain_agree_in_everything_or_wait(self) -> None:
+        written = replace(JEAN, names=(PersonName("Le Goff", "Jean-Noal"),), telephones=("0298001122",))
+        for stated, joins in ((JEAN, True), (written, False), (replace(JEAN, addresses=()), False)):
+            decision = decided(member(1, JEAN, domain=9), [member(2, stated, domain=9)])
+            assert bool(decision.link) is joins
+            assert bool(decision.review) is not joins
+            assert decided(member(1, JEAN), [member(2, stated)]).link
+
+    def test_a_group_with_a_record_of_the_same_domain_waits_too(self) -> None:
+        moved = replace(JEAN, addresses=ELSEWHERE)
+        decision = decided(member(1, JEAN, domain=9), [member(2, JEAN, domain=4), member(3, moved, domain=9)])
+        assert not decision.link
+        assert [item.person_key for item in decision.review] == [2]
+
+    def test_a_qualified_identifier_joins_records_of_one_domain(self) -> None:
+        one, other = (
+            identified(JEAN, "1491229019001", "QUAL"),
+            identified(replace(JEAN, addresses=ELSEWHERE), "1491229019001", "QUAL"),
+        )
+        assert decided(member(1, one, domain=9), [member(2, other, domain=9)]).link
+
+    def test_siblings_of_one_domain_without_a_day_of_birth(self) -> None:
+        home = replace(JEAN, birth_date="19800101", telephones=("0298001122",))
+        names = ("Zoltran", "Zoltrin", "Zaltran", "Zoltron", "Zortran")
+        people = [named(home, "Le Goff", name) for name in names]
+        for number, person in enumerate(people[1:], start=2):
+            decision = decided(member(1, people[0], domain=9), [member(number, person, domain=9)])
+            assert not decision.link
+            assert not decided(member(1, people[0]), [member(number, person)]).link
 
 
 class TestFamilies:

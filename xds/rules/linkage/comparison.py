@@ -7,14 +7,14 @@ parts change together. Addresses, telephones and e-mail are shared in households
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from rapidfuzz.distance import OSA, JaroWinkler
 
 from xds.rules.linkage.folding import core_words, joined
-from xds.rules.linkage.given_names import are_related, are_variants, is_listed
+from xds.rules.linkage.given_names import are_related, are_variants, composes, is_listed
 from xds.rules.linkage.national import National, NationalStatus
 from xds.rules.linkage.phonetics import french_code, sound_alike, sound_the_same
 from xds.rules.linkage.traits import Place, Traits
@@ -26,6 +26,8 @@ _similarity = JaroWinkler.similarity
 _ESTABLISHED = 4
 #: ... unless it is so much rarer than its neighbour that it may well be a frequent slip of it.
 _SLIP_SHARE = 0.005
+#: A given name is borne as a family name that many times more seldom.
+_GIVEN_RATHER = 5
 _RARE = 3
 _SMALL_REGISTER = 1000
 #: A register that has just begun stands for more people than it holds yet.
@@ -35,6 +37,8 @@ _FURTHER_CONTACT = 0.3
 _ALIKE = 0.85
 #: Codes of fewer sounds are of too many names.
 _SHORTEST_SOUND = 3
+#: Fewer letters of a name that was cut off are of too many names.
+_SHORTEST_CUT = 3
 _WOMAN: tuple[set[str], ...] = ({"F"}, {"F", ""})
 _LETTER_SHAPES = str.maketrans({"0": "O", "1": "I", "5": "S", "8": "B", "6": "G", "2": "Z", "7": "T", "4": "A", "3": "E"})
 
@@ -109,7 +113,7 @@ def _is_slip(one: str, other: str) -> bool:
         return False
     if one.translate(_LETTER_SHAPES).replace("RN", "M") == other.translate(_LETTER_SHAPES).replace("RN", "M"):
         return True
-    if shorter < 4:
+    if shorter < 4 and len(one) == len(other):
         return False
     if _edits(one, other, score_cutoff=1) <= 1:
         return True
@@ -158,20 +162,44 @@ def _given_level(one: str, other: str, further: frozenset[str], other_further: f
     first, other_first = words[0], other_words[0]
     if first == other_first:
         rest, other_rest = set(words[1:]) - other_further, set(other_words[1:]) - further
-        # JEAN PIERRE and JEAN PAUL share a word and are two names; JEAN and JEAN PAUL may be one.
+        # JEAN PIERRE and JEAN PAUL share a word and are two names; JEAN and JEAN PAUL may be one, as may LUC JEAN and LUC PAUL.
         if rest and other_rest and rest.isdisjoint(other_rest) and not a.startswith(b) and not b.startswith(a):
-            alike = any(_is_slip(x, y) or are_variants(x, y) for x in rest for y in other_rest)
-            return Given.SLIP if alike else Given.ALIKE_KNOWN
+            if any(_is_slip(x, y) or are_variants(x, y) for x in rest for y in other_rest):
+                return Given.SLIP
+            return Given.ALIKE_KNOWN if composes(first) else Given.OTHER
         return Given.PART
-    if not set(words).isdisjoint(other_words):
-        return Given.OTHER
-    if first in other_further or other_first in further:
-        return Given.OTHER
+    if not set(words).isdisjoint(other_words) or first in other_further or other_first in further:
+        return Given.ALIKE_KNOWN if _lists_contradict(words, other_words, further, other_further) else Given.OTHER
     if are_variants(a, b) or are_variants(first, other_first):
         return Given.VARIANT
     if _are_initials(one, other):
         return Given.VARIANT
-    return _unequal_given(a, b, first, other_first, frequencies)
+    if _is_cut(words, other_first) or _is_cut(other_words, first):
+        return Given.OTHER
+    level = _unequal_given(a, b, first, other_first, frequencies)
+    # What is alike and followed by the same further names is one name, misheard.
+    if level == Given.ALIKE and not (further | set(words[1:])).isdisjoint(other_further | set(other_words[1:])):
+        return Given.SOUND
+    return level
+
+
+def _lists_contradict(
+    words: Sequence[str], other_words: Sequence[str], further: frozenset[str], other_further: frozenset[str]
+) -> bool:
+    """True when both records list several given names and the first of one is missing in the other, as with twins."""
+    listed, other_listed = {*words, *further}, {*other_words, *other_further}
+    if len(listed) < 2 or len(other_listed) < 2:
+        return False
+    return not (_stands_in(words[0], other_listed) and _stands_in(other_words[0], listed))
+
+
+def _stands_in(name: str, listed: Collection[str]) -> bool:
+    return name in listed or any(name.startswith(item) or _is_slip(name, item) or are_variants(name, item) for item in listed)
+
+
+def _is_cut(words: Sequence[str], name: str) -> bool:
+    """True when the last of several words is the beginning of a name, cut off at the end of a field."""
+    return len(words) > 1 and len(words[-1]) >= _SHORTEST_CUT and name.startswith(words[-1])
 
 
 def _unequal_given(a: str, b: str, first: str, other_first: str, frequencies: Frequencies) -> int:
@@ -272,6 +300,8 @@ def _name_levels(one: Traits, other: Traits, weights: Weights, frequencies: Freq
         return Family.SWAPPED, "", Given.SWAPPED, ""
     if family == Family.DIFFERENT and {one.sex, other.sex} in _WOMAN and int(one.birth_date[:4] or 0) < weights.children_since:
         family = Family.DIFFERENT_WOMAN
+        if 0 <= given <= Given.ALIKE and (value := _crossed(one, other, frequencies)):
+            return family, "", Given.EXACT, value
     return family, family_value, given, given_value
 
 
@@ -279,6 +309,19 @@ def _are_swapped(one: Traits, other: Traits) -> bool:
     crossed = ((a, d) for a in one.families for d in other.givens)
     back = [(b, c) for b in one.givens for c in other.families]
     return any(_near(a, d) for a, d in crossed) and any(_near(b, c) for b, c in back)
+
+
+def _crossed(one: Traits, other: Traits, frequencies: Frequencies) -> str:
+    """The given name of one that stands in the family field of the other, who also bears a husband's name.
+
+    It must be a name that people are given: else it is the family name of twins, one of whom has the fields exchanged.
+    """
+    givens = {item for item in one.givens if item in other.families} | {item for item in other.givens if item in one.families}
+    for item in givens:
+        count = frequencies.frequency("given", item.split(" ", 1)[0])
+        if count >= _ESTABLISHED and count >= _GIVEN_RATHER * frequencies.frequency("family", joined(item)):
+            return item.split(" ", 1)[0]
+    return ""
 
 
 def _is_misspelt(one: str, other: str) -> bool:
@@ -301,6 +344,9 @@ def _veto(one: Traits, other: Traits, levels: Mapping[str, int], qualified: bool
         return Veto.GIVEN_NAME
     # Where the state has confirmed who somebody is, what is nearly the same is a slip.
     if given <= Given.ALIKE and not confirmed and not (given == Given.ALIKE and levels.get("national") == 2):
+        return Veto.GIVEN_NAME_ALIKE
+    # Brothers and sisters of whom no day of birth is known share the first of January.
+    if date == BirthDate.EXACT_DEFAULT and given in (Given.SLIP, Given.SOUND) and not confirmed:
         return Veto.GIVEN_NAME_ALIKE
     if date == BirthDate.DIFFERENT or (date in _NEAR_DATES and not confirmed):
         return Veto.BIRTH_DATE

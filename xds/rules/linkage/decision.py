@@ -1,19 +1,22 @@
 """What follows from the comparisons: which group of records a new one joins, and what somebody should look at.
 
-A record never joins two groups into one by being between them (no chaining): it joins the group that it fits best, and the others
-that fit go to review. A veto of any record of a group keeps it out of that group.
+A record does not join two groups into one by merely being between them (no chaining): it joins the group that it fits best, and
+another one only when it fits well and the two groups also speak for one another; what else fits goes to review. A veto of any
+record of a group keeps it out of that group, and so does a record of its own domain, which should have known: there, only a
+qualified identifier or the agreement of everything joins two.
 
 Spec: ITI TF-2 3.9 leaves the algorithm to the PIX Manager.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from xds.rules.linkage.comparison import Evidence, Veto, compare
 from xds.rules.linkage.traits import Traits
-from xds.rules.linkage.weights import Frequencies, Weights
+from xds.rules.linkage.weights import LEVELS, Family, Frequencies, Given, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Member:
 Group = Sequence[Member]
 #: Odds of two groups that lie closer together than this do not tell which of them it is.
 _CLEAR_BITS = 4.0
+#: How far below the threshold of links the odds between two groups may lie that a record joins into one.
+_BETWEEN_BITS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,7 @@ def decide(record: Member, candidates: Sequence[Group], weights: Weights, freque
 def _chosen(
     linkable: Sequence[Scored], candidates: Sequence[Group], weights: Weights, frequencies: Frequencies
 ) -> Sequence[Scored]:
-    """The best group, and every other one that has the same national identifier.
+    """The best group, and every other one that has the same national identifier or belongs to those chosen.
 
     None when another one fits nearly as well and cannot be the same person: twins, one of whom is badly written.
     """
@@ -143,7 +148,12 @@ def _chosen(
         near = other in same or other.evidence.total > linkable[0].evidence.total - _CLEAR_BITS
         if near and _contradict(candidates[linkable[0].group], candidates[other.group], weights, frequencies):
             return ()
-    return same if linkable[:1] == same[:1] else linkable[:1]
+    chosen = list(same if linkable[:1] == same[:1] else linkable[:1])
+    for other in linkable[1:]:
+        around = [candidates[item.group] for item in chosen]
+        if other not in chosen and all(_belong(group, candidates[other.group], weights, frequencies) for group in around):
+            chosen.append(other)
+    return chosen
 
 
 def _rank(item: Scored) -> tuple[bool, float]:
@@ -164,10 +174,31 @@ def _best(record: Member, number: int, group: Group, weights: Weights, frequenci
         evidence = compare_members(record, member, weights, frequencies)
         if evidence is None:
             continue
-        blocked |= evidence.veto is not None
+        blocked |= evidence.veto is not None or _is_repeated(record, member, evidence)
         if best is None or (evidence.veto is None, evidence.total) > (best.evidence.veto is None, best.evidence.total):
             best = Scored(number, member.person_key, evidence)
     return best, blocked
+
+
+def _is_repeated(one: Member, other: Member, evidence: Evidence) -> bool:
+    """True when one domain has both and neither a qualified identifier nor everything that they state says that they are one."""
+    if not one.domains & other.domains or evidence.rule == "qualified identifier":
+        return False
+    levels = evidence.levels
+    agrees = all(levels.get(trait) == count - 1 for trait, count in _WHOLE.items() if trait in levels or trait in _NAMED)
+    return not (agrees and any(trait in levels for trait in ("address", "telephone", "email", "national")))
+
+
+_NAMED = ("family", "given", "birth_date")
+#: The traits with one level more than the one that says they are equal.
+_WHOLE = {**LEVELS, "family": Family.EXACT + 1, "given": Given.EXACT + 1}
+
+
+def _belong(one: Group, other: Group, weights: Weights, frequencies: Frequencies) -> bool:
+    """True when two groups may be one person and their best pair says so, if not loudly enough for a link."""
+    found = [compare_members(a, b, weights, frequencies) for a in one for b in other]
+    best = max((evidence.total for evidence in found if evidence is not None), default=-math.inf)
+    return best >= weights.link - _BETWEEN_BITS and not _contradict(one, other, weights, frequencies)
 
 
 def _contradict(one: Group, other: Group, weights: Weights, frequencies: Frequencies) -> bool:
@@ -177,6 +208,6 @@ def _contradict(one: Group, other: Group, weights: Weights, frequencies: Frequen
             if b.person_key in a.apart or a.person_key in b.apart or a.exclusive & b.exclusive:
                 return True
             evidence = compare_members(a, b, weights, frequencies)
-            if evidence is not None and evidence.veto is not None:
+            if evidence is not None and (evidence.veto is not None or _is_repeated(a, b, evidence)):
                 return True
     return False

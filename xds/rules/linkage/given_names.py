@@ -83,6 +83,11 @@ def is_listed(name: str) -> bool:
     return name in _KNOWN
 
 
+def composes(name: str) -> bool:
+    """True for a folded name that others are composed with, so that it alone does not tell brothers apart: JEAN, MARIE."""
+    return name in _COMPOSED_WITH
+
+
 def are_related(one: str, other: str) -> bool:
     """True when two folded given names stand in one line, be they forms of one name or a name and its sister."""
     return not _TABLES.lines.get(one, frozenset()).isdisjoint(_TABLES.lines.get(other, frozenset()))

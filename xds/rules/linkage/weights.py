@@ -112,7 +112,7 @@ class Weights:
     link: float = 6.7
     review: float = 0.0
     same_domain: float = 5.0
-    children_since: int = 2010
+    children_since: int = 2006
 
     def to_json(self) -> str:
         """The stored form."""
