@@ -72,7 +72,7 @@ def open_sources(settings: Settings, database: Database, clock: Clock, publish: 
         timedelta(hours=imaging.cache_hours),
         clock,
     )
-    pull = PullThrough(database, archives, cache, polling.refresh, check_seconds=imaging.cache_check_seconds)
+    pull = PullThrough(database, archives, cache, polling.check, check_seconds=imaging.cache_check_seconds)
     return Sources(archives, polling, pull, receiver)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from xds.model.caller import Action, Caller, Resource
 from xds.model.errors import RegistryResponse
-from xds.model.foreign_images import FoundInstance, Pulled, StudySummary
+from xds.model.foreign_images import FoundInstance, InstanceOutline, Pulled, StudySummary
 from xds.model.metadata import DocumentEntry, Submission
 from xds.model.on_demand import ProducedDocument
 
@@ -151,6 +151,9 @@ class ForeignArchive(Protocol):
 
     def instances(self, study_instance_uid: str, series_instance_uid: str | None = None) -> Iterator[FoundInstance]:
         """The instances of a study, or of one of its series."""
+
+    def outline(self, study_instance_uid: str, series_instance_uid: str) -> Iterator[InstanceOutline]:
+        """The instances of a series in few words, which every source has at hand."""
 
     def fetch(
         self, study_instance_uid: str, series_instance_uid: str, sop_classes: Mapping[str, str], *, whole_series: bool

@@ -8,6 +8,7 @@ Spec: RAD TF-2 4.14 (Query Images), 4.68 (the manifest follows the study); DICOM
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -15,7 +16,7 @@ from typing import Any, Final
 
 import structlog
 
-from xds.model.foreign_images import FoundInstance, PullError, StudySummary
+from xds.model.foreign_images import OUTLINE, FoundInstance, PullError, StudySummary
 from xds.model.imaging import Study
 from xds.ports import Clock, ForeignArchive
 from xds.store import imaging, imaging_sources, jobs
@@ -133,6 +134,22 @@ class SourcePolling:
         read = self._read(name, self._sources[name][0].instances(study_instance_uid, series_instance_uid))
         return self._take_over(name, study_instance_uid, read, series_instance_uid)
 
+    def check(self, name: str, study_instance_uid: str, series_instance_uid: str) -> bool:
+        """See in short whether a series is still as it is registered, and compare it if not; True when it had changed.
+
+        Errors: PullError.
+        """
+        source = self._sources[name][0]
+        summary = source.study(study_instance_uid)
+        with self._database.read() as connection:
+            noted = imaging_sources.fingerprint(connection, name, study_instance_uid)
+            headers = imaging_sources.headers(connection, name, study_instance_uid, series_instance_uid)
+        if summary is None or summary.fingerprint != noted:
+            return self.refresh(name, study_instance_uid)
+        registered = {uid: _outline(json.loads(header)) for uid, header in headers.items()}
+        shown = {item.sop_instance_uid: item.values for item in source.outline(study_instance_uid, series_instance_uid)}
+        return shown != registered and self.refresh(name, study_instance_uid, series_instance_uid)
+
     def _looked_at(self, name: str, uid: str, summary: StudySummary | None) -> bool:
         """Read a study whole. One that is not as DICOM wants it does not keep others from being read."""
         source = self._sources[name][0]
@@ -227,6 +244,10 @@ class SourcePolling:
         self._publish(uid)
         _log.info("imaging.source_changed", source=name, new=len(new), lost=len(lost))
         return True
+
+
+def _outline(header: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(text_of(header, tag) for tag in OUTLINE)
 
 
 def _is_news(there: Registered | None, read: _Read) -> bool:

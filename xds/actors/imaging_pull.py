@@ -33,8 +33,8 @@ from xds.store.pull_cache import CachedObject, PullCache
 from xds.wire.dicom import DicomError, read_header
 from xds.wire.dicom_study import read_patient
 
-#: Compares a series with its source: name of the source, study, series. Errors: PullError.
-Refresh = Callable[[str, str, str], bool]
+#: Sees whether a series is still as it is registered: name of the source, study, series. Errors: PullError.
+Check = Callable[[str, str, str], bool]
 #: The part of a series from which on it is fetched whole.
 _MOST_OF_A_SERIES: Final = 0.5
 
@@ -60,7 +60,7 @@ class PullThrough:
         database: Database,
         sources: Mapping[str, ForeignArchive],
         cache: PullCache,
-        refresh: Refresh,
+        check: Check,
         *,
         check_seconds: float = 10.0,
         breaker: Callable[[], Breaker] = Breaker,
@@ -69,7 +69,7 @@ class PullThrough:
         self._database = database
         self._sources = sources
         self._cache = cache
-        self._refresh = refresh
+        self._ask = check
         self._check_seconds = check_seconds
         self._breakers = {name: breaker() for name in sources}
         self._lock = threading.Lock()
@@ -167,7 +167,7 @@ class PullThrough:
 
     def _check(self, location: str, study: str, series: str) -> None:
         with self._breakers[location].closed():
-            self._refresh(location, study, series)
+            self._ask(location, study, series)
         with self._lock:
             if len(self._checked) > 10_000:
                 self._checked.clear()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 
 class PullProblem(Enum):
@@ -54,6 +54,19 @@ class FoundInstance:
 
     attributes: Mapping[str, Any]
     transfer_syntax_uid: str = ""
+
+
+#: What tells, in short, whether an instance is still the one that was registered: tags besides the SOP Instance UID. Number,
+#: creation date and time, number of frames, comments.
+OUTLINE: Final = {"00080012": "DA", "00080013": "TM", "00200013": "IS", "00204000": "LT", "00280008": "IS"}
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceOutline:
+    """One instance in few words: `values` are the texts of OUTLINE in its order, empty where there is none."""
+
+    sop_instance_uid: str
+    values: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from xds.model.foreign_images import FoundInstance, Pulled, StudySummary
+from xds.model.foreign_images import FoundInstance, InstanceOutline, Pulled, StudySummary
 from xds.pacs.dimse import DimseArchive
 from xds.pacs.partner import Partner
 from xds.pacs.receiver import MoveReceiver
@@ -44,6 +44,10 @@ class TwoWays:
     def instances(self, study_instance_uid: str, series_instance_uid: str | None = None) -> Iterator[FoundInstance]:
         """The instances of a study, or of one of its series."""
         return self._asked.instances(study_instance_uid, series_instance_uid)
+
+    def outline(self, study_instance_uid: str, series_instance_uid: str) -> Iterator[InstanceOutline]:
+        """The instances of a series in few words."""
+        return self._asked.outline(study_instance_uid, series_instance_uid)
 
     def fetch(
         self, study_instance_uid: str, series_instance_uid: str, sop_classes: Mapping[str, str], *, whole_series: bool

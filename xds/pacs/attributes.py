@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from xds.model.foreign_images import FoundInstance, StudySummary
+from xds.model.foreign_images import OUTLINE, FoundInstance, InstanceOutline, StudySummary
 from xds.wire.dicom_json_reading import number_of, text_of
 from xds.wire.dicom_study import is_uid
 
@@ -60,12 +60,14 @@ INSTANCE: Final = {
     "00080033": "TM",
     "00083002": "UI",
     "00200013": "IS",
+    "00204000": "LT",
     "00280008": "IS",
     "00280010": "US",
     "00280011": "US",
     "00280100": "US",
     "0040A043": "SQ",
 }
+OUTLINED: Final = {"00080018": "UI", **OUTLINE}
 #: What the answer says about itself or about the moment: not the object's.
 _PASSING: Final = frozenset({"00080005", "00080052", "00080054", "00080056", "00081190", "00083002", "00880130", "00880140"})
 _COUNTS: Final = frozenset({"00080061", "00080062", "00201200", "00201202", "00201204", "00201206", "00201208", "00201209"})
@@ -79,6 +81,11 @@ def summary(item: Item) -> StudySummary | None:
     stated = {key: value for key, value in item.items() if key not in _PASSING}
     octets = json.dumps(stated, sort_keys=True, ensure_ascii=False).encode("utf-8", "replace")
     return StudySummary(uid, number_of(item, "00201208"), hashlib.sha256(octets).hexdigest())
+
+
+def outline(item: Item) -> InstanceOutline:
+    """An instance in few words."""
+    return InstanceOutline(text_of(item, "00080018"), tuple(text_of(item, tag) for tag in OUTLINE))
 
 
 def found_instance(study: Item, series: Item, instance: Item) -> FoundInstance:

@@ -21,8 +21,8 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from xds.model.foreign_images import FoundInstance, Pulled, PullError, PullProblem, StudySummary
-from xds.pacs.attributes import INSTANCE, SERIES, STUDY, found_instance, summary
+from xds.model.foreign_images import FoundInstance, InstanceOutline, Pulled, PullError, PullProblem, StudySummary
+from xds.pacs.attributes import INSTANCE, OUTLINED, SERIES, STUDY, found_instance, outline, summary
 from xds.pacs.delivery import Delivery, taken
 from xds.pacs.partner import Partner, Places
 from xds.pacs.receiver import MoveReceiver
@@ -101,6 +101,11 @@ class DimseArchive:
             keys = {"0020000D": study_instance_uid, "0020000E": text_of(series, "0020000E")}
             for item in self._find("IMAGE", INSTANCE, keys):
                 yield found_instance(study, series, item)
+
+    def outline(self, study_instance_uid: str, series_instance_uid: str) -> Iterator[InstanceOutline]:
+        """The instances of a series in few words."""
+        keys = {"0020000D": study_instance_uid, "0020000E": series_instance_uid}
+        return map(outline, self._find("IMAGE", OUTLINED, keys))
 
     def fetch(
         self, study_instance_uid: str, series_instance_uid: str, sop_classes: Mapping[str, str], *, whole_series: bool

@@ -15,8 +15,8 @@ from itertools import chain
 from typing import Any, Final, cast
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
-from xds.model.foreign_images import FoundInstance, Pulled, PullError, PullProblem, StudySummary
-from xds.pacs.attributes import INSTANCE, SERIES, STUDY, found_instance, summary
+from xds.model.foreign_images import FoundInstance, InstanceOutline, Pulled, PullError, PullProblem, StudySummary
+from xds.pacs.attributes import INSTANCE, OUTLINED, SERIES, STUDY, found_instance, outline, summary
 from xds.pacs.partner import Partner, Places
 from xds.wire.dicom import DicomError, read_header
 from xds.wire.dicom_json_reading import text_of
@@ -89,6 +89,11 @@ class WebArchive:
                 for item in self._search(f"{path}/{uid}/instances", INSTANCE, {}):
                     yield found_instance(study, series, item)
 
+    def outline(self, study_instance_uid: str, series_instance_uid: str) -> Iterator[InstanceOutline]:
+        """The instances of a series in few words."""
+        path = f"/studies/{study_instance_uid}/series/{series_instance_uid}/instances"
+        return map(outline, self._search(path, OUTLINED, {}))
+
     def fetch(
         self, study_instance_uid: str, series_instance_uid: str, sop_classes: Mapping[str, str], *, whole_series: bool
     ) -> Iterator[Pulled]:
@@ -111,7 +116,7 @@ class WebArchive:
         """All answers, page by page. A service that does not page is borne."""
         found: list[Item] = []
         seen: set[str] = set()
-        key = "00080018" if fields is INSTANCE else "0020000E" if fields is SERIES else "0020000D"
+        key = "0020000D" if fields is STUDY else "0020000E" if fields is SERIES else "00080018"
         while True:
             pairs = [*wanted.items(), *(("includefield", tag) for tag in fields)]
             page = self._page(path, [*pairs, ("limit", str(_PAGE)), ("offset", str(len(found)))])

@@ -60,6 +60,23 @@ def registered(
     }
 
 
+def headers(connection: Connection, location: str, study_instance_uid: str, series_instance_uid: str) -> dict[str, bytes]:
+    """The registered headers of the instances of a series that one source holds, by SOP Instance UID; also rejected ones."""
+    table, head = imaging_instance.c, imaging_header.c
+    study = select(imaging_study.c.study_key).where(imaging_study.c.study_instance_uid == study_instance_uid).scalar_subquery()
+    joined = (
+        (head.study_key == table.study_key)
+        & (head.series_instance_uid == table.series_instance_uid)
+        & (head.sop_instance_uid == table.sop_instance_uid)
+    )
+    statement = (
+        select(table.sop_instance_uid, head.header)
+        .join(imaging_header, joined)
+        .where(table.study_key == study, table.series_instance_uid == series_instance_uid, table.location == location)
+    )
+    return {row[0]: imaging_headers.unpack(row[1]) for row in connection.execute(statement)}
+
+
 def remove(connection: Connection, study_instance_uid: str, places: Iterable[Place], changed: datetime) -> None:
     """Forget instances that their source has no more: the study has changed by it."""
     key = connection.execute(
