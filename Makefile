@@ -27,7 +27,7 @@ install_packages() { \
 }
 endef
 
-.PHONY: help run test lint bench bench-linkage conformance peers clean
+.PHONY: help run test lint bench bench-imaging bench-linkage conformance peers clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ lint: $(VENV)/.installed-test ## Style, types and the direction of imports
 
 bench: $(VENV)/.installed-test ## Measure on this machine; the results go to results/
 	@$(BIN)/python -m bench $(ARGS)
+
+bench-imaging: PEERS += nginx-light
+bench-imaging: $(VENV)/.installed-test peers ## Images in and out, beside Orthanc, storescp and nginx; ARGS='--only store --slices 100' chooses
+	@$(BIN)/python -m bench.imaging $(ARGS)
 
 bench-linkage: $(VENV)/.installed-bench ## Quality of linking persons; ARGS='--people 10000 --seeds 7 --only region' chooses
 	@$(BIN)/python -m bench.linkage --febrl $(ARGS)
