@@ -152,6 +152,15 @@ class TestFamilies:
         assert not decision.link
         assert decision.review[0].evidence.veto == Veto.GIVEN_NAME_ALIKE
 
+    def test_twice_each_is_no_slip(self) -> None:
+        one, other = named(JEAN, "Le Goff", "Zoltran"), named(JEAN, "Le Goff", "Zoltrin")
+        assert decided(member(1, one), [member(2, one), member(3, other)]).link
+        decision = decided(member(1, one), [member(2, one), member(3, other), member(4, other)])
+        assert not decision.link
+        assert decision.review
+        decision = decided(member(1, one), [member(2, one), member(5, one)], [member(3, other), member(4, other)])
+        assert [item.person_key for item in decision.link] == [2]
+
     def test_father_and_son_of_one_name(self) -> None:
         assert not decided(member(1, JEAN), [member(2, replace(JEAN, birth_date="19751225"))]).link
 

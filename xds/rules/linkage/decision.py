@@ -11,6 +11,7 @@ Spec: ITI TF-2 3.9 leaves the algorithm to the PIX Manager.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -168,6 +169,7 @@ def _best(record: Member, number: int, group: Group, weights: Weights, frequenci
     """The member of a group who agrees best, and whether any member keeps the record out."""
     best: Scored | None = None
     blocked = False
+    same, forms = 0, Counter[tuple[str, ...]]()
     for member in group:
         if member.person_key in record.apart or record.person_key in member.apart or record.exclusive & member.exclusive:
             blocked = True
@@ -175,9 +177,12 @@ def _best(record: Member, number: int, group: Group, weights: Weights, frequenci
         if evidence is None:
             continue
         blocked |= evidence.veto is not None or _is_repeated(record, member, evidence)
+        same += evidence.levels.get("given") == Given.EXACT
+        if evidence.levels.get("given") in _MISSPELT:
+            forms[member.traits[0].givens] += 1
         if best is None or (evidence.veto is None, evidence.total) > (best.evidence.veto is None, best.evidence.total):
             best = Scored(number, member.person_key, evidence)
-    return best, blocked
+    return best, blocked or (same > 0 and max(forms.values(), default=0) > 1)
 
 
 def _is_repeated(one: Member, other: Member, evidence: Evidence) -> bool:
@@ -189,6 +194,8 @@ def _is_repeated(one: Member, other: Member, evidence: Evidence) -> bool:
     return not (agrees and any(trait in levels for trait in ("address", "telephone", "email", "national")))
 
 
+#: One slip is one; two records that agree in it against two others are twins whose names are alike.
+_MISSPELT = frozenset({Given.SLIP, Given.SOUND})
 _NAMED = ("family", "given", "birth_date")
 #: The traits with one level more than the one that says they are equal.
 _WHOLE = {**LEVELS, "family": Family.EXACT + 1, "given": Given.EXACT + 1}
@@ -196,8 +203,11 @@ _WHOLE = {**LEVELS, "family": Family.EXACT + 1, "given": Given.EXACT + 1}
 
 def _belong(one: Group, other: Group, weights: Weights, frequencies: Frequencies) -> bool:
     """True when two groups may be one person and their best pair says so, if not loudly enough for a link."""
-    found = [compare_members(a, b, weights, frequencies) for a in one for b in other]
-    best = max((evidence.total for evidence in found if evidence is not None), default=-math.inf)
+    compared = (compare_members(a, b, weights, frequencies) for a in one for b in other)
+    found = [evidence for evidence in compared if evidence is not None]
+    if min(len(one), len(other)) > 1 and all(evidence.levels.get("given") in _MISSPELT for evidence in found):
+        return False
+    best = max((evidence.total for evidence in found), default=-math.inf)
     return best >= weights.link - _BETWEEN_BITS and not _contradict(one, other, weights, frequencies)
 
 
