@@ -249,7 +249,7 @@ def test_an_order_becomes_part_of_the_manifest(ct: Department) -> None:
     assert request.OrderPlacerIdentifierSequence[0].UniversalEntityID == "1.2.3.7"
     references = ct.archive.repository.submissions[-1].document_entries[0].slot("urn:ihe:iti:xds:2013:referenceIdList")
     assert "A1^^^&1.2.3.8&ISO^urn:ihe:iti:xds:2013:accession" in references
-    assert "PL1^^^RIS&1.2.3.7&ISO^urn:ihe:iti:xds:2013:order" in references
+    assert "PL1^^^&1.2.3.7&ISO^urn:ihe:iti:xds:2013:order" in references
 
 
 def test_an_order_of_somebody_else_does_not_count(ct: Department) -> None:

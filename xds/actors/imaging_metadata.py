@@ -220,11 +220,11 @@ def reference_ids(study: Study, authority_oid: str | None) -> tuple[str, ...]:
     """
     found: list[str] = []
     for order in requests_of(study):
-        if order.accession:
-            found.append(
-                numbered_reference(order.accession, order.accession.issuer_oid or authority_oid, ReferenceIdType.ACCESSION)
-            )
-        if order.placer:
+        accession_oid = order.accession.issuer_oid or authority_oid
+        if order.accession and accession_oid:
+            found.append(numbered_reference(order.accession, accession_oid, ReferenceIdType.ACCESSION))
+        # A number whose issuer nobody names would be taken for that of any other one.
+        if order.placer and order.placer.issuer_oid:
             found.append(numbered_reference(order.placer, order.placer.issuer_oid, ReferenceIdType.ORDER))
     found.append(study_reference(study.study_instance_uid))
     return tuple(dict.fromkeys(found))
@@ -235,10 +235,9 @@ def study_reference(study_instance_uid: str) -> str:
     return f"{study_instance_uid}^^^^{ReferenceIdType.STUDY_INSTANCE_UID.value}"
 
 
-def numbered_reference(number: OrderNumber, oid: str | None, kind: ReferenceIdType) -> str:
+def numbered_reference(number: OrderNumber, oid: str, kind: ReferenceIdType) -> str:
     """A number under the authority with that OID in referenceIdList."""
-    issuer = f"{escape_hl7(number.issuer_namespace or '')}&{oid}&ISO" if oid else ""
-    return f"{escape_hl7(number.value)}^^^{issuer}^{kind.value}"
+    return f"{escape_hl7(number.value)}^^^&{oid}&ISO^{kind.value}"
 
 
 def source_patient_info(study: Study, source_patient: PatientIdentifier) -> tuple[str, ...]:

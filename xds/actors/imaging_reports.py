@@ -26,7 +26,7 @@ from xds.model.domain_identity import DomainIdentity
 from xds.model.drafts import DocumentFacts, association, document_entry, identified, submission_set
 from xds.model.errors import ErrorCode, RegistryResponse
 from xds.model.identifiers import PatientIdentifier, escape_hl7, is_oid, new_oid, new_uuid_urn, to_dtm
-from xds.model.imaging import Study, StudyPatient
+from xds.model.imaging import OrderNumber, Study, StudyPatient
 from xds.model.imaging_report import ImagingReport, ReportFacts, ReportFormat, ReportState, StoredReport
 from xds.model.metadata import Author, Code, Submission
 from xds.model.vocabulary import AssociationType, ReferenceIdType
@@ -328,13 +328,11 @@ def _patient_info(facts: ReportFacts, source: PatientIdentifier) -> tuple[str, .
 def _reference_ids(facts: ReportFacts, study: Study | None, authority_oid: str | None) -> tuple[str, ...]:
     order = facts.order
     found = []
-    if order.accession:
-        oid = order.accession.issuer_oid or (study.accession_issuer_oid if study else None) or authority_oid
-        found.append(numbered_reference(order.accession, oid, ReferenceIdType.ACCESSION))
-    elif study is not None and study.accession_number:
-        number = replace(order.accession, value=study.accession_number)
-        found.append(numbered_reference(number, study.accession_issuer_oid or authority_oid, ReferenceIdType.ACCESSION))
-    if order.placer:
+    number = order.accession.value or (study.accession_number if study else "")
+    oid = order.accession.issuer_oid or (study.accession_issuer_oid if study else None) or authority_oid
+    if number and oid:
+        found.append(numbered_reference(OrderNumber(number), oid, ReferenceIdType.ACCESSION))
+    if order.placer and order.placer.issuer_oid:
         found.append(numbered_reference(order.placer, order.placer.issuer_oid, ReferenceIdType.ORDER))
     uid = order.study_instance_uid or (study.study_instance_uid if study else "")
     if uid:

@@ -133,8 +133,10 @@ def _compared(source: ImagingDocumentSource, study: str | None, *, repair: bool)
 @contextmanager
 def _source(config_file: Path | None, data: Path | None) -> Iterator[ImagingDocumentSource]:
     """The imaging source of a domain that was started before. Errors: those of `reading_stores`."""
-    from xds.app import existing_imaging_source  # not at the head: `xds --help` need not load the database
+    from xds import logs  # not at the head: `xds --help` need not load the database
+    from xds.app import existing_imaging_source
 
+    logs.configure("warning")
     settings = read_settings(config_file, {"server.data": data} if data is not None else {})
     with reading_stores(), existing_imaging_source(settings) as source:
         yield source
