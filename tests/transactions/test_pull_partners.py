@@ -204,3 +204,30 @@ def test_priors_are_fetched_when_a_study_is_announced(tmp_path: Path) -> None:
                 time.sleep(0.05)
             # Each of the three has the two others, and the ultrasound none of them.
             assert len(domain.cached()) == 3
+
+
+def test_dcmtk_gets_images_of_a_pacs_from_us(tmp_path: Path) -> None:
+    listening = free_port()
+    with (
+        running_orthanc(tmp_path / "orthanc") as orthanc,
+        pulling(settings_for(tmp_path / "domain", [pacs_of(orthanc.dicom_port)])) as domain,
+    ):
+        establishment = Establishment(orthanc, domain)
+        stored = [establishment.put("1.2.45", number) for number in (1, 2, 3)]
+        domain.poll()
+        listener = DimseServer(domain.app.domain.imaging_document_source, "XDS", "127.0.0.1", listening)
+        listener.start()
+        try:
+            keys = ["-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=1.2.45"]
+            received = tmp_path / "received"
+            received.mkdir()
+            subprocess.run(
+                ["getscu", "-S", "-aec", "XDS", "-od", str(received), "127.0.0.1", str(listening), *keys],
+                check=True,
+                capture_output=True,
+                timeout=60,
+            )
+        finally:
+            listener.stop()
+        given = {str(found.SOPInstanceUID): found for found in (data_set(path.read_bytes()) for path in received.iterdir())}
+        assert given == {str(found.SOPInstanceUID): found for found in map(data_set, stored)}

@@ -183,6 +183,15 @@ def test_one_instance_in_every_way(establishment: Establishment) -> None:
     assert client.retrieve_instance("1.2.4", "1.2.4.1", "1.2.4.1.1").SOPInstanceUID == "1.2.4.1.1"
 
 
+def test_metadata_is_that_of_the_objects(establishment: Establishment) -> None:
+    establishment.put("1.2.10", 1, KVP="120")
+    establishment.domain.poll()
+    client = DICOMwebClient(f"{establishment.domain.url}/dicomweb")
+    (found,) = client.retrieve_series_metadata("1.2.10", "1.2.10.1")
+    assert found["00180060"]["Value"] == [120]
+    assert "BulkDataURI" in found["7FE00010"]
+
+
 def test_what_is_gone_is_told_of_each_instance(establishment: Establishment) -> None:
     for number in (1, 2):
         establishment.put("1.2.5", number)

@@ -38,7 +38,8 @@ from xds.pixels.pool import Made, Pool
 from xds.ports import AccessRule, BlobStore, Clock
 from xds.store import audit, imaging, imaging_headers
 from xds.store.database import Database
-from xds.wire.dicom import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError
+from xds.wire import dicom_json
+from xds.wire.dicom import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError, read_header
 from xds.wire.dicom_frames import frame_chunks, stored_frames
 from xds.wire.dicom_transcoding import can_convert, convert
 
@@ -163,11 +164,26 @@ class ImageRetrieval:
         series = study.series[0].series_instance_uid if len(study.series) == 1 else None
         instances = study.series[0].instances
         instance = instances[0].sop_instance_uid if series and len(instances) == 1 else None
-        wanted = {item.sop_instance_uid for _, item in selection.instances()}
+        wanted = {(uid, item.sop_instance_uid): item for uid, item in selection.instances()}
         # The database is not held up by a reader who is slow.
         with self._database.read() as connection:
             found = imaging_headers.headers(connection, study.study_instance_uid, series, instance)
-        return (imaging_headers.unpack(packed) for _, uid, packed in found if uid in wanted)
+        kept = ((wanted[series_uid, uid], packed) for series_uid, uid, packed in found if (series_uid, uid) in wanted)
+        if selection.is_held_outside:
+            return self._whole_headers(selection, kept)
+        return (imaging_headers.unpack(packed) for _, packed in kept)
+
+    def _whole_headers(self, selection: Selection, kept: Iterator[tuple[Instance, bytes]]) -> Iterator[bytes]:
+        """A source says little in its answers: the objects themselves tell all. One that cannot be had has that little."""
+        release = self.prepare(selection)
+        try:
+            for instance, packed in kept:
+                try:
+                    yield dicom_json.write_header(read_header(self._blobs.open(instance.blob)))
+                except (PullError, DicomError):
+                    yield imaging_headers.unpack(packed)
+        finally:
+            release()
 
     def obtain(self, instance: Instance, transfer_syntaxes: Sequence[str] | None, *, at_once: bool = True) -> Obtained | None:
         """An instance in one of these transfer syntaxes (None: as it is stored); None when that is not possible.
