@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
@@ -20,9 +18,13 @@ from rich.text import Text
 from xds.cli import exchange
 from xds.cli.exchange import DicomTo, talking
 from xds.cli.outcome import Refused, Usage
+from xds.server.dimse_sender import DicomFile, read_file, send_files
 from xds.transactions import dicom_client
+from xds.wire.dicom import DicomError
 
 _BATCH = 200
+#: C-STORE statuses with which the partner has the image. Spec: PS3.4 Table B.2-1.
+_STORED = frozenset({0x0000, 0xB000, 0xB006, 0xB007})
 _DICOMDIR = "1.2.840.10008.1.3.10"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Bring existing holdings into a running server.")
@@ -46,7 +48,8 @@ def dicom(
 ) -> None:
     """Send a folder of DICOM files by C-STORE, with progress, rate and time left.
 
-    Interrupted, the same command goes on where it was; files that are not DICOM are passed over.
+    Interrupted, the same command goes on where it was; files that are not DICOM are passed over, and
+    those that are broken are listed.
 
     **Examples**
 
@@ -76,6 +79,7 @@ class _Count:
 
 def _send_all(found: Sequence[Path], directory: Path, notes: Path, to: str, calling: str, timeout: float) -> _Count:
     count = _Count()
+    title, host, port = dicom_client.read_endpoint(to)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with (
         notes.open("a", encoding="utf-8") as done,
@@ -84,19 +88,17 @@ def _send_all(found: Sequence[Path], directory: Path, notes: Path, to: str, call
         task = progress.add_task("images", total=len(found))
         waiting = iter(found)
         while batch := list(islice(waiting, _BATCH)):
-            images = [path for path in batch if _is_dicom(path)]
-            count.passed += len(batch) - len(images)
-            progress.advance(task, len(batch) - len(images))
+            files = list(_readable(batch, count))
+            progress.advance(task, len(batch) - len(files))
             with talking(to):
-                outcomes = dicom_client.store(images, to, calling_ae_title=calling, timeout=timeout)
-                for path, outcome in zip(images, outcomes, strict=True):
+                for file, status in send_files(files, host, port, calling=calling, called=title, seconds=timeout):
                     progress.advance(task)
-                    if not outcome.stored:
+                    if status not in _STORED:
                         count.refused += 1
-                        print(f"{path}: {_why(outcome)}", file=sys.stderr)
+                        print(f"{file.path}: {_why(status)}", file=sys.stderr)
                         continue
                     count.sent += 1
-                    done.write(f"{path.relative_to(directory)}\n")
+                    done.write(f"{file.path.relative_to(directory)}\n")
                     done.flush()
     return count
 
@@ -108,19 +110,28 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed or 0:.0f}/s")
 
 
-def _is_dicom(path: Path) -> bool:
-    try:
-        meta = read_file_meta_info(path)
-    except (InvalidDicomError, OSError, EOFError):
-        return False
-    # A DICOMDIR describes a medium; it is no image of a study.
-    return "TransferSyntaxUID" in meta and meta.get("MediaStorageSOPClassUID", _DICOMDIR) != _DICOMDIR
+def _readable(paths: Sequence[Path], count: _Count) -> Iterator[DicomFile]:
+    """The images among files. What begins as DICOM and cannot be read is listed, everything else passed over."""
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                is_dicom = file.read(132)[128:] == b"DICM"
+            found = read_file(path) if is_dicom else None
+        except (DicomError, OSError) as problem:
+            count.refused += 1
+            print(f"{path}: {problem}", file=sys.stderr)
+            continue
+        # A DICOMDIR describes a medium; it is no image of a study.
+        if found is None or found.sop_class_uid == _DICOMDIR:
+            count.passed += 1
+            continue
+        yield found
 
 
-def _why(outcome: dicom_client.StoreOutcome) -> str:
-    if outcome.status is None:
+def _why(status: int | None) -> str:
+    if status is None:
         return "the partner takes no such kind of object in this transfer syntax"
-    return f"refused with status {outcome.status:04X}H"
+    return f"refused with status {status:04X}H"
 
 
 def _state_file(directory: Path, to: str) -> Path:

@@ -1,0 +1,94 @@
+"""Sends files by C-STORE, octet for octet as they are: nothing of them is decoded, and a broken one costs itself alone.
+
+Spec: DICOM PS3.4 B (Storage), as its user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from xds.server.dimse_association import Association, connect
+from xds.wire.dicom import DicomError, read_header
+from xds.wire.dicom_association import MOST_CONTEXTS
+from xds.wire.dicom_study import is_uid
+from xds.wire.dimse import Command, Field, Message
+
+_CHUNK: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DicomFile:
+    """A file that can be sent: what it holds, and where its data set begins."""
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    data_set: int
+
+    def octets(self) -> Iterator[bytes]:
+        """Its data set, in pieces."""
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self.data_set)
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+
+def read_file(path: Path) -> DicomFile:
+    """Look into a Part 10 file. Errors: DicomError when it is none, or names no object; OSError."""
+    with path.open("rb", buffering=0) as file:
+        header = read_header(iter(lambda: file.read(_CHUNK), b""), until=0x00080019)
+    sop_class = header.elements.text(0x00080016) or header.meta.text(0x00020002)
+    uid = header.elements.text(0x00080018) or header.meta.text(0x00020003)
+    if not is_uid(sop_class) or not is_uid(uid):
+        raise DicomError("no SOP Class UID (0008,0016) or SOP Instance UID (0008,0018)")
+    return DicomFile(path, sop_class, uid, header.transfer_syntax, header.data_set)
+
+
+def send_files(
+    files: Sequence[DicomFile], host: str, port: int, *, calling: str, called: str, seconds: float = 60.0
+) -> Iterator[tuple[DicomFile, int | None]]:
+    """Send files in order; of each its C-STORE status, None when the peer takes no such object in its transfer syntax.
+
+    Errors: OSError when the peer cannot be reached, AssociationError when it ends the association.
+    """
+    for batch in _batches(files):
+        kinds = dict.fromkeys((each.sop_class_uid, (each.transfer_syntax_uid,)) for each in batch)
+        association = connect(host, port, seconds)
+        try:
+            association.request(calling, called, list(kinds))
+            contexts = {
+                (context.abstract_syntax, context.transfer_syntax): number for number, context in association.contexts.items()
+            }
+            for each in batch:
+                number = contexts.get((each.sop_class_uid, each.transfer_syntax_uid))
+                yield each, None if number is None else _send(association, number, each)
+            association.release()
+        finally:
+            association.close()
+
+
+def _send(association: Association, context_id: int, file: DicomFile) -> int:
+    fields: dict[Field, int | str] = {
+        Field.AFFECTED_SOP_CLASS: file.sop_class_uid,
+        Field.AFFECTED_SOP_INSTANCE: file.sop_instance_uid,
+        Field.MESSAGE_ID: association.next_message_id(),
+        Field.PRIORITY: 0,
+    }
+    request = Message(Command.C_STORE, fields, True)
+    association.send(context_id, request, file.octets())
+    return association.response(request).message.number(Field.STATUS)
+
+
+def _batches(files: Sequence[DicomFile]) -> Iterator[Sequence[DicomFile]]:
+    start, kinds = 0, set[tuple[str, str]]()
+    for number, file in enumerate(files):
+        kinds.add((file.sop_class_uid, file.transfer_syntax_uid))
+        if len(kinds) > MOST_CONTEXTS:
+            yield files[start:number]
+            start, kinds = number, {(file.sop_class_uid, file.transfer_syntax_uid)}
+    if start < len(files):
+        yield files[start:]
