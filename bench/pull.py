@@ -1,0 +1,103 @@
+"""Images of a PACS through us and from the PACS itself, side by side: the first octet, and the whole series.
+
+    python -m bench.pull                 three times 500 slices of 512 x 512, Debian's Orthanc as the PACS
+    python -m bench.pull --slices 100
+
+Each way of fetching has a series that nobody asked for before. What the PACS itself needs is measured right before, by the
+protocol that its images are fetched with: WADO-RS, or C-GET (also beside C-MOVE).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import structlog
+
+from tests.archive import image
+from tests.orthanc import AE_TITLE, Orthanc, free_port, running_orthanc
+from tests.pull_through import pacs_of, pulling, settings_for
+from xds.pacs.dimse import DimseArchive
+from xds.pacs.partner import Partner
+
+ANY = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+WAYS = (("qido", "wado-rs"), ("c-find", "c-get"), ("c-find", "c-move"))
+MOVE_TITLE = "XDS_PULL"
+CT = "1.2.840.10008.5.1.4.1.1.2"
+
+
+def fill(orthanc: Orthanc, study: str, slices: int) -> None:
+    """A study of one series."""
+
+    def pixels(dataset: Any) -> None:
+        dataset.Rows = dataset.Columns = 512
+        dataset.PixelData = np.arange(512 * 512, dtype="<u2").tobytes()
+
+    for number in range(slices):
+        uids = {"StudyInstanceUID": study, "SeriesInstanceUID": f"{study}.1", "SOPInstanceUID": f"{study}.1.{number}"}
+        orthanc.put(image(pixels, **uids, InstanceNumber=number, PatientID="P1"))
+
+
+def timed(read: Callable[[], Iterator[bytes]]) -> tuple[float, float]:
+    """Seconds to the first octet and to the last."""
+    start, first = time.perf_counter(), 0.0
+    for _ in read():
+        first = first or time.perf_counter() - start
+    return first, time.perf_counter() - start
+
+
+def over_http(address: str) -> Iterator[bytes]:
+    with httpx.stream("GET", address, headers={"Accept": ANY}, timeout=300) as answer:
+        answer.raise_for_status()
+        yield from answer.iter_raw()
+
+
+def by_c_get(orthanc: Orthanc, study: str, slices: int) -> Iterator[bytes]:
+    archive = DimseArchive(Partner("pacs", AE_TITLE, "127.0.0.1", orthanc.dicom_port))
+    classes = {f"{study}.1.{number}": CT for number in range(slices)}
+    for pulled in archive.fetch(study, f"{study}.1", classes, whole_series=True):
+        yield from pulled.chunks
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slices", type=int, default=500)
+    parser.add_argument("--times", type=int, default=3)
+    given = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    move_port = free_port()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        running_orthanc(Path(name) / "orthanc", {"us": (MOVE_TITLE, move_port)}) as orthanc,
+    ):
+        studies = [f"1.2.826.{number}" for number in range(given.times)]
+        for study in studies:
+            fill(orthanc, study, given.slices)
+        print("| fetched by | PACS: first octet ms | all ms | through us: first octet ms | all ms | first octets, ratio |")
+        print("|---|---|---|---|---|---|")
+        for query, retrieve in WAYS:
+            pacs = pacs_of(orthanc.dicom_port, orthanc.dicomweb, query=query, retrieve=retrieve, silence_seconds=60)
+            with pulling(settings_for(Path(name) / retrieve, [pacs], move_port=move_port)) as domain:
+                domain.poll()
+                rows = []
+                for study in studies:
+                    path = f"/studies/{study}/series/{study}.1"
+                    if retrieve == "wado-rs":
+                        direct = timed(lambda path=path: over_http(orthanc.dicomweb + path))  # type: ignore[misc]
+                    else:
+                        direct = timed(lambda study=study: by_c_get(orthanc, study, given.slices))  # type: ignore[misc]
+                    rows.append((*direct, *timed(lambda path=path: over_http(f"{domain.url}/dicomweb{path}"))))  # type: ignore[misc]
+                found = [statistics.median(column) for column in zip(*rows, strict=True)]
+                shown = " | ".join(f"{1000 * value:.0f}" for value in found)
+                print(f"| {retrieve} | {shown} | {found[2] / found[0]:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
