@@ -23,7 +23,7 @@ import structlog
 
 from tests.archive import image
 from tests.orthanc import AE_TITLE, Orthanc, free_port, running_orthanc
-from tests.pull_through import pacs_of, pulling, settings_for
+from tests.running import RunningServer
 from xds.pacs.dimse import DimseArchive
 from xds.pacs.partner import Partner
 
@@ -66,6 +66,30 @@ def by_c_get(orthanc: Orthanc, study: str, slices: int) -> Iterator[bytes]:
         yield from pulled.chunks
 
 
+def configuration(path: Path, orthanc: Orthanc, query: str, retrieve: str, move_port: int) -> Path:
+    """The settings of a domain with this PACS."""
+    path.write_text(
+        '[server]\nlog_level = "error"\n[domain]\nassigning_authority = "1.2.3.100"\n[registry]\nrequire_known_patient = false\n'
+        f"[imaging]\nsettle_seconds = 0\nmove_port = {move_port}\n"
+        f'[[pacs]]\nname = "pacs"\nae_title = "{AE_TITLE}"\nhost = "127.0.0.1"\nport = {orthanc.dicom_port}\n'
+        f'dicomweb = "{orthanc.dicomweb}"\nassigning_authority = "1.2.3.100"\nlook_back_days = 20000\n'
+        f'query = "{query}"\nretrieve = "{retrieve}"\npoll_seconds = 3600\n'
+    )
+    return path
+
+
+def wait_for(server: RunningServer, study: str, slices: int) -> None:
+    """Until the study is known with all its slices."""
+    address = f"{server.http}/dicomweb/studies/{study}/instances?limit={slices}"
+    until = time.monotonic() + 300
+    while time.monotonic() < until:
+        answer = httpx.get(address, headers={"Accept": "application/dicom+json"}, timeout=60)
+        if answer.status_code == 200 and len(answer.json()) == slices:
+            return
+        time.sleep(0.5)
+    raise TimeoutError(f"study {study} is not known after five minutes")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slices", type=int, default=500)
@@ -83,9 +107,12 @@ def main() -> None:
         print("| fetched by | PACS: first octet ms | all ms | through us: first octet ms | all ms | first octets, ratio |")
         print("|---|---|---|---|---|---|")
         for query, retrieve in WAYS:
-            pacs = pacs_of(orthanc.dicom_port, orthanc.dicomweb, query=query, retrieve=retrieve, silence_seconds=60)
-            with pulling(settings_for(Path(name) / retrieve, [pacs], move_port=move_port)) as domain:
-                domain.poll()
+            config = configuration(Path(name) / f"{retrieve}.toml", orthanc, query, retrieve, move_port)
+            with RunningServer(Path(name) / retrieve, config=config) as server:
+                for study in studies:
+                    wait_for(server, study, given.slices)
+                # Their manifests are still being written.
+                time.sleep(5)
                 rows = []
                 for study in studies:
                     path = f"/studies/{study}/series/{study}.1"
@@ -93,7 +120,7 @@ def main() -> None:
                         direct = timed(lambda path=path: over_http(orthanc.dicomweb + path))  # type: ignore[misc]
                     else:
                         direct = timed(lambda study=study: by_c_get(orthanc, study, given.slices))  # type: ignore[misc]
-                    rows.append((*direct, *timed(lambda path=path: over_http(f"{domain.url}/dicomweb{path}"))))  # type: ignore[misc]
+                    rows.append((*direct, *timed(lambda path=path: over_http(f"{server.http}/dicomweb{path}"))))  # type: ignore[misc]
                 found = [statistics.median(column) for column in zip(*rows, strict=True)]
                 shown = " | ".join(f"{1000 * value:.0f}" for value in found)
                 print(f"| {retrieve} | {shown} | {found[2] / found[0]:.2f} |", flush=True)
