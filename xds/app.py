@@ -306,6 +306,7 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
         # What goes over a network takes so much longer than a row that nothing is gained.
         store_at_once=not settings.storage.url,
         defaults=publication_defaults(settings),
+        reconcile_every=timedelta(hours=settings.imaging.reconcile_hours) if settings.imaging.reconcile_hours else None,
         style=replace(manifest_style(settings), locations=locations(settings, f"{identity.public_url}/dicomweb")),
         pull=sources.pull,
         authorities={

@@ -8,7 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 
 from tests.archive import CONSUMER, IDENTITY, MODALITY, Archive, image, open_archive
 from xds.actors.imaging_manifests import ManifestStyle
-from xds.actors.imaging_reconciler import Drift
+from xds.actors.imaging_reconciler import RECONCILE_STUDY, Drift
 from xds.actors.imaging_registrations import RegisteredManifest
 from xds.model.caller import SYSTEM, Caller
 from xds.model.errors import RegistryResponse, response_to
@@ -27,7 +28,7 @@ from xds.model.imaging import Addition, ImagingOrder, ManifestForm, OrderNumber,
 from xds.model.imaging_report import ImagingReport, ReportFacts, ReportFormat
 from xds.model.metadata import Submission
 from xds.model.vocabulary import KEY_OBJECT_SELECTION, AssociationType
-from xds.store import imaging
+from xds.store import imaging, jobs
 from xds.wire import kos_writing
 from xds.wire.dicom_study import read_study
 from xds.wire.kos import ManifestIdentifiers, RetrieveInformation, read_manifest, write_manifest
@@ -397,6 +398,19 @@ def test_a_manifest_that_lists_what_is_gone_is_made_anew(ct: Department) -> None
     assert found.drift is Drift.CONTENT
     assert ct.publish() is None
     assert ct.listed() == ["1.2.3.2"]
+
+
+def test_a_study_that_is_retrieved_is_compared_once_in_a_while(tmp_path: Path) -> None:
+    for ct in department(tmp_path, reconcile_every=timedelta(hours=1)):
+        ct.archive.store(image())
+        ct.publish()
+        for expected in (True, False):
+            assert ct.archive.source.retrieval.select(CONSUMER, STUDY) is not None
+            ct.archive.clock.advance(seconds=1)
+            claimed = ct.archive.database.write(partial(jobs.claim, now=ct.archive.clock(), limit=9, kinds=[RECONCILE_STUDY]))
+            assert bool(claimed) is expected
+            ct.archive.source.reconciler.reconcile(STUDY)
+            ct.archive.database.write(partial(jobs.withdraw, kind=RECONCILE_STUDY, key=STUDY))
 
 
 # ---- size

@@ -21,7 +21,7 @@ from xds.actors.imaging_patients import AffinityIdentifiers, SourcePatients
 from xds.actors.imaging_publication import Partners, Provide, StudyPublisher
 from xds.actors.imaging_pull import PullThrough
 from xds.actors.imaging_query import StudyQueries
-from xds.actors.imaging_reconciler import Reconciler
+from xds.actors.imaging_reconciler import RECONCILE_STUDY, Reconciler
 from xds.actors.imaging_registrations import BelievingRegistry, ManifestRegistry
 from xds.actors.imaging_reports import ReportPublisher
 from xds.actors.imaging_retrieval import ImageRetrieval
@@ -68,6 +68,7 @@ class ImagingDocumentSource:
         default_authority: AssigningAuthority | None = None,
         registry: ManifestRegistry | None = None,
         style: ManifestStyle | None = None,
+        reconcile_every: timedelta | None = None,
         pull: PullThrough | None = None,
     ) -> None:
         """`settle_seconds` is how long a study must be quiet before it is published. `store_at_once`: see `InstanceIntake`.
@@ -77,6 +78,7 @@ class ImagingDocumentSource:
         `default_authority` does so for all others (without it, their demographics must tell). `zone` is the local time of images
         that state no offset. `provide` is the repository in this process, or RAD-68 to another one; `registry` is asked for what
         became of manifests, and told of those that are withdrawn. `style` says which manifests are written, and how.
+        A study that is retrieved is reconciled unless it was within the time `reconcile_every`; None: it is not.
         `pull` fetches images that sources outside hold.
         """
         self._database = database
@@ -85,6 +87,7 @@ class ImagingDocumentSource:
         self._identity = identity
         self._access = access
         self._clock = clock
+        self._reconcile_every = reconcile_every
         self._settle = timedelta(seconds=settle_seconds)
         self._defaults = defaults or PublicationDefaults()
         domain = AssigningAuthority(identity.assigning_authority_namespace or None, identity.assigning_authority)
@@ -109,6 +112,7 @@ class ImagingDocumentSource:
             self._defaults,
             pixels,
             self._publisher.is_disputed,
+            self._reconcile_wanted,
             pull=pull,
             locations={name: retrieve.location_uid for name, retrieve in (style or ManifestStyle()).locations.items()},
         )
@@ -250,6 +254,15 @@ class ImagingDocumentSource:
         if problem is None:
             self.changed(study_instance_uid, "accepted", at_once=True)
         return problem
+
+    def _reconcile_wanted(self, stored: StoredStudy) -> None:
+        """Somebody retrieves a study: its manifest had better be true."""
+        now = self._clock()
+        if self._reconcile_every is None or stored.state is not StudyState.PUBLISHED:
+            return
+        if stored.reconciled < int((now - self._reconcile_every).timestamp() * 1000):
+            uid = stored.study.study_instance_uid
+            self._database.write(lambda connection: jobs.add(connection, RECONCILE_STUDY, uid, {}, now))
 
     def to_review(self, limit: int = 100) -> tuple[imaging_changes.StudyReview, ...]:
         """Studies that wait for a patient, for a human, or differ from their manifest; the newest first."""

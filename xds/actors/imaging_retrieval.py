@@ -112,6 +112,7 @@ class ImageRetrieval:
         defaults: PublicationDefaults,
         pixels: Pool,
         is_disputed: IsDisputed = lambda _stored, _patient: False,
+        wanted: Callable[[StoredStudy], None] = lambda _stored: None,
         *,
         pull: PullThrough | None = None,
         locations: Mapping[str, str] | None = None,
@@ -127,6 +128,7 @@ class ImageRetrieval:
         self._defaults = defaults
         self._pixels = pixels
         self._is_disputed = is_disputed
+        self._wanted = wanted
 
     def select(
         self, caller: Caller, study_instance_uid: str, series_instance_uid: str | None = None, sop_instance_uid: str | None = None
@@ -139,6 +141,7 @@ class ImageRetrieval:
         patient = self._patients.affinity(stored.study)
         if self._is_refused(stored, patient):
             return None
+        self._wanted(stored)
         patient_id = patient.to_cx() if patient else ""
         manifest = stored.published.unique_id if stored.published else None
         confidentiality = tuple(str(code) for code in self._defaults.confidentiality)

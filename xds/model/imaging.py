@@ -210,6 +210,7 @@ class StoredStudy:
     """A study as the archive holds it.
 
     `revision` counts its changes; `manifests` are those that were published or are on their way, the newest first.
+    `reconciled` is when they were last compared with the study (milliseconds since 1970), 0 for never.
     """
 
     study: Study
@@ -217,6 +218,7 @@ class StoredStudy:
     revision: int
     reason: str | None = None
     manifests: tuple[PublishedManifest, ...] = ()
+    reconciled: int = 0
 
     @property
     def published(self) -> PublishedManifest | None:

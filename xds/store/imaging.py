@@ -300,6 +300,7 @@ def _stored_study(
         revision=row.revision,
         reason=row.reason,
         manifests=tuple(_manifest(item) for item in manifests),
+        reconciled=row.reconciled,
     )
 
 
