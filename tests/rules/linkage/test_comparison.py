@@ -82,7 +82,8 @@ class TestGivenNames:
         ("one", "other", "level"),
         [
             ("Jean-Pierre", "JEANPIERRE", Given.EXACT),
-            ("Jean-Pierre", "Jean", Given.PART),
+            ("Jean-Pierre", "Jean", Given.ALIKE),
+            ("Luc-Pierre", "Luc", Given.PART),
             ("Jean-Pierre", "Pierre", Given.OTHER),
             ("Jean-Pierre", "JP", Given.VARIANT),
             ("Jean-Baptiste", "JB", Given.VARIANT),

@@ -162,11 +162,13 @@ def _given_level(one: str, other: str, further: frozenset[str], other_further: f
     first, other_first = words[0], other_words[0]
     if first == other_first:
         rest, other_rest = set(words[1:]) - other_further, set(other_words[1:]) - further
-        # JEAN PIERRE and JEAN PAUL share a word and are two names; JEAN and JEAN PAUL may be one, as may LUC JEAN and LUC PAUL.
+        # JEAN PIERRE and JEAN PAUL share a word and are two names, JEAN and JEAN PAUL may be; LUC JEAN and LUC PAUL are one.
         if rest and other_rest and rest.isdisjoint(other_rest) and not a.startswith(b) and not b.startswith(a):
             if any(_is_slip(x, y) or are_variants(x, y) for x in rest for y in other_rest):
                 return Given.SLIP
             return Given.ALIKE_KNOWN if composes(first) else Given.OTHER
+        if composes(first) and (_adds_a_name(words, rest, other_further) or _adds_a_name(other_words, other_rest, further)):
+            return Given.ALIKE if len(words) == 1 or len(other_words) == 1 else Given.PART
         return Given.PART
     if not set(words).isdisjoint(other_words) or first in other_further or other_first in further:
         return Given.ALIKE_KNOWN if _lists_contradict(words, other_words, further, other_further) else Given.OTHER
@@ -181,6 +183,11 @@ def _given_level(one: str, other: str, further: frozenset[str], other_further: f
     if level == Given.ALIKE and not (further | set(words[1:])).isdisjoint(other_further | set(other_words[1:])):
         return Given.SOUND
     return level
+
+
+def _adds_a_name(words: Sequence[str], rest: Collection[str], other_further: frozenset[str]) -> bool:
+    """True for JEAN PAUL beside JEAN: twins, or one name cut short, which it is when PAUL is a further name of the other."""
+    return len(words) > 1 and words[1] in rest and is_listed(words[1]) and not any(map(words[1].startswith, other_further))
 
 
 def _lists_contradict(
