@@ -150,7 +150,9 @@ def test_openhie_cases(shared: Path, client: httpx.Client) -> None:
     assert "http://ohie.org/test/test|FHR-0844" not in _identifiers(client, "http://ohie.org/test/test|FHR-4837")
     # CR-08: two patients of one domain, the second one then replaced by the first.
     assert [statuses[f"OHIE-CR-08-{number}"] for number in (10, 20, 30)] == [[201], [201], [200]]
-    assert _identifiers(client, "http://ohie.org/test/test_a|FHRA-081") >= {"http://ohie.org/test/nid-fhir|NID080"}
+    replaced = client.get("/Patient/$ihe-pix", params={"sourceIdentifier": "http://ohie.org/test/test_a|FHRA-081"})
+    # By policy (PIXm 2:3.83.4.2.2): whoever was replaced is not known any more.
+    assert replaced.status_code == 404
     found = client.get("/Patient", params={"family": "SMITH", "birthdate": "1986-05-25"}).json()
     assert found["total"] == 1
     assert "FHRA-081" not in str(found["entry"][0]["resource"]["identifier"])

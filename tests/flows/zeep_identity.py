@@ -104,7 +104,9 @@ def merge(clients: Clients, operation: str) -> None:
         assert kind_of(answer) == "CA"
     answer = clients.call(PIX, operation, **message("PRPA_IN201304UV02", patient(new, f"Zeep {new}", prior=old)))
     assert kind_of(answer) == "CA"
-    assert identifiers_of(clients, old) == identifiers_of(clients, new)
+    assert identifiers_of(clients, new)
+    # Who was subsumed is not known any more.
+    assert cross_reference(clients, old, AUTHORITY).controlActProcess.queryAck.queryResponseCode.code == "AE"
     answer = clients.call(PIX, operation, **message("PRPA_IN201304UV02", patient(new, f"Zeep {new}", prior=old)))
     assert (kind_of(answer), answer.acknowledgement[0].acknowledgementDetail[0].code.code) == ("CE", "204")
 

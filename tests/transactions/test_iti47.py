@@ -112,7 +112,8 @@ class TestSearch:
         assert official_errors(shared, answer.root) == []
 
     def test_a_name_to_be_searched_for_is_found_in_other_spellings(self, region: Region) -> None:
-        assert found(search(region, name("family:Lefaivre", use="SRCH"))) == ["A-1", "A-2"]
+        # Lefebvre sounds like Lefaivre, too.
+        assert found(search(region, name("family:Lefaivre", use="SRCH"))) == ["A-1", "A-2", "A-4"]
         assert "A-3" in found(search(region, name("family:Mar", "given:Zo", use="SRCH")))
         assert found(search(region, name("family:Lefaivre"))) == []
 
@@ -205,7 +206,7 @@ class TestSearch:
         least = '<matchCriterionList><minimumDegreeMatch><value {} value="{}"/><semanticsText>x</semanticsText>'
         least += "</minimumDegreeMatch></matchCriterionList>"
         typed = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="INT"'
-        assert found(search(region, name("family:Lefaivre", use="SRCH"), rest=least.format(typed, 10))) == ["A-1", "A-2"]
+        assert found(search(region, name("family:Lefaivre", use="SRCH"), rest=least.format(typed, 10))) == ["A-1", "A-2", "A-4"]
         assert found(search(region, name("family:Lefaivre", use="SRCH"), rest=least.format(typed, 100))) == []
         answer = search(region, name("family:Lefaivre"), rest=least.format(typed, 101))
         assert [code for code, _ in answer.details] == ["SYN102"]

@@ -58,7 +58,10 @@ class Dispatcher:
         self._domain = domain
         self._clock = clock
         self._modules = {trigger: module for module in modules for trigger in module.TRANSACTION.triggers}
-        self._types = {trigger.split("^")[0] for trigger in self._modules}
+        # Of orders and reports single messages are received, no type: another event of theirs is another kind of message.
+        self._types = {
+            trigger.split("^")[0] for trigger, module in self._modules.items() if not module.TRANSACTION.id.startswith("RAD-")
+        }
 
     @turns.taken()
     def __call__(self, data: bytes, caller: Caller) -> bytes:
