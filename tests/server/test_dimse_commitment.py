@@ -60,14 +60,20 @@ class Modality:
 
     def report(self, event: evt.Event) -> tuple[int, None]:
         self.reports.append((event.event_type, event.event_information))
-        self.told.set()
         return 0, None
+
+    def sent(self, event: evt.Event) -> None:
+        """Something went out; after a report that is its answer, before which the association must not be released."""
+        if self.reports:
+            self.told.set()
 
     def ask(self, port: int, *uids: str, title: str = "CT1", stay: bool = True) -> int:
         """The status of the request; with `stay` the association is open until the report has come."""
         unit = AE(title)
         unit.add_requested_context(StorageCommitmentPushModel)
-        handlers: list[tuple[evt.EventType, Callable[..., object]]] = [(evt.EVT_N_EVENT_REPORT, self.report)] if stay else []
+        handlers: list[tuple[evt.EventType, Callable[..., object]]] = []
+        if stay:
+            handlers = [(evt.EVT_N_EVENT_REPORT, self.report), (evt.EVT_DATA_SENT, self.sent)]
         association = unit.associate("127.0.0.1", port, ae_title="XDS", evt_handlers=handlers)  # type: ignore[arg-type]
         request = Dataset()
         request.TransactionUID = "1.2.3.9"
