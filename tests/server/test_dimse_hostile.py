@@ -18,8 +18,9 @@ import pytest
 from tests.archive import Archive, image, open_archive, packaged
 from tests.server.dicom_peers import serving
 from xds.server.dimse_association import Association, AssociationError, AssociationRejectedError, connect
-from xds.wire.dicom import EXPLICIT_LITTLE, read_header
+from xds.wire.dicom import EXPLICIT_LITTLE
 from xds.wire.dicom_association import AssociationRequest, contexts_for, write_request
+from xds.wire.dicom_header import read_header
 from xds.wire.dimse import Command, Field, Message
 from xds.wire.dimse_classes import VERIFICATION
 

@@ -22,7 +22,8 @@ from tests.transactions import imaging_server
 from xds.server.dimse_association import connect
 from xds.server.dimse_retrieve import Destination
 from xds.store import audit
-from xds.wire.dicom import EXPLICIT_LITTLE, read_header
+from xds.wire.dicom import EXPLICIT_LITTLE
+from xds.wire.dicom_header import read_header
 from xds.wire.dicom_study import read_study
 from xds.wire.dimse import Command, Field, Message, Status, data_set_start, response_to
 from xds.wire.dimse_classes import STUDY_ROOT_GET as STUDY_GET

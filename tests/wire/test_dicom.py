@@ -18,14 +18,8 @@ from hypothesis import strategies as st
 from pydicom.data import get_charset_files
 
 from tests.archive import image, packaged
-from xds.wire.dicom import (
-    DEFLATED_LITTLE,
-    EXPLICIT_LITTLE,
-    IMPLICIT_LITTLE,
-    MAX_DEPTH,
-    DicomError,
-    read_header,
-)
+from xds.wire.dicom import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE, MAX_DEPTH, DicomError
+from xds.wire.dicom_header import read_header
 from xds.wire.dicom_study import read_study
 from xds.wire.dicom_transcoding import can_convert, convert
 from xds.wire.dicom_values import read_dtm, write_element, write_file_meta

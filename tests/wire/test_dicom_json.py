@@ -17,7 +17,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian
 
 from xds.wire import dicom_json
-from xds.wire.dicom import DicomError, read_header
+from xds.wire.dicom import DicomError
+from xds.wire.dicom_header import read_header
 
 _FILES = sorted((Path(pydicom.__file__).parent / "data" / "test_files").glob("*.dcm"))
 

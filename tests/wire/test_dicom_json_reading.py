@@ -6,7 +6,8 @@ import pytest
 
 from tests.archive import packaged
 from xds.wire import dicom_json
-from xds.wire.dicom import DicomError, read_header
+from xds.wire.dicom import DicomError
+from xds.wire.dicom_header import read_header
 from xds.wire.dicom_json_reading import header_of, number_of, text_of
 from xds.wire.dicom_study import study_of
 

@@ -41,7 +41,8 @@ from xds.ports import AccessRule, BlobStore, Clock, KnowsItsKey, Staging
 from xds.store import audit, imaging, imaging_changes, jobs
 from xds.store.database import Database
 from xds.wire import dicom_json, kos
-from xds.wire.dicom import DicomError, Header, read_header
+from xds.wire.dicom import DicomError
+from xds.wire.dicom_header import Header, read_header
 
 _log = structlog.get_logger()
 

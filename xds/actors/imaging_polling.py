@@ -24,7 +24,8 @@ from xds.store.database import Database
 from xds.store.imaging_sources import Place, Registered
 from xds.store.jobs import Job
 from xds.wire import dicom_json
-from xds.wire.dicom import DicomError, read_header
+from xds.wire.dicom import DicomError
+from xds.wire.dicom_header import read_header
 from xds.wire.dicom_json_reading import header_of, text_of
 from xds.wire.dicom_study import study_of
 

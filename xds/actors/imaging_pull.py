@@ -30,7 +30,8 @@ from xds.store import imaging, imaging_sources
 from xds.store.database import Database
 from xds.store.imaging_sources import Registered
 from xds.store.pull_cache import CachedObject, PullCache
-from xds.wire.dicom import DicomError, read_header
+from xds.wire.dicom import DicomError
+from xds.wire.dicom_header import read_header
 from xds.wire.dicom_study import read_patient
 
 #: Sees whether a series is still as it is registered: name of the source, study, series. Errors: PullError.

@@ -39,8 +39,9 @@ from xds.ports import AccessRule, BlobStore, Clock
 from xds.store import audit, imaging, imaging_headers
 from xds.store.database import Database
 from xds.wire import dicom_json
-from xds.wire.dicom import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError, read_header
+from xds.wire.dicom import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError
 from xds.wire.dicom_frames import frame_chunks, stored_frames
+from xds.wire.dicom_header import read_header
 from xds.wire.dicom_transcoding import can_convert, convert
 
 #: Transfer syntaxes that no codec writes.

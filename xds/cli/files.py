@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from xds.cli.outcome import Refused, Usage
-from xds.wire.dicom import DicomError, read_header
+from xds.wire.dicom import DicomError
+from xds.wire.dicom_header import read_header
 
 _CHUNK = 1 << 20
 _SOP_INSTANCE_UID = 0x00080018

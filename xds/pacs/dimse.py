@@ -26,7 +26,8 @@ from xds.pacs.attributes import INSTANCE, OUTLINED, SERIES, STUDY, found_instanc
 from xds.pacs.delivery import Delivery, taken
 from xds.pacs.partner import Partner, Places
 from xds.pacs.receiver import MoveReceiver
-from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError, read_header
+from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError
+from xds.wire.dicom_header import read_header
 from xds.wire.dicom_json import read_item
 from xds.wire.dicom_json_reading import text_of
 from xds.wire.dicom_values import write_file_meta

@@ -18,7 +18,8 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from xds.model.foreign_images import FoundInstance, InstanceOutline, Pulled, PullError, PullProblem, StudySummary
 from xds.pacs.attributes import INSTANCE, OUTLINED, SERIES, STUDY, found_instance, outline, summary
 from xds.pacs.partner import Partner, Places
-from xds.wire.dicom import DicomError, read_header
+from xds.wire.dicom import DicomError
+from xds.wire.dicom_header import read_header
 from xds.wire.dicom_json_reading import text_of
 from xds.wire.dicomweb import DICOM, DICOM_JSON, MULTIPART, MultipartError, read_media_type, stream_multipart
 

@@ -25,7 +25,8 @@ from xds.pixels.jobs import PixelError
 from xds.server.dimse_association import Association, AssociationError, AssociationRejectedError, Received, connect
 from xds.server.dimse_find import UNIQUE_KEYS, Identifier, IdentifierError, is_relational, read_identifier, refused
 from xds.store.database import DatabaseUnavailableError
-from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, MAX_HEADER, DicomError
+from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError
+from xds.wire.dicom_header import MAX_HEADER
 from xds.wire.dimse import Command, Field, Message, Status, data_set_start, response_to
 from xds.wire.dimse_classes import QUERY_RETRIEVE
 from xds.wire.dimse_identifiers import write_identifier

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from xds.server.dimse_association import Association, connect
-from xds.wire.dicom import DicomError, read_header
+from xds.wire.dicom import DicomError
 from xds.wire.dicom_association import MOST_CONTEXTS
+from xds.wire.dicom_header import read_header
 from xds.wire.dicom_study import is_uid
 from xds.wire.dimse import Command, Field, Message
 

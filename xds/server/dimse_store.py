@@ -19,7 +19,8 @@ from xds.model.imaging import Addition
 from xds.ports import Staging
 from xds.server.dimse_association import Association, AssociationError, Received
 from xds.store.database import DatabaseUnavailableError
-from xds.wire.dicom import DicomError, read_header
+from xds.wire.dicom import DicomError
+from xds.wire.dicom_header import read_header
 from xds.wire.dicom_study import is_uid, study_of
 from xds.wire.dicom_values import write_file_meta
 from xds.wire.dimse import Status, response_to

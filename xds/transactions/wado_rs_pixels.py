@@ -20,8 +20,9 @@ from xds.model.rendering import Rendering
 from xds.pixels.jobs import PixelError, PixelTimeoutError
 from xds.pixels.pool import Made
 from xds.transactions.wado_rs_target import Kind, Target, plain
-from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError, element_at
+from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError
 from xds.wire.dicom_frames import MEDIA_TYPES
+from xds.wire.dicom_header import element_at
 from xds.wire.dicomweb import MULTIPART, OCTETS, MediaType, Part, write_multipart
 from xds.wire.dicomweb_rendering import THUMBNAIL, RenderingError, image_type, read_rendering
 from xds.wire.http import HttpReply

@@ -1,4 +1,4 @@
-"""DICOM data sets and Part 10 files: reading elements without pixels, in every character set.
+"""DICOM data sets: reading elements, in every character set (of whole files: `dicom_header`).
 
 The walker reads structure only (tag, value representation, length) and keeps raw values; a value is decoded when somebody asks
 for it. So a header costs microseconds, and nothing of an object is ever decoded just to store it.
@@ -13,8 +13,7 @@ Spec: DICOM PS3.5 7 (data set), 7.5 (sequences), 6.1 and C.12.1.1.2 of PS3.3 (ch
 from __future__ import annotations
 
 import struct
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -25,8 +24,6 @@ EXPLICIT_LITTLE: Final = "1.2.840.10008.1.2.1"
 DEFLATED_LITTLE: Final = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BIG: Final = "1.2.840.10008.1.2.2"
 
-#: Octets that a header may have before its pixels; what is longer is not read.
-MAX_HEADER: Final = 64 * 1024 * 1024
 #: Sequences inside sequences. Real objects stay below 10.
 MAX_DEPTH: Final = 24
 
@@ -34,7 +31,6 @@ _UNDEFINED: Final = 0xFFFFFFFF
 _ITEM: Final = 0xFFFEE000
 _ITEM_END: Final = 0xFFFEE00D
 _SEQUENCE_END: Final = 0xFFFEE0DD
-_PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 #: What pydicom calls the default repertoire, which has no character beyond ASCII: any that stands there is undeclared.
 _UNDECLARED: Final = "iso8859"
 LONG_FORM: Final = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
@@ -44,8 +40,8 @@ class DicomError(ValueError):
     """Octets that are not DICOM, or more of it than the limits allow. The message never carries a value of the data set."""
 
 
-class _Truncated(Exception):
-    """The buffer ends before the element does."""
+class Truncated(Exception):
+    """The buffer ends before the element does: more of it may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +81,7 @@ def next_element(buffer: bytes, position: int, encoding: Encoding, depth: int = 
     if depth > MAX_DEPTH:
         raise DicomError(f"sequences are nested more than {MAX_DEPTH} deep")
     if position + 8 > len(buffer):
-        raise _Truncated
+        raise Truncated
     order = encoding.order
     group, number = struct.unpack_from(order + "HH", buffer, position)
     tag = group << 16 | number
@@ -100,7 +96,7 @@ def next_element(buffer: bytes, position: int, encoding: Encoding, depth: int = 
         if vr in LONG_FORM:
             start = position + 12
             if start > len(buffer):
-                raise _Truncated
+                raise Truncated
             (length,) = struct.unpack_from(order + "I", buffer, position + 8)
         elif vr.isalpha() and vr.isupper():
             (length,) = struct.unpack_from(order + "H", buffer, position + 6)
@@ -108,7 +104,7 @@ def next_element(buffer: bytes, position: int, encoding: Encoding, depth: int = 
             raise DicomError(f"element ({group:04X},{number:04X}) has no value representation")
     if length != _UNDEFINED:
         if start + length > len(buffer):
-            raise _Truncated
+            raise Truncated
         return Element(tag, vr, start, start + length, start + length)
     # A sequence of unknown representation is written implicit inside, whatever surrounds it. Spec: PS3.5 6.2.2.
     inner = Encoding(implicit=True) if vr == b"UN" else encoding
@@ -118,7 +114,7 @@ def next_element(buffer: bytes, position: int, encoding: Encoding, depth: int = 
 
 def _delimiter(buffer: bytes, position: int, encoding: Encoding) -> tuple[int, int]:
     if position + 8 > len(buffer):
-        raise _Truncated
+        raise Truncated
     group, number, length = struct.unpack_from(encoding.order + "HHI", buffer, position)
     return group << 16 | number, length
 
@@ -136,7 +132,7 @@ def _end_of_sequence(buffer: bytes, position: int, encoding: Encoding, depth: in
         else:
             position += length
             if position > len(buffer):
-                raise _Truncated
+                raise Truncated
 
 
 def _end_of_item(buffer: bytes, position: int, encoding: Encoding, depth: int) -> tuple[int, int]:
@@ -235,7 +231,7 @@ class Elements:
                 else:
                     end = position = start + length
                 found.append(_elements(value[start:end], encoding, self._encodings, self._depth + 1))
-        except _Truncated:
+        except Truncated:
             raise DicomError("a sequence ends inside an item") from None
         return tuple(found)
 
@@ -275,167 +271,3 @@ def _elements(buffer: bytes, encoding: Encoding, encodings: tuple[str, ...], dep
         found.add(element, buffer[element.start : element.end])
         position = element.next
     return found
-
-
-class _Buffer:
-    """Octets that arrive in chunks, held from the start up to where somebody needed them."""
-
-    def __init__(self, chunks: Iterable[bytes], limit: int) -> None:
-        self._chunks = iter(chunks)
-        self._limit = limit
-        self.octets = b""
-        self.complete = False
-
-    def more(self, wanted: int = 0) -> None:
-        """At least double what is held, so that reading it over again stays cheap."""
-        pieces, size = [self.octets], len(self.octets)
-        target = max(2 * size, wanted, 16 * 1024)
-        while size < target:
-            piece = next(self._chunks, None)
-            if piece is None:
-                self.complete = True
-                break
-            pieces.append(piece)
-            size += len(piece)
-        self.octets = b"".join(pieces)
-        if size > self._limit:
-            raise DicomError(f"more than {self._limit} octets before the pixels")
-
-    def rest(self, position: int) -> Iterator[bytes]:
-        """What follows that position: the part already held, then the chunks to come."""
-        yield self.octets[position:]
-        yield from self._chunks
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """The meta information and the elements before a given tag of a Part 10 file.
-
-    `data_set` is where the data set begins in the file, `end` where reading stopped in it (in a deflated one: in what it inflates
-    to, counted from the beginning of the data set).
-    """
-
-    meta: Elements
-    elements: Elements
-    transfer_syntax: str
-    data_set: int
-    end: int
-
-
-def read_header(chunks: Iterable[bytes], *, until: int = 0x7FE00008, limit: int = MAX_HEADER) -> Header:
-    """Read a Part 10 file up to, and without, the element `until` (never the pixels), consuming no more than needed.
-
-    Errors: DicomError when it is not a Part 10 file, is broken before that element, or longer than `limit` octets up to it.
-    """
-    source = _Buffer(chunks, limit)
-    source.more(132)
-    if source.octets[128:132] != b"DICM":
-        raise DicomError("no DICOM file: the prefix DICM is absent")
-    meta = Elements(Encoding())
-    position = 132
-    while True:
-        group = _peek_group(source, position)
-        if group != 2:
-            break
-        element = _read(source, position, Encoding())
-        meta.add(element, source.octets[element.start : element.end])
-        position = element.next
-    transfer_syntax = meta.text(0x00020010)
-    if not transfer_syntax:
-        raise DicomError("Transfer Syntax UID (0002,0010) is absent")
-    data_set = position
-    if transfer_syntax == DEFLATED_LITTLE:
-        source = _Buffer(inflate(source.rest(position), 2 * limit), limit)
-        position = 0
-    encoding = _encoding_found(source, position, encoding_of(transfer_syntax))
-    elements = Elements(encoding)
-    while True:
-        tag = _peek_tag(source, position, encoding)
-        if tag is None or tag >= until or tag in _PIXEL_TAGS:
-            return Header(meta, elements, transfer_syntax, data_set, position)
-        element = _read(source, position, encoding)
-        elements.add(element, source.octets[element.start : element.end])
-        position = element.next
-
-
-def element_at(chunks: Iterable[bytes], path: str) -> bytes | None:
-    """The raw value of an element before the pixels, by its path: tags, with the numbers of items (from 0) between them.
-
-    None when there is none. Errors: DicomError.
-    """
-    steps = path.split("/")
-    try:
-        first = int(steps[0], 16)
-        elements = read_header(chunks, until=first + 1).elements
-        for sequence, number in zip(steps[:-1:2], steps[1::2], strict=True):
-            items = elements.items(int(sequence, 16))
-            if int(number) >= len(items):
-                return None
-            elements = items[int(number)]
-        tag = int(steps[-1], 16)
-    except ValueError as problem:
-        if isinstance(problem, DicomError):
-            raise
-        return None
-    return elements.value(tag) if tag in elements else None
-
-
-def _encoding_found(source: _Buffer, position: int, declared: Encoding) -> Encoding:
-    """Some writers declare a compressed syntax and write the elements implicit; the first element shows it."""
-    while len(source.octets) < position + 6 and not source.complete:
-        source.more(position + 6)
-    vr = source.octets[position + 4 : position + 6]
-    explicit = vr.isalpha() and vr.isupper()
-    if declared.little and len(vr) == 2 and explicit == declared.implicit:
-        return Encoding(implicit=not explicit)
-    return declared
-
-
-def _peek_group(source: _Buffer, position: int) -> int | None:
-    tag = _peek_tag(source, position, Encoding())
-    return None if tag is None else tag >> 16
-
-
-def _peek_tag(source: _Buffer, position: int, encoding: Encoding) -> int | None:
-    while len(source.octets) < position + 4 and not source.complete:
-        source.more(position + 4)
-    if len(source.octets) <= position:
-        return None
-    if len(source.octets) < position + 4:
-        raise DicomError("the file ends inside an element")
-    group, number = struct.unpack_from(encoding.order + "HH", source.octets, position)
-    return int(group << 16 | number)
-
-
-def _read(source: _Buffer, position: int, encoding: Encoding) -> Element:
-    while True:
-        try:
-            return next_element(source.octets, position, encoding)
-        except _Truncated:
-            if source.complete:
-                raise DicomError("the file ends inside an element") from None
-            source.more()
-
-
-def inflate(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    """Inflate a deflated data set in small steps, so that a bomb is noticed before it fills the memory.
-
-    Errors: DicomError when it is broken, incomplete, or inflates to more than `limit` octets.
-    """
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    produced = 0
-    try:
-        for chunk in chunks:
-            waiting = chunk
-            while waiting and not inflater.eof:
-                piece = inflater.decompress(waiting, 64 * 1024)
-                waiting = inflater.unconsumed_tail
-                produced += len(piece)
-                if produced > limit:
-                    raise DicomError(f"the deflated data set inflates to more than {limit} octets")
-                if piece:
-                    yield piece
-    except zlib.error:
-        raise DicomError("the deflated data set is broken") from None
-    if not inflater.eof:
-        raise DicomError("the deflated data set is incomplete")

@@ -20,7 +20,8 @@ from typing import Any, Final
 
 from pydicom.datadict import dictionary_VR
 
-from xds.wire.dicom import Elements, Header
+from xds.wire.dicom import Elements
+from xds.wire.dicom_header import Header
 
 #: Octets of a binary value that stand in the JSON itself; longer ones are bulk data. Texts are always written out up to the next.
 MAX_INLINE: Final = 1024

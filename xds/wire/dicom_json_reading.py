@@ -14,7 +14,8 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final
 
-from xds.wire.dicom import EXPLICIT_LITTLE, LONG_FORM, DicomError, Header, read_header
+from xds.wire.dicom import EXPLICIT_LITTLE, LONG_FORM, DicomError
+from xds.wire.dicom_header import Header, read_header
 from xds.wire.dicom_values import write_element, write_file_meta
 
 _TEXT: Final = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UR", "UT"})

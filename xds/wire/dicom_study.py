@@ -13,7 +13,8 @@ from xds.model.identifiers import is_oid
 from xds.model.imaging import Instance, Series, Study, StudyPatient
 from xds.model.metadata import Code
 from xds.model.vocabulary import DCM, LOINC, SNOMED_CT
-from xds.wire.dicom import DicomError, Elements, Header, read_header
+from xds.wire.dicom import DicomError, Elements
+from xds.wire.dicom_header import Header, read_header
 
 #: Coding Scheme Designator -> OID, for schemes that images name by their short form. Spec: PS3.16 Table 8-1.
 CODING_SCHEMES: Final = {

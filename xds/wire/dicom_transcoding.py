@@ -17,7 +17,8 @@ from typing import Final
 from pydicom import config, dcmread
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
-from xds.wire.dicom import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError, Header, inflate, read_header
+from xds.wire.dicom import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError
+from xds.wire.dicom_header import Header, inflate, read_header
 from xds.wire.dicom_values import write_file_meta
 
 #: Octets of an object that may be held in memory for a conversion, and to which a deflated one may grow.

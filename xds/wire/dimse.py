@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
-from xds.wire.dicom import LONG_FORM, DicomError, Elements, read_header
+from xds.wire.dicom import LONG_FORM, DicomError, Elements
+from xds.wire.dicom_header import read_header
 from xds.wire.dicom_values import write_file_meta
 
 NO_DATA_SET: Final = 0x0101

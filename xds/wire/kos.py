@@ -17,7 +17,8 @@ from xds.model.imaging import Manifest, ReferencedInstance, Study
 from xds.model.imaging_manifest import RetrieveInformation, StudyManifest, requests_of
 from xds.model.metadata import Code
 from xds.model.vocabulary import DCM, KEY_OBJECT_SELECTION
-from xds.wire.dicom import DicomError, Elements, read_header
+from xds.wire.dicom import DicomError, Elements
+from xds.wire.dicom_header import read_header
 from xds.wire.dicom_study import read_code, read_patient
 from xds.wire.dicom_values import read_moment
 from xds.wire.kos_writing import MANIFEST, write_kos
