@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from xds.cli import exchange, files
 from xds.cli.outcome import Refused, Usage
+from xds.cli.sending import Sending
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier, is_oid
 from xds.transactions.mllp_client import address, send_mllp
 from xds.wire import hl7v2
@@ -27,9 +28,13 @@ def identifiers(texts: Sequence[str] | None) -> tuple[PatientIdentifier, ...]:
     return tuple(map(exchange.patient_identifier, texts or ()))
 
 
-def messages_of(paths: Sequence[Path]) -> list[hl7v2.Message]:
-    """The messages in files, one a file. Errors: Usage."""
-    return [_message(path) for path in paths]
+def deliver_given(
+    paths: Sequence[Path] | None, patient: Sequence[str] | None, draft: Callable[[], hl7v2.Message], sending: Sending
+) -> None:
+    """Send the messages in files, or the one that options describe. Errors: as those of `deliver`."""
+    if bool(paths) == bool(patient):
+        raise Usage("give either files with messages, or a --patient")
+    deliver([_message(path) for path in paths] if paths else [draft()], sending)
 
 
 def _message(path: Path) -> hl7v2.Message:
@@ -39,23 +44,23 @@ def _message(path: Path) -> hl7v2.Message:
         raise Usage(f"{path}: {error}") from error
 
 
-def deliver(messages: Sequence[hl7v2.Message], to: str, timeout: float, wanted: exchange.Form, *, dry_run: bool) -> None:
+def deliver(messages: Sequence[hl7v2.Message], sending: Sending) -> None:
     """Send messages one after the other and show their acknowledgements, or print them. Errors: Refused, Usage, NoAnswer."""
-    if dry_run:
+    if sending.dry_run:
         for message in messages:
             print(lines(message))
         return
-    accepted = [_deliver(message, to, timeout, wanted).is_accepted for message in messages]
+    accepted = [_deliver(message, sending).is_accepted for message in messages]
     if not all(accepted):
         raise Refused(f"{accepted.count(False)} of {len(accepted)} messages were not accepted")
 
 
-def _deliver(message: hl7v2.Message, to: str, timeout: float, wanted: exchange.Form) -> Acknowledged:
-    answer = ask(message, to, timeout)
+def _deliver(message: hl7v2.Message, sending: Sending) -> Acknowledged:
+    answer = ask(message, sending.to, sending.timeout)
     acknowledged = read_acknowledgement(answer)
     rows = [(acknowledged.message_id, acknowledged.code)]
     facts = acknowledgement_facts(acknowledged)
-    exchange.show(exchange.Answer(("Message", "Answer"), rows, facts, lambda: lines(answer)), wanted)
+    sending.show(exchange.Answer(("Message", "Answer"), rows, facts, lambda: lines(answer)))
     print_faults(acknowledged)
     return acknowledged
 
@@ -86,6 +91,13 @@ def acknowledgement_facts(answer: Acknowledged) -> dict[str, object]:
         for item in answer.faults
     ]
     return {"message_id": answer.message_id, "code": answer.code, "faults": faults}
+
+
+def refuse_unaccepted(answer: Acknowledged) -> None:
+    """The faults of an acknowledgement, on standard error. Errors: Refused when it accepts nothing."""
+    print_faults(answer)
+    if not answer.is_accepted:
+        raise Refused(f"the answer is {answer.code}")
 
 
 def print_faults(answer: Acknowledged) -> None:

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from xds.cli import exchange, mllp_exchange
-from xds.cli.exchange import AsEr7, AsJson, DryRun, MllpTo, Timeout
+from xds.cli.identity_options import Source, Visit, visit_of
 from xds.cli.outcome import Refused, Usage
-from xds.cli.send_identity_v2 import Source, Visit, visit_of
+from xds.cli.sending import Sending, by_mllp
 from xds.model.demographics_query import AddressPattern, DemographicsQuery, IdentifierPattern, NamePattern, PageRequest
 from xds.transactions.pdq_exchange import answer_of
 from xds.wire import hl7v2
@@ -36,7 +36,9 @@ Pointer = Annotated[str | None, typer.Option(help="Continue after an answer that
 Tag = Annotated[str, typer.Option(help="Query tag (QPD-2). Default: a new one.")]
 
 
+@by_mllp
 def iti21(
+    sending: Sending,
     name: Name = "",
     birth_date: BirthDate = "",
     sex: Sex = "",
@@ -50,11 +52,6 @@ def iti21(
     pointer: Pointer = None,
     tag: Tag = "",
     source: Source = "XDS|CLI",
-    to: MllpTo = exchange.DEFAULT_MLLP,
-    as_json: AsJson = False,
-    as_er7: AsEr7 = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 30,
 ) -> None:
     """Search patients by their traits: patient demographics query in HL7 v2 (ITI-21).
 
@@ -66,10 +63,12 @@ def iti21(
     """
     query = _query(name, birth_date, sex, patient, city, postal_code, telephone, similar, domain, {})
     message = _message("Q22", query, PageRequest(limit, pointer, tag), source)
-    _show(message, to, timeout, exchange.form(as_json, as_er7), dry_run=dry_run)
+    _ask(message, sending)
 
 
+@by_mllp
 def iti22(
+    sending: Sending,
     name: Name = "",
     birth_date: BirthDate = "",
     sex: Sex = "",
@@ -80,11 +79,6 @@ def iti22(
     pointer: Pointer = None,
     tag: Tag = "",
     source: Source = "XDS|CLI",
-    to: MllpTo = exchange.DEFAULT_MLLP,
-    as_json: AsJson = False,
-    as_er7: AsEr7 = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 30,
 ) -> None:
     """Search patients by their visit: patient demographics and visit query in HL7 v2 (ITI-22).
 
@@ -94,7 +88,7 @@ def iti22(
     """
     query = _query(name, birth_date, sex, patient, "", "", "", None, domain, visit_of(visit))
     message = _message("ZV1", query, PageRequest(limit, pointer, tag), source)
-    _show(message, to, timeout, exchange.form(as_json, as_er7), dry_run=dry_run)
+    _ask(message, sending)
 
 
 def _query(
@@ -142,11 +136,11 @@ def _message(event: str, query: DemographicsQuery, page: PageRequest, source: st
     )
 
 
-def _show(message: hl7v2.Message, to: str, timeout: float, wanted: exchange.Form, *, dry_run: bool) -> None:
-    if dry_run:
+def _ask(message: hl7v2.Message, sending: Sending) -> None:
+    if sending.dry_run:
         print(mllp_exchange.lines(message))
         return
-    answer = mllp_exchange.ask(message, to, timeout)
+    answer = mllp_exchange.ask(message, sending.to, sending.timeout)
     found = answer_of(answer)
     facts = {
         **mllp_exchange.acknowledgement_facts(found.acknowledged),
@@ -157,10 +151,8 @@ def _show(message: hl7v2.Message, to: str, timeout: float, wanted: exchange.Form
     }
     columns = ("Family name", "Given name", "Born", "Sex", "Identifiers", "Confidence")
     rows = [_row(item) for item in found.patients]
-    exchange.show(exchange.Answer(columns, rows, facts, lambda: mllp_exchange.lines(answer)), wanted)
-    mllp_exchange.print_faults(found.acknowledged)
-    if not found.acknowledged.is_accepted:
-        raise Refused(f"the answer is {found.acknowledged.code}")
+    sending.show(exchange.Answer(columns, rows, facts, lambda: mllp_exchange.lines(answer)))
+    mllp_exchange.refuse_unaccepted(found.acknowledged)
     if not found.patients:
         raise Refused("no patient was found")
 

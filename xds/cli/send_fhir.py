@@ -12,8 +12,9 @@ from urllib.parse import quote, urlencode, urlsplit
 import typer
 
 from xds.cli import exchange, files
-from xds.cli.exchange import AsJson, DryRun, HttpTo, Timeout, talking
+from xds.cli.exchange import Form, talking
 from xds.cli.outcome import Refused, Usage
+from xds.cli.sending import Sending, by_fhir
 from xds.transactions import (
     iti78_mobile_patient_demographics_query,
     iti83_mobile_pix_query,
@@ -33,13 +34,11 @@ BirthDateOption = Annotated[str | None, typer.Option(metavar="YYYY-MM-DD", help=
 GenderOption = Annotated[str | None, typer.Option(help="male, female, other or unknown.")]
 
 
+@by_fhir
 def iti78(
+    sending: Sending,
     parameters: Annotated[list[str], typer.Argument(metavar="NAME=VALUE…", help="Search parameters.")],
     post: Annotated[bool, typer.Option("--post", help="Send them in a body (`_search`), not in the address.")] = False,
-    to: HttpTo = exchange.DEFAULT_HTTP,
-    as_json: AsJson = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 30,
 ) -> None:
     """Search patients by their traits: PDQm (ITI-78).
 
@@ -50,25 +49,23 @@ def iti78(
     `xds send iti78 family:contains=ber given=Lena 'identifier=urn:oid:2.999.10|'` for her identifiers of that domain alone
     """
     pairs = [(name, value) for name, values in exchange.pairs(parameters).items() for value in values]
-    base = _base(to)
-    if dry_run:
+    base = _base(sending.to)
+    if sending.dry_run:
         query = urlencode(pairs, quote_via=quote, safe=":/")
         print(f"POST {base}/Patient/_search\n\n{query}" if post else f"GET {base}/Patient?{query}")
         return
     with talking(base):
-        answer = iti78_mobile_patient_demographics_query.send(pairs, base, post=post, timeout=timeout)
-    _show_patients(answer, as_json)
+        answer = iti78_mobile_patient_demographics_query.send(pairs, base, post=post, timeout=sending.timeout)
+    _show_patients(answer, sending.form)
 
 
+@by_fhir
 def iti83(
+    sending: Sending,
     patient: Token,
     target: Annotated[
         list[str] | None, typer.Option(metavar="SYSTEM", help="Domain whose identifier is wanted. Default: all of them.")
     ] = None,
-    to: HttpTo = exchange.DEFAULT_HTTP,
-    as_json: AsJson = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 30,
 ) -> None:
     """Ask for a patient's identifiers in other domains: PIXm query (ITI-83).
 
@@ -79,13 +76,13 @@ def iti83(
     `xds send iti83 --patient 'urn:oid:2.999.10|A0001' --target urn:oid:2.999.1`
     """
     source = _token(patient)
-    base = _base(to)
-    if dry_run:
+    base = _base(sending.to)
+    if sending.dry_run:
         query = urlencode([("sourceIdentifier", patient), *(("targetSystem", item) for item in target or ())], quote_via=quote)
         print(f"GET {base}/Patient/$ihe-pix?{query}")
         return
     with talking(base):
-        answer = iti83_mobile_pix_query.send(source, target or (), base, timeout=timeout)
+        answer = iti83_mobile_pix_query.send(source, target or (), base, timeout=sending.timeout)
     rows = []
     for item in (answer.resource or {}).get("parameter", ()):
         identifier = item.get("valueIdentifier", {})
@@ -93,10 +90,12 @@ def iti83(
             rows.append((identifier.get("system", ""), identifier.get("value", "")))
         elif "valueReference" in item:
             rows.append(("Patient", item["valueReference"].get("reference", "")))
-    _show(answer, ("System", "Identifier"), rows, as_json)
+    _show(answer, ("System", "Identifier"), rows, sending.form)
 
 
+@by_fhir
 def iti104(
+    sending: Sending,
     given: PatientFile = None,
     patient: Annotated[str, typer.Option(metavar="SYSTEM|VALUE", help="The identifier under which the patient is fed.")] = "",
     replaced_by: Annotated[
@@ -105,10 +104,6 @@ def iti104(
     name: NameOption = "",
     birth_date: BirthDateOption = None,
     gender: GenderOption = None,
-    to: HttpTo = exchange.DEFAULT_HTTP,
-    as_json: AsJson = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 30,
 ) -> None:
     """Tell of a patient: patient identity feed in FHIR (ITI-104), to add, revise or merge.
 
@@ -127,27 +122,25 @@ def iti104(
     if replaced_by:
         link = {"other": {"identifier": _identifier(_token(replaced_by))}, "type": "replaced-by"}
         resource |= {"active": False, "link": [link]}
-    base = _base(to)
-    if dry_run:
+    base = _base(sending.to)
+    if sending.dry_run:
         condition = quote("|".join(identifier), safe=":/")
         print(f"PUT {base}/Patient?identifier={condition}\n\n{write_json(resource, pretty=True).decode()}")
         return
     with talking(base):
-        answer = iti104_patient_identity_feed_fhir.send(resource, identifier, base, timeout=timeout)
-    _show(answer, ("Status", "Patient"), [(str(answer.status), answer.headers.get("location", ""))], as_json)
+        answer = iti104_patient_identity_feed_fhir.send(resource, identifier, base, timeout=sending.timeout)
+    _show(answer, ("Status", "Patient"), [(str(answer.status), answer.headers.get("location", ""))], sending.form)
 
 
+@by_fhir
 def iti119(
+    sending: Sending,
     given: PatientFile = None,
     name: NameOption = "",
     birth_date: BirthDateOption = None,
     gender: GenderOption = None,
     count: Annotated[int | None, typer.Option(min=1, help="How many patients at most.")] = None,
     only_certain: Annotated[bool, typer.Option("--only-certain", help="Only the one who is meant beyond doubt.")] = False,
-    to: HttpTo = exchange.DEFAULT_HTTP,
-    as_json: AsJson = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 30,
 ) -> None:
     """Ask who a described patient may be, the likeliest first: PDQm match (ITI-119).
 
@@ -158,14 +151,16 @@ def iti119(
     `xds send iti119 patient.json --only-certain`
     """
     resource = _patient(given, name, birth_date, gender)
-    base = _base(to)
-    if dry_run:
+    base = _base(sending.to)
+    if sending.dry_run:
         body = iti119_patient_demographics_match.match_parameters(resource, count=count, only_certain=only_certain)
         print(f"POST {base}/Patient/$match\n\n{write_json(body, pretty=True).decode()}")
         return
     with talking(base):
-        answer = iti119_patient_demographics_match.send(resource, base, count=count, only_certain=only_certain, timeout=timeout)
-    _show_patients(answer, as_json)
+        answer = iti119_patient_demographics_match.send(
+            resource, base, count=count, only_certain=only_certain, timeout=sending.timeout
+        )
+    _show_patients(answer, sending.form)
 
 
 def _base(to: str) -> str:
@@ -214,13 +209,13 @@ def _first_identifier(resource: Element) -> tuple[str, str]:
     return str(identifier["system"]), str(identifier["value"])
 
 
-def _show_patients(answer: FhirAnswer, as_json: bool) -> None:
+def _show_patients(answer: FhirAnswer, form: Form) -> None:
     rows = []
     for entry in (answer.resource or {}).get("entry", ()):
         patient = entry.get("resource", {})
         if patient.get("resourceType") == "Patient":
             rows.append(_row(patient, entry.get("search", {}).get("score")))
-    _show(answer, ("Id", "Name", "Born", "Gender", "Identifiers", "Score"), rows, as_json)
+    _show(answer, ("Id", "Name", "Born", "Gender", "Identifiers", "Score"), rows, form)
 
 
 def _row(patient: Element, score: object) -> tuple[str, ...]:
@@ -230,7 +225,7 @@ def _row(patient: Element, score: object) -> tuple[str, ...]:
     return (*map(str, facts), " ".join(identifiers), "" if score is None else str(score))
 
 
-def _show(answer: FhirAnswer, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], as_json: bool) -> None:
+def _show(answer: FhirAnswer, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], form: Form) -> None:
     """Print the answer, and what it complains of on standard error. Errors: Refused when it was no success."""
     resource = answer.resource or {}
     outcomes = [resource, *(entry.get("resource", {}) for entry in resource.get("entry", ()))]
@@ -239,9 +234,9 @@ def _show(answer: FhirAnswer, columns: tuple[str, ...], rows: Sequence[tuple[str
     ):
         if issue.get("severity") != "information":
             print(f"{issue.get('severity')}: {issue.get('code')}: {issue.get('diagnostics', '')}", file=sys.stderr)
-    if as_json:
+    if form is Form.JSON:
         print(json.dumps(answer.resource, ensure_ascii=False, indent=2, default=float))
     elif answer.is_success:
-        exchange.show(exchange.Answer(columns, rows, answer.resource, lambda: ""), exchange.Form.TABLE)
+        exchange.show(exchange.Answer(columns, rows, answer.resource, lambda: ""), Form.TABLE)
     if not answer.is_success:
         raise Refused(f"the answer is HTTP {answer.status}")

@@ -4,35 +4,22 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import Enum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from xds.cli import exchange, mllp_exchange
-from xds.cli.exchange import AsEr7, AsJson, DryRun, MllpTo, Timeout
+from xds.cli.identity_options import BirthDate, Destination, Files, Name, Patients, Sex, Source, Visit, described, visit_of
 from xds.cli.outcome import Usage
-from xds.model.patient import PATIENT_IDENTITY_MANAGEMENT, Demographics, FeedKind, IdentityFeed, PersonName
+from xds.cli.sending import Sending, by_mllp
+from xds.model.patient import PATIENT_IDENTITY_MANAGEMENT, FeedKind, IdentityFeed
 from xds.model.patient_links import LinkChange
 from xds.transactions.iti30_patient_identity_management import message_of
 from xds.transactions.iti31_patient_encounter_management import STRUCTURES
+from xds.wire import hl7v2
 from xds.wire.hl7v2_answers import new_control_id
 from xds.wire.hl7v2_feed import write_encounter, write_update_notification
 from xds.wire.hl7v2_links import write_link_change
-
-Files = Annotated[list[Path] | None, typer.Argument(metavar="FILE…", help="Messages in ER7, one a file.")]
-Patients = Annotated[
-    list[str] | None, typer.Option("--patient", metavar="CX", help="Identifier of the patient (PID-3); several may be given.")
-]
-Name = Annotated[str, typer.Option(metavar="FAMILY^GIVEN", help="Name (PID-5).")]
-BirthDate = Annotated[str | None, typer.Option(metavar="YYYYMMDD", help="Date of birth (PID-7).")]
-Sex = Annotated[str | None, typer.Option(help="Administrative sex (PID-8): F, M, O, U.")]
-Source = Annotated[str, typer.Option(metavar="FACILITY|APPLICATION", help="Who sends it (MSH-4 and MSH-3).")]
-Destination = Annotated[str, typer.Option(metavar="FACILITY|APPLICATION", help="Whom it is for (MSH-6 and MSH-5).")]
-Visit = Annotated[
-    list[str] | None,
-    typer.Option(metavar="FIELD=VALUE", help="A value of the visit, such as `PV1.3.2=389`; several may be given."),
-]
 
 
 class Event(Enum):
@@ -49,33 +36,12 @@ class Event(Enum):
 _WITH_ANOTHER = (Event.MERGE, Event.CHANGE, Event.LINK, Event.UNLINK)
 
 
-def described(name: str, birth_date: str | None, sex: str | None) -> Demographics:
-    """Demographics from options."""
-    family, _, given = name.partition("^")
-    names = (PersonName(family, given, use="L"),) if name else ()
-    return Demographics(names=names, birth_date=birth_date, sex=sex)
-
-
-def visit_of(given: list[str] | None) -> dict[str, str]:
-    """Values of a visit from options. Errors: Usage."""
-    visit = {}
-    for item in given or ():
-        field, equals, value = item.partition("=")
-        if not equals or not field.startswith(("PV1.", "PV2.", "PD1.")):
-            raise Usage(f"a value of a visit is written PV1.3.2=389, not {item!r}")
-        visit[field] = value
-    return visit
-
-
+@by_mllp
 def iti10(
+    sending: Sending,
     patient: Patients = None,
     source: Source = "XDS|CLI",
     destination: Destination = mllp_exchange.DESTINATION,
-    to: MllpTo = exchange.DEFAULT_MLLP,
-    as_json: AsJson = False,
-    as_er7: AsEr7 = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 30,
 ) -> None:
     """Tell a PIX Consumer which identifiers mean one person: PIX update notification in HL7 v2 (ITI-10).
 
@@ -90,10 +56,12 @@ def iti10(
     message = write_update_notification(
         listed, source=source, destination=destination, control_id=new_control_id(), occurred=now, now=now
     )
-    mllp_exchange.deliver([message], to, timeout, exchange.form(as_json, as_er7), dry_run=dry_run)
+    mllp_exchange.deliver([message], sending)
 
 
+@by_mllp
 def iti30(
+    sending: Sending,
     given: Files = None,
     patient: Patients = None,
     event: Annotated[
@@ -107,11 +75,6 @@ def iti30(
     birth_date: BirthDate = None,
     sex: Sex = None,
     source: Source = "XDS|CLI",
-    to: MllpTo = exchange.DEFAULT_MLLP,
-    as_json: AsJson = False,
-    as_er7: AsEr7 = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 30,
 ) -> None:
     """Tell what becomes of a patient's identity: patient identity management in HL7 v2 (ITI-30).
 
@@ -121,11 +84,8 @@ def iti30(
 
     `xds send iti30 --event link --patient 'A1^^^HOSP_A&2.999.10&ISO' --other 'B1^^^HOSP_B&2.999.20&ISO'`
     """
-    if bool(given) == bool(patient):
-        raise Usage("give either files with messages, or a --patient")
-    if given:
-        messages = mllp_exchange.messages_of(given)
-    else:
+
+    def draft() -> hl7v2.Message:
         if (event in _WITH_ANOTHER) != bool(other):
             raise Usage("a merge, change, link or unlink, and only these, names an --other identifier")
         others = mllp_exchange.identifiers(other)
@@ -140,11 +100,14 @@ def iti30(
             linked=others if is_link else (),
             event_type=PATIENT_IDENTITY_MANAGEMENT,
         )
-        messages = [message_of(feed, datetime.now(UTC))]
-    mllp_exchange.deliver(messages, to, timeout, exchange.form(as_json, as_er7), dry_run=dry_run)
+        return message_of(feed, datetime.now(UTC))
+
+    mllp_exchange.deliver_given(given, patient, draft, sending)
 
 
+@by_mllp
 def iti31(
+    sending: Sending,
     given: Files = None,
     patient: Patients = None,
     event: Annotated[str, typer.Option(metavar="TRIGGER", help="A02, A03, … as in MSH-9.2.")] = "A03",
@@ -153,11 +116,6 @@ def iti31(
     birth_date: BirthDate = None,
     sex: Sex = None,
     source: Source = "XDS|CLI",
-    to: MllpTo = exchange.DEFAULT_MLLP,
-    as_json: AsJson = False,
-    as_er7: AsEr7 = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 30,
 ) -> None:
     """Tell of a visit: patient encounter management in HL7 v2 (ITI-31).
 
@@ -165,11 +123,8 @@ def iti31(
 
     `xds send iti31 --event A02 --patient 'A1^^^HOSP_A&2.999.10&ISO' --visit PV1.2=I --visit PV1.3=CARDIO --visit PV1.3.2=389`
     """
-    if bool(given) == bool(patient):
-        raise Usage("give either files with messages, or a --patient")
-    if given:
-        messages = mllp_exchange.messages_of(given)
-    else:
+
+    def draft() -> hl7v2.Message:
         if event not in STRUCTURES:
             raise Usage(f"the events of this command are {', '.join(STRUCTURES)}")
         feed = IdentityFeed(
@@ -180,11 +135,14 @@ def iti31(
             demographics=described(name, birth_date, sex),
             visit=visit_of(visit),
         )
-        messages = [write_encounter(feed, event, STRUCTURES[event], now=datetime.now(UTC))]
-    mllp_exchange.deliver(messages, to, timeout, exchange.form(as_json, as_er7), dry_run=dry_run)
+        return write_encounter(feed, event, STRUCTURES[event], now=datetime.now(UTC))
+
+    mllp_exchange.deliver_given(given, patient, draft, sending)
 
 
+@by_mllp
 def iti64(
+    sending: Sending,
     local: Annotated[str, typer.Option(metavar="CX", help="The local identifier, which belongs to another patient now.")],
     new: Annotated[str, typer.Option(metavar="CX", help="The affinity domain's identifier of that patient.")],
     previous: Annotated[str, typer.Option(metavar="CX", help="The identifier that the local one belonged to before.")],
@@ -193,11 +151,6 @@ def iti64(
         str | None, typer.Option(metavar="CX", help="A local identifier that a merge replaced by the other one.")
     ] = None,
     source: Source = "XDS|CLI",
-    to: MllpTo = exchange.DEFAULT_MLLP,
-    as_json: AsJson = False,
-    as_er7: AsEr7 = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 30,
 ) -> None:
     """Tell a Document Registry that documents belong to another patient: XAD-PID link change in HL7 v2 (ITI-64).
 
@@ -216,4 +169,4 @@ def iti64(
         destination=mllp_exchange.DESTINATION,
     )
     message = write_link_change(change, now=datetime.now(UTC))
-    mllp_exchange.deliver([message], to, timeout, exchange.form(as_json, as_er7), dry_run=dry_run)
+    mllp_exchange.deliver([message], sending)

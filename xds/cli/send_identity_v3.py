@@ -12,9 +12,10 @@ import typer
 from lxml import etree
 
 from xds.cli import exchange
-from xds.cli.exchange import AsJson, AsXml, DryRun, HttpTo, Timeout, talking
+from xds.cli.identity_options import Event, Known, check_subsumed, described
 from xds.cli.outcome import Refused, Usage
-from xds.cli.send_identity import Event
+from xds.cli.send_identity import IDENTIFIER_COLUMNS, identifier_facts
+from xds.cli.sending import Sending, by_soap
 from xds.model.demographics_query import (
     Comparison,
     DateRange,
@@ -24,8 +25,8 @@ from xds.model.demographics_query import (
     PatientMatch,
     TextPattern,
 )
-from xds.model.identifiers import AssigningAuthority, PatientIdentifier, is_oid
-from xds.model.patient import Demographics, FeedKind, IdentityFeed, PersonName
+from xds.model.identifiers import AssigningAuthority, is_oid
+from xds.model.patient import FeedKind, IdentityFeed, PersonName
 from xds.transactions import iti45_pix_v3_query as iti45_transaction
 from xds.transactions import iti47_patient_demographics_query_v3 as iti47_transaction
 from xds.transactions.client import UnusableAnswerError, post_soap
@@ -41,8 +42,6 @@ from xds.wire.hl7v3_pix import QUERY as PIX_QUERY
 from xds.wire.hl7v3_pix import read_pix_answer, write_pix_query
 from xds.wire.hl7v3_queries import response_code
 
-_KINDS = {Event.ADD: FeedKind.ADD, Event.REVISE: FeedKind.REVISE, Event.MERGE: FeedKind.MERGE}
-
 Source = Annotated[
     str, typer.Option(metavar="ORGANIZATION|DEVICE", help="Who sends it: OIDs of the organization and the device, or names.")
 ]
@@ -54,7 +53,9 @@ Domains = Annotated[
 ]
 
 
+@by_soap
 def iti44(
+    sending: Sending,
     patient: Annotated[list[str], typer.Option(metavar="CX", help="Identifier of the patient; several may be given.")],
     event: Annotated[Event, typer.Option(help="PRPA_IN201301UV02 (add), 302 (revise) or 304 (merge).")] = Event.ADD,
     subsumed: Annotated[str | None, typer.Option(metavar="CX", help="The identifier that a merge takes away.")] = None,
@@ -63,11 +64,6 @@ def iti44(
     sex: Annotated[str | None, typer.Option(help="Administrative gender: F, M, O or U.")] = None,
     source: Source = "XDS|CLI",
     destination: Destination = "XDS|XDS",
-    to: HttpTo = exchange.DEFAULT_HTTP,
-    as_json: AsJson = False,
-    as_xml: AsXml = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 60,
 ) -> None:
     """Tell of a patient: a patient identity feed in HL7 v3 (ITI-44).
 
@@ -77,41 +73,32 @@ def iti44(
 
     `xds send iti44 --event merge --patient 'PAT1^^^HOSP_A&2.999.10&ISO' --subsumed 'PAT2^^^HOSP_A&2.999.10&ISO'`
     """
-    if (event is Event.MERGE) != bool(subsumed):
-        raise Usage("a merge, and only a merge, names the --subsumed identifier")
-    family, _, first = name.partition("^")
+    check_subsumed(event, subsumed)
     feed = IdentityFeed(
-        kind=_KINDS[event],
+        kind=FeedKind(event.value),
         source=source,
         destination=destination,
         message_id=str(uuid.uuid4()),
         identifiers=tuple(map(exchange.patient_identifier, patient)),
-        demographics=Demographics(names=(PersonName(family, first, use="L"),) if name else (), birth_date=birth_date, sex=sex),
+        demographics=described(name, birth_date, sex),
         subsumed=(exchange.patient_identifier(subsumed),) if subsumed else (),
     )
     interaction = INTERACTIONS_OF_FEEDS[feed.kind]
     transmission = Transmission(interaction, InstanceIdentifier(feed.message_id), "P", party_of(source), party_of(destination))
     message = write_feed(feed, transmission, now=datetime.now(UTC))
-    if dry_run:
-        print(exchange.pretty(message))
-        return
-    answer, acknowledged = _exchange(message, feed_transaction(interaction), to, timeout)
-    facts = _facts(acknowledged)
-    rows = [(acknowledged.message_id, acknowledged.code)]
-    _show(answer, ("Message", "Answer"), rows, facts, as_json, as_xml)
-    _judge(acknowledged)
+    if received := _exchange(message, feed_transaction(interaction), sending):
+        answer, acknowledged = received
+        _show(answer, ("Message", "Answer"), [(acknowledged.message_id, acknowledged.code)], _facts(acknowledged), sending)
+        _judge(acknowledged)
 
 
+@by_soap
 def iti45(
-    patient: Annotated[str, typer.Option(metavar="CX", help="The identifier that is known.")],
+    sending: Sending,
+    patient: Known,
     domain: Domains = None,
     source: Source = "XDS|CLI",
     destination: Destination = "XDS|XDS",
-    to: HttpTo = exchange.DEFAULT_HTTP,
-    as_json: AsJson = False,
-    as_xml: AsXml = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 60,
 ) -> None:
     """Ask for a patient's identifiers in other domains: PIX query in HL7 v3 (ITI-45).
 
@@ -124,20 +111,19 @@ def iti45(
     transmission = Transmission(PIX_QUERY, new_id(), "P", party_of(source), party_of(destination))
     identifier = exchange.patient_identifier(patient)
     message = write_pix_query(identifier, _domains(domain), transmission, new_id(), now=datetime.now(UTC))
-    if dry_run:
-        print(exchange.pretty(message))
-        return
-    answer, acknowledged = _exchange(message, iti45_transaction.TRANSACTION, to, timeout)
-    found = read_pix_answer(answer)
-    facts = {**_facts(acknowledged), "status": response_code(answer), "identifiers": [_identifier(item) for item in found]}
-    rows = [tuple(_identifier(item).values()) for item in found]
-    _show(answer, ("Namespace", "OID", "Identifier", "In metadata"), rows, facts, as_json, as_xml)
-    _judge(acknowledged)
-    if not found:
-        raise Refused("no identifier was found")
+    if received := _exchange(message, iti45_transaction.TRANSACTION, sending):
+        answer, acknowledged = received
+        found = [identifier_facts(item) for item in read_pix_answer(answer)]
+        facts = {**_facts(acknowledged), "status": response_code(answer), "identifiers": found}
+        _show(answer, IDENTIFIER_COLUMNS, [tuple(item.values()) for item in found], facts, sending)
+        _judge(acknowledged)
+        if not found:
+            raise Refused("no identifier was found")
 
 
+@by_soap
 def iti47(
+    sending: Sending,
     patient: Annotated[
         list[str] | None, typer.Option(metavar="CX", help="An identifier of the patient; all must be hers.")
     ] = None,
@@ -155,11 +141,6 @@ def iti47(
     limit: Annotated[int | None, typer.Option(min=1, help="How many patients at most.")] = None,
     source: Source = "XDS|CLI",
     destination: Destination = "XDS|XDS",
-    to: HttpTo = exchange.DEFAULT_HTTP,
-    as_json: AsJson = False,
-    as_xml: AsXml = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 60,
 ) -> None:
     """Search for patients by their traits: patient demographics query in HL7 v3 (ITI-47).
 
@@ -182,32 +163,36 @@ def iti47(
     transmission = Transmission(DEMOGRAPHICS_QUERY, new_id(), "P", party_of(source), party_of(destination))
     query_id = new_id()
     message = write_demographics_query(query, transmission, query_id, now=datetime.now(UTC), limit=limit)
-    if dry_run:
-        print(exchange.pretty(message))
-        return
-    answer, acknowledged = _exchange(message, iti47_transaction.TRANSACTION, to, timeout)
+    if received := _exchange(message, iti47_transaction.TRANSACTION, sending):
+        _show_patients(received[0], query_id, sending)
+
+
+def _show_patients(answer: etree._Element, query_id: InstanceIdentifier, sending: Sending) -> None:
     read = iti47_transaction.read_answer(answer, query_id)
     quantities = read.quantities
     facts = {
-        **_facts(acknowledged),
+        **_facts(read.acknowledged),
         "status": read.status,
         "total": quantities.total if quantities else None,
         "remaining": quantities.remaining if quantities else None,
         "patients": [_patient(match) for match in read.matches],
     }
     rows = [(*_row(match), " ".join(item.to_cx() for item in match.identifiers)) for match in read.matches]
-    _show(answer, ("Name", "Birth date", "Sex", "Match", "Identifiers"), rows, facts, as_json, as_xml)
-    _judge(acknowledged)
+    _show(answer, ("Name", "Birth date", "Sex", "Match", "Identifiers"), rows, facts, sending)
+    _judge(read.acknowledged)
     if quantities and quantities.is_more:
         print(f"note: {quantities.remaining or 'more'} patients are not shown", file=sys.stderr)
     if not read.matches:
         raise Refused("no patient was found")
 
 
-def _exchange(message: bytes, transaction: Transaction, to: str, timeout: float) -> tuple[etree._Element, Acknowledged]:
-    endpoint = exchange.service(to, transaction)
-    with talking(endpoint):
-        answer = post_soap(endpoint, transaction, message, timeout=timeout).body
+def _exchange(message: bytes, transaction: Transaction, sending: Sending) -> tuple[etree._Element, Acknowledged] | None:
+    """The answer to a message, or None when it was only printed."""
+    if sending.dry_run:
+        print(exchange.pretty(message))
+        return None
+    with sending.talking(transaction) as endpoint:
+        answer = post_soap(endpoint, transaction, message, timeout=sending.timeout).body
         try:
             return answer, read_acknowledgement(answer)
         except UnusableError as error:
@@ -215,9 +200,9 @@ def _exchange(message: bytes, transaction: Transaction, to: str, timeout: float)
 
 
 def _show(
-    answer: etree._Element, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], facts: object, as_json: bool, as_xml: bool
+    answer: etree._Element, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], facts: object, sending: Sending
 ) -> None:
-    exchange.show(exchange.Answer(columns, rows, facts, lambda: exchange.pretty(answer)), exchange.form(as_json, as_xml))
+    sending.show(exchange.Answer(columns, rows, facts, lambda: exchange.pretty(answer)))
 
 
 def _judge(acknowledged: Acknowledged) -> None:
@@ -237,15 +222,6 @@ def _facts(acknowledged: Acknowledged) -> dict[str, object]:
     return {"message_id": acknowledged.message_id, "code": acknowledged.code, "details": details}
 
 
-def _identifier(item: PatientIdentifier) -> dict[str, str]:
-    return {
-        "namespace": item.authority.namespace or "",
-        "oid": item.authority.oid or "",
-        "value": item.value,
-        "cx": item.to_cx(),
-    }
-
-
 def _row(match: PatientMatch) -> tuple[str, ...]:
     stated = match.demographics
     name = stated.names[0] if stated.names else PersonName()
@@ -255,7 +231,7 @@ def _row(match: PatientMatch) -> tuple[str, ...]:
 
 def _patient(match: PatientMatch) -> dict[str, object]:
     facts: dict[str, object] = dict(zip(("name", "birth_date", "sex", "score"), _row(match), strict=True))
-    return facts | {"identifiers": [_identifier(item) for item in match.identifiers]}
+    return facts | {"identifiers": [identifier_facts(item) for item in match.identifiers]}
 
 
 def _domains(given: list[str] | None) -> list[AssigningAuthority]:

@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from xds.cli import exchange
-from xds.cli.exchange import AsJson, AsXml, DryRun, HttpTo, Timeout, talking
 from xds.cli.outcome import Usage
 from xds.cli.send_identity import affinity_identifier
 from xds.cli.send_repository import index_of_record, read_metadata
+from xds.cli.sending import Sending, by_soap
 from xds.model.metadata import Association, DocumentEntry, Folder, RegistryObject, Submission, SubmissionSet
 from xds.model.stored_queries import Parameter, ParameterKind, QueryDefinition, RawQuery, ReturnType
 from xds.model.vocabulary import AvailabilityStatus
@@ -33,7 +33,9 @@ from xds.wire.ebrs import read_query_response, write_query
 _BARE = {ParameterKind.TIME, ParameterKind.NUMBER}
 
 
+@by_soap
 def iti18(
+    sending: Sending,
     query: Annotated[str, typer.Argument(help="Name of the stored query: FindDocuments, GetDocuments, … (or its UUID).")],
     given: Annotated[
         list[str] | None, typer.Argument(metavar="NAME=VALUE…", help="Parameters; quotes and brackets are added where they lack.")
@@ -44,11 +46,6 @@ def iti18(
     ] = None,
     pix: Annotated[str, typer.Option(metavar="HOST:PORT", help="The PIX Manager, for --local.")] = exchange.DEFAULT_MLLP,
     refs: Annotated[bool, typer.Option("--refs", help="Ask for ids only (ObjectRef).")] = False,
-    to: HttpTo = exchange.DEFAULT_HTTP,
-    as_json: AsJson = False,
-    as_xml: AsXml = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 60,
 ) -> None:
     """Query a registry (ITI-18). Where a status is required and not given, it is Approved.
 
@@ -62,19 +59,20 @@ def iti18(
 
     `xds send iti18 GetDocuments XDSDocumentEntryUniqueId=2.25.123`
     """
-    wanted = exchange.form(as_json, as_xml)
     definition = _definition(query, STORED_QUERIES)
     parameters = {name: list(values) for name, values in exchange.pairs(given or ()).items()}
     if patient and local:
         raise Usage("name the patient once: --patient or --local")
     if local:
-        patient = affinity_identifier(local, pix, timeout)
+        patient = affinity_identifier(local, pix, sending.timeout)
     _complete(definition, parameters, patient)
     raw = _raw(definition, parameters, ReturnType.OBJECT_REF if refs else ReturnType.LEAF_CLASS)
-    _ask(raw, iti18_transaction.TRANSACTION, to, timeout, wanted, dry_run=dry_run)
+    _ask(raw, iti18_transaction.TRANSACTION, sending)
 
 
+@by_soap
 def iti51(
+    sending: Sending,
     query: Annotated[str, typer.Argument(help="FindDocumentsForMultiplePatients, FindFoldersForMultiplePatients (or its UUID).")],
     given: Annotated[
         list[str] | None, typer.Argument(metavar="NAME=VALUE…", help="Parameters; quotes and brackets are added where they lack.")
@@ -84,11 +82,6 @@ def iti51(
         typer.Option("--patient", metavar="CX", help="One of the patients; repeat it for more. None at all: every patient."),
     ] = None,
     refs: Annotated[bool, typer.Option("--refs", help="Ask for ids only (ObjectRef).")] = False,
-    to: HttpTo = exchange.DEFAULT_HTTP,
-    as_json: AsJson = False,
-    as_xml: AsXml = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 60,
 ) -> None:
     """Query a registry about several patients or about all of them (ITI-51). Where a status is not given, it is Approved.
 
@@ -98,7 +91,6 @@ def iti51(
 
     `xds send iti51 FindDocumentsForMultiplePatients XDSDocumentEntryEventCodeList='CT^^1.2.840.10008.2.16.4'`
     """
-    wanted = exchange.form(as_json, as_xml)
     definition = _definition(query, MULTI_PATIENT_QUERIES)
     parameters = {name: list(values) for name, values in exchange.pairs(given or ()).items()}
     _complete(definition, parameters, None)
@@ -107,16 +99,13 @@ def iti51(
         # One value each: together they may be longer than a Value can be.
         name = next(item for item in definition.parameters if item.kind is ParameterKind.PATIENT_ID)
         raw = replace(raw, slots=((name.name, tuple(_written(name, item) for item in patients)), *raw.slots))
-    _ask(raw, iti51_transaction.TRANSACTION, to, timeout, wanted, dry_run=dry_run)
+    _ask(raw, iti51_transaction.TRANSACTION, sending)
 
 
+@by_soap
 def iti42(
+    sending: Sending,
     metadata: Annotated[Path, typer.Argument(metavar="XML", help="A file with an lcm:SubmitObjectsRequest.")],
-    to: HttpTo = exchange.DEFAULT_HTTP,
-    as_json: AsJson = False,
-    as_xml: AsXml = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 60,
 ) -> None:
     """Register metadata without documents, as a repository does (ITI-42).
 
@@ -124,10 +113,12 @@ def iti42(
 
     `xds send iti42 submission.xml`
     """
-    _register(iti42_transaction, read_metadata(metadata), to, timeout, exchange.form(as_json, as_xml), dry_run=dry_run)
+    _register(iti42_transaction, read_metadata(metadata), sending)
 
 
+@by_soap
 def iti61(
+    sending: Sending,
     metadata: Annotated[Path | None, typer.Argument(metavar="XML", help="A file with an lcm:SubmitObjectsRequest.")] = None,
     index_of: Annotated[
         str | None,
@@ -137,11 +128,6 @@ def iti61(
     ] = None,
     repository: Annotated[str | None, typer.Option(metavar="OID", help="repositoryUniqueId of our repository.")] = None,
     text: Annotated[bool, typer.Option("--text", help="The index as plain text; otherwise it is CDA.")] = False,
-    to: HttpTo = exchange.DEFAULT_HTTP,
-    as_json: AsJson = False,
-    as_xml: AsXml = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 60,
 ) -> None:
     """Register on-demand entries, whose documents are made when they are retrieved (ITI-61).
 
@@ -151,23 +137,19 @@ def iti61(
 
     `xds send iti61 --index-of 'PAT1^^^&2.999.1&ISO' --repository 2.999.3`
     """
-    wanted = exchange.form(as_json, as_xml)
     if metadata is not None and index_of is None:
         submission = read_metadata(metadata)
     elif metadata is None and index_of is not None and repository is not None:
         submission = index_of_record(exchange.patient_identifier(index_of).to_cx(), repository, as_text=text)
     else:
         raise Usage("give a file, or --index-of with --repository")
-    _register(iti61_transaction, submission, to, timeout, wanted, dry_run=dry_run)
+    _register(iti61_transaction, submission, sending)
 
 
+@by_soap
 def iti57(
+    sending: Sending,
     metadata: Annotated[Path, typer.Argument(metavar="XML", help="A file with an lcm:SubmitObjectsRequest.")],
-    to: HttpTo = exchange.DEFAULT_HTTP,
-    as_json: AsJson = False,
-    as_xml: AsXml = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 60,
 ) -> None:
     """Update metadata of a registry: new versions, changes of status, associations (ITI-57).
 
@@ -177,18 +159,13 @@ def iti57(
 
     `xds send iti57 update.xml`
     """
-    _register(
-        iti57_transaction, read_metadata(metadata), to, timeout, exchange.form(as_json, as_xml), dry_run=dry_run, verb="submitted"
-    )
+    _register(iti57_transaction, read_metadata(metadata), sending, verb="submitted")
 
 
+@by_soap
 def iti92(
+    sending: Sending,
     metadata: Annotated[Path, typer.Argument(metavar="XML", help="A file with an lcm:SubmitObjectsRequest.")],
-    to: HttpTo = exchange.DEFAULT_HTTP,
-    as_json: AsJson = False,
-    as_xml: AsXml = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 60,
 ) -> None:
     """Update metadata of documents, except whose they are, which they are and where they are kept (ITI-92).
 
@@ -196,45 +173,31 @@ def iti92(
 
     `xds send iti92 update.xml`
     """
-    _register(
-        iti92_transaction, read_metadata(metadata), to, timeout, exchange.form(as_json, as_xml), dry_run=dry_run, verb="submitted"
-    )
+    _register(iti92_transaction, read_metadata(metadata), sending, verb="submitted")
 
 
-def _register(
-    module: ModuleType,
-    submission: Submission,
-    to: str,
-    timeout: float,
-    wanted: exchange.Form,
-    *,
-    dry_run: bool,
-    verb: str = "registered",
-) -> None:
+def _register(module: ModuleType, submission: Submission, sending: Sending, *, verb: str = "registered") -> None:
     """Register or update by the transaction of that module and show what comes, or only print the message."""
-    if dry_run:
+    if sending.dry_run:
         print(exchange.pretty(write_submission(submission)))
         return
-    endpoint = exchange.service(to, module.TRANSACTION)
-    with talking(endpoint):
-        response = module.send(submission, endpoint=endpoint, timeout=timeout)
-    exchange.show_response(response, wanted, done=f"{len(submission.objects())} objects {verb}")
+    with sending.talking(module.TRANSACTION) as endpoint:
+        response = module.send(submission, endpoint=endpoint, timeout=sending.timeout)
+    exchange.show_response(response, sending.form, done=f"{len(submission.objects())} objects {verb}")
 
 
-def _ask(raw: RawQuery, transaction: Transaction, to: str, timeout: float, wanted: exchange.Form, *, dry_run: bool) -> None:
+def _ask(raw: RawQuery, transaction: Transaction, sending: Sending) -> None:
     """Send a query and show what comes, or only print it."""
-    if dry_run:
+    if sending.dry_run:
         print(exchange.pretty(write_query(raw)))
         return
-    endpoint = exchange.service(to, transaction)
-    with talking(endpoint):
-        body = post_soap(endpoint, transaction, write_query(raw), timeout=timeout).body
+    with sending.talking(transaction) as endpoint:
+        body = post_soap(endpoint, transaction, write_query(raw), timeout=sending.timeout).body
     response, objects, references = read_query_response(body)
     facts = {**exchange.response_facts(response), "objects": [_facts(item) for item in objects], "references": references}
     rows = [_row(item) for item in objects] + [("Reference", "", "", "", "", item) for item in references]
     columns = ("Kind", "Title", "Type", "Created", "Status", "Unique id")
-    answer = exchange.Answer(columns, rows, facts, lambda: exchange.pretty(body))
-    exchange.show(answer, wanted)
+    sending.show(exchange.Answer(columns, rows, facts, lambda: exchange.pretty(body)))
     exchange.print_problems(response)
     exchange.refuse_failure(response)
 

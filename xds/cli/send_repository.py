@@ -12,8 +12,8 @@ import typer
 
 from xds.actors import record_index
 from xds.cli import exchange, files
-from xds.cli.exchange import AsJson, AsXml, DryRun, HttpTo, Timeout, talking
 from xds.cli.outcome import Usage
+from xds.cli.sending import Sending, by_soap
 from xds.model import drafts
 from xds.model.identifiers import new_oid, to_dtm
 from xds.model.metadata import Author, Code, Submission
@@ -42,7 +42,9 @@ _PRACTICE = Code("GEN", "2.999.102", "General medicine")
 _NORMAL = Code("N", CONFIDENTIALITY, "normal")
 
 
+@by_soap
 def iti41(
+    sending: Sending,
     given: Annotated[list[str], typer.Argument(metavar="FILE…", help="Documents; with --metadata written ENTRYID=FILE.")],
     patient: Annotated[
         str | None, typer.Option(metavar="CX", help="The affinity domain's identifier. Needed without --metadata.")
@@ -59,11 +61,6 @@ def iti41(
     metadata: Annotated[
         Path | None, typer.Option(metavar="XML", help="A whole lcm:SubmitObjectsRequest to send in place of the options above.")
     ] = None,
-    to: HttpTo = exchange.DEFAULT_HTTP,
-    as_json: AsJson = False,
-    as_xml: AsXml = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 60,
 ) -> None:
     """Provide documents to a repository, which registers them (ITI-41).
 
@@ -73,7 +70,6 @@ def iti41(
 
     `xds send iti41 --metadata submission.xml Document01=report.pdf`
     """
-    wanted = exchange.form(as_json, as_xml)
     if metadata is not None:
         submission, documents = _whole(metadata, given)
     elif patient is None:
@@ -88,27 +84,23 @@ def iti41(
             language,
         )
         submission, documents = _drafted([Path(name) for name in given], about)
-    if dry_run:
+    if sending.dry_run:
         named = [(item.id, f"{number}@xds") for number, item in enumerate(documents, start=1)]
         print(exchange.pretty(b"".join(iti41_transaction.write_request(submission, named))))
         return
-    endpoint = exchange.service(to, iti41_transaction.TRANSACTION)
-    with talking(endpoint):
-        response = iti41_transaction.send(submission, documents, endpoint=endpoint, timeout=timeout)
+    with sending.talking(iti41_transaction.TRANSACTION) as endpoint:
+        response = iti41_transaction.send(submission, documents, endpoint=endpoint, timeout=sending.timeout)
     registered = [entry.unique_id or "" for entry in submission.document_entries]
-    exchange.show_response(response, wanted, done="\n".join(registered))
+    exchange.show_response(response, sending.form, done="\n".join(registered))
 
 
+@by_soap
 def iti43(
+    sending: Sending,
     documents: Annotated[list[str], typer.Argument(metavar="UNIQUEID…", help="uniqueId of each document.")],
     repository: Annotated[str, typer.Option(metavar="OID", help="repositoryUniqueId, as the document's metadata states it.")],
     home: Annotated[str | None, typer.Option(metavar="URN", help="homeCommunityId, when the metadata states one.")] = None,
     output: exchange.OutputDirectory = Path(),
-    to: HttpTo = exchange.DEFAULT_HTTP,
-    as_json: AsJson = False,
-    as_xml: AsXml = False,
-    dry_run: DryRun = False,
-    timeout: Timeout = 60,
 ) -> None:
     """Retrieve documents from a repository into files (ITI-43).
 
@@ -116,15 +108,13 @@ def iti43(
 
     `xds send iti43 2.25.123 --repository 2.999.3 -o /tmp/documents`
     """
-    wanted = exchange.form(as_json, as_xml)
     requests = [DocumentRequest(repository, document, home) for document in documents]
-    if dry_run:
+    if sending.dry_run:
         print(exchange.pretty(write_retrieve_request(requests)))
         return
-    endpoint = exchange.service(to, iti43_transaction.TRANSACTION)
-    with talking(endpoint):
-        answer = iti43_transaction.send(requests, endpoint=endpoint, timeout=timeout)
-    save(answer, output, wanted)
+    with sending.talking(iti43_transaction.TRANSACTION) as endpoint:
+        answer = iti43_transaction.send(requests, endpoint=endpoint, timeout=sending.timeout)
+    save(answer, output, sending.form)
 
 
 def save(answer: SoapAnswer, output: Path, wanted: exchange.Form) -> None:
