@@ -328,7 +328,7 @@ def request(study: str = STUDY, series: str = SERIES, instance: str = CT, **chan
 
 def test_instances_come_out_as_they_went_in(archive: Archive) -> None:
     archive.store(packaged("CT_small.dcm"))
-    answer = archive.source.retrieval.retrieve([request(home="urn:oid:1.2.3.200")], [EXPLICIT_LITTLE], CONSUMER)
+    answer = archive.source.document_sets.retrieve([request(home="urn:oid:1.2.3.200")], [EXPLICIT_LITTLE], CONSUMER)
     assert answer.response.status is Status.SUCCESS
     (document,) = answer.documents
     assert b"".join(document.chunks()) == packaged("CT_small.dcm")
@@ -349,10 +349,10 @@ def test_instances_come_out_as_they_went_in(archive: Archive) -> None:
 )
 def test_errors_stand_beside_what_was_found(archive: Archive, wrong: ImagingDocumentRequest, code: ErrorCode) -> None:
     archive.store(packaged("CT_small.dcm"))
-    alone = archive.source.retrieval.retrieve([wrong], [EXPLICIT_LITTLE], CONSUMER)
+    alone = archive.source.document_sets.retrieve([wrong], [EXPLICIT_LITTLE], CONSUMER)
     assert (alone.response.status, alone.documents) == (Status.FAILURE, ())
     assert [(error.code, error.location) for error in alone.response.errors] == [(code, wrong.document.document_unique_id)]
-    mixed = archive.source.retrieval.retrieve([wrong, request()], [EXPLICIT_LITTLE], CONSUMER)
+    mixed = archive.source.document_sets.retrieve([wrong, request()], [EXPLICIT_LITTLE], CONSUMER)
     assert mixed.response.status is Status.PARTIAL_SUCCESS
     assert len(mixed.documents) == 1
 
@@ -360,14 +360,14 @@ def test_errors_stand_beside_what_was_found(archive: Archive, wrong: ImagingDocu
 @pytest.mark.parametrize("wanted", [[], ["1.2.840.10008.1.2.4.70"], ["nonsense"]])
 def test_transfer_syntaxes_that_are_not_possible(archive: Archive, wanted: list[str]) -> None:
     archive.store(packaged("CT_small.dcm"))
-    answer = archive.source.retrieval.retrieve([request()], wanted, CONSUMER)
+    answer = archive.source.document_sets.retrieve([request()], wanted, CONSUMER)
     assert answer.response.status is Status.FAILURE
     assert [error.code for error in answer.response.errors] == [ErrorCode.REPOSITORY_ERROR]
 
 
 def test_uncompressed_objects_are_converted_and_the_spool_is_released(archive: Archive, tmp_path: Path) -> None:
     archive.store(packaged("CT_small.dcm"))
-    answer = archive.source.retrieval.retrieve([request()], ["1.2.840.10008.1.2.4.90", IMPLICIT_LITTLE], CONSUMER)
+    answer = archive.source.document_sets.retrieve([request()], ["1.2.840.10008.1.2.4.90", IMPLICIT_LITTLE], CONSUMER)
     (document,) = answer.documents
     octets = b"".join(document.chunks())
     read = pydicom.dcmread(BytesIO(octets))
@@ -382,7 +382,7 @@ def test_uncompressed_objects_are_converted_and_the_spool_is_released(archive: A
 def test_what_the_caller_may_not_see_is_not_there(archive: Archive) -> None:
     archive.store(packaged("CT_small.dcm"))
     archive.access.hidden.add(AFFINITY_CX)
-    answer = archive.source.retrieval.retrieve([request()], [EXPLICIT_LITTLE], CONSUMER)
+    answer = archive.source.document_sets.retrieve([request()], [EXPLICIT_LITTLE], CONSUMER)
     assert [error.code for error in answer.response.errors] == [ErrorCode.DOCUMENT_UNIQUE_ID_ERROR]
     assert archive.source.retrieval.select(CONSUMER, STUDY) is None
 
@@ -390,7 +390,7 @@ def test_what_the_caller_may_not_see_is_not_there(archive: Archive) -> None:
 @pytest.mark.parametrize(("complete", "outcome"), [(True, "0"), (False, "4")])
 def test_retrieves_are_audited_after_the_last_octet(archive: Archive, complete: bool, outcome: str) -> None:
     archive.store(packaged("CT_small.dcm"))
-    answer = archive.source.retrieval.retrieve([request(), request(instance="1.2.3.4")], [EXPLICIT_LITTLE], CONSUMER)
+    answer = archive.source.document_sets.retrieve([request(), request(instance="1.2.3.4")], [EXPLICIT_LITTLE], CONSUMER)
     answer.finished(complete)
     archive.database.flush()
     with archive.database.read() as connection:
@@ -449,6 +449,6 @@ def test_from_the_modality_to_the_registry_and_back(archive: Archive) -> None:
         )
         for item in manifest.references
     ]
-    images = source.retrieval.retrieve(wanted, [EXPLICIT_LITTLE], CONSUMER)
+    images = source.document_sets.retrieve(wanted, [EXPLICIT_LITTLE], CONSUMER)
     assert images.response.status is Status.SUCCESS
     assert len(images.documents) == 2

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from xds.actors import imaging_audit
+from xds.actors.imaging_document_set import ImagingDocumentSets
 from xds.actors.imaging_intake import InstanceIntake
 from xds.actors.imaging_manifests import ManifestMaker, ManifestStyle
 from xds.actors.imaging_metadata import PublicationDefaults
@@ -103,21 +104,25 @@ class ImagingDocumentSource:
         self.reconciler = Reconciler(database, blobs, self._patients, partners.registry, self._publisher, clock, maker.forms)
         self.orders = OrderIntake(database, identity, clock, self._settle)
         self.reports = ReportPublisher(database, blobs, identity, self._patients, partners, clock, self._defaults)
-        self.retrieval = ImageRetrieval(
-            database,
-            blobs,
-            identity,
+        self._pull = pull
+        self.retrieval = self._outgoing()
+        locations = {name: retrieve.location_uid for name, retrieve in maker.locations.items()}
+        self.document_sets = ImagingDocumentSets(self.retrieval, identity, locations)
+
+    def _outgoing(self) -> ImageRetrieval:
+        return ImageRetrieval(
+            self._database,
+            self._blobs,
+            self._identity,
             self._patients,
-            access,
-            clock,
+            self._access,
+            self._clock,
             self._defaults,
-            pixels,
+            self._pixels,
             self._publisher.is_disputed,
             self._reconcile_wanted,
-            pull=pull,
-            locations={name: retrieve.location_uid for name, retrieve in (style or ManifestStyle()).locations.items()},
+            pull=self._pull,
         )
-        self._pull = pull
 
     def _resource(self, row: Mapping[str, Any], summary: Mapping[str, Any]) -> Resource:
         """What the access rule judges of a study in a query: whose it is as published, else as the cross-reference says."""

@@ -66,6 +66,11 @@ class ManifestMaker:
         """The forms that are published; each after the first is a transformation of that one."""
         return self._style.forms
 
+    @property
+    def locations(self) -> Mapping[str, RetrieveInformation]:
+        """Where the images of sources outside are retrieved, by the names of the sources."""
+        return self._style.locations
+
     def describe(
         self,
         study: Study,

@@ -17,7 +17,8 @@ import structlog
 
 from xds.actors import imaging_audit
 from xds.actors.imaging_document_source import ImagingDocumentSource
-from xds.actors.imaging_retrieval import Obtained, Selection
+from xds.actors.imaging_renditions import Obtained
+from xds.actors.imaging_retrieval import Selection
 from xds.model.caller import Caller
 from xds.model.imaging import Instance
 from xds.model.imaging_query import ImagingQuery, Level

@@ -26,7 +26,8 @@ from typing import Final
 
 from xds.actors.domain import Domain
 from xds.actors.imaging_audit import WADO_RS
-from xds.actors.imaging_retrieval import ImageRetrieval, Obtained, Selection
+from xds.actors.imaging_renditions import Obtained
+from xds.actors.imaging_retrieval import ImageRetrieval, Selection
 from xds.model.caller import Caller
 from xds.model.foreign_images import PullError
 from xds.transactions import wado_rs_pixels

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 
 from xds.actors.domain import Domain
 from xds.actors.imaging_audit import WADO_URI
-from xds.actors.imaging_retrieval import ImageRetrieval, Obtained, Selection
+from xds.actors.imaging_renditions import Obtained
+from xds.actors.imaging_retrieval import ImageRetrieval, Selection
 from xds.model.caller import Caller
 from xds.model.foreign_images import PullError
 from xds.pixels.jobs import PixelError, PixelTimeoutError

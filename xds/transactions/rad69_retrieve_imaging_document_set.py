@@ -47,7 +47,7 @@ def respond(request: SoapRequest, domain: Domain, caller: Caller) -> SoapReply:
     if problems:
         errors = tuple(RegistryError(ErrorCode.REPOSITORY_ERROR, problem) for problem in problems)
         return SoapReply([write_retrieve_response(RegistryResponse(Status.FAILURE, errors), ())])
-    return reply_with(domain.imaging_document_source.retrieval.retrieve(requests, transfer_syntaxes, caller))
+    return reply_with(domain.imaging_document_source.document_sets.retrieve(requests, transfer_syntaxes, caller))
 
 
 def send(

@@ -13,7 +13,8 @@ from itertools import accumulate
 from typing import Final
 
 from xds.actors.imaging_audit import WADO_RS
-from xds.actors.imaging_retrieval import ImageRetrieval, Obtained, Selection
+from xds.actors.imaging_renditions import Obtained
+from xds.actors.imaging_retrieval import ImageRetrieval, Selection
 from xds.model.caller import Caller
 from xds.model.imaging import Instance
 from xds.model.rendering import Rendering
