@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -13,53 +13,34 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
 from xds import transactions
-from xds.actors.document_registry import DocumentRegistry, LocalRules, no_local_rules
-from xds.actors.document_repository import DocumentRepository
 from xds.actors.document_repository_registration import SETTLE_REGISTRATION
 from xds.actors.document_repository_removal import ERASE_AFTER, ERASE_BLOB, erase
 from xds.actors.domain import Domain
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.imaging_intake import SETTLE_INSTANCE
 from xds.actors.imaging_reconciler import RECONCILE_MANIFESTS
-from xds.actors.imaging_registrations import ManifestRegistry, RegistryAtHand, Withdrawal
-from xds.actors.on_demand_documents import OnDemandDocuments
-from xds.actors.patient_demographics_supplier import PatientDemographicsSupplier
 from xds.actors.pix_manager import IDENTITIES_CHANGED, PixManager
 from xds.actors.pix_notifications import NOTIFY_SUBSCRIBER, Courier
-from xds.actors.record_index import RecordIndexProducer
-from xds.actors.registered_documents import RegisteredDocuments
 from xds.actors.repository_care import RepositoryCare
-from xds.config import ConfigError
-from xds.imaging_settings import imaging_handlers, manifest_style, publication_defaults
+from xds.identity_settings import courier, demographics_supplier, identity_domains, pix_manager
+from xds.imaging_settings import imaging_document_source, imaging_handlers
 from xds.model.domain_identity import DomainIdentity
-from xds.model.identifiers import AssigningAuthority, is_oid, new_oid
-from xds.model.metadata import Code
-from xds.model.patient import IdentityDomain, IdentitySubscriber, IdentityUpdate
-from xds.pacs_settings import Sources, locations, open_sources, prefetch_handlers
-from xds.pixels.pool import Pool
+from xds.model.identifiers import new_oid
+from xds.pacs_settings import Sources, open_sources, prefetch_handlers
 from xds.ports import BlobStore
-from xds.rules import codes
-from xds.rules.access import AllowAll
-from xds.rules.codes import Strictness
+from xds.registry_settings import document_registry, document_repository
 from xds.settings import Settings
 from xds.store import counts, jobs, migrations
 from xds.store import settings as stored_settings
 from xds.store.blobs import open_blob_store
 from xds.store.database import Database, open_database
 from xds.store.jobs import Job
-from xds.transactions import iti10_pix_update_notification as iti10
-from xds.transactions import iti46_pix_v3_update_notification as iti46
-from xds.transactions.remote_registry import RemoteRegistry
-from xds.wire.codes import read_codes
-from xds.wire.xml import XmlError
 
 #: Namespace (HL7 table 0363) of the affinity domain's own assigning authority.
 AFFINITY_NAMESPACE = "XDS"
 
 DATABASE_FILE = "xds.sqlite"
 BLOB_DIRECTORY = "blobs"
-#: Where images lie while they are decoded.
-PIXEL_DIRECTORY = "pixels"
 
 #: The job that sweeps unreferenced blobs; they may be that young at least, which is longer than any submission takes.
 SWEEP_BLOBS = "sweep-blobs"
@@ -115,7 +96,7 @@ def build(settings: Settings, public_url: str) -> App:
         settings, database, utc_now, lambda uid: domain.imaging_document_source.changed(uid, "its source has changed")
     )
     domain = _domain(settings, database, blobs, identity, sources)
-    handlers = _handlers(domain, blobs, database, _courier(settings, database, identity)) | sources.handlers
+    handlers = _handlers(domain, blobs, database, courier(settings, database, identity)) | sources.handlers
     handlers |= imaging_handlers(domain.imaging_document_source, settings)
     handlers |= prefetch_handlers(settings, database, domain, handlers)
     if settings.imaging.reconcile_hours:
@@ -153,7 +134,7 @@ def existing_pix_manager(settings: Settings) -> Iterator[PixManager]:
     """
     with existing_stores(settings, writing=False) as (database, _):
         identity = database.write(lambda connection: _identity(connection, settings, ""))
-        pix = _pix_manager(settings, database, identity)
+        pix = pix_manager(settings, database, identity, utc_now)
         yield pix
         pix.flush()
 
@@ -214,178 +195,13 @@ def _identity(connection: Connection, settings: Settings, public_url: str) -> Do
     )
 
 
-def _link_change_code(settings: Settings) -> Code:
-    code, display, scheme = settings.registry.link_change_code.split("^")
-    return Code(code, scheme, display)
-
-
-def _local_rules(settings: Settings) -> LocalRules:
-    """The codes of the affinity domain, as strictly as the settings say. Errors: ConfigError."""
-    strictness = Strictness(settings.registry.check_codes)
-    if strictness is Strictness.OFF:
-        return no_local_rules
-    path = settings.registry.codes
-    try:
-        known = read_codes(Path(path).read_bytes())
-    except (OSError, XmlError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else problem
-        raise ConfigError(f"registry.codes: {path} cannot be used: {reason}") from problem
-    return lambda submission: codes.check(submission, known, strictness)
-
-
 def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: DomainIdentity, sources: Sources) -> Domain:
-    access = AllowAll()
-    registry = DocumentRegistry(
-        database,
-        identity,
-        access,
-        utc_now,
-        require_known_patient=settings.registry.require_known_patient,
-        max_results=settings.registry.max_results,
-        local_rules=_local_rules(settings),
-        link_change_content_type=_link_change_code(settings),
-    )
-    registered = RegisteredDocuments(database)
-    on_demand = OnDemandDocuments(
-        registered,
-        (RecordIndexProducer(registered),),
-        identity,
-        access,
-        utc_now,
-        persist=settings.repository.persist_on_demand,
-    )
-    elsewhere = settings.repository.registry_url
-    if elsewhere:
-        remote = RemoteRegistry(elsewhere, timeout=settings.repository.registry_seconds)
-        repository = DocumentRepository(blobs, database, remote, None, identity, access, utc_now)
-        manifests: ManifestRegistry = RegistryAtHand(
-            remote.registered_manifest,
-            remote.update,
-            remote.remove,
-            repository.remove,
-            identity.repository_unique_id,
-            Withdrawal(settings.imaging.withdrawal),
-        )
-    else:
-        repository = DocumentRepository(blobs, database, registry, registry, identity, access, utc_now, on_demand)
-        manifests = RegistryAtHand(
-            registered.registered,
-            registry.update,
-            registry.remove,
-            repository.remove,
-            identity.repository_unique_id,
-            Withdrawal(settings.imaging.withdrawal),
-        )
-    domains = _identity_domains(settings)
-    pix = _pix_manager(settings, database, identity)
-    supplier = PatientDemographicsSupplier(
-        database,
-        identity,
-        access,
-        utc_now,
-        domains=domains,
-        minimum_criteria=settings.identity.minimum_criteria,
-        page_size=settings.identity.page_size,
-        max_results=settings.identity.max_results,
-    )
-    imaging = ImagingDocumentSource(
-        database,
-        blobs,
-        identity,
-        pix,
-        repository.provide,
-        access,
-        utc_now,
-        Pool(
-            settings.server.data / PIXEL_DIRECTORY,
-            processes=settings.imaging.pixel_processes,
-            memory=settings.imaging.pixel_memory_mib << 20,
-            seconds=settings.imaging.pixel_seconds,
-        ),
-        settle_seconds=settings.imaging.settle_seconds,
-        # What goes over a network takes so much longer than a row that nothing is gained.
-        store_at_once=not settings.storage.url,
-        defaults=publication_defaults(settings),
-        reconcile_every=timedelta(hours=settings.imaging.reconcile_hours) if settings.imaging.reconcile_hours else None,
-        style=replace(manifest_style(settings), locations=locations(settings, f"{identity.public_url}/dicomweb")),
-        pull=sources.pull,
-        authorities={
-            each.ae_title: AssigningAuthority(None, each.assigning_authority)
-            for each in settings.pacs
-            if each.assigning_authority
-        },
-        registry=manifests,
-    )
-    return Domain(identity, registry, repository, imaging, pix, supplier, domains)
-
-
-def _identity_domains(settings: Settings) -> tuple[IdentityDomain, ...]:
-    return tuple(
-        IdentityDomain(AssigningAuthority(each.name, each.oid), each.sources, each.uri or None)
-        for each in settings.identity.domains
-    )
-
-
-def _pix_manager(settings: Settings, database: Database, identity: DomainIdentity) -> PixManager:
-    return PixManager(
-        database,
-        identity,
-        AllowAll(),
-        utc_now,
-        domains=_identity_domains(settings),
-        unknown_domains=settings.identity.unknown_domains,
-        subscribers=_subscribers(settings),
-    )
-
-
-def _subscribers(settings: Settings) -> tuple[IdentitySubscriber, ...]:
-    return tuple(
-        IdentitySubscriber(
-            each.name,
-            each.endpoint,
-            each.wire,
-            tuple(AssigningAuthority(None, item) if is_oid(item) else AssigningAuthority(item) for item in each.domains),
-        )
-        for each in settings.identity.subscribers
-    )
-
-
-def _courier(settings: Settings, database: Database, identity: DomainIdentity) -> Courier:
-    """Who tells PIX Consumers of changed identifiers."""
-
-    def occurred(update: IdentityUpdate) -> datetime:
-        return datetime.fromtimestamp(update.occurred / 1000, UTC)
-
-    def in_v2(subscriber: IdentitySubscriber, update: IdentityUpdate) -> bool:
-        answer = iti10.send(
-            update.identifiers,
-            subscriber.endpoint,
-            source=f"{AFFINITY_NAMESPACE}|{AFFINITY_NAMESPACE}",
-            destination=subscriber.name,
-            message_id=update.message_id,
-            occurred=occurred(update),
-        )
-        return _is_taken(answer.code, answer.is_accepted)
-
-    def in_v3(subscriber: IdentitySubscriber, update: IdentityUpdate) -> bool:
-        answer = iti46.send(
-            update.identifiers,
-            subscriber.endpoint,
-            source=f"{identity.home_community_id}|{identity.assigning_authority}",
-            destination=subscriber.name,
-            message_id=update.message_id,
-            now=occurred(update),
-        )
-        return _is_taken(answer.code, answer.is_accepted)
-
-    return Courier(database, _subscribers(settings), {"v2": in_v2, "v3": in_v3})
-
-
-def _is_taken(code: str, is_accepted: bool) -> bool:
-    """False for an error that the same message would meet again. Errors: ConnectionError for a reject: it may pass later."""
-    if not is_accepted and code not in ("AE", "CE"):
-        raise ConnectionError("the subscriber does not take notifications now")
-    return is_accepted
+    registry = document_registry(settings, database, identity, utc_now)
+    repository, manifests = document_repository(settings, database, blobs, registry, identity, utc_now)
+    pix = pix_manager(settings, database, identity, utc_now)
+    imaging = imaging_document_source(settings, database, blobs, identity, pix, repository.provide, sources, manifests, utc_now)
+    supplier = demographics_supplier(settings, database, identity, utc_now)
+    return Domain(identity, registry, repository, imaging, pix, supplier, identity_domains(settings))
 
 
 def _sweep(care: RepositoryCare, database: Database) -> Callable[[Job], str | None]:
@@ -408,13 +224,15 @@ def _erase(blobs: BlobStore, care: RepositoryCare) -> Callable[[Job], str | None
     return erase_blob
 
 
-def _handlers(domain: Domain, blobs: BlobStore, database: Database, courier: Courier) -> dict[str, Callable[[Job], str | None]]:
+def _handlers(
+    domain: Domain, blobs: BlobStore, database: Database, notifications: Courier
+) -> dict[str, Callable[[Job], str | None]]:
     care = RepositoryCare(blobs, database)
     return {
         IDENTITIES_CHANGED: lambda _job: domain.imaging_document_source.resume(),
         SETTLE_INSTANCE: domain.imaging_document_source.intake.settle,
         SWEEP_BLOBS: _sweep(care, database),
         ERASE_BLOB: _erase(blobs, care),
-        NOTIFY_SUBSCRIBER: lambda job: courier.deliver(job.key),
+        NOTIFY_SUBSCRIBER: lambda job: notifications.deliver(job.key),
         SETTLE_REGISTRATION: domain.document_repository.settle_registration,
     }
