@@ -29,11 +29,11 @@ from xds.model.identifiers import AssigningAuthority, is_oid
 from xds.model.patient import FeedKind, IdentityFeed, PersonName
 from xds.transactions import iti45_pix_v3_query as iti45_transaction
 from xds.transactions import iti47_patient_demographics_query_v3 as iti47_transaction
-from xds.transactions.client import UnusableAnswerError, post_soap
+from xds.transactions import v3_exchange
 from xds.transactions.iti44_patient_identity_feed_v3 import feed_transaction
 from xds.transactions.transaction import Transaction
 from xds.wire.hl7v3 import InstanceIdentifier, Transmission, new_id, party_of
-from xds.wire.hl7v3_acknowledgement import Acknowledged, UnusableError, read_acknowledgement
+from xds.wire.hl7v3_acknowledgement import Acknowledged
 from xds.wire.hl7v3_feed import INTERACTIONS_OF_FEEDS, write_feed
 from xds.wire.hl7v3_intervals import days_of
 from xds.wire.hl7v3_pdq import QUERY as DEMOGRAPHICS_QUERY
@@ -192,11 +192,7 @@ def _exchange(message: bytes, transaction: Transaction, sending: Sending) -> tup
         print(exchange.pretty(message))
         return None
     with sending.talking(transaction) as endpoint:
-        answer = post_soap(endpoint, transaction, message, timeout=sending.timeout).body
-        try:
-            return answer, read_acknowledgement(answer)
-        except UnusableError as error:
-            raise UnusableAnswerError(str(error)) from error
+        return v3_exchange.ask(endpoint, transaction, message, timeout=sending.timeout)
 
 
 def _show(

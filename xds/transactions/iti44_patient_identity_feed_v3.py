@@ -17,10 +17,10 @@ from datetime import UTC, datetime
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.model.patient import IdentityFeed
-from xds.transactions.client import UnusableAnswerError, post_soap
+from xds.transactions import v3_exchange
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.hl7v3 import InstanceIdentifier, Transmission, party_of
-from xds.wire.hl7v3_acknowledgement import Acknowledged, UnusableError, read_acknowledgement, write_accept_acknowledgement
+from xds.wire.hl7v3_acknowledgement import Acknowledged, write_accept_acknowledgement
 from xds.wire.hl7v3_feed import ADDED, INTERACTIONS_OF_FEEDS, read_feed, write_feed
 from xds.wire.soap import SoapReply, SoapRequest
 from xds.wire.xml import HL7V3
@@ -73,8 +73,4 @@ def send(
         interaction, InstanceIdentifier(root, extension), "P", party_of(feed.source), party_of(feed.destination)
     )
     message = write_feed(feed, transmission, now=now or datetime.now(UTC))
-    answer = post_soap(endpoint, feed_transaction(interaction), message, timeout=timeout, ssl_context=ssl_context)
-    try:
-        return read_acknowledgement(answer.body)
-    except UnusableError as error:
-        raise UnusableAnswerError(str(error)) from None
+    return v3_exchange.ask(endpoint, feed_transaction(interaction), message, timeout=timeout, ssl_context=ssl_context)[1]

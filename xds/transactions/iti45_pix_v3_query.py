@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
-from xds.transactions.client import UnusableAnswerError, post_soap
+from xds.transactions import v3_exchange
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.hl7v3 import Transmission, new_id, party_of
-from xds.wire.hl7v3_acknowledgement import Acknowledged, UnusableError, read_acknowledgement
+from xds.wire.hl7v3_acknowledgement import Acknowledged
 from xds.wire.hl7v3_pix import ANSWER, QUERY, read_pix_answer, read_pix_query, write_pix_answer, write_pix_query
 from xds.wire.hl7v3_queries import response_code
 from xds.wire.soap import SoapReply, SoapRequest
@@ -79,9 +79,5 @@ def send(
     """
     transmission = Transmission(QUERY, new_id(), "P", party_of(source), party_of(destination))
     message = write_pix_query(identifier, domains, transmission, new_id(), now=now or datetime.now(UTC))
-    answer = post_soap(endpoint, TRANSACTION, message, timeout=timeout, ssl_context=ssl_context)
-    try:
-        acknowledged = read_acknowledgement(answer.body)
-    except UnusableError as error:
-        raise UnusableAnswerError(str(error)) from None
-    return PixV3Answer(acknowledged, response_code(answer.body), read_pix_answer(answer.body))
+    answer, acknowledged = v3_exchange.ask(endpoint, TRANSACTION, message, timeout=timeout, ssl_context=ssl_context)
+    return PixV3Answer(acknowledged, response_code(answer), read_pix_answer(answer))

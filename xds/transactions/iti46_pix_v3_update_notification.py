@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from xds.model.identifiers import PatientIdentifier
-from xds.transactions.client import UnusableAnswerError, post_soap
+from xds.transactions import v3_exchange
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.hl7v3 import ACKNOWLEDGEMENT, InstanceIdentifier, Transmission, party_of
-from xds.wire.hl7v3_acknowledgement import Acknowledged, UnusableError, read_acknowledgement
+from xds.wire.hl7v3_acknowledgement import Acknowledged
 from xds.wire.hl7v3_feed import REVISED, write_notification
 from xds.wire.xml import HL7V3
 
@@ -57,8 +57,4 @@ def send(
     root = sender.device.root or str(uuid.uuid5(uuid.NAMESPACE_OID, message_id))
     transmission = Transmission(REVISED, InstanceIdentifier(root, message_id), "P", sender, party_of(destination))
     message = write_notification(identifiers, transmission, now=now or datetime.now(UTC))
-    answer = post_soap(endpoint, TRANSACTION, message, timeout=timeout, ssl_context=ssl_context)
-    try:
-        return read_acknowledgement(answer.body)
-    except UnusableError as error:
-        raise UnusableAnswerError(str(error)) from None
+    return v3_exchange.ask(endpoint, TRANSACTION, message, timeout=timeout, ssl_context=ssl_context)[1]

@@ -20,10 +20,10 @@ from lxml import etree
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.model.demographics_query import DemographicsAnswer, DemographicsQuery, PageRequest, PatientMatch
-from xds.transactions.client import UnusableAnswerError, post_soap
+from xds.transactions import v3_exchange
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.hl7v3 import InstanceIdentifier, Transmission, new_id, party_of, read_transmission
-from xds.wire.hl7v3_acknowledgement import Acknowledged, UnusableError, read_acknowledgement
+from xds.wire.hl7v3_acknowledgement import Acknowledged
 from xds.wire.hl7v3_pdq import ANSWER, QUERY, read_demographics_query
 from xds.wire.hl7v3_pdq_answer import read_demographics_answer, read_quantities, write_demographics_answer
 from xds.wire.hl7v3_pdq_query import write_demographics_query
@@ -92,18 +92,14 @@ def send(
     transmission = Transmission(QUERY, new_id(), "P", party_of(source), party_of(destination))
     query_id = new_id()
     message = write_demographics_query(query, transmission, query_id, now=now or datetime.now(UTC), limit=limit)
-    answer = post_soap(endpoint, TRANSACTION, message, timeout=timeout, ssl_context=ssl_context)
-    return read_answer(answer.body, query_id)
+    answer, _ = v3_exchange.ask(endpoint, TRANSACTION, message, timeout=timeout, ssl_context=ssl_context)
+    return read_answer(answer, query_id)
 
 
 def read_answer(root: etree._Element, query_id: InstanceIdentifier) -> DemographicsV3Answer:
     """An answer to the query of that id. Errors: UnusableAnswerError."""
-    try:
-        acknowledged = read_acknowledgement(root)
-    except UnusableError as error:
-        raise UnusableAnswerError(str(error)) from None
     return DemographicsV3Answer(
-        acknowledged,
+        v3_exchange.acknowledgement_of(root),
         response_code(root),
         query_id,
         read_transmission(root).id,

@@ -16,11 +16,11 @@ from lxml import etree
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
-from xds.transactions.client import UnusableAnswerError, post_soap
+from xds.transactions import v3_exchange
 from xds.transactions.iti47_patient_demographics_query_v3 import DemographicsV3Answer
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.hl7v3 import ACKNOWLEDGEMENT, Transmission, new_id, party_of
-from xds.wire.hl7v3_acknowledgement import Acknowledged, UnusableError, read_acknowledgement, write_accept_acknowledgement
+from xds.wire.hl7v3_acknowledgement import Acknowledged, write_accept_acknowledgement
 from xds.wire.hl7v3_continuation import read_continuation, write_continuation
 from xds.wire.hl7v3_pdq import CANCEL, CONTINUE
 from xds.wire.soap import SoapFault, SoapReply, SoapRequest
@@ -71,8 +71,4 @@ def send(
     """
     transmission = Transmission(CANCEL, new_id(), "P", party_of(source), party_of(destination))
     message = write_continuation(transmission, previous.query_id, previous.message_id, now=now or datetime.now(UTC))
-    answer = post_soap(endpoint, TRANSACTION, message, timeout=timeout, ssl_context=ssl_context)
-    try:
-        return read_acknowledgement(answer.body)
-    except UnusableError as error:
-        raise UnusableAnswerError(str(error)) from None
+    return v3_exchange.ask(endpoint, TRANSACTION, message, timeout=timeout, ssl_context=ssl_context)[1]

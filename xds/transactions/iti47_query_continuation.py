@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.model.demographics_query import DemographicsAnswer, PageRequest
-from xds.transactions.client import post_soap
+from xds.transactions import v3_exchange
 from xds.transactions.iti47_patient_demographics_query_v3 import DemographicsV3Answer, read_answer
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.hl7v3 import Transmission, detail_of, new_id, party_of
@@ -81,5 +81,5 @@ def send(
     message = write_continuation(
         transmission, previous.query_id, previous.message_id, now=now or datetime.now(UTC), start=start, limit=limit
     )
-    answer = post_soap(endpoint, TRANSACTION, message, timeout=timeout, ssl_context=ssl_context)
-    return read_answer(answer.body, previous.query_id)
+    answer, _ = v3_exchange.ask(endpoint, TRANSACTION, message, timeout=timeout, ssl_context=ssl_context)
+    return read_answer(answer, previous.query_id)
