@@ -7,25 +7,18 @@ parts change together. Addresses, telephones and e-mail are shared in households
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-
-from rapidfuzz.distance import OSA, JaroWinkler
 
 from xds.rules.linkage.folding import core_words, joined
-from xds.rules.linkage.given_names import are_related, are_variants, composes, is_listed
+from xds.rules.linkage.given_comparison import ESTABLISHED, given_level
+from xds.rules.linkage.given_names import is_listed
 from xds.rules.linkage.national import National, NationalStatus
-from xds.rules.linkage.phonetics import french_code, sound_alike, sound_the_same
+from xds.rules.linkage.phonetics import sound_alike
+from xds.rules.linkage.slips import ALIKE, edits, is_slip, similarity
 from xds.rules.linkage.traits import Place, Traits
 from xds.rules.linkage.weights import BirthDate, Family, Frequencies, Given, Weights
 
-_edits = OSA.distance
-_similarity = JaroWinkler.similarity
-#: A name that so many records bear is established: another one beside it is no slip of the pen.
-_ESTABLISHED = 4
-#: ... unless it is so much rarer than its neighbour that it may well be a frequent slip of it.
-_SLIP_SHARE = 0.005
 #: A given name is borne as a family name that many times more seldom.
 _GIVEN_RATHER = 5
 _RARE = 3
@@ -34,13 +27,7 @@ _SMALL_REGISTER = 1000
 _SMALLEST_POPULATION = 20_000
 _MOST_RARITY_BITS = 6.0
 _FURTHER_CONTACT = 0.3
-_ALIKE = 0.85
-#: Codes of fewer sounds are of too many names.
-_SHORTEST_SOUND = 3
-#: Fewer letters of a name that was cut off are of too many names.
-_SHORTEST_CUT = 3
 _WOMAN: tuple[set[str], ...] = ({"F"}, {"F", ""})
-_LETTER_SHAPES = str.maketrans({"0": "O", "1": "I", "5": "S", "8": "B", "6": "G", "2": "Z", "7": "T", "4": "A", "3": "E"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,23 +92,6 @@ def prior(weights: Weights, frequencies: Frequencies) -> float:
     return math.log2(weights.matches_per_record / max(frequencies.records, _SMALLEST_POPULATION))
 
 
-@lru_cache(1 << 14)
-def _is_slip(one: str, other: str) -> bool:
-    """One keystroke, or letters that look alike, or a name cut off at the end of a field."""
-    shorter = min(len(one), len(other))
-    if shorter < 3:
-        return False
-    if one.translate(_LETTER_SHAPES).replace("RN", "M") == other.translate(_LETTER_SHAPES).replace("RN", "M"):
-        return True
-    if shorter < 4 and len(one) == len(other):
-        return False
-    if _edits(one, other, score_cutoff=1) <= 1:
-        return True
-    if shorter >= 6 and (one.startswith(other) or other.startswith(one)):
-        return True
-    return shorter >= 9 and _edits(one, other, score_cutoff=2) <= 2
-
-
 def _family_level(one: str, other: str) -> int:
     a, b = joined(one), joined(other)
     if a == b:
@@ -129,98 +99,15 @@ def _family_level(one: str, other: str) -> int:
     core, other_core = core_words(one), core_words(other)
     if core == other_core or not set(core).isdisjoint(other_core):
         return Family.PART
-    if _is_slip(a, b):
+    if is_slip(a, b):
         return Family.SLIP
-    if (len(core) > 1 or len(other_core) > 1) and any(_is_slip(x, y) for x in core for y in other_core):
+    if (len(core) > 1 or len(other_core) > 1) and any(is_slip(x, y) for x in core for y in other_core):
         return Family.SLIP
     if len(core) == len(other_core) and all(map(sound_alike, core, other_core)):
         return Family.SOUND
-    if _similarity(a, b) >= _ALIKE:
+    if similarity(a, b) >= ALIKE:
         return Family.ALIKE
     return Family.DIFFERENT
-
-
-def _is_established(name: str, beside: str, frequencies: Frequencies) -> bool:
-    if is_listed(name):
-        return True
-    count = frequencies.frequency("given", name)
-    return count >= _ESTABLISHED and count >= _SLIP_SHARE * frequencies.frequency("given", beside)
-
-
-def _are_initials(one: str, other: str) -> bool:
-    """J or JB for JEAN BAPTISTE."""
-    shorter, longer = sorted((one, other), key=len)
-    letters = "".join(word[0] for word in longer.split(" "))
-    return len(joined(shorter)) <= 3 and letters.startswith(joined(shorter))
-
-
-def _given_level(one: str, other: str, further: frozenset[str], other_further: frozenset[str], frequencies: Frequencies) -> int:
-    a, b = joined(one), joined(other)
-    if a == b:
-        return Given.EXACT
-    words, other_words = one.split(" "), other.split(" ")
-    first, other_first = words[0], other_words[0]
-    if first == other_first:
-        rest, other_rest = set(words[1:]) - other_further, set(other_words[1:]) - further
-        # JEAN PIERRE and JEAN PAUL share a word and are two names, JEAN and JEAN PAUL may be; LUC JEAN and LUC PAUL are one.
-        if rest and other_rest and rest.isdisjoint(other_rest) and not a.startswith(b) and not b.startswith(a):
-            if any(_is_slip(x, y) or are_variants(x, y) for x in rest for y in other_rest):
-                return Given.SLIP
-            return Given.ALIKE_KNOWN if composes(first) else Given.OTHER
-        if composes(first) and (_adds_a_name(words, rest, other_further) or _adds_a_name(other_words, other_rest, further)):
-            return Given.ALIKE if len(words) == 1 or len(other_words) == 1 else Given.PART
-        return Given.PART
-    if not set(words).isdisjoint(other_words) or first in other_further or other_first in further:
-        return Given.ALIKE_KNOWN if _lists_contradict(words, other_words, further, other_further) else Given.OTHER
-    if are_variants(a, b) or are_variants(first, other_first):
-        return Given.VARIANT
-    if _are_initials(one, other):
-        return Given.VARIANT
-    if _is_cut(words, other_first) or _is_cut(other_words, first):
-        return Given.OTHER
-    level = _unequal_given(a, b, first, other_first, frequencies)
-    # What is alike and followed by the same further names is one name, misheard.
-    if level == Given.ALIKE and not (further | set(words[1:])).isdisjoint(other_further | set(other_words[1:])):
-        return Given.SOUND
-    return level
-
-
-def _adds_a_name(words: Sequence[str], rest: Collection[str], other_further: frozenset[str]) -> bool:
-    """True for JEAN PAUL beside JEAN: twins, or one name cut short, which it is when PAUL is a further name of the other."""
-    return len(words) > 1 and words[1] in rest and is_listed(words[1]) and not any(map(words[1].startswith, other_further))
-
-
-def _lists_contradict(
-    words: Sequence[str], other_words: Sequence[str], further: frozenset[str], other_further: frozenset[str]
-) -> bool:
-    """True when both records list several given names and the first of one is missing in the other, as with twins."""
-    listed, other_listed = {*words, *further}, {*other_words, *other_further}
-    if len(listed) < 2 or len(other_listed) < 2:
-        return False
-    return not (_stands_in(words[0], other_listed) and _stands_in(other_words[0], listed))
-
-
-def _stands_in(name: str, listed: Collection[str]) -> bool:
-    return name in listed or any(name.startswith(item) or _is_slip(name, item) or are_variants(name, item) for item in listed)
-
-
-def _is_cut(words: Sequence[str], name: str) -> bool:
-    """True when the last of several words is the beginning of a name, cut off at the end of a field."""
-    return len(words) > 1 and len(words[-1]) >= _SHORTEST_CUT and name.startswith(words[-1])
-
-
-def _unequal_given(a: str, b: str, first: str, other_first: str, frequencies: Frequencies) -> int:
-    established = _is_established(first, other_first, frequencies) and _is_established(other_first, first, frequencies)
-    slip = _is_slip(a, b) or (len(a) != len(b) and _is_slip(first, other_first))
-    if slip or (sound_the_same(first, other_first) and len(french_code(first)) >= _SHORTEST_SOUND):
-        if established:
-            return Given.ALIKE_KNOWN
-        return Given.SLIP if slip else Given.SOUND
-    if are_related(first, other_first):
-        return Given.ALIKE_KNOWN
-    if _similarity(a, b) >= _ALIKE or sound_alike(first, other_first):
-        return Given.ALIKE_KNOWN if established else Given.ALIKE
-    return Given.DIFFERENT_KNOWN if established else Given.DIFFERENT
 
 
 def _rarity(kind: str, value: str, weights: Weights, frequencies: Frequencies) -> float:
@@ -241,7 +128,7 @@ def _date_level(one: Traits, other: Traits) -> int:
     same_year = a[:4] == b[:4]
     if same_year and (one.is_default_date or other.is_default_date):
         return BirthDate.COMPATIBLE
-    distance = _edits(a, b, score_cutoff=2)
+    distance = edits(a, b, score_cutoff=2)
     if distance <= 1 or (same_year and a[4:6] == b[6:] and a[6:] == b[4:6]):
         return BirthDate.SLIP
     if distance == 2 and (same_year or a[4:] == b[4:]):
@@ -260,9 +147,9 @@ def _place_level(one: Place, other: Place) -> tuple[int, str]:
                 agreeing += 1
                 exact += 1
             elif index == 1 or index == 2:
-                agreeing += _similarity(a, b) >= 0.88
+                agreeing += similarity(a, b) >= 0.88
             elif index == 3:
-                agreeing += _edits(a, b, score_cutoff=1) <= 1
+                agreeing += edits(a, b, score_cutoff=1) <= 1
     if not known:
         return -1, ""
     if exact == known and known >= 3:
@@ -282,7 +169,7 @@ def _national_level(one: tuple[National, ...], other: tuple[National, ...]) -> t
                 # What was typed in without a check may be the number of a parent.
                 level = 1 if NationalStatus.PROVISIONAL in (a.status, b.status) else 2
             else:
-                level = int(_edits(a.value, b.value, score_cutoff=1) <= 1)
+                level = int(edits(a.value, b.value, score_cutoff=1) <= 1)
             both = a.is_qualified and b.is_qualified
             if (level, both) > (best, qualified):
                 best, qualified = level, both
@@ -300,7 +187,7 @@ def _name_levels(one: Traits, other: Traits, weights: Weights, frequencies: Freq
                 family, family_value = level, joined(a)
     for a in one.givens:
         for b in other.givens:
-            level = _given_level(a, b, one.further, other.further, frequencies)
+            level = given_level(a, b, one.further, other.further, frequencies)
             if level > given:
                 given, given_value = level, a.split(" ", 1)[0]
     if family <= Family.ALIKE and 0 <= given <= Given.ALIKE and _are_swapped(one, other):
@@ -326,13 +213,13 @@ def _crossed(one: Traits, other: Traits, frequencies: Frequencies) -> str:
     givens = {item for item in one.givens if item in other.families} | {item for item in other.givens if item in one.families}
     for item in givens:
         count = frequencies.frequency("given", item.split(" ", 1)[0])
-        if count >= _ESTABLISHED and count >= _GIVEN_RATHER * frequencies.frequency("family", joined(item)):
+        if count >= ESTABLISHED and count >= _GIVEN_RATHER * frequencies.frequency("family", joined(item)):
             return item.split(" ", 1)[0]
     return ""
 
 
 def _is_misspelt(one: str, other: str) -> bool:
-    return _is_slip(one, other) and not (is_listed(one) and is_listed(other))
+    return is_slip(one, other) and not (is_listed(one) and is_listed(other))
 
 
 def _near(one: str, other: str) -> bool:

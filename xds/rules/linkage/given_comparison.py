@@ -1,0 +1,103 @@
+"""How the given names of two records agree: all words of both, short forms, slips, and names that are alike and two."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from xds.rules.linkage.folding import joined
+from xds.rules.linkage.given_names import are_related, are_variants, composes, is_listed
+from xds.rules.linkage.phonetics import french_code, sound_alike, sound_the_same
+from xds.rules.linkage.slips import ALIKE, is_slip, similarity
+from xds.rules.linkage.weights import Frequencies, Given
+
+#: A name that so many records bear is established: another one beside it is no slip of the pen.
+ESTABLISHED = 4
+#: ... unless it is so much rarer than its neighbour that it may well be a frequent slip of it.
+_SLIP_SHARE = 0.005
+#: Codes of fewer sounds are of too many names.
+_SHORTEST_SOUND = 3
+#: Fewer letters of a name that was cut off are of too many names.
+_SHORTEST_CUT = 3
+
+
+def _is_established(name: str, beside: str, frequencies: Frequencies) -> bool:
+    if is_listed(name):
+        return True
+    count = frequencies.frequency("given", name)
+    return count >= ESTABLISHED and count >= _SLIP_SHARE * frequencies.frequency("given", beside)
+
+
+def _are_initials(one: str, other: str) -> bool:
+    """J or JB for JEAN BAPTISTE."""
+    shorter, longer = sorted((one, other), key=len)
+    letters = "".join(word[0] for word in longer.split(" "))
+    return len(joined(shorter)) <= 3 and letters.startswith(joined(shorter))
+
+
+def given_level(one: str, other: str, further: frozenset[str], other_further: frozenset[str], frequencies: Frequencies) -> int:
+    a, b = joined(one), joined(other)
+    if a == b:
+        return Given.EXACT
+    words, other_words = one.split(" "), other.split(" ")
+    first, other_first = words[0], other_words[0]
+    if first == other_first:
+        rest, other_rest = set(words[1:]) - other_further, set(other_words[1:]) - further
+        # JEAN PIERRE and JEAN PAUL share a word and are two names, JEAN and JEAN PAUL may be; LUC JEAN and LUC PAUL are one.
+        if rest and other_rest and rest.isdisjoint(other_rest) and not a.startswith(b) and not b.startswith(a):
+            if any(is_slip(x, y) or are_variants(x, y) for x in rest for y in other_rest):
+                return Given.SLIP
+            return Given.ALIKE_KNOWN if composes(first) else Given.OTHER
+        if composes(first) and (_adds_a_name(words, rest, other_further) or _adds_a_name(other_words, other_rest, further)):
+            return Given.ALIKE if len(words) == 1 or len(other_words) == 1 else Given.PART
+        return Given.PART
+    if not set(words).isdisjoint(other_words) or first in other_further or other_first in further:
+        return Given.ALIKE_KNOWN if _lists_contradict(words, other_words, further, other_further) else Given.OTHER
+    if are_variants(a, b) or are_variants(first, other_first):
+        return Given.VARIANT
+    if _are_initials(one, other):
+        return Given.VARIANT
+    if _is_cut(words, other_first) or _is_cut(other_words, first):
+        return Given.OTHER
+    level = _unequal_given(a, b, first, other_first, frequencies)
+    # What is alike and followed by the same further names is one name, misheard.
+    if level == Given.ALIKE and not (further | set(words[1:])).isdisjoint(other_further | set(other_words[1:])):
+        return Given.SOUND
+    return level
+
+
+def _adds_a_name(words: Sequence[str], rest: Collection[str], other_further: frozenset[str]) -> bool:
+    """True for JEAN PAUL beside JEAN: twins, or one name cut short, which it is when PAUL is a further name of the other."""
+    return len(words) > 1 and words[1] in rest and is_listed(words[1]) and not any(map(words[1].startswith, other_further))
+
+
+def _lists_contradict(
+    words: Sequence[str], other_words: Sequence[str], further: frozenset[str], other_further: frozenset[str]
+) -> bool:
+    """True when both records list several given names and the first of one is missing in the other, as with twins."""
+    listed, other_listed = {*words, *further}, {*other_words, *other_further}
+    if len(listed) < 2 or len(other_listed) < 2:
+        return False
+    return not (_stands_in(words[0], other_listed) and _stands_in(other_words[0], listed))
+
+
+def _stands_in(name: str, listed: Collection[str]) -> bool:
+    return name in listed or any(name.startswith(item) or is_slip(name, item) or are_variants(name, item) for item in listed)
+
+
+def _is_cut(words: Sequence[str], name: str) -> bool:
+    """True when the last of several words is the beginning of a name, cut off at the end of a field."""
+    return len(words) > 1 and len(words[-1]) >= _SHORTEST_CUT and name.startswith(words[-1])
+
+
+def _unequal_given(a: str, b: str, first: str, other_first: str, frequencies: Frequencies) -> int:
+    established = _is_established(first, other_first, frequencies) and _is_established(other_first, first, frequencies)
+    slip = is_slip(a, b) or (len(a) != len(b) and is_slip(first, other_first))
+    if slip or (sound_the_same(first, other_first) and len(french_code(first)) >= _SHORTEST_SOUND):
+        if established:
+            return Given.ALIKE_KNOWN
+        return Given.SLIP if slip else Given.SOUND
+    if are_related(first, other_first):
+        return Given.ALIKE_KNOWN
+    if similarity(a, b) >= ALIKE or sound_alike(first, other_first):
+        return Given.ALIKE_KNOWN if established else Given.ALIKE
+    return Given.DIFFERENT_KNOWN if established else Given.DIFFERENT
