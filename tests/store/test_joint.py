@@ -141,3 +141,17 @@ def test_it_is_not_nested_and_not_begun_after_close(database: Database) -> None:
     database.close()
     with pytest.raises(DatabaseClosedError):
         database.together(lambda: None, nothing)
+
+
+def test_what_is_begun_ends_while_its_caller_does_something_else(database: Database) -> None:
+    begun = database.begin_write(lambda connection: put(connection, "begun"))
+    assert database.write(lambda connection: put(connection, "meanwhile")) == "meanwhile"
+    assert begun.result(30) == "begun"
+    assert names(database) == ["begun", "meanwhile"]
+    with pytest.raises(ZeroDivisionError):
+        database.begin_write(lambda _connection: 1 // len(())).result(30)
+    with pytest.raises(RuntimeError, match="another transaction"):
+        database.together(lambda: database.begin_write(lambda connection: put(connection, "inside")), nothing)
+    database.close()
+    with pytest.raises(DatabaseClosedError):
+        database.begin_write(lambda connection: put(connection, "late"))

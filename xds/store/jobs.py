@@ -23,11 +23,12 @@ LEASE = timedelta(minutes=10)
 #: A job that a worker has claimed is asked for anew: it may have looked before this transaction's effect was to be seen.
 _REQUEST: Final = Prepared(
     text(
-        "INSERT INTO job (kind, key, payload, run_at, attempts) VALUES (:kind, '', '{}', :run_at, 0)"
-        " ON CONFLICT (kind, key) DO UPDATE SET run_at = excluded.run_at, attempts = 0, error = NULL"
+        "INSERT INTO job (kind, key, payload, run_at, attempts) VALUES (:kind, :key, :payload, :run_at, 0)"
+        " ON CONFLICT (kind, key) DO UPDATE SET payload = excluded.payload, run_at = excluded.run_at, attempts = 0, error = NULL"
         " WHERE job.attempts > 0 OR job.run_at IS NULL"
     )
 )
+_WITHDRAW: Final = Prepared(text("DELETE FROM job WHERE kind = :kind AND key = :key"))
 
 
 @dataclass(slots=True)
@@ -62,14 +63,18 @@ def add(connection: Connection, kind: str, key: str, payload: Mapping[str, Any],
     put(connection, job, ("kind", "key"), values)
 
 
-def request(connection: Connection, kind: str, run_at: datetime) -> None:
-    """Ask for work without a payload, unless it is asked for already. For what every transaction of a kind asks for."""
-    _REQUEST.run(connection, ({"kind": kind, "run_at": _milliseconds(run_at)},))
+def request(connection: Connection, kind: str, run_at: datetime, key: str = "", payload: Mapping[str, Any] | None = None) -> None:
+    """Ask for work unless it is asked for already: then the payload and the time of who asked first hold.
+
+    For what every transaction of a kind asks for.
+    """
+    written = json.dumps(payload, ensure_ascii=False) if payload else "{}"
+    _REQUEST.run(connection, ({"kind": kind, "key": key, "payload": written, "run_at": _milliseconds(run_at)},))
 
 
 def withdraw(connection: Connection, kind: str, key: str) -> None:
     """The work of that key is not needed any more."""
-    connection.execute(delete(job).where(job.c.kind == kind, job.c.key == key))
+    _WITHDRAW.run(connection, ({"kind": kind, "key": key},))
 
 
 def payload_of(connection: Connection, kinds: Collection[str], key: str) -> Mapping[str, Any] | None:

@@ -6,6 +6,7 @@ import errno
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 
 from sqlalchemy import Connection
@@ -74,6 +75,13 @@ class Database(ABC):
         because what collides with the work of others is undone and tried once more.
         Errors: whatever `work` raised (nothing of it is stored then); DatabaseUnavailableError, DatabaseFullError,
         DatabaseClosedError; SQLAlchemyError when the commit failed.
+        """
+
+    @abstractmethod
+    def begin_write(self, work: Work[Result]) -> Future[Result]:
+        """Begin what `write` does, for who has something else to wait for meanwhile; not inside `together`.
+
+        Errors: DatabaseClosedError; the future raises what `write` does.
         """
 
     @abstractmethod

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
@@ -31,6 +32,8 @@ from xds.store.migrations import SchemaError, migrate
 
 #: How often a piece of work is run before its collisions are given up.
 ATTEMPTS: Final = 5
+#: Transactions that run while their callers do something else.
+_ASIDE: Final = 32
 #: The oldest server that this is tested with.
 OLDEST_SERVER: Final = (13,)
 
@@ -52,6 +55,7 @@ class PostgresqlDatabase(Database):
         self._closed = False
         self._inside = threading.local()
         self._later = Gathering(self._commit_later)
+        self._aside = ThreadPoolExecutor(_ASIDE, thread_name_prefix="database")
 
     def create_schema(self) -> None:
         """Bring the tables to what this version needs. Errors: as the interface says; SchemaError for an unsuitable server."""
@@ -76,6 +80,14 @@ class PostgresqlDatabase(Database):
             return self._joint.run(work)
         return self._write(work)
 
+    def begin_write(self, work: Work[Result]) -> Future[Result]:
+        """Run `work` in a transaction of its own, in another thread."""
+        if self._closed:
+            raise DatabaseClosedError
+        if self._joint is not None or getattr(self._inside, "work", False):
+            raise RuntimeError("a piece of work must not open another transaction")
+        return self._aside.submit(self._write, work)
+
     def write_later(self, work: Work[object]) -> None:
         """Run `work` some milliseconds later, together with others."""
         if self._closed:
@@ -94,6 +106,7 @@ class PostgresqlDatabase(Database):
         if self._closed:
             return
         self._closed = True
+        self._aside.shutdown()
         self._later.close()
         self._readers.dispose()
         self._writers.dispose()

@@ -201,12 +201,16 @@ class SqliteDatabase(Database):
         """
         if self._joint is not None:
             return self._joint.run(work)
-        if threading.current_thread() is self._writer:
+        return self.begin_write(work).result()
+
+    def begin_write(self, work: Work[Result]) -> Future[Result]:
+        """Hand `work` to the writer; the future waits until it is durable. Errors: DatabaseClosedError, RuntimeError."""
+        if self._joint is not None or threading.current_thread() is self._writer:
             raise RuntimeError("a piece of work must not open another transaction")
         future: Future[Result] = Future()
         turns.end()
         self._queue.put(_Item(work, future))
-        return future.result()
+        return future
 
     def write_later(self, work: Work[object]) -> None:
         """Run `work` like `write` does, without waiting for it. Callers wait when too much of it has piled up."""
