@@ -213,9 +213,9 @@ class Elements:
         return int(struct.unpack_from(self._encoding.order + "H", value)[0]) if len(value) >= 2 else None
 
     def items(self, tag: int) -> tuple[Elements, ...]:
-        """The items of a sequence. Errors: DicomError."""
-        value, implicit, _ = self._values.get(tag, (b"", False, b""))
-        encoding = Encoding(implicit=True) if implicit else self._encoding
+        """The items of a sequence. One of unknown representation is written implicit inside. Errors: DicomError."""
+        value, implicit, vr = self._values.get(tag, (b"", False, b""))
+        encoding = Encoding(implicit=True) if implicit or vr == b"UN" else self._encoding
         found: list[Elements] = []
         position = 0
         try:

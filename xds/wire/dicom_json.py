@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from pydicom.datadict import dictionary_VR
 
-from xds.wire.dicom import Elements
+from xds.wire.dicom import DicomError, Elements
 from xds.wire.dicom_header import Header
 
 #: Octets of a binary value that stand in the JSON itself; longer ones are bulk data. Texts are always written out up to the next.
@@ -86,11 +86,20 @@ def read_item(elements: Elements, bulk_uri: Callable[[str], str], path: str = ""
         vr = _representation(elements, tag)
         if tag == _CHARACTER_SET:
             found[name] = {"vr": "CS", "Value": ["ISO_IR 192"]}
-        elif vr == "SQ":
-            items = [read_item(item, bulk_uri, f"{path}{name}/{number}/") for number, item in enumerate(elements.items(tag))]
-            found[name] = {"vr": vr, "Value": items} if items else {"vr": vr}
-        else:
-            found[name] = _element(elements, tag, vr, lambda place=f"{path}{name}": bulk_uri(place))  # type: ignore[misc]
+            continue
+        if vr == "SQ":
+            try:
+                inside = enumerate(elements.items(tag))
+                items = [read_item(item, bulk_uri, f"{path}{name}/{number}/") for number, item in inside]
+            except DicomError:
+                # Whoever wrote UN did not know what it is: it may be anything.
+                if elements.vr(tag) != "UN":
+                    raise
+                vr = "UN"
+            else:
+                found[name] = {"vr": vr, "Value": items} if items else {"vr": vr}
+                continue
+        found[name] = _element(elements, tag, vr, lambda place=f"{path}{name}": bulk_uri(place))  # type: ignore[misc]
     return found
 
 
