@@ -26,7 +26,6 @@ from xds.model.patient import Demographics
 from xds.pixels.pool import Pool
 from xds.store.blobs.local import LocalBlobStore
 from xds.store.database import Database
-from xds.wire.dicom_study import read_study
 
 IDENTITY = DomainIdentity(
     assigning_authority="1.2.3.100",
@@ -122,7 +121,7 @@ class Archive:
         staging = self.source.stage()
         try:
             staging.write(octets)
-            return self.source.store_instance(staging, read_study(staging.open(), source=caller.node or ""), caller)
+            return self.source.store_instance(staging, caller)
         finally:
             staging.discard()
 

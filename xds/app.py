@@ -17,7 +17,7 @@ from xds.actors.document_repository_registration import SETTLE_REGISTRATION
 from xds.actors.document_repository_removal import ERASE_AFTER, ERASE_BLOB, erase
 from xds.actors.domain import Domain
 from xds.actors.imaging_document_source import ImagingDocumentSource
-from xds.actors.imaging_intake import SETTLE_INSTANCE
+from xds.actors.imaging_intake import SETTLE_INSTANCES
 from xds.actors.imaging_reconciler import RECONCILE_MANIFESTS
 from xds.actors.pix_manager import IDENTITIES_CHANGED, PixManager
 from xds.actors.pix_notifications import NOTIFY_SUBSCRIBER, Courier
@@ -230,7 +230,7 @@ def _handlers(
     care = RepositoryCare(blobs, database)
     return {
         IDENTITIES_CHANGED: lambda _job: domain.imaging_document_source.resume(),
-        SETTLE_INSTANCE: domain.imaging_document_source.intake.settle,
+        SETTLE_INSTANCES: domain.imaging_document_source.intake.settle,
         SWEEP_BLOBS: _sweep(care, database),
         ERASE_BLOB: _erase(blobs, care),
         NOTIFY_SUBSCRIBER: lambda job: notifications.deliver(job.key),

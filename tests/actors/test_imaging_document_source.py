@@ -305,7 +305,8 @@ def test_rejected_instances_are_neither_announced_nor_given(archive: Archive) ->
 def test_the_worker_publishes_and_tries_again(archive: Archive) -> None:
     archive.patients.links.clear()
     archive.store(packaged("CT_small.dcm"))
-    worker = Worker(archive.database, {PUBLISH_STUDY: lambda job: archive.source.publish(job.key)}, archive.clock)
+    handlers = {PUBLISH_STUDY: lambda job: archive.source.publish(job.key)}
+    worker = Worker(archive.database, handlers, archive.clock, kinds={PUBLISH_STUDY})
     assert worker.run_due() == 0
     archive.clock.advance(seconds=61)
     assert worker.run_due() == 1

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import pydicom
 import pytest
 
 from tests.archive import Archive, image, open_archive, packaged
-from xds.actors.imaging_intake import SETTLE_INSTANCE
+from xds.actors.imaging_intake import SETTLE_INSTANCES
 from xds.model.imaging import Addition
 from xds.server.worker import Worker
 from xds.store.blobs.local import LocalStaging
-from xds.store.database import DatabaseUnavailableError
 
 
 @pytest.fixture
@@ -35,20 +34,59 @@ def instances(archive: Archive) -> list[str]:
 def unsettled(archive: Archive) -> int:
     archive.database.flush()
     with archive.database.read() as connection:
-        statement = f"SELECT count(*) FROM job WHERE kind = '{SETTLE_INSTANCE}'"
+        statement = f"SELECT count(*) FROM job WHERE kind = '{SETTLE_INSTANCES}'"
         return int(connection.exec_driver_sql(statement).scalar_one())
 
 
 def settle(archive: Archive) -> None:
     """What the worker does after a restart."""
     archive.clock.advance(hours=1)
-    handlers = {SETTLE_INSTANCE: archive.source.intake.settle}
-    Worker(archive.database, handlers, archive.clock, kinds={SETTLE_INSTANCE}).run_due()
+    handlers = {SETTLE_INSTANCES: archive.source.intake.settle}
+    Worker(archive.database, handlers, archive.clock, kinds={SETTLE_INSTANCES}).run_due()
 
 
-def test_what_was_stored_leaves_no_job(archive: Archive) -> None:
-    assert archive.store(image(SOPInstanceUID="1.2.3.4")) is Addition.NEW
-    assert unsettled(archive) == 0
+class PowerCut(Exception):
+    """Nothing runs any more."""
+
+
+def cut_off(archive: Archive, monkeypatch: pytest.MonkeyPatch, uid: str, *, has_file: bool) -> None:
+    """Send an instance; the row becomes durable, the file does or does not, and then the power fails."""
+    commit = LocalStaging.commit
+
+    def then_dark(self: LocalStaging) -> str:
+        commit(self)
+        if not has_file:
+            archive.blobs.delete(self.key)
+        raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStaging, "commit", then_dark)
+        with pytest.raises(PowerCut):
+            archive.store(image(SOPInstanceUID=uid))
+    until = time.monotonic() + 30
+    while uid not in instances(archive) and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def test_one_job_looks_after_all_instances_of_a_study(archive: Archive) -> None:
+    for uid in ("1.2.3.4", "1.2.3.5", "1.2.3.6"):
+        assert archive.store(image(SOPInstanceUID=uid)) is Addition.NEW
+    assert unsettled(archive) == 1
+    settle(archive)
+    assert (len(instances(archive)), unsettled(archive)) == (3, 0)
+
+
+def test_a_study_that_grows_is_looked_after_further(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive.store(image(SOPInstanceUID="1.2.3.4"))
+    archive.clock.advance(minutes=14)
+    cut_off(archive, monkeypatch, "1.2.3.5", has_file=False)
+    archive.clock.advance(minutes=2)
+    handlers = {SETTLE_INSTANCES: archive.source.intake.settle}
+    Worker(archive.database, handlers, archive.clock, kinds={SETTLE_INSTANCES}).run_due()
+    # It came two minutes ago: its file may still be on the way.
+    assert (len(instances(archive)), unsettled(archive)) == (2, 1)
+    settle(archive)
+    assert (instances(archive), unsettled(archive)) == (["1.2.3.4"], 0)
 
 
 def test_a_file_that_the_disk_refuses_leaves_no_row(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,42 +97,39 @@ def test_a_file_that_the_disk_refuses_leaves_no_row(archive: Archive, monkeypatc
         patch.setattr(LocalStaging, "commit", refuse)
         with pytest.raises(OSError, match="no space left"):
             archive.store(image(SOPInstanceUID="1.2.3.4"))
-    assert (instances(archive), unsettled(archive)) == ([], 0)
+    assert instances(archive) == []
     assert archive.store(image(SOPInstanceUID="1.2.3.4")) is Addition.NEW
 
 
 def test_a_row_whose_file_was_lost_with_the_power_is_forgotten(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The row was durable, the file was not, nobody was told; then nothing ran any more."""
-    commit = LocalStaging.commit
-
-    def lost(self: LocalStaging) -> str:
-        key = commit(self)
-        archive.blobs.delete(key)
-        return key
-
-    def never(_work: Any) -> None:
-        raise DatabaseUnavailableError("the power failed")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LocalStaging, "commit", lost)
-        patch.setattr(archive.database, "write_later", never)
-        with pytest.raises(DatabaseUnavailableError):
-            archive.store(image(SOPInstanceUID="1.2.3.4"))
+    cut_off(archive, monkeypatch, "1.2.3.4", has_file=False)
     assert (instances(archive), unsettled(archive)) == (["1.2.3.4"], 1)
     settle(archive)
     assert (instances(archive), unsettled(archive)) == ([], 0)
 
 
 def test_a_row_whose_file_is_there_stays(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(_work: Any) -> None:
-        raise DatabaseUnavailableError("the power failed")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(archive.database, "write_later", never)
-        with pytest.raises(DatabaseUnavailableError):
-            archive.store(image(SOPInstanceUID="1.2.3.4"))
+    cut_off(archive, monkeypatch, "1.2.3.4", has_file=True)
     settle(archive)
     assert (instances(archive), unsettled(archive)) == (["1.2.3.4"], 0)
+
+
+def test_what_lost_its_file_and_is_sent_again_stays(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut_off(archive, monkeypatch, "1.2.3.4", has_file=False)
+    assert archive.store(image(SOPInstanceUID="1.2.3.4")) is Addition.IDENTICAL
+    settle(archive)
+    assert instances(archive) == ["1.2.3.4"]
+
+
+def test_a_file_that_was_lost_later_is_no_reason_to_forget_an_instance(archive: Archive) -> None:
+    archive.store(image(SOPInstanceUID="1.2.3.4"))
+    settle(archive)
+    stored = archive.source.study(STUDY)
+    assert stored is not None
+    archive.blobs.delete(stored.study.series[0].instances[0].blob)
+    archive.store(image(SOPInstanceUID="1.2.3.5"))
+    settle(archive)
+    assert instances(archive) == ["1.2.3.4", "1.2.3.5"]
 
 
 def test_what_was_acknowledged_is_not_given_up_for_what_was_not(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,6 @@ Spec: RAD TF-1 18 (XDS-I.b); RAD TF-2 4.8, 4.68, 4.69, 4.55, 4.107.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import wait
-from dataclasses import replace
 from datetime import UTC, timedelta, tzinfo
 from typing import Any
 
@@ -29,21 +27,18 @@ from xds.actors.imaging_retrieval import ImageRetrieval
 from xds.actors.imaging_triggers import PUBLISH_STUDY, OrderIntake
 from xds.actors.performed_steps import PerformedSteps
 from xds.actors.storage_commitment import StorageCommitment
-from xds.model.audit import AuditEvent, EventOutcome
+from xds.model.audit import AuditEvent
 from xds.model.caller import SYSTEM, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import AssigningAuthority
 from xds.model.imaging import Addition, StoredStudy, Study, StudyPatient, StudyState
 from xds.model.imaging_query import ImagingQuery, ImagingQueryAnswer
 from xds.model.metadata import Code
-from xds.model.vocabulary import KEY_OBJECT_SELECTION
 from xds.pixels.pool import Pool
-from xds.ports import AccessRule, BlobStore, Clock, KnowsItsKey, Staging
+from xds.ports import AccessRule, BlobStore, Clock, Staging
 from xds.store import audit, imaging, imaging_changes, jobs
 from xds.store.database import Database
-from xds.wire import dicom_json, kos
-from xds.wire.dicom import DicomError
-from xds.wire.dicom_header import Header, read_header
+from xds.wire.dicom_header import read_header
 
 _log = structlog.get_logger()
 
@@ -97,7 +92,7 @@ class ImagingDocumentSource:
         self._queries = StudyQueries(database, access, self._resource)
         maker = ManifestMaker(database, identity, style or ManifestStyle(), zone)
         partners = Partners(provide, registry or BelievingRegistry())
-        self.intake = InstanceIntake(database, blobs, clock, at_once=store_at_once)
+        self.intake = InstanceIntake(database, blobs, clock, identity, self._patients, settle=self._settle, at_once=store_at_once)
         self.commitment = StorageCommitment(database, blobs, clock)
         self.steps = PerformedSteps(database, clock, self._step_ended)
         self._publisher = StudyPublisher(database, blobs, identity, self._patients, partners, clock, self._defaults, zone, maker)
@@ -143,7 +138,6 @@ class ImagingDocumentSource:
 
     def close(self) -> None:
         """End the processes that decode images, and what is being fetched."""
-        self.intake.close()
         self._pixels.close()
         if self._pull is not None:
             self._pull.close()
@@ -152,75 +146,14 @@ class ImagingDocumentSource:
 
     def stage(self) -> Staging:
         """Begin an object that arrives."""
-        return self._blobs.stage(sha1=False)
+        return self.intake.stage()
 
-    def store_instance(
-        self,
-        staging: Staging,
-        study: Study,
-        caller: Caller,
-        event_type: Code = imaging_audit.STORED,
-        *,
-        header: Header | None = None,
-    ) -> Addition:
-        """Keep a Part 10 file whose header is `study` (one series with one instance); durable when this returns.
+    def store_instance(self, staging: Staging, caller: Caller, event_type: Code = imaging_audit.STORED) -> Addition:
+        """Keep a Part 10 file; durable when this returns. See `InstanceIntake`, which takes what is still arriving, too.
 
-        `header` is its whole header, for who has read it already.
-
-        The same SOP Instance UID again: an identical file is accepted silently. Of different content the last wins; the study
-        then counts as changed, and its manifest is replaced after it has settled. A file that names another patient than its
-        study does is refused (CONFLICT): it would show images of one patient under the name of another. A note that rejects
-        instances withholds them, and itself.
-
-        Spec: RAD TF-2 4.8.4.1.3. Errors: OSError when the disk is full; DicomError for a broken rejection note.
+        Errors: OSError when the disk is full; DicomError.
         """
-        series = study.series[0]
-        rejected = self._rejected(staging, study)
-        header = header or read_header(staging.open())
-        # While the disk works on the file, its description is made.
-        file = self.intake.commit(staging)
-        try:
-            described = dicom_json.write_header(header)
-        except DicomError:
-            wait((file,))
-            raise
-        blob = staging.key if isinstance(staging, KnowsItsKey) else file.result()
-        instance = replace(series.instances[0], blob=blob, size=staging.size)
-        kept = replace(study, series=(replace(series, instances=(instance,)),))
-        now = self._clock()
-        event = imaging_audit.instance_stored(
-            self._identity,
-            caller,
-            event_type,
-            now,
-            study.study_instance_uid,
-            instance.sop_class_uid,
-            self._patients.source_cx(study),
-        )
-
-        def work(connection: Any) -> Addition:
-            addition = imaging.add_instance(connection, kept, now, described)
-            if addition is Addition.CONFLICT:
-                audit.append(connection, replace(event, outcome=EventOutcome.SERIOUS_FAILURE))
-                return addition
-            audit.append(connection, event)
-            if rejected:
-                imaging.reject(connection, study.study_instance_uid, rejected[1], rejected[0])
-            if addition is not Addition.IDENTICAL:
-                jobs.add(connection, PUBLISH_STUDY, study.study_instance_uid, {}, now + self._settle)
-            return addition
-
-        return self.intake.store(study.study_instance_uid, instance.sop_instance_uid, instance.blob, file, work)
-
-    def _rejected(self, staging: Staging, study: Study) -> tuple[str, list[str]] | None:
-        instance = study.series[0].instances[0]
-        if instance.sop_class_uid != KEY_OBJECT_SELECTION:
-            return None
-        note = kos.read_manifest(staging.open())
-        if not kos.is_rejection(note.title):
-            return None
-        uids = [item.sop_instance_uid for item in note.references if item.study_instance_uid == study.study_instance_uid]
-        return note.title.code, [instance.sop_instance_uid, *uids]
+        return self.intake.store(staging, self.intake.describe(read_header(staging.open()), caller, event_type))
 
     def changed(self, study_instance_uid: str, reason: str, *, at_once: bool = False) -> None:
         """Something happened to a study: its manifest is looked at after the study has settled, or now with `at_once`.

@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.actors.imaging_intake import Described
 from xds.model.caller import Caller
 from xds.model.imaging import Addition
 from xds.ports import Staging
@@ -21,15 +22,16 @@ from xds.server.dimse_association import Association, AssociationError, Received
 from xds.store.database import DatabaseUnavailableError
 from xds.wire.dicom import DicomError
 from xds.wire.dicom_header import read_header
-from xds.wire.dicom_study import is_uid, study_of
+from xds.wire.dicom_study import is_uid
 from xds.wire.dicom_values import write_file_meta
 from xds.wire.dimse import Status, response_to
 
 #: Octets of one data set.
 MAX_DATA_SET: Final = 8 * 1024 * 1024 * 1024
-#: Octets that are written at once: fewer cost more calls, more of them nothing less.
-_GATHERED: Final = 1024 * 1024
-#: Octets of the file that are held for reading its header, which mostly ends in them, and of a piece of those.
+#: Octets of a piece that is written as it is, and of smaller ones that are written together.
+_LARGE: Final = 64 * 1024
+_GATHERED: Final = 128 * 1024
+#: Octets of the file in which its header mostly ends, and of a piece of those.
 _BEGINNING: Final = 64 * 1024
 _PIECE: Final = 8 * 1024
 _DISK_IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -39,6 +41,10 @@ _log = structlog.get_logger()
 
 class _TooLargeError(Exception):
     """A data set is longer than the limit."""
+
+
+class _LongHeaderError(Exception):
+    """The header ends after what is at hand."""
 
 
 class StoreService:
@@ -52,7 +58,7 @@ class StoreService:
         stored: Callable[[Addition], None] | None = None,
     ) -> None:
         """`max_data_set` is in octets; `stored` is told of each instance after its answer is decided (metrics)."""
-        self._source = source
+        self._intake = source.intake
         self._max_data_set = max_data_set
         self._stored = stored
         self._own = threading.local()
@@ -89,44 +95,57 @@ class StoreService:
             return Status.CANNOT_UNDERSTAND, "the request has no data set"
         if not is_uid(sop_class) or not is_uid(sop_instance):
             return Status.CANNOT_UNDERSTAND, "the request names no SOP Class and Instance UID"
-        staging = self._source.stage()
+        staging = self._intake.stage()
         try:
             beginning = write_file_meta(sop_class, sop_instance, received.context.transfer_syntax)
             staging.write(beginning)
+            described: Described | None = None
             for octets in self._gathered(received.data):
                 staging.write(octets)
                 if len(beginning) < _BEGINNING:
                     beginning += octets[:_BEGINNING]
-            return self._take(staging, _chunks(beginning, staging), (sop_class, sop_instance), caller)
+                    # The sender goes on meanwhile: what is done now, nobody waits for in the end.
+                    described = self._described(beginning, caller)
+            if described is None:
+                described = self._intake.describe(read_header(staging.open()), caller)
+            return self._take(staging, described, (sop_class, sop_instance))
         finally:
             staging.discard()
 
+    def _described(self, beginning: bytes, caller: Caller) -> Described | None:
+        """The instance, when its header ends in this beginning of its file. Errors: DicomError."""
+        try:
+            return self._intake.describe(read_header(_pieces(beginning)), caller)
+        except _LongHeaderError:
+            return None
+
     def _gathered(self, pieces: Iterator[memoryview]) -> Iterator[memoryview]:
-        """The octets in larger pieces, each valid until the next is asked for."""
+        """The octets in pieces that are worth a call, each valid until the next is asked for."""
         # Fresh memory would cost a page fault for every page of every object.
         if not hasattr(self._own, "room"):
             self._own.room = memoryview(bytearray(_GATHERED))
         room: memoryview = self._own.room
         size = filled = 0
         for piece in pieces:
-            if filled + len(piece) > len(room):
-                yield room[:filled]
-                filled = 0
             size += len(piece)
             if size > self._max_data_set:
                 _log.warning("dimse.data_set_too_large", limit=self._max_data_set)
                 raise _TooLargeError
-            room[filled : filled + len(piece)] = piece
-            filled += len(piece)
-        yield room[:filled]
+            if filled and (len(piece) >= _LARGE or filled + len(piece) > len(room)):
+                yield room[:filled]
+                filled = 0
+            if len(piece) >= _LARGE:
+                yield piece
+            else:
+                room[filled : filled + len(piece)] = piece
+                filled += len(piece)
+        if filled:
+            yield room[:filled]
 
-    def _take(self, staging: Staging, chunks: Iterator[bytes], uids: tuple[str, str], caller: Caller) -> tuple[Status, str]:
-        header = read_header(chunks)
-        study = study_of(header, source=caller.node or "", size=staging.size)
-        instance = study.series[0].instances[0]
-        if (instance.sop_class_uid, instance.sop_instance_uid) != uids:
+    def _take(self, staging: Staging, described: Described, uids: tuple[str, str]) -> tuple[Status, str]:
+        if described.uids != uids:
             return Status.DOES_NOT_MATCH, "SOP Class or Instance UID differs from the request"
-        addition = self._source.store_instance(staging, study, caller, header=header)
+        addition = self._intake.store(staging, described)
         if self._stored is not None:
             self._stored(addition)
         if addition is Addition.CONFLICT:
@@ -134,12 +153,8 @@ class StoreService:
         return Status.SUCCESS, ""
 
 
-def _chunks(beginning: bytes, staging: Staging) -> Iterator[bytes]:
-    """The file, of which the beginning is at hand."""
+def _pieces(beginning: bytes) -> Iterator[bytes]:
+    """The beginning of a file, for who must not read on. Errors: _LongHeaderError."""
     for start in range(0, len(beginning), _PIECE):
         yield beginning[start : start + _PIECE]
-    position = len(beginning)
-    for chunk in staging.open():
-        if position < len(chunk):
-            yield chunk[position:]
-        position = max(position - len(chunk), 0)
+    raise _LongHeaderError

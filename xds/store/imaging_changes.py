@@ -59,6 +59,16 @@ def remove_instances(connection: Connection, study_instance_uid: str, sop_instan
     return removed
 
 
+def stored_between(connection: Connection, study_instance_uid: str, since: datetime, until: datetime) -> dict[str, str]:
+    """SOP Instance UID -> blob of the instances of a study that came, or came anew, from `since` on and before `until`."""
+    own = select(imaging_study.c.study_key).where(imaging_study.c.study_instance_uid == study_instance_uid).scalar_subquery()
+    columns = imaging_instance.c
+    first, last = (int(moment.timestamp() * 1000) for moment in (since, until))
+    when = (columns.stored >= first) & (columns.stored < last)
+    statement = select(columns.sop_instance_uid, columns.blob).where(columns.study_key == own, when, columns.blob.is_not(None))
+    return {row.sop_instance_uid: row.blob for row in connection.execute(statement)}
+
+
 def _remove(connection: Connection, key: int, uids: Sequence[str] | None) -> int:
     counted = 0
     for table in (imaging_instance, imaging_header):

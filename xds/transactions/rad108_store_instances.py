@@ -92,7 +92,7 @@ def _store(staging: Staging, study_instance_uid: str | None, domain: Domain, cal
         failure = _OTHER_STUDY
     else:
         try:
-            addition = domain.imaging_document_source.store_instance(staging, study, caller, STORED_OVER_THE_WEB)
+            addition = domain.imaging_document_source.store_instance(staging, caller, STORED_OVER_THE_WEB)
             failure = _OTHER_PATIENT if addition is Addition.CONFLICT else None
         except DicomError:
             failure = _CANNOT_UNDERSTAND
