@@ -71,7 +71,7 @@ class Prepared:
 
     def rows(self, connection: Connection, values: Values) -> Sequence[Row]:
         """Every row of the answer."""
-        driver = connection.connection.driver_connection
+        driver: Any = connection.connection.dbapi_connection
         if not isinstance(driver, SqliteConnection):
             return cast(ServerDriver, driver).rows(*self._bound(_POSTGRESQL, values))
         text, bound = self._bound(_SQLITE, values)
@@ -82,7 +82,7 @@ class Prepared:
 
     def row(self, connection: Connection, values: Values) -> Row | None:
         """The first row of the answer, if there is one."""
-        driver = connection.connection.driver_connection
+        driver: Any = connection.connection.dbapi_connection
         if not isinstance(driver, SqliteConnection):
             return next(iter(cast(ServerDriver, driver).rows(*self._bound(_POSTGRESQL, values))), None)
         text, bound = self._bound(_SQLITE, values)
@@ -93,7 +93,7 @@ class Prepared:
 
     def run(self, connection: Connection, rows: Sequence[Values]) -> None:
         """Run it once for each of these, which all have the same names. There is no answer."""
-        driver = connection.connection.driver_connection
+        driver: Any = connection.connection.dbapi_connection
         if not isinstance(driver, SqliteConnection):
             cast(ServerDriver, driver).run(self._text(_POSTGRESQL)[0], rows)
             return
@@ -104,9 +104,10 @@ class Prepared:
             raise _as_usual(text, error) from error
 
     def _bound(self, dialect: Dialect, values: Values) -> tuple[str, Values]:
+        if not self._expanding:
+            text, constants = self._text(dialect)
+            return (text, {**constants, **values}) if constants else (text, values)
         text, constants = self._text(dialect, *[len(values[name]) for name in self._expanding])
-        if not constants and not self._expanding:
-            return text, values
         bound = {**constants, **values}
         for name in self._expanding:
             bound.update((f"{name}_{number}", item) for number, item in enumerate(bound.pop(name), 1))
