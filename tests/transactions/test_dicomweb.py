@@ -88,6 +88,39 @@ def test_transfer_syntax_negotiation(server: ImagingServer) -> None:
     assert b"transfer-syntax=1.2.840.10008.1.2\r\n" in implicit.content
 
 
+@pytest.mark.parametrize(
+    ("weights", "given"),
+    [
+        ((1.0, 0.5), "1.2.840.10008.1.2.1"),
+        ((0.5, 1.0), "1.2.840.10008.1.2.4.90"),
+        ((0.5, 0.5), "1.2.840.10008.1.2.4.90"),
+        ((0.5, 0.0), "1.2.840.10008.1.2.1"),
+    ],
+)
+def test_weights_decide_between_transfer_syntaxes(server: ImagingServer, weights: tuple[float, float], given: str) -> None:
+    """The stored one goes out among those that are wanted equally. Spec: PS3.18 8.7.8."""
+    stored = pydicom.dcmread(BytesIO(packaged("MR_small_jp2klossless.dcm")), stop_before_pixels=True)
+    kind = 'multipart/related; type="application/dicom"; transfer-syntax='
+    accept = f"{kind}1.2.840.10008.1.2.1; q={weights[0]}, {kind}1.2.840.10008.1.2.4.90; q={weights[1]}"
+    answer = get(server, f"/studies/{stored.StudyInstanceUID}", accept)
+    assert answer.status_code == 200
+    assert f"transfer-syntax={given}\r\n".encode() in answer.content
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ('multipart/related; type="application/dicom+xml", application/dicom+json;q=0.9', "multipart/related"),
+        ('multipart/related; type="application/dicom+xml";q=0.8, application/dicom+json;q=0.9', "application/dicom+json"),
+        ('multipart/related; type="application/dicom+xml", */*;q=0.1', "multipart/related"),
+        ("text/html, */*;q=0.1", "application/dicom+json"),
+    ],
+)
+def test_metadata_come_in_the_form_that_is_wanted_most(server: ImagingServer, accept: str, kind: str) -> None:
+    answer = get(server, f"/studies/{STUDY}/metadata", accept)
+    assert answer.headers["content-type"].partition(";")[0] == kind
+
+
 def test_part_of_a_study_is_said_to_be_part(server: ImagingServer) -> None:
     stored = pydicom.dcmread(BytesIO(packaged("MR_small_jp2klossless.dcm")))
     video = pydicom.dcmread(BytesIO(packaged("MR_small_jp2klossless.dcm")))

@@ -103,6 +103,17 @@ def test_frames_as_they_are_stored(server: ImagingServer, accept: str | None) ->
     assert octets.startswith(b"\xff\x4f\xff\x51")
 
 
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_frames_in_any_transfer_syntax_are_not_decoded(server: ImagingServer, quote: str) -> None:
+    """As viewers ask for them that decode by themselves, and read from the part what it is."""
+    accept = f"multipart/related; type={quote}application/octet-stream{quote}; transfer-syntax={quote}*{quote}"
+    answer = get(server, f"{instance_path(2)}/frames/1", accept)
+    ((content_type, octets),) = parts(answer)
+    assert content_type == "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.90"
+    assert octets.startswith(b"\xff\x4f\xff\x51")
+    assert parts(get(server, f"{instance_path(1)}/frames/1", accept)) == [("application/octet-stream", frame(PLAIN, 1))]
+
+
 def test_one_frame_without_multipart(server: ImagingServer) -> None:
     answer = get(server, f"{instance_path(2)}/frames/4", "application/octet-stream")
     assert (answer.headers["content-type"], answer.content) == ("application/octet-stream", frame(PLAIN, 4))
@@ -128,11 +139,16 @@ def test_frames_in_forms_that_are_not_given(server: ImagingServer, accept: str) 
 # ---- rendered
 
 
-@pytest.mark.parametrize("accept", [BROWSER, "*/*", "image/jpeg", 'multipart/related; type="image/jpeg"', None])
+@pytest.mark.parametrize("accept", [BROWSER, "*/*", "image/jpeg", None])
 def test_an_image_as_browsers_ask_for_it(server: ImagingServer, accept: str | None) -> None:
     answer = get(server, f"{instance_path(1)}/rendered", accept)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
     assert Image.open(BytesIO(answer.content)).size == (64, 64)
+
+
+def test_one_image_as_multipart_for_who_wants_nothing_else(server: ImagingServer) -> None:
+    ((content_type, octets),) = parts(get(server, f"{instance_path(1)}/rendered", 'multipart/related; type="image/png"'))
+    assert (content_type, Image.open(BytesIO(octets)).format) == ("image/png", "PNG")
 
 
 def test_the_stored_window_is_used(server: ImagingServer) -> None:

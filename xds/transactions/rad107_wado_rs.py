@@ -30,6 +30,7 @@ from xds.actors.imaging_renditions import Obtained
 from xds.actors.imaging_retrieval import ImageRetrieval, Selection
 from xds.model.caller import Caller
 from xds.model.foreign_images import PullError
+from xds.model.imaging import Instance
 from xds.transactions import wado_rs_pixels
 from xds.transactions.transaction import Transaction, Wire
 from xds.transactions.wado_rs_target import Kind, Target, not_pulled, plain
@@ -41,10 +42,12 @@ from xds.wire.dicomweb import (
     DICOM_XML,
     MULTIPART,
     ZIP,
+    AcceptedObjects,
     MediaType,
     Part,
-    accepted_syntaxes,
+    accepted_objects,
     accepts_json,
+    prefers_xml,
     read_accept,
     stream_parts,
     write_multipart,
@@ -113,8 +116,7 @@ def _metadata(
     def finished(complete: bool) -> None:
         source.finish(sent, complete, caller, WADO_RS)
 
-    as_xml = any(item.name == MULTIPART and item.part_type == DICOM_XML for item in ranges)
-    if as_xml and not any(item.name in (DICOM_JSON, "application/json") for item in ranges):
+    if prefers_xml(ranges):
         documents = [write_native_model(dicom_json.read_header(header, address)) for header in source.headers(selection)]
         message = write_multipart(
             [Part(DICOM_XML, len(document), partial(iter, (document,))) for document in documents], DICOM_XML
@@ -140,27 +142,35 @@ def _array(headers: Iterator[bytes], address: str) -> Iterator[bytes]:
 def _objects(
     selection: Selection, source: ImageRetrieval, ranges: Sequence[MediaType], caller: Caller, *, single: bool
 ) -> HttpReply:
-    accepted = accepted_syntaxes(ranges, single=single)
+    accepted = accepted_objects(ranges, single=single)
     if ranges and ranges[0].name == ZIP:
         return _zip(selection, source, caller)
     if accepted is None:
         return plain(406, f'objects are given as multipart/related; type="{DICOM}" or as {ZIP}')
-    syntaxes, as_multipart = accepted
-    if as_multipart and selection.is_held_outside:
-        return _arriving(selection, source, syntaxes, caller)
-    found = [source.obtain(instance, syntaxes, at_once=single) for _, instance in selection.instances()]
+    if accepted.as_multipart and selection.is_held_outside:
+        return _arriving(selection, source, accepted.every, caller)
+    found = [_obtained(source, instance, accepted, at_once=single) for _, instance in selection.instances()]
     obtained = [item for item in found if item is not None]
     if not obtained:
         return plain(406, "no instance can be given in an acceptable transfer syntax")
     status = 200 if len(obtained) == len(found) else 206
     finish = _finish(source, selection, obtained, caller)
-    if not as_multipart:
+    if not accepted.as_multipart:
         item = obtained[0]
         content_type = f"{DICOM}; transfer-syntax={item.transfer_syntax_uid}"
         return HttpReply(status, (("Content-Type", content_type),), item.chunks(), item.size, finish)
     parts = [Part(f"{DICOM}; transfer-syntax={item.transfer_syntax_uid}", item.size, item.chunks) for item in obtained]
     message = write_multipart(parts)
     return HttpReply(status, (("Content-Type", message.content_type),), message.chunks, message.length, finish)
+
+
+def _obtained(source: ImageRetrieval, instance: Instance, accepted: AcceptedObjects, *, at_once: bool) -> Obtained | None:
+    """In the most wanted transfer syntax that is possible; among those that are wanted equally, the stored one."""
+    for syntaxes in accepted.tiers:
+        obtained = source.obtain(instance, syntaxes, at_once=at_once)
+        if obtained is not None:
+            return obtained
+    return None
 
 
 def _arriving(selection: Selection, source: ImageRetrieval, syntaxes: Sequence[str] | None, caller: Caller) -> HttpReply:

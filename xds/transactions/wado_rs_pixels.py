@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
-from typing import Final
+from typing import Final, NamedTuple
 
 from xds.actors.imaging_audit import WADO_RS
 from xds.actors.imaging_renditions import Obtained
@@ -85,37 +85,44 @@ def _frames(target: Target, selection: Selection, source: ImageRetrieval, ranges
     numbers = target.frames or tuple(range(1, instance.frames + 1))
     if any(not 1 <= number <= instance.frames for number in numbers):
         return plain(404, f"the instance has {instance.frames} frames")
-    agreed = _agreed(ranges, instance.transfer_syntax_uid)
+    syntax = instance.transfer_syntax_uid
+    agreed = _agreed(ranges, syntax)
     if agreed is None:
         return plain(406, f'frames are given as multipart/related; type="{OCTETS}" or in the form they are stored in')
-    as_stored, as_multipart = agreed
-    content_type = OCTETS
-    syntax = instance.transfer_syntax_uid
-    stored = source.stored_frames(instance, numbers) if as_stored or syntax in _NATIVE else None
+    stored = source.stored_frames(instance, numbers) if agreed.as_stored or syntax in _NATIVE else None
     if stored is not None:
-        if syntax not in _NATIVE:
-            content_type = f"{MEDIA_TYPES.get(syntax, OCTETS)}; transfer-syntax={syntax}"
-        return _framed(stored.parts, content_type, stored.release, as_multipart=as_multipart)
+        content_type = OCTETS if syntax in _NATIVE else f"{agreed.media_type}; transfer-syntax={syntax}"
+        return _framed(stored.parts, content_type, stored.release, as_multipart=agreed.as_multipart)
     made = source.frames(instance, numbers)
-    return _framed(_cut(made), content_type, made.release, as_multipart=as_multipart)
+    return _framed(_cut(made), OCTETS, made.release, as_multipart=agreed.as_multipart)
 
 
-def _agreed(ranges: Sequence[MediaType], stored: str) -> tuple[bool, bool] | None:
-    """Whether frames go out as they are stored, and whether as multipart; None when nothing acceptable can be given."""
+class _Agreed(NamedTuple):
+    """Whether frames go out as they are stored, then as which media type, and whether as multipart."""
+
+    as_stored: bool
+    as_multipart: bool
+    media_type: str = OCTETS
+
+
+def _agreed(ranges: Sequence[MediaType], stored: str) -> _Agreed | None:
+    """What is wanted most of what can be given; None when nothing can. Who takes any transfer syntax gets the stored one."""
     own_type = MEDIA_TYPES.get(stored, OCTETS)
+    is_native = stored in _NATIVE
     for item in ranges:
         as_multipart = item.name == MULTIPART
-        wanted = (item.part_type or OCTETS) if as_multipart else item.name
+        # JPEG-LS and RLE had other names before they were registered.
+        wanted = ((item.part_type or OCTETS) if as_multipart else item.name).replace("image/x-", "image/")
         syntax = item.parameters.get("transfer-syntax", "").strip()
         if wanted in ("*/*", "multipart/*"):
-            return stored not in _NATIVE and syntax in ("", "*"), True
+            return _Agreed(not is_native and syntax in ("", "*"), True, own_type)
         if wanted in (OCTETS, "application/*"):
-            if syntax == stored and stored not in _NATIVE:
-                return True, as_multipart
-            if syntax in ("", "*", EXPLICIT_LITTLE, IMPLICIT_LITTLE):
-                return stored in _NATIVE, as_multipart
-        elif wanted in (own_type, "image/*") and stored not in _NATIVE and syntax in ("", "*", stored):
-            return True, as_multipart
+            if syntax in (stored, "*"):
+                return _Agreed(True, as_multipart)
+            if syntax in ("", EXPLICIT_LITTLE, IMPLICIT_LITTLE):
+                return _Agreed(is_native, as_multipart)
+        elif wanted in (own_type, "image/*") and not is_native and syntax in ("", "*", stored):
+            return _Agreed(True, as_multipart, own_type)
     return None
 
 
@@ -166,9 +173,7 @@ def _rendered(
     query: Mapping[str, tuple[str, ...]],
 ) -> HttpReply:
     single = len(target.uids) == 3 or target.kind is Kind.THUMBNAIL
-    parts_wanted = [item.part_type for item in ranges if item.name == MULTIPART and item.part_type]
-    wanted = [*ranges, *(MediaType(name) for name in parts_wanted)]
-    media_type = image_type(wanted)
+    media_type, only_multipart = _image_type(ranges)
     if media_type is None:
         return plain(406, "images are given as image/jpeg, image/png or image/gif")
     if target.kind is Kind.THUMBNAIL:
@@ -179,7 +184,7 @@ def _rendered(
         if any(not 1 <= number <= instance.frames for number in frames):
             return plain(404, f"the instance has {instance.frames} frames")
         how = read_rendering(query, media_type, frames)
-        if len(frames) == 1 or media_type == "image/gif":
+        if not only_multipart and (len(frames) == 1 or media_type == "image/gif"):
             return _picture(source.render(instance, how))
         return _pictures(source, [(instance, replace(how, frames=(number,))) for number in frames], media_type)
     how = read_rendering(query, media_type, (1,))
@@ -189,6 +194,14 @@ def _rendered(
     if len(images) > _MAX_RENDERED:
         return plain(413, f"more than {_MAX_RENDERED} images are not rendered at once")
     return _pictures(source, [(instance, how) for instance in images], media_type)
+
+
+def _image_type(ranges: Sequence[MediaType]) -> tuple[str | None, bool]:
+    """Which kind of image is wanted most, and whether nothing but multipart is wanted."""
+    media_type = image_type(ranges)
+    if media_type is not None:
+        return media_type, False
+    return image_type([MediaType(item.part_type or "*/*") for item in ranges if item.name in (MULTIPART, "multipart/*")]), True
 
 
 def _thumbnail(

@@ -83,16 +83,32 @@ def _split(text: str) -> Iterator[str]:
     yield text[start:].strip()
 
 
-def accepted_syntaxes(ranges: Sequence[MediaType], *, single: bool) -> tuple[tuple[str, ...] | None, bool] | None:
-    """(transfer syntaxes, whether as multipart) of the DICOM objects that these ranges accept; None when they accept none.
+@dataclass(frozen=True, slots=True)
+class AcceptedObjects:
+    """In which transfer syntaxes DICOM objects are wanted, and whether as multipart.
 
-    The syntaxes are None where any will do: `transfer-syntax=*`, or a range that does not even ask for DICOM. A range for DICOM
+    `tiers` are those that are wanted equally, the most wanted first; None stands for any transfer syntax.
+    """
+
+    tiers: tuple[tuple[str, ...] | None, ...]
+    as_multipart: bool
+
+    @property
+    def every(self) -> tuple[str, ...] | None:
+        """All of them, however much they are wanted."""
+        named = [tier for tier in self.tiers if tier is not None]
+        return None if len(named) < len(self.tiers) else tuple(syntax for tier in named for syntax in tier)
+
+
+def accepted_objects(ranges: Sequence[MediaType], *, single: bool) -> AcceptedObjects | None:
+    """What these ranges, the most wanted first, say of DICOM objects; None when they accept none.
+
+    Any transfer syntax will do for `transfer-syntax=*`, and for a range that does not even ask for DICOM. A range for DICOM
     that names none means explicit little endian. `single` permits one object as `application/dicom` without multipart.
 
-    Spec: PS3.18 8.7.3.5.2.
+    Spec: PS3.18 8.7.3.5.2, 8.7.8 (weights).
     """
-    syntaxes: list[str] = []
-    any_syntax = False
+    tiers: dict[float, list[str] | None] = {}
     multipart: bool | None = None
     for item in ranges:
         wildcard = item.name in ("*/*", "multipart/*", "application/*") and (item.name != "application/*" or single)
@@ -107,13 +123,24 @@ def accepted_syntaxes(ranges: Sequence[MediaType], *, single: bool) -> tuple[tup
         elif multipart is not as_multipart:
             continue
         syntax = item.parameters.get("transfer-syntax", "").strip()
+        tier = tiers.setdefault(item.quality, [])
         if syntax == "*" or (wildcard and not syntax):
-            any_syntax = True
-        else:
-            syntaxes.append(syntax or EXPLICIT_LITTLE)
+            tiers[item.quality] = None
+        elif tier is not None:
+            tier.append(syntax or EXPLICIT_LITTLE)
     if multipart is None:
         return None
-    return (None if any_syntax else tuple(syntaxes)), multipart
+    return AcceptedObjects(tuple(tuple(tier) if tier is not None else None for tier in tiers.values()), multipart)
+
+
+def prefers_xml(ranges: Sequence[MediaType]) -> bool:
+    """Whether data sets are wanted as XML rather than as JSON. Spec: PS3.18 8.7.3.2."""
+    for item in ranges:
+        if item.name == MULTIPART and item.part_type == DICOM_XML:
+            return True
+        if accepts_json((item,)):
+            return False
+    return False
 
 
 def accepts_json(ranges: Sequence[MediaType]) -> bool:
