@@ -277,19 +277,65 @@ def test_identifiers_that_identify_nothing_are_left_out(service: FhirService) ->
 
 def test_other_interactions(service: FhirService) -> None:
     client, patient = service.client, a_patient()
-    condition = {"identifier": f"{HOSPITAL_A}|A1"}
     answers: list[httpx.Response] = [
         client.post("/Patient", json=patient),
         client.put("/Patient/1", json=patient),
-        client.delete("/Patient", params=condition),
         client.delete("/Patient/1"),
         client.patch("/Patient/1", json={}),
     ]
-    assert [item.status_code for item in answers] == [405] * 5
+    assert [item.status_code for item in answers] == [405] * 4
     assert all(item.headers["allow"] for item in answers)
     assert client.post("", json={"resourceType": "Bundle", "type": "message"}).status_code == 404
     assert client.get("/Observation?code=1").status_code == 404
     assert service.found("family=Lef") == []
+
+
+def test_removal(service: FhirService) -> None:
+    """Spec: 2:3.104.4.3, option Remove Patient."""
+    added = service.put(a_patient())
+    service.put(a_patient("A2", name=[{"family": "Autre", "given": ["Zoé"]}], birthDate="2001-02-03", address=[], telecom=[]))
+
+    def remove(value: str, **headers: str) -> httpx.Response:
+        return service.client.delete("/Patient", params={"identifier": f"{HOSPITAL_A}|{value}"}, headers=headers)
+
+    refused = remove("A1", **{"If-Match": 'W/"another"'})
+    assert (refused.status_code, issues(refused)) == (412, [("error", "conflict", None)])
+    removed = remove("A1", **{"If-Match": added.headers["etag"]})
+    assert (removed.status_code, issues(removed)) == (200, [("information", "informational", None)])
+    again = remove("A1")
+    assert (again.status_code, issues(again)) == (200, [("warning", "not-found", "http.identifier")])
+    pix = service.client.get("/Patient/$ihe-pix", params={"sourceIdentifier": f"{HOSPITAL_A}|A1"})
+    assert pix.status_code == 404
+    assert service.client.get(added.headers["location"]).status_code == 404
+    assert service.found("family=Lef") == []
+    silent = remove("A2", Prefer="return=minimal")
+    assert (silent.status_code, silent.content) == (204, b"")
+    assert service.put(a_patient()).status_code == 201, "whoever comes again is a new patient"
+
+
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [
+        ({}, 400),
+        ({"identifier": "A1"}, 400),
+        ({"identifier": f"{HOSPITAL_A}|"}, 400),
+        ({"identifier": f"{HOSPITAL_A}|A1", "family": "Lef"}, 400),
+        ({"identifier": "urn:oid:1.2.9|A1"}, 422),
+        ({"identifier": f"{BASE}|Patient/1"}, 400),
+    ],
+)
+def test_nobody_is_removed(service: FhirService, condition: dict[str, str], status: int) -> None:
+    service.put(a_patient())
+    assert service.client.delete("/Patient", params=condition).status_code == status
+    assert service.found("family=Lef") == ["A1"]
+
+
+def test_only_its_source_removes(tmp_path: Path) -> None:
+    domains = (IdentityDomain(AssigningAuthority("HOSP_A", HOSPITAL_A.removeprefix("urn:oid:")), ("HOSP_A|ADT",)),)
+    with fhir_service(tmp_path, domains=domains) as service:
+        service.put(a_patient(meta={"source": "HOSP_A|ADT"}))
+        answer = service.client.delete("/Patient", params={"identifier": f"{HOSPITAL_A}|A1"})
+        assert (answer.status_code, issues(answer)) == (403, [("error", "forbidden", "http.identifier")])
 
 
 INS = "urn:oid:1.2.250.1.213.1.4.8"

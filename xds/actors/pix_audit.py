@@ -81,6 +81,7 @@ def feed_events(
         FeedKind.UNLINK: [(EventAction.UPDATE, feed.identifiers[:1]), (EventAction.UPDATE, feed.linked[:1])],
         FeedKind.MERGE: [(EventAction.DELETE, feed.subsumed[:1]), (EventAction.UPDATE, feed.identifiers[:1])],
         FeedKind.CHANGE: [(EventAction.DELETE, feed.subsumed[:1]), (EventAction.UPDATE, feed.identifiers[:1])],
+        FeedKind.REMOVE: [(EventAction.DELETE, feed.identifiers[:1])],
     }[feed.kind]
     return tuple(
         AuditEvent(

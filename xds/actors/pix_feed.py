@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from xds.actors.pix_description import DescribingTransaction, Effects, RefusedError, subsumed_problem
+from xds.actors.pix_description import Effects, RefusedError, subsumed_problem
 from xds.actors.pix_preparation import PreparedFeed
+from xds.actors.pix_removal import RemovingTransaction
 from xds.model.identifiers import PatientIdentifier
 from xds.model.identity_review import LinkReason
 from xds.model.patient import FeedKind, IdentityFeed, IdentityProblem, IdentityProblemKind
@@ -17,7 +18,7 @@ from xds.store import affinity_patients
 from xds.store.patients import Identity
 
 
-class FeedTransaction(DescribingTransaction):
+class FeedTransaction(RemovingTransaction):
     """Applies one feed whose authorities are completed and allowed."""
 
     def apply(self, prepared: PreparedFeed) -> Effects:
@@ -33,6 +34,8 @@ class FeedTransaction(DescribingTransaction):
             self._link(prepared)
         elif feed.kind is FeedKind.UNLINK:
             self._unlink(prepared)
+        elif feed.kind is FeedKind.REMOVE:
+            self._remove(prepared)
         else:
             self._upsert(prepared, feed.identifiers)
         return self.effects

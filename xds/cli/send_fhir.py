@@ -101,11 +101,12 @@ def iti104(
     replaced_by: Annotated[
         str, typer.Option(metavar="SYSTEM|VALUE", help="Merge the patient into the one with this identifier.")
     ] = "",
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the patient of the identifier.")] = False,
     name: NameOption = "",
     birth_date: BirthDateOption = None,
     gender: GenderOption = None,
 ) -> None:
-    """Tell of a patient: patient identity feed in FHIR (ITI-104), to add, revise or merge.
+    """Tell of a patient: patient identity feed in FHIR (ITI-104), to add, revise, merge or remove.
 
     **Examples**
 
@@ -113,8 +114,15 @@ def iti104(
 
     `xds send iti104 --patient 'urn:oid:2.999.10|A8' --replaced-by 'urn:oid:2.999.10|A7'`
 
+    `xds send iti104 --patient 'urn:oid:2.999.10|A8' --remove`
+
     `xds send iti104 patient.json` under its first identifier
     """
+    if remove:
+        if given or replaced_by or name or birth_date or gender or not patient:
+            raise Usage("to remove a patient, give her identifier and nothing else: --patient 'system|value'")
+        _remove(_token(patient), sending)
+        return
     resource = _patient(given, name, birth_date, gender)
     identifier = _token(patient) if patient else _first_identifier(resource)
     if given is None:
@@ -161,6 +169,16 @@ def iti119(
             resource, base, count=count, only_certain=only_certain, timeout=sending.timeout
         )
     _show_patients(answer, sending.form)
+
+
+def _remove(identifier: tuple[str, str], sending: Sending) -> None:
+    base = _base(sending.to)
+    if sending.dry_run:
+        print(f"DELETE {base}/Patient?identifier={quote('|'.join(identifier), safe=':/')}")
+        return
+    with talking(base):
+        answer = iti104_patient_identity_feed_fhir.send_removal(identifier, base, timeout=sending.timeout)
+    _show(answer, ("Status",), [(str(answer.status),)], sending.form)
 
 
 def _base(to: str) -> str:

@@ -85,6 +85,8 @@ class FeedKind(StrEnum):
     CHANGE = "change"
     LINK = "link"
     UNLINK = "unlink"
+    #: The source has removed the patient of its one identifier (ITI-104).
+    REMOVE = "remove"
 
 
 @dataclass(frozen=True, slots=True)

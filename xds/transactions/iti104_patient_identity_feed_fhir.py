@@ -1,12 +1,15 @@
-"""ITI-104 Patient Identity Feed FHIR: a Patient Identity Source tells the PIX Manager of patients by conditional updates.
+"""ITI-104 Patient Identity Feed FHIR: a Patient Identity Source tells the PIX Manager of patients, each by her identifier.
 
 `PUT /fhir/Patient?identifier=system|value` adds or revises; with `link.type` replaced-by and `active` false it merges that
 patient into the one of `link.other`. The Patient replaces what its source stated before: traits that it does not name are not
 stated any more. A source is what the client certificate says, or else `meta.source`, or else the system of the identifier; a
 domain that lists its sources takes no other.
 
-Spec: PIXm 3.1 2:3.104; FHIR R4 3.1.0.4.3 (conditional update).
-Errors: 400 (query, syntax of the resource), 403 `forbidden` (not the source of that domain), 405 (no condition; DELETE), 409
+`DELETE /fhir/Patient?identifier=system|value` (option Remove Patient) removes what is known under that identifier; where nothing
+is, the answer is a success, too, with a warning.
+
+Spec: PIXm 3.1 2:3.104; FHIR R4 3.1.0.4.3 (conditional update), 3.1.0.7.1 (conditional delete).
+Errors: 400 (query, syntax of the resource), 403 `forbidden` (not the source of that domain), 405 (no condition), 409
 `conflict` (a merge that cannot be, a revision of a merged patient), 412 (If-Match, If-None-Match), 415, 422 (profile, unknown
 domain): every issue with its FHIRPath.
 
@@ -70,14 +73,12 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
 
 def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accepted) -> HttpReply:
     systems = systems_of(domain)
-    if request.method == "DELETE":
-        raise FhirError(
-            405, [Issue("not-supported", "patients are not removed by this PIX Manager")], {"Allow": "GET, HEAD, PUT"}
-        )
     if request.path.strip("/"):
-        text = "a Patient is updated by its identifier: PUT Patient?identifier=system|value"
+        text = f"a Patient is fed and removed by its identifier: {request.method} Patient?identifier=system|value"
         raise FhirError(405, [Issue("not-supported", text)], {"Allow": "GET, HEAD"})
     condition = _condition(request, systems)
+    if request.method == "DELETE":
+        return _remove(request, condition, domain, caller, wanted)
     patient = read_resource(request, ("Patient",))
     if {"if-match", "if-none-match"} & request.headers.keys():
         _check_preconditions(request, patient_of(domain, condition.identifier, caller))
@@ -91,6 +92,29 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
         raise _refusal(problems, places)
     named = feed.identifiers[0] if feed.kind is FeedKind.MERGE else condition.identifier
     return _done(request, patient_of(domain, named, caller), systems, wanted, is_new=is_new, notes=notes)
+
+
+def _remove(request: HttpRequest, condition: _Condition, domain: Domain, caller: Caller, wanted: Accepted) -> HttpReply:
+    """Spec: PIXm 2:3.104.4.3; FHIR R4 3.1.0.7 (what does not exist is deleted all the same)."""
+    if {"if-match", "if-none-match"} & request.headers.keys():
+        _check_preconditions(request, patient_of(domain, condition.identifier, caller))
+    feed = IdentityFeed(
+        kind=FeedKind.REMOVE,
+        source=caller.node or condition.system,
+        message_id=str(uuid.uuid4()),
+        identifiers=(condition.identifier,),
+        destination=domain.identity.public_url + PATH,
+        event_type=EVENT,
+    )
+    done = Issue("informational", "nothing is known of the identifier any more", None, "information")
+    problems = domain.pix_manager.feed(feed, caller)
+    if problems and all(item.kind is IdentityProblemKind.UNKNOWN_IDENTIFIER for item in problems):
+        done = Issue("not-found", "nothing was known of the identifier", _CONDITION, "warning")
+    elif problems:
+        raise _refusal(problems, (_CONDITION,))
+    if preferences(request).get("return") == "minimal":
+        return reply(request, 204, None, wanted)
+    return reply(request, 200, operation_outcome([done]), wanted)
 
 
 def _condition(request: HttpRequest, systems: IdentifierSystems) -> _Condition:
@@ -306,7 +330,18 @@ def send(
 
     Errors: OSError, ValueError as those of `fhir_service.exchange`.
     """
-    condition = quote("|".join(identifier), safe=":/")
-    return exchange(
-        "PUT", f"{endpoint.rstrip('/')}/Patient?identifier={condition}", write_json(patient), timeout=timeout, tls=tls
-    )
+    return exchange("PUT", _address(identifier, endpoint), write_json(patient), timeout=timeout, tls=tls)
+
+
+def send_removal(
+    identifier: tuple[str, str], endpoint: str, *, timeout: float = 30.0, tls: ssl.SSLContext | None = None
+) -> FhirAnswer:
+    """Tell the FHIR server with the base `endpoint` that the patient of an identifier `(system, value)` was removed.
+
+    Errors: OSError, ValueError as those of `fhir_service.exchange`.
+    """
+    return exchange("DELETE", _address(identifier, endpoint), timeout=timeout, tls=tls)
+
+
+def _address(identifier: tuple[str, str], endpoint: str) -> str:
+    return f"{endpoint.rstrip('/')}/Patient?identifier={quote('|'.join(identifier), safe=':/')}"

@@ -67,7 +67,7 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
     if request.method == "POST":
         if path != "_search":
             text = "a Patient is fed by PUT Patient?identifier=system|value (ITI-104)"
-            raise FhirError(405, [Issue("not-supported", text)], {"Allow": "GET, HEAD, PUT"})
+            raise FhirError(405, [Issue("not-supported", text)], {"Allow": "GET, HEAD, PUT, DELETE"})
         parameters = _form(request)
         return _search(request, parameters, domain, caller, accepted(replace(request, query=parameters)))
     if not path:

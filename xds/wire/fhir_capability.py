@@ -55,6 +55,7 @@ def _patient() -> Element:
         "read": "ITI-78",
         "search-type": "ITI-78, by GET and by POST _search",
         "update": "ITI-104: conditional, by identifier",
+        "delete": "ITI-104, option Remove Patient: conditional, by identifier",
     }
     return {
         "type": "Patient",
@@ -67,7 +68,7 @@ def _patient() -> Element:
         "conditionalCreate": False,
         "conditionalRead": "not-match",
         "conditionalUpdate": True,
-        "conditionalDelete": "not-supported",
+        "conditionalDelete": "single",
         "searchParam": [
             {"name": name, "definition": _definition(name), "type": kind, "documentation": text}
             for name, (kind, text) in PARAMETERS.items()
