@@ -111,7 +111,7 @@ def patient(text: str) -> PatientIdentifier:
 
 def read_back(fragments: Iterable[Fragment]) -> list[RegistryObject]:
     """Fragments as an answer carries them, read again; the answer must obey its schema."""
-    element = etree.fromstring(b"".join(write_query_response(response_to(()), fragments, as_refs=False)))
+    element = etree.fromstring(b"".join(write_query_response(response_to(()), fragments)))
     objects, problems, _references = read_objects(element[-1])
     assert not problems
     return objects

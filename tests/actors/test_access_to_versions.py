@@ -50,7 +50,7 @@ class Versions:
         slots = tuple((name, (value,)) for name, value in parameters.items())
         answer = self.registry.query(RawQuery(query, return_type, (*slots, ("MetadataLevel", ("2",)))), CALLER)
         assert answer.response.succeeded, answer.response.errors
-        return len(answer.objects)
+        return len(answer.references if answer.as_refs else answer.objects)
 
     def retrieved(self) -> int:
         return len(self.world.repository.retrieve([DocumentRequest(REPOSITORY_UNIQUE_ID, self.unique_id)], CALLER).documents)

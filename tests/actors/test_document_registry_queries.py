@@ -213,7 +213,7 @@ def test_references_carry_ids_alone(registry: Registry) -> None:
         XDSDocumentEntryStatus=APPROVED,
     )
     assert answer.as_refs
-    assert [(item.id, item.kind) for item in answer.objects] == [(entry.id, ObjectKind.DOCUMENT_ENTRY)]
+    assert [(item.id, item.kind) for item in answer.references] == [(entry.id, ObjectKind.DOCUMENT_ENTRY)]
 
 
 def test_too_many_results(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_too_many_results(tmp_path: Path) -> None:
         everything = {"XDSSubmissionSetStatus": APPROVED, "XDSFolderStatus": APPROVED, "XDSDocumentEntryStatus": APPROVED}
         assert registry.errors(StoredQueryId.GET_ALL, patientId=f"'{PATIENT_ID}'", **everything) == {ErrorCode.TOO_MANY_RESULTS}
         answer = registry.answer(StoredQueryId.FIND_DOCUMENTS, return_type="ObjectRef", **one_patient)
-        assert len(answer.objects) == 3
+        assert len(answer.references) == 3
     finally:
         registry.database.close()
 
@@ -485,7 +485,7 @@ def test_a_reference_to_a_document_of_another_patient(registry: Registry) -> Non
     registry.accept(submission(1, submission_set=package, others=[has_member(package, uuid_for(1), status="Reference")]))
     by_id = {"XDSSubmissionSetUniqueId": f"'{package.unique_id}'"}
     assert registry.errors(StoredQueryId.GET_SUBMISSION_SET_AND_CONTENTS, **by_id) == {ErrorCode.RESULT_NOT_SINGLE_PATIENT}
-    assert len(registry.answer(StoredQueryId.GET_SUBMISSION_SET_AND_CONTENTS, return_type="ObjectRef", **by_id).objects) == 5
+    assert len(registry.answer(StoredQueryId.GET_SUBMISSION_SET_AND_CONTENTS, return_type="ObjectRef", **by_id).references) == 5
 
 
 def test_a_merge_gathers_the_chain_under_the_surviving_identifier(registry: Registry) -> None:

@@ -224,7 +224,7 @@ def test_a_patient_is_corrected(registry: Registry) -> None:
     assert found(OTHER_PATIENT, ONLY_APPROVED, "1") == [2]
     parameters = {"XDSDocumentEntryLogicalID": quoted([first.id]), "MetadataLevel": "2"}
     assert registry.errors(StoredQueryId.GET_DOCUMENTS, **parameters) == {ErrorCode.RESULT_NOT_SINGLE_PATIENT}
-    assert len(registry.answer(StoredQueryId.GET_DOCUMENTS, return_type="ObjectRef", **parameters).objects) == 2
+    assert len(registry.answer(StoredQueryId.GET_DOCUMENTS, return_type="ObjectRef", **parameters).references) == 2
 
 
 def test_a_patient_is_not_corrected_while_it_would_tear_records_apart(registry: Registry) -> None:

@@ -110,7 +110,7 @@ def test_too_many_results_are_refused_and_references_are_not(registry: Registry)
     for search in (by_code, patients(*PATIENTS)):
         refused = ask(registry, DOCUMENTS, search)
         assert [error.code for error in refused.response.errors] == [ErrorCode.TOO_MANY_RESULTS]
-        assert len(ask(registry, DOCUMENTS, search, return_type="ObjectRef").objects) == 11
+        assert len(ask(registry, DOCUMENTS, search, return_type="ObjectRef").references) == 11
 
 
 def test_merged_patients_are_answered_under_the_surviving_one(registry: Registry) -> None:

@@ -398,5 +398,5 @@ def test_simultaneous_changes_move_every_document_once(registry: Registry) -> No
         unique_id = f"('{entry.unique_id}')"
         found = registry.answer(
             StoredQueryId.GET_DOCUMENTS, return_type="ObjectRef", XDSDocumentEntryUniqueId=unique_id, MetadataLevel="2"
-        ).objects
+        ).references
         assert [item.status for item in found].count(APPROVED) == 1

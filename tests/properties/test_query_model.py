@@ -261,7 +261,7 @@ def compare(history: History, query: StoredQueryId, asked: Sequence[Asked], *, f
         assert {error.code for error in answer.response.errors} == {expected}, (name, values)
         return True
     assert answer.response.succeeded, (name, values, answer.response.errors)
-    found = [item.id for item in answer.objects]
+    found = [item.id for item in (answer.references if answer.as_refs else answer.objects)]
     assert len(found) == len(set(found)), (name, values)
     assert set(found) == expected, (name, values)
     for item in read_back(answer.objects) if full else ():

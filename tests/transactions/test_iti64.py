@@ -113,7 +113,7 @@ def test_the_code_of_its_submission_set_is_a_setting(tmp_path: Path) -> None:
         ("XDSSubmissionSetContentType", ("('LC^^Our codes')",)),
     )
     found = registry.query(RawQuery(StoredQueryId.FIND_SUBMISSION_SETS, "ObjectRef", slots), CALLER)
-    assert len(list(found.objects)) == 1
+    assert len(found.references) == 1
     app.close()
     with pytest.raises(ValueError, match="link_change_code"):
         Settings(registry={"link_change_code": "LC"})

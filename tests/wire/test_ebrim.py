@@ -50,8 +50,8 @@ from xds.model.vocabulary import (
 from xds.wire.ebrim import (
     complete,
     escape,
-    join,
     kind_of,
+    parts_of,
     read_objects,
     read_stored,
     read_submission,
@@ -220,7 +220,7 @@ def test_the_stored_form_holds_neither_status_nor_home() -> None:
 
 def test_fragments_are_joined_in_their_order() -> None:
     objects = submission(2, folders=1).objects()
-    read, _, _ = read_objects(in_list(join(map(fragment, objects))))
+    read, _, _ = read_objects(in_list(*parts_of(map(fragment, objects))))
     assert [item.id for item in read] == [item.id for item in objects]
     assert [type(item) for item in read] == [type(item) for item in objects]
 

@@ -29,6 +29,7 @@ from xds.wire.ebrs import (
     read_retrieve_response,
     write_query,
     write_query_response,
+    write_references_response,
     write_registry_response,
     write_retrieve_request,
     write_retrieve_response,
@@ -110,7 +111,7 @@ def fragments(count: int = 1) -> list[Fragment]:
 
 def test_an_answer_with_objects_keeps_the_schema_and_is_read_again() -> None:
     sent = fragments(2)
-    (data,) = write_query_response(SUCCESS, sent, as_refs=False)
+    data = b"".join(write_query_response(SUCCESS, sent))
     element = parse(data)
     assert schema_errors(element, "xdsb.xsd") == []
     response, objects, references = read_query_response(element)
@@ -124,7 +125,7 @@ def test_an_answer_with_references_names_the_home_where_there_is_one() -> None:
         Fragment(ObjectKind.FOLDER, "urn:uuid:1", AvailabilityStatus.APPROVED, b"", "urn:oid:1.2"),
         Fragment(ObjectKind.ASSOCIATION, "urn:uuid:2", AvailabilityStatus.APPROVED, b""),
     ]
-    (data,) = write_query_response(SUCCESS, sent, as_refs=True)
+    (data,) = write_references_response(SUCCESS, sent)
     element = parse(data)
     assert schema_errors(element, "xdsb.xsd") == []
     assert read_query_response(element) == (SUCCESS, [], ["urn:uuid:1", "urn:uuid:2"])
@@ -133,7 +134,7 @@ def test_an_answer_with_references_names_the_home_where_there_is_one() -> None:
 
 def test_errors_stand_before_the_objects_and_an_empty_list_is_there() -> None:
     response = RegistryResponse(Status.FAILURE, (RegistryError(ErrorCode.STORED_QUERY_MISSING_PARAM, "x"),))
-    (data,) = write_query_response(response, [], as_refs=False)
+    data = b"".join(write_query_response(response, []))
     element = parse(data)
     assert schema_errors(element, "xdsb.xsd") == []
     assert [etree.QName(child).localname for child in element] == ["RegistryErrorList", "RegistryObjectList"]
@@ -147,7 +148,7 @@ def test_a_large_answer_comes_in_pieces_of_about_a_mebibyte() -> None:
         )
         for n in range(500)
     ]
-    answer = write_query_response(SUCCESS, iter(big), as_refs=False)
+    answer = write_query_response(SUCCESS, iter(big))
     pieces = list(answer)
     assert len([piece for piece in pieces if len(piece) > 1000]) == 5
     assert all(len(piece) < 1.2 * 2**20 for piece in pieces)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final, overload
 
 from xds.actors.association_effects import folders_that_gain, inherited_folders, memberships, replacements_of
 from xds.actors.document_registry_audit import import_event, query_event
@@ -19,7 +19,7 @@ from xds.model.audit import EventOutcome
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import REGISTRY_IS_FULL, ErrorCode, RegistryError, RegistryResponse, Severity, response_to
-from xds.model.fragments import ChangedFragment, Fragment, ObjectKind
+from xds.model.fragments import ChangedFragment, Fragment, ObjectKind, Reference
 from xds.model.identifiers import new_uuid_urn, to_dtm
 from xds.model.metadata import Association, Code, Submission
 from xds.model.patient import IdentityProblem
@@ -45,6 +45,7 @@ from xds.wire.ebrim import with_last_update_time, with_patient_id, write_object
 #: References weigh a fragment of what they refer to, and consumers page by them: so many may stand for one object.
 REFERENCES_PER_OBJECT = 20
 
+_SUCCESS: Final = response_to(())
 _PATIENT_ID_SCHEMES = {
     ObjectKind.DOCUMENT_ENTRY: DocumentEntryScheme.PATIENT_ID,
     ObjectKind.SUBMISSION_SET: SubmissionSetScheme.PATIENT_ID,
@@ -54,10 +55,11 @@ _PATIENT_ID_SCHEMES = {
 
 @dataclass(frozen=True, slots=True)
 class QueryAnswer:
-    """Answer to a stored query. `as_refs`: only the ids of the objects are asked for, and their fragments are empty."""
+    """Answer to a stored query: whole objects, or with `as_refs` references alone."""
 
     response: RegistryResponse
     objects: Sequence[Fragment] = ()
+    references: Sequence[Reference] = ()
     as_refs: bool = False
 
 
@@ -79,6 +81,31 @@ class _RefusedError(Exception):
     def __init__(self, errors: Sequence[RegistryError]) -> None:
         super().__init__(f"{len(errors)} errors")
         self.errors = errors
+
+
+class _Resources(Sequence[Resource]):
+    """What an access rule is asked about. Each is made when the rule looks at it: one that permits everything looks at none."""
+
+    def __init__(
+        self, found: Sequence[StoredObject], patients: Mapping[int, AffinityPatient], code: Callable[[int], str]
+    ) -> None:
+        self._found = found
+        self._code = code
+        self._patient_ids = {key: patient.identifier.to_cx() for key, patient in patients.items()}
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @overload
+    def __getitem__(self, index: int) -> Resource: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Resource]: ...
+    def __getitem__(self, index: int | slice) -> Resource | Sequence[Resource]:
+        return [self._of(item) for item in self._found[index]] if isinstance(index, slice) else self._of(self._found[index])
+
+    def _of(self, item: StoredObject) -> Resource:
+        class_code = None if item.class_code is None else self._code(item.class_code)
+        return Resource(self._patient_ids[item.patient_key], item.unique_id, item.confidentiality, class_code)
 
 
 #: Rules that one affinity domain adds to the standard's; warnings are allowed.
@@ -236,8 +263,11 @@ class DocumentRegistry:
         if problem:
             refused = QueryAnswer(response_to([problem]), as_refs=as_refs)
             return self._answered(raw, asked_for, refused, caller, across_patients)
-        objects = [item.fragment if as_refs else _as_of_today(item, patients[item.patient_key]) for item in found]
-        return self._answered(raw, asked_for, QueryAnswer(response_to(()), objects, as_refs), caller, across_patients)
+        if as_refs:
+            answered = QueryAnswer(_SUCCESS, references=found, as_refs=True)
+        else:
+            answered = QueryAnswer(_SUCCESS, [_as_of_today(item, patients[item.patient_key]) for item in found])
+        return self._answered(raw, asked_for, answered, caller, across_patients)
 
     def _permitted(
         self,
@@ -247,18 +277,9 @@ class DocumentRegistry:
         caller: Caller,
         action: Action,
     ) -> list[StoredObject]:
-        patient_ids = {key: patient.identifier.to_cx() for key, patient in patients.items()}
         # Whoever may not see a document as it is labelled now may not see what was said of it before either.
         decisive = with_newest_codes(connection, found)
-        resources = [
-            Resource(
-                patient_ids[item.patient_key],
-                item.unique_id,
-                item.confidentiality,
-                None if item.class_code is None else self._codes.text(connection, item.class_code),
-            )
-            for item in decisive
-        ]
+        resources = _Resources(decisive, patients, lambda number: self._codes.text(connection, number))
         verdicts = self._access.permits(caller, action, resources)
         return [item for item, permitted in zip(found, verdicts, strict=True) if permitted]
 

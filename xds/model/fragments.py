@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 from xds.model.vocabulary import AvailabilityStatus
 
@@ -19,6 +20,26 @@ class ObjectKind(IntEnum):
     SUBMISSION_SET = 2
     FOLDER = 3
     ASSOCIATION = 4
+
+
+class Reference(Protocol):
+    """A registry object without its ebRIM, as an answer of references needs it."""
+
+    @property
+    def id(self) -> str:
+        """The entryUUID."""
+
+    @property
+    def kind(self) -> ObjectKind:
+        """What it is."""
+
+    @property
+    def status(self) -> AvailabilityStatus:
+        """The availabilityStatus."""
+
+    @property
+    def home(self) -> str | None:
+        """The homeCommunityId."""
 
 
 @dataclass(frozen=True, slots=True)

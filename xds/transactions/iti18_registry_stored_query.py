@@ -19,7 +19,7 @@ from xds.model.stored_queries import RawQuery
 from xds.store.database import turns
 from xds.transactions.client import post_soap
 from xds.transactions.transaction import Transaction, Wire
-from xds.wire.ebrs import read_query, read_query_response, write_query, write_query_response
+from xds.wire.ebrs import read_query, read_query_response, write_query, write_query_response, write_references_response
 from xds.wire.soap import SoapReply, SoapRequest
 from xds.wire.xml import QUERY
 
@@ -53,9 +53,11 @@ def respond(request: SoapRequest, domain: Domain, caller: Caller) -> SoapReply:
     query, problems = read_query(request.body)
     if query is None or problems:
         refused = response_to(RegistryError(ErrorCode.REGISTRY_ERROR, problem) for problem in problems)
-        return SoapReply(write_query_response(refused, (), as_refs=False))
+        return SoapReply(write_query_response(refused, ()))
     answer = domain.document_registry.query(query, caller)
-    return SoapReply(write_query_response(answer.response, answer.objects, as_refs=answer.as_refs))
+    if answer.as_refs:
+        return SoapReply(write_references_response(answer.response, answer.references))
+    return SoapReply(write_query_response(answer.response, answer.objects))
 
 
 def send(query: RawQuery, *, endpoint: str, timeout: float = 60) -> QueryResult:

@@ -17,17 +17,18 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from lxml import etree
 
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Severity, Status
-from xds.model.fragments import Fragment
+from xds.model.fragments import Fragment, Reference
 from xds.model.metadata import RegistryObject
 from xds.model.retrieval import DocumentRequest
 from xds.model.stored_queries import RawQuery
-from xds.wire.ebrim import escape, join, read_objects, start_tag
+from xds.wire.ebrim import escape, parts_of, read_objects, start_tag
 from xds.wire.pieces import Pieces, Streamed, around
 from xds.wire.xml import QUERY, RIM, RS, XDSB, XOP, schema_errors
 
@@ -35,6 +36,8 @@ _SCHEMA: Final = "xdsb.xsd"
 _BLANKS: Final = " \t\r\n"
 #: An answer is handed over in pieces of about this size: fewer pieces cost less, larger ones hold more memory.
 _PIECE: Final = 1 << 20
+#: So many objects are put together at once, whatever they measure: finding that out costs as much.
+_FEW: Final = 32
 
 _STATUSES: Final = {status.rpartition(":")[2]: status for status in Status}
 _SEVERITIES: Final = {severity.rpartition(":")[2]: severity for severity in Severity}
@@ -85,25 +88,41 @@ def write_query(query: RawQuery) -> bytes:
     ).encode()
 
 
-def write_query_response(response: RegistryResponse, objects: Iterable[Fragment], *, as_refs: bool) -> Pieces:
-    """A `query:AdhocQueryResponse`; `as_refs` answers ids only.
+def write_query_response(response: RegistryResponse, objects: Iterable[Fragment]) -> Pieces:
+    """A `query:AdhocQueryResponse` with whole objects.
 
-    One of whole objects that is larger than about 1 MiB is made while it is sent, in pieces of about that size.
+    One that is larger than about 1 MiB is made while it is sent, in pieces of about that size.
 
     Spec: ITI TF-2 3.18.4.1.3; ITI TF-3 4.2.4.2 (the errors stand before the objects, and the list of objects is always there).
     """
-    opening = (
-        f'<query:AdhocQueryResponse xmlns:query="{QUERY}" xmlns:rs="{RS}" xmlns:rim="{RIM}" status="{response.status}">'
-        f"{_error_list(response.errors)}<rim:RegistryObjectList>"
-    ).encode()
-    closing = b"</rim:RegistryObjectList></query:AdhocQueryResponse>"
-    if as_refs:
-        return [b"".join((opening, *map(_object_ref, objects), closing))]
+    opening = _query_response_opening(response)
     fragments = list(objects)
-    size = sum([len(start_tag(item.kind, item.status, item.home)) + item.size for item in fragments])
-    if size < _PIECE:
-        return [b"".join((opening, join(fragments), closing))]
-    return around(opening, Streamed(size, lambda: _joined(fragments)), closing)
+    if len(fragments) > _FEW:
+        size = sum([len(start_tag(item.kind, item.status, item.home)) + item.size for item in fragments])
+        if size >= _PIECE:
+            return around(opening, Streamed(size, lambda: _joined(fragments)), _QUERY_RESPONSE_CLOSING)
+    return [opening, *parts_of(fragments), _QUERY_RESPONSE_CLOSING]
+
+
+def write_references_response(response: RegistryResponse, references: Iterable[Reference]) -> Pieces:
+    """A `query:AdhocQueryResponse` with references. Spec: as `write_query_response`."""
+    return [b"".join((_query_response_opening(response), *map(_object_ref, references), _QUERY_RESPONSE_CLOSING))]
+
+
+def _query_response_opening(response: RegistryResponse) -> bytes:
+    if not response.errors:
+        return _opening_without_errors(response.status)
+    return _QUERY_RESPONSE_OPENING.format(response.status, _error_list(response.errors)).encode()
+
+
+@lru_cache
+def _opening_without_errors(status: Status) -> bytes:
+    return _QUERY_RESPONSE_OPENING.format(status, "").encode()
+
+
+_NAMESPACES: Final = f'xmlns:query="{QUERY}" xmlns:rs="{RS}" xmlns:rim="{RIM}"'
+_QUERY_RESPONSE_OPENING: Final = f'<query:AdhocQueryResponse {_NAMESPACES} status="{{}}">{{}}<rim:RegistryObjectList>'
+_QUERY_RESPONSE_CLOSING: Final = b"</rim:RegistryObjectList></query:AdhocQueryResponse>"
 
 
 def _joined(fragments: Sequence[Fragment]) -> Iterator[bytes]:
@@ -121,9 +140,11 @@ def _joined(fragments: Sequence[Fragment]) -> Iterator[bytes]:
     yield b"".join(pending)
 
 
-def _object_ref(item: Fragment) -> bytes:
-    home = f' home="{escape(item.home)}"' if item.home else ""
-    return f'<rim:ObjectRef id="{escape(item.id)}"{home}/>'.encode()
+def _object_ref(item: Reference) -> bytes:
+    home = item.home
+    if home is None:
+        return b'<rim:ObjectRef id="%b"/>' % item.id.encode()
+    return f'<rim:ObjectRef id="{escape(item.id)}" home="{escape(home)}"/>'.encode()
 
 
 def read_query_response(element: etree._Element) -> tuple[RegistryResponse, list[RegistryObject], list[str]]:

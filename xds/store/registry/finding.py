@@ -15,7 +15,7 @@ from xds.model.stored_queries import StoredQuery
 from xds.model.vocabulary import AssociationType, AvailabilityStatus
 from xds.store.registry import filters
 from xds.store.registry.codes import CodeTable
-from xds.store.registry.objects import APPROVED, SUPERSEDED, TABLES, StoredObject, read_object, select_objects
+from xds.store.registry.objects import APPROVED, STORED, SUPERSEDED, TABLES, StoredObject, select_objects
 from xds.store.schema.registry import (
     TextKind,
     association,
@@ -100,8 +100,11 @@ class Finder:
         """The objects without those Associations that lead to something that this level hides."""
         if self.level == 2:
             return list(objects)
+        ends = _ends(objects)
+        if not ends:
+            return list(objects)
         seen = {item.key for item in objects}
-        elsewhere = _ends(objects) - seen
+        elsewhere = ends - seen
         hidden = self._hidden(elsewhere)
         # A SubmissionSet refers to memberships of Folders, which lead further.
         further = self.by_key(ObjectKind.ASSOCIATION, elsewhere - hidden)
@@ -142,7 +145,7 @@ class Finder:
         return list(found) if self.level == 2 else [item for item in found if _is_shown_to_everybody(item)]
 
     def _read(self, kind: ObjectKind, statement: Prepared, values: dict[str, Any]) -> list[StoredObject]:
-        return [read_object(kind, row, as_refs=self.as_refs) for row in statement.rows(self.connection, values)]
+        return list(map(STORED[kind], statement.rows(self.connection, values)))
 
 
 _WANTED: Final[BindParameter[Any]] = bindparam("wanted", expanding=True)
@@ -152,14 +155,15 @@ _TRIGGERS: Final = (AssociationType.UPDATE_AVAILABILITY_STATUS.value, Associatio
 
 def _ends(objects: Iterable[StoredObject]) -> set[int]:
     """What the Associations among these objects lead to."""
-    return {key for item in objects for key in (item.source_key, item.target_key) if key is not None}
+    associations = [item for item in objects if item.kind is ObjectKind.ASSOCIATION]
+    return {key for item in associations for key in (item.source_key, item.target_key) if key is not None}
 
 
 def _is_shown_to_everybody(item: StoredObject) -> bool:
     """True for what metadata level 1 shows."""
     if item.kind is ObjectKind.DOCUMENT_ENTRY:
         return not item.superseded
-    return item.fragment.status is AvailabilityStatus.APPROVED and item.association_type not in _TRIGGERS
+    return item.status is AvailabilityStatus.APPROVED and item.association_type not in _TRIGGERS
 
 
 def _same_object(table: Table) -> ColumnElement[bool]:
@@ -229,7 +233,7 @@ def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
 def with_association_status(found: Iterable[StoredObject], query: StoredQuery) -> list[StoredObject]:
     """The associations that $XDSAssociationStatus asks for; those that are Approved when it was not given."""
     wanted = query.group("XDSAssociationStatus") or (AvailabilityStatus.APPROVED,)
-    return [item for item in found if item.fragment.status in wanted]
+    return [item for item in found if item.status in wanted]
 
 
 @dataclass(frozen=True, slots=True)

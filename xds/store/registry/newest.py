@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import BindParameter, and_, bindparam, select
 
 from xds.store.database import Connection
-from xds.store.registry.objects import SUPERSEDED, StoredObject
+from xds.store.registry.objects import SUPERSEDED, StoredEntry, StoredObject
 from xds.store.schema.registry import document_entry, registry_object
 from xds.store.statements import Prepared
 
@@ -19,15 +19,15 @@ _KEYS_PER_STATEMENT: Final = 1000
 def with_newest_codes(connection: Connection, found: Sequence[StoredObject]) -> list[StoredObject]:
     """The objects in their order; DocumentEntries that a newer version superseded have its confidentiality and classCode."""
     old = [item.key for item in found if item.superseded]
-    newest: dict[int, tuple[tuple[str, ...], int | None]] = {}
+    if not old:
+        return list(found)
+    newest: dict[int, tuple[str, int | None]] = {}
     for start in range(0, len(old), _KEYS_PER_STATEMENT):
         for key, confidentiality, class_code in _NEWEST.rows(connection, {"wanted": old[start : start + _KEYS_PER_STATEMENT]}):
-            newest[key] = (tuple(confidentiality.split("\n")), class_code)
-    return [_with(item, newest.get(item.key)) for item in found] if newest else list(found)
-
-
-def _with(item: StoredObject, codes: tuple[tuple[str, ...], int | None] | None) -> StoredObject:
-    return item if codes is None else item._replace(confidentiality=codes[0], class_code=codes[1])
+            newest[key] = (confidentiality, class_code)
+    return [
+        item.with_codes(*newest[item.key]) if isinstance(item, StoredEntry) and item.key in newest else item for item in found
+    ]
 
 
 _older = registry_object.alias("older")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from operator import itemgetter
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import Select, Table, select
 
 from xds.model.fragments import Fragment, ObjectKind
+from xds.model.identifiers import uuid_urn
 from xds.model.vocabulary import AvailabilityStatus
 from xds.store.registry.fragments import PackedFragment
 from xds.store.schema.registry import association, document_entry, folder, submission_set
-from xds.store.statements import Row
 
 #: What the columns `deprecated` hold. Beside what a status can be, they tell that a newer version has taken an object's place.
 APPROVED: Final = 0
@@ -27,26 +28,27 @@ TABLES: Final[dict[ObjectKind, Table]] = {
     ObjectKind.ASSOCIATION: association,
 }
 
-#: What each kind of object is read with beside key, patient, uuid, home and fragment.
-_OWN_COLUMNS: Final = {
-    ObjectKind.DOCUMENT_ENTRY: ("deprecated", "unique_id", "confidentiality", "class_code"),
-    ObjectKind.SUBMISSION_SET: ("unique_id",),
-    ObjectKind.FOLDER: ("deprecated", "unique_id", "last_update_time"),
-    ObjectKind.ASSOCIATION: ("deprecated", "type", "source_key", "target_key"),
-}
+
+def _column(number: int) -> Any:
+    return property(itemgetter(number))
 
 
-class StoredObject(NamedTuple):
-    """One registry object as it was found.
+class StoredObject(tuple[Any, ...]):
+    """One registry object as it was found: the row itself, whose columns have names here.
 
-    `fragment.xml` is empty when only references were asked for; it holds the patientId and the lastUpdateTime of the time of
-    registration. `patient_key` is the patient under whom the object was registered, whatever was merged since. `superseded` tells
-    that it is not the newest version of what it describes.
+    An answer of references makes nothing else of its rows. `patient_key` is the patient under whom the object was registered,
+    whatever was merged since. `superseded` tells that it is not the newest version of what it describes.
     """
 
-    key: int
-    patient_key: int
-    fragment: Fragment
+    __slots__ = ()
+
+    #: What it is.
+    kind: ClassVar[ObjectKind]
+    #: The columns in their order; home and fragment follow where whole objects were asked for.
+    columns: ClassVar[tuple[str, ...]] = ("object_key", "patient_key", "entry_uuid")
+
+    key: int = _column(0)
+    patient_key: int = _column(1)
     unique_id: str | None = None
     confidentiality: tuple[str, ...] = ()
     class_code: int | None = None
@@ -57,50 +59,106 @@ class StoredObject(NamedTuple):
     superseded: bool = False
 
     @property
-    def kind(self) -> ObjectKind:
-        """What it is."""
-        return self.fragment.kind
+    def id(self) -> str:
+        """The entryUUID."""
+        return uuid_urn(self[2])
+
+    @property
+    def status(self) -> AvailabilityStatus:
+        """The availabilityStatus."""
+        return STATUSES[self[3]]
+
+    @property
+    def home(self) -> str | None:
+        """The homeCommunityId; None when only references were asked for."""
+        found: str | None = self[-2] if len(self) > len(self.columns) else None
+        return found
+
+    @property
+    def fragment(self) -> Fragment:
+        """Its ebRIM, with the patientId and the lastUpdateTime of the time of registration; empty when it was not asked for."""
+        packed = self[-1] if len(self) > len(self.columns) else b""
+        return PackedFragment(self.kind, self[2], self.status, packed, self.home)
+
+
+class StoredEntry(StoredObject):
+    """A DocumentEntry."""
+
+    __slots__ = ()
+    kind = ObjectKind.DOCUMENT_ENTRY
+    columns = (*StoredObject.columns, "deprecated", "unique_id", "confidentiality", "class_code")
+    unique_id: str | None = _column(4)
+    class_code: int | None = _column(6)
+
+    @property
+    def confidentiality(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The confidentialityCodes, as `code^^scheme`."""
+        return tuple(self[5].split("\n"))
+
+    @property
+    def superseded(self) -> bool:  # type: ignore[override]
+        """True for any but the newest version."""
+        return bool(self[3] == SUPERSEDED)
+
+    def with_codes(self, confidentiality: str, class_code: int | None) -> StoredEntry:
+        """The same with other codes, written as the columns hold them."""
+        return StoredEntry((*self[:5], confidentiality, class_code, *self[7:]))
+
+
+class StoredSubmissionSet(StoredObject):
+    """A SubmissionSet, which is always Approved."""
+
+    __slots__ = ()
+    kind = ObjectKind.SUBMISSION_SET
+    columns = (*StoredObject.columns, "unique_id")
+    unique_id: str | None = _column(3)
+
+    @property
+    def status(self) -> AvailabilityStatus:
+        """Approved."""
+        return AvailabilityStatus.APPROVED
+
+
+class StoredFolder(StoredObject):
+    """A Folder."""
+
+    __slots__ = ()
+    kind = ObjectKind.FOLDER
+    columns = (*StoredObject.columns, "deprecated", "unique_id", "last_update_time")
+    unique_id: str | None = _column(4)
+    last_update_time: int | None = _column(5)
+
+    @property
+    def superseded(self) -> bool:  # type: ignore[override]
+        """True for any but the newest version."""
+        return bool(self[3] == SUPERSEDED)
+
+
+class StoredAssociation(StoredObject):
+    """An Association."""
+
+    __slots__ = ()
+    kind = ObjectKind.ASSOCIATION
+    columns = (*StoredObject.columns, "deprecated", "type", "source_key", "target_key")
+    association_type: str | None = _column(4)
+    source_key: int | None = _column(5)
+    target_key: int | None = _column(6)
+
+
+#: What a row of `select_objects` is, by the kind that was selected.
+STORED: Final[dict[ObjectKind, type[StoredObject]]] = {
+    each.kind: each for each in (StoredEntry, StoredSubmissionSet, StoredFolder, StoredAssociation)
+}
 
 
 def _selects(as_refs: bool) -> dict[ObjectKind, Select[*tuple[Any, ...]]]:
-    shared = ("object_key", "patient_key", "entry_uuid", *(() if as_refs else ("home", "fragment")))
-    return {kind: select(*(table.c[name] for name in (*_OWN_COLUMNS[kind], *shared))) for kind, table in TABLES.items()}
+    more = () if as_refs else ("home", "fragment")
+    return {kind: select(*(TABLES[kind].c[name] for name in (*each.columns, *more))) for kind, each in STORED.items()}
 
 
 _SELECTS: Final = {as_refs: _selects(as_refs) for as_refs in (False, True)}
 
 
 def select_objects(kind: ObjectKind, *, as_refs: bool) -> Select[*tuple[Any, ...]]:
-    """A select of objects of that kind whose rows `read_object` understands."""
+    """A select of objects of that kind, whose rows are those of `STORED`."""
     return _SELECTS[as_refs][kind]
-
-
-def read_object(kind: ObjectKind, row: Row, *, as_refs: bool) -> StoredObject:
-    """The object of a row of `select_objects`."""
-    if as_refs:
-        *own, key, patient_key, uuid = row
-        home, packed = None, b""
-    else:
-        *own, key, patient_key, uuid, home, packed = row
-    if kind is ObjectKind.SUBMISSION_SET:
-        fragment = PackedFragment(kind, uuid, AvailabilityStatus.APPROVED, packed, home)
-        return StoredObject(key, patient_key, fragment, own[0])
-    deprecated = own[0]
-    fragment = PackedFragment(kind, uuid, STATUSES[deprecated], packed, home)
-    if kind is ObjectKind.ASSOCIATION:
-        _, association_type, source_key, target_key = own
-        return StoredObject(
-            key,
-            patient_key,
-            fragment,
-            association_type=association_type,
-            source_key=source_key,
-            target_key=target_key,
-        )
-    superseded = deprecated == SUPERSEDED
-    if kind is ObjectKind.FOLDER:
-        _, unique_id, last_update_time = own
-        return StoredObject(key, patient_key, fragment, unique_id, last_update_time=last_update_time, superseded=superseded)
-    _, unique_id, confidentiality, class_code = own
-    codes = tuple(confidentiality.split("\n"))
-    return StoredObject(key, patient_key, fragment, unique_id, codes, class_code, superseded=superseded)

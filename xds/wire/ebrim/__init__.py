@@ -22,13 +22,13 @@ Spec: ITI TF-3 4.2.1.2, 4.2.3.1; ebRIM 3.0.
 
 from xds.wire.ebrim.reading import read_objects, read_submission
 from xds.wire.ebrim.stored import read_fragments, read_stored, with_last_update_time, with_patient_id
-from xds.wire.ebrim.writing import complete, escape, join, kind_of, start_tag, write_object, write_submission
+from xds.wire.ebrim.writing import complete, escape, kind_of, parts_of, start_tag, write_object, write_submission
 
 __all__ = [
     "complete",
     "escape",
-    "join",
     "kind_of",
+    "parts_of",
     "read_fragments",
     "read_objects",
     "read_stored",

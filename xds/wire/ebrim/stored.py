@@ -11,13 +11,15 @@ from xds.model.metadata import (
 )
 from xds.model.vocabulary import SlotName
 from xds.wire.ebrim.reading import read_objects
-from xds.wire.ebrim.writing import escape, join, write_slot
+from xds.wire.ebrim.writing import escape, parts_of, write_slot
 from xds.wire.xml import RIM, parse
 
 
 def read_fragments(fragments: Iterable[Fragment]) -> list[RegistryObject]:
     """Stored objects as objects again, in their order."""
-    element = parse(f'<rim:RegistryObjectList xmlns:rim="{RIM}">'.encode() + join(fragments) + b"</rim:RegistryObjectList>")
+    element = parse(
+        f'<rim:RegistryObjectList xmlns:rim="{RIM}">'.encode() + b"".join(parts_of(fragments)) + b"</rim:RegistryObjectList>"
+    )
     return read_objects(element)[0]
 
 

@@ -74,9 +74,9 @@ def complete(fragment: Fragment) -> bytes:
     return start_tag(fragment.kind, fragment.status, fragment.home) + fragment.xml
 
 
-def join(fragments: Iterable[Fragment]) -> bytes:
-    """The whole elements of stored objects, one after the other."""
-    return b"".join([part for item in fragments for part in (start_tag(item.kind, item.status, item.home), item.xml)])
+def parts_of(fragments: Iterable[Fragment]) -> list[bytes]:
+    """The whole elements of stored objects, one after the other, in pieces."""
+    return [part for item in fragments for part in (start_tag(item.kind, item.status, item.home), item.xml)]
 
 
 def write_object(obj: RegistryObject) -> bytes:
