@@ -168,10 +168,10 @@ def test_an_addition_leaves_its_parent_as_it_is(registry: Registry, kind: Associ
 
 def test_a_replacement_deprecates_additions_and_theirs_in_turn(registry: Registry) -> None:
     old = registered(registry)
-    transformed, message = replacing(old, AssociationType.XFRM, unique_id=fresh_uid())
+    addendum, message = replacing(old, AssociationType.APND, unique_id=fresh_uid())
     registry.accept(message)
-    (child,) = [item for item in entries(registry) if item.unique_id == transformed.unique_id]
-    registry.accept(replacing(child, AssociationType.APND)[1])
+    (child,) = [item for item in entries(registry) if item.unique_id == addendum.unique_id]
+    registry.accept(replacing(child, AssociationType.XFRM)[1])
     new, message = replacing(old)
     registry.accept(message)
     assert [item.unique_id for item in entries(registry)] == [new.unique_id]

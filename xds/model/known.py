@@ -70,12 +70,14 @@ class KnownObjects:
     """Everything a Registry knows of what one submission mentions.
 
     `patients` is keyed by `PatientIdentifier.key`, `objects` by entryUUID (ids of the submission itself, and ends of its
-    associations), `by_unique_id` by the uniqueIds of the submission.
+    associations), `by_unique_id` by the uniqueIds of the submission. `transformations` are those targets of APND that transform
+    another DocumentEntry (XFRM).
     """
 
     patients: Mapping[tuple[str, str], KnownPatient] = field(default_factory=dict)
     objects: Mapping[str, KnownObject] = field(default_factory=dict)
     by_unique_id: Mapping[str, tuple[KnownObject, ...]] = field(default_factory=dict)
+    transformations: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,7 @@ def check_attributes(
     for name in required.difference([slot.name for slot in obj.slots]):
         findings.add(obj, name, "must be present", None)
     _check_classifications(obj, rules, findings)
-    if rules.identifiers:
+    if rules.identifiers or obj.external_identifiers:
         _check_identifiers(obj, rules.identifiers, findings)
     for text in obj.name:
         if len(text.value) > rules.longest_title:

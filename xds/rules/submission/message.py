@@ -36,6 +36,8 @@ RELATIONSHIPS: Final = _ONTO_REGISTERED | {AssociationType.APND, AssociationType
 DOCUMENTED: Final = frozenset(
     {AssociationType.RPLC, AssociationType.APND, AssociationType.XFRM, AssociationType.XFRM_RPLC, AssociationType.SIGNS}
 )
+#: Spec: ITI TF-3 4.2.2.2.1.
+NOT_APPENDED: Final = "a transformation (XFRM) is another form of its original, which is what must be appended to"
 _FORBIDDEN_ON_DEMAND: Final = (SlotName.CREATION_TIME, SlotName.HASH, SlotName.SIZE)
 
 
@@ -155,6 +157,8 @@ class _Associations:
         self._findings = findings
         self._objects = {obj.id: obj for obj in submission.objects()}
         self._members: Counter[str] = Counter()
+        kind = AssociationType.XFRM
+        self._transformations = {item.source for item in submission.associations if item.association_type == kind}
 
     def check(self) -> None:
         for item in self._submission.associations:
@@ -238,6 +242,8 @@ class _Associations:
             return
         if not isinstance(target, DocumentEntry):
             self._report(item, "targetObject", f"the target of {name} must be a DocumentEntry", item.target)
+        elif item.association_type == AssociationType.APND and item.target in self._transformations:
+            self._report(item, "targetObject", NOT_APPENDED, item.target)
         elif item.association_type in _ONTO_REGISTERED:
             rule = f"the target of {name} must be in the Registry already"
             self._report(item, "targetObject", rule, item.target, ErrorCode.UNRESOLVED_REFERENCE)

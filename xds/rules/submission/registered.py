@@ -12,7 +12,7 @@ from xds.model.known import KnownObject, KnownObjects
 from xds.model.metadata import Association, DocumentEntry, Folder, RegistryObject, Submission, SubmissionSet
 from xds.model.vocabulary import ON_DEMAND, STABLE, AssociationType, AvailabilityStatus
 from xds.rules.submission.findings import Findings
-from xds.rules.submission.message import RELATIONSHIPS
+from xds.rules.submission.message import NOT_APPENDED, RELATIONSHIPS
 
 
 def check_against_registry(submission: Submission, known: KnownObjects) -> list[RegistryError]:
@@ -99,6 +99,7 @@ class _Comparison:
             self._check_kind(item, "targetObject", self._known.objects[item.target], ObjectKind.DOCUMENT_ENTRY)
         if not from_submission_set:
             self._check_same_patient(item)
+            self._check_patient_of_folder(item)
 
     def _check_relationship(self, item: Association) -> None:
         target = self._objects.get(item.target)
@@ -114,6 +115,18 @@ class _Comparison:
                 self._findings.add(item, "targetObject", rule, item.target)
             if source is not None and source.object_type != STABLE:
                 self._findings.add(item, "sourceObject", "the source of IsSnapshotOf must be a stable DocumentEntry", item.source)
+        elif item.association_type == AssociationType.APND and item.target in self._known.transformations:
+            self._findings.add(item, "targetObject", NOT_APPENDED, item.target)
+
+    def _check_patient_of_folder(self, item: Association) -> None:
+        """Whoever connects a registered folder with a registered entry does so for their patient. Spec: ITI TF-3 4.2.2.1.4."""
+        source, target = self._patient_key(item.source), self._patient_key(item.target)
+        if source is None or source != target:
+            return
+        for package in self._submission.submission_sets:
+            if patient_key_of(package, self._known) not in (None, source):
+                rule = "must have the patientId of the SubmissionSet that puts a DocumentEntry into it"
+                self._findings.add(item, "sourceObject", rule, item.source, ErrorCode.PATIENT_ID_DOES_NOT_MATCH)
 
     def _check_kind(self, item: Association, attribute: str, registered: KnownObject, wanted: ObjectKind) -> None:
         if registered.kind is not wanted:

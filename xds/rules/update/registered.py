@@ -13,6 +13,7 @@ from xds.model.known import KnownObject, UpdateSurroundings
 from xds.model.metadata import Association, DocumentEntry, Submission
 from xds.model.vocabulary import ON_DEMAND, STABLE, AssociationType, AvailabilityStatus
 from xds.rules.submission.findings import Findings
+from xds.rules.submission.message import NOT_APPENDED
 from xds.rules.submission.registered import check_new_ids, check_new_unique_id, check_patients, patient_key_of
 from xds.rules.update.dialect import Dialect
 from xds.rules.update.operations import AssociationSubmission, StatusChange, VersionUpdate, operations_of
@@ -215,6 +216,8 @@ class _Comparison:
             self._report(item, "sourceObject", rule, item.source, ErrorCode.METADATA_UPDATE)
         if target.kind is not ObjectKind.DOCUMENT_ENTRY:
             self._report(item, "targetObject", "must be a DocumentEntry", item.target, ErrorCode.METADATA_UPDATE)
+        if item.association_type == AssociationType.APND and item.target in self._met.known.transformations:
+            self._report(item, "targetObject", NOT_APPENDED, item.target, ErrorCode.METADATA_UPDATE)
         if item.association_type == AssociationType.IS_SNAPSHOT_OF and (
             source.object_type != STABLE or target.object_type != ON_DEMAND
         ):

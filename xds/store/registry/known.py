@@ -12,7 +12,7 @@ from xds.model.fragments import ObjectKind
 from xds.model.identifiers import PatientIdentifier, is_uuid_urn, read_cx, uuid_bytes, uuid_urn
 from xds.model.known import KnownObject, KnownObjects, KnownPatient
 from xds.model.metadata import DocumentEntry, Folder, Submission, SubmissionSet
-from xds.model.vocabulary import ON_DEMAND, STABLE
+from xds.model.vocabulary import ON_DEMAND, STABLE, AssociationType
 from xds.store import affinity_patients
 from xds.store.affinity_patients import AffinityPatient
 from xds.store.registry.objects import STATUSES, SUPERSEDED
@@ -76,9 +76,17 @@ def meet(connection: Connection, submission: Submission, *, assume_patients: boo
             patients=_known_patients(connection, patient_ids(submission), assume_patients),
             objects={found.id: found for found in (_known_object(row, patients) for row in by_uuid)},
             by_unique_id={unique_id: tuple(found) for unique_id, found in by_unique_id.items()},
+            transformations=_transformations(connection, submission),
         ),
         {uuid_urn(row.entry_uuid): Located(row.object_key, row.patient_key, ObjectKind(row.kind)) for row in by_uuid},
     )
+
+
+def _transformations(connection: Connection, submission: Submission) -> frozenset[str]:
+    """The registered DocumentEntries that the submission appends to and that transform others."""
+    appended = {item.target for item in submission.associations if item.association_type == AssociationType.APND}
+    wanted = [uuid_bytes(identifier) for identifier in appended if is_uuid_urn(identifier)]
+    return frozenset(uuid_urn(uuid) for (uuid,) in _TRANSFORMING.rows(connection, {"wanted": wanted})) if wanted else frozenset()
 
 
 def versions(connection: Connection, logical_ids: Iterable[str]) -> list[tuple[KnownObject, Located]]:
@@ -193,4 +201,13 @@ _BY_UNIQUE_ID: Final = Prepared(
     )
 )
 _BY_LOGICAL_ID: Final = Prepared(_DETAILS.where(registry_object.c.logical_id.in_(_WANTED)))
+_TRANSFORMING: Final = Prepared(
+    select(registry_object.c.entry_uuid)
+    .join(association, association.c.source_key == registry_object.c.object_key)
+    .where(
+        registry_object.c.entry_uuid.in_(_WANTED),
+        association.c.type == AssociationType.XFRM.value,
+        association.c.deprecated == 0,
+    )
+)
 _BY_KEY: Final = Prepared(_DETAILS.where(registry_object.c.object_key.in_(_WANTED)))

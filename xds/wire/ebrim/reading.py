@@ -72,6 +72,9 @@ def read_objects(objects_list: Iterable[etree._Element]) -> tuple[list[RegistryO
         reader = _READERS.get(tag)
         if reader is not None:
             objects.append(reader(child))
+            if tag == _REGISTRY_PACKAGE and child.find(_REGISTRY_OBJECT_LIST) is not None:
+                rule = "must be absent: members are named by HasMember"
+                problems.append(f"RegistryPackage {child.get('id', '')}: RegistryObjectList: {rule}; received one")
         elif tag == _OBJECT_REF:
             references.append(child.get("id", ""))
         elif tag == _CLASSIFICATION:
