@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from dicomweb_client.api import DICOMwebClient
+from lxml import etree
 
 from tests.archive import image
 from tests.transactions.imaging_server import ImagingServer, audited, hidden, serving
@@ -132,6 +134,28 @@ def test_matching(server: ImagingServer, parameters: dict[str, str], studies: li
     assert _found(server, "studies", **parameters) == [STUDIES[number - 1] for number in studies]
 
 
+@pytest.mark.parametrize(
+    ("name", "is_found"),
+    [
+        ("山田*", True),
+        ("山田^太郎", True),
+        ("やまだ*", True),
+        ("=山田^太郎", False),
+        ("Yamada*", True),
+        ("山*郎", True),
+        ("田*", False),
+    ],
+)
+def test_a_name_is_found_in_each_of_its_scripts(server: ImagingServer, name: str, is_found: bool) -> None:
+    """Spec: PS3.5 6.2.1.2, PS3.4 C.2.2.2.1."""
+    with_groups = {"PatientName": "Yamada^Tarou=山田^太郎=やまだ^たろう", "SpecificCharacterSet": "ISO_IR 192", "PatientID": "JP"}
+    server.archive.store(_instance(9, 1, 1, **with_groups))
+    try:
+        assert _found(server, "studies", PatientName=name) == (["1.2.3.9"] if is_found else [])
+    finally:
+        server.archive.source.remove_instances("1.2.3.9", None, "test")
+
+
 def test_series_of_all_studies(server: ImagingServer) -> None:
     assert _found(server, "series", "0020000E", Modality="CT", PatientID="A1") == ["1.2.3.1.1", "1.2.3.1.2"]
     assert _found(server, "studies/1.2.3.1/instances", "00080018") == ["1.2.3.1.1.1", "1.2.3.1.1.2", "1.2.3.1.2.1"]
@@ -170,7 +194,20 @@ def test_everything_that_is_wrong_is_named(server: ImagingServer) -> None:
         assert part in answer.text
 
 
-def test_only_json_is_given(server: ImagingServer) -> None:
+def test_matches_as_xml(server: ImagingServer) -> None:
+    """Each is a document of its own. Spec: PS3.18 10.6.3.3, PS3.19 A.1."""
+    accept = {"Accept": 'multipart/related; type="application/dicom+xml"'}
+    answer = requests.get(f"{server.url}/dicomweb/studies", {"PatientID": "A1"}, headers=accept, timeout=10)
+    assert answer.status_code == 200
+    head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
+    parts: list[Any] = list(BytesParser().parsebytes(head + answer.content).get_payload())
+    found = [
+        etree.fromstring(part.get_payload(decode=True)).findtext("{*}DicomAttribute[@tag='0020000D']/{*}Value") for part in parts
+    ]
+    assert found == ["1.2.3.2", "1.2.3.1"]
+
+
+def test_other_media_types_are_not_given(server: ImagingServer) -> None:
     answer = requests.get(f"{server.url}/dicomweb/studies", headers={"Accept": "text/html"}, timeout=10)
     assert answer.status_code == 406
 

@@ -56,7 +56,14 @@ def test_a_missing_parameter(server: ImagingServer, missing: str) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"requestType": "WADU"}, {"requestType": ""}, {"anonymize": "yes"}, {"transferSyntax": "explicit"}],
+    [
+        {"requestType": "WADU"},
+        {"requestType": ""},
+        {"anonymize": "yes"},
+        {"transferSyntax": "explicit"},
+        {"presentationUID": "1.2.3"},
+        {"presentationUID": "1.2.3", "presentationSeriesUID": "1.2.4"},
+    ],
 )
 def test_a_senseless_parameter(server: ImagingServer, changes: dict[str, str | None]) -> None:
     assert ask(server, **changes).status_code == 400
@@ -88,6 +95,20 @@ def test_what_the_caller_may_not_see(server: ImagingServer) -> None:
 )
 def test_content_types(server: ImagingServer, content_type: str | None, accept: str, status: int) -> None:
     assert ask(server, accept, contentType=content_type).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("content_type", "accept", "given"),
+    [
+        ("image/png,application/dicom", "*/*", "image/png"),
+        ("application/dicom,image/png", "*/*", "application/dicom"),
+        ("image/webp,image/png", "*/*", "image/png"),
+        (None, "application/dicom;q=0.1,image/png", "image/png"),
+        (None, "text/html,*/*;q=0.8", "application/dicom"),
+    ],
+)
+def test_what_is_wanted_most_is_given(server: ImagingServer, content_type: str | None, accept: str, given: str) -> None:
+    assert ask(server, accept, contentType=content_type).headers["content-type"] == given
 
 
 def test_transfer_syntaxes(server: ImagingServer) -> None:

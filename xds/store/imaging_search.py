@@ -42,6 +42,8 @@ _COLUMNS: Final[Mapping[int, ColumnElement[Any]]] = {
 }
 _NAMES: Final = frozenset({0x00100010, 0x00080090})
 _NUMBERS: Final = frozenset({0x00200011, 0x00200013})
+#: Letters after this one are those of other scripts.
+_LAST_LATIN: Final = "\u024f"
 _MODALITIES_IN_STUDY: Final = 0x00080061
 _SOP_CLASSES_IN_STUDY: Final = 0x00080062
 
@@ -232,6 +234,12 @@ def _name(column: ColumnElement[Any], item: Matching, *, fuzzy: bool) -> ColumnE
         at = [(_pattern(word) + "%", f"%^{_pattern(word)}%", f"% {_pattern(word)}%") for word in words]
         return and_(*(or_(*(column.like(form, escape="\\") for form in forms)) for forms in at))
     if item.form is Form.WILDCARD:
-        return _like(column, folded)
-    # Alone, a group or component stands for a name that has no more of them.
-    return or_(column == folded, and_(column >= folded + "=", column < folded + ">"))
+        found = _like(column, folded)
+    else:
+        # Alone, a group or component stands for a name that has no more of them.
+        found = or_(column == folded, and_(column >= folded + "=", column < folded + ">"))
+    if "=" in folded or not any(character > _LAST_LATIN for character in folded):
+        return found
+    # In another script it stands for one of the groups after the first. Spec: PS3.5 6.2.1.2.
+    alone = column.like(f"%={_pattern(folded)}", escape="\\")
+    return or_(found, alone, column.like(f"%={_pattern(folded)}=%", escape="\\"))

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -50,6 +49,7 @@ from xds.wire.dicomweb import (
     prefers_xml,
     read_accept,
     stream_parts,
+    write_documents,
     write_multipart,
 )
 from xds.wire.http import HttpReply, HttpRequest
@@ -118,9 +118,7 @@ def _metadata(
 
     if prefers_xml(ranges):
         documents = [write_native_model(dicom_json.read_header(header, address)) for header in source.headers(selection)]
-        message = write_multipart(
-            [Part(DICOM_XML, len(document), partial(iter, (document,))) for document in documents], DICOM_XML
-        )
+        message = write_documents(documents, DICOM_XML)
         return HttpReply(200, (("Content-Type", message.content_type),), message.chunks, message.length, finished)
     if not accepts_json(ranges):
         return plain(406, f'metadata is given as {DICOM_JSON} or {MULTIPART}; type="{DICOM_XML}"')

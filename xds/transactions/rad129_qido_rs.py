@@ -2,7 +2,8 @@
 
 Spec: RAD TF-2 4.129; DICOM PS3.18 10.6. `GET /dicomweb/{studies | series | instances}`, `/dicomweb/studies/{study}/{series |
 instances}`, `/dicomweb/studies/{study}/series/{series}/instances`, with attributes as `{tag}`, `{keyword}` or a path of them,
-`includefield`, `limit`, `offset`, `fuzzymatching`. The answer is `application/dicom+json`.
+`includefield`, `limit`, `offset`, `fuzzymatching`. The answer is `application/dicom+json`, or a part of
+`multipart/related; type="application/dicom+xml"` for each match.
 
 Errors: 400 for a parameter that is no attribute or whose value is none of its kind, all of them named; 406.
 A Warning header (299) tells of attributes that are not matched, and that there is more than the answer holds.
@@ -22,7 +23,8 @@ from xds.model.imaging_query import ImagingQuery, ImagingQueryAnswer, Level, Mat
 from xds.rules.imaging_matching import MatchingError, matching
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.dicom_names import UnknownAttributeError, tag_of, vr_of
-from xds.wire.dicomweb import DICOM_JSON, accepts_json, read_accept
+from xds.wire.dicom_xml import write_native_model
+from xds.wire.dicomweb import DICOM_JSON, DICOM_XML, MULTIPART, accepts_json, prefers_xml, read_accept, write_documents
 from xds.wire.http import HttpReply, HttpRequest
 
 _UID: Final = r"[0-9.]{1,64}"
@@ -45,8 +47,9 @@ _CONTROLS: Final = frozenset({"includefield", "limit", "offset", "fuzzymatching"
 def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
     """Read the query, ask, and write the matches as JSON."""
     ranges = read_accept(",".join(request.query.get("accept", (request.headers.get("accept", ""),))))
-    if not accepts_json(ranges):
-        return _plain(406, f"matches are given as {DICOM_JSON}")
+    as_xml = prefers_xml(ranges)
+    if not as_xml and not accepts_json(ranges):
+        return _plain(406, f'matches are given as {DICOM_JSON} or {MULTIPART}; type="{DICOM_XML}"')
     query = _read(request)
     if not isinstance(query, ImagingQuery):
         return _plain(400, "; ".join(query))
@@ -55,9 +58,13 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
     asked = f"{request.path}?{text}" if text else request.path
     address = f"{domain.identity.public_url}/dicomweb"
     answer = source.query(query, caller, address, imaging_audit.QIDO_RS, asked)
+    warnings = tuple(("Warning", text) for text in _warnings(answer, address))
+    if as_xml:
+        documents = [write_native_model(match.attributes) for match in answer.matches]
+        message = write_documents(documents, DICOM_XML)
+        return HttpReply(200, (("Content-Type", message.content_type), *warnings), message.chunks, message.length)
     body = json.dumps([match.attributes for match in answer.matches], ensure_ascii=False, separators=(",", ":")).encode()
-    headers = [("Content-Type", DICOM_JSON), *(("Warning", text) for text in _warnings(answer, address))]
-    return HttpReply(200, tuple(headers), (body,), len(body))
+    return HttpReply(200, (("Content-Type", DICOM_JSON), *warnings), (body,), len(body))
 
 
 def _read(request: HttpRequest) -> ImagingQuery | list[str]:

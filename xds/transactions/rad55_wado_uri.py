@@ -50,10 +50,10 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
     if problems:
         return _refusal(400, "; ".join(problems))
     accept = read_accept(",".join(parameters.get("contenttype", (request.headers.get("accept", ""),))))
-    as_object = any(item.name in _ACCEPTABLE for item in accept)
-    media_type = None if as_object else image_type(accept)
-    if not as_object and media_type is None:
+    wanted = [item for item in accept if item.name in _ACCEPTABLE or image_type((item,)) is not None]
+    if not wanted:
         return _refusal(406, f"this source gives objects as {DICOM}, and images as image/jpeg, image/png or image/gif")
+    media_type = None if wanted[0].name in _ACCEPTABLE else image_type(wanted)
     source = domain.imaging_document_source.retrieval
     study, series, instance = (parameters[name.lower()][0].strip() for name in _UIDS)
     selection = source.select(caller, study, series, instance) if all(map(is_uid, (study, series, instance))) else None
@@ -119,6 +119,11 @@ def _problems(parameters: Mapping[str, tuple[str, ...]]) -> list[str]:
     if parameters.get("anonymize", ("",))[0]:
         # To give the object as it is would betray who asked for it without names.
         problems.append("anonymize is not offered")
+    presentation = [bool(parameters.get(name, ("",))[0].strip()) for name in ("presentationuid", "presentationseriesuid")]
+    if any(presentation):
+        # An image without what the presentation state says of it would be another one than was asked for.
+        together = "" if all(presentation) else "presentationUID and presentationSeriesUID belong together, and "
+        problems.append(f"{together}presentation states are not applied here")
     wanted = parameters.get("transfersyntax", ("",))[0].strip()
     if wanted and not is_uid(wanted):
         problems.append("transferSyntax must be a UID")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
+from functools import partial
 from itertools import islice
 from secrets import token_hex
 from typing import Final, Protocol
@@ -179,6 +180,11 @@ def write_multipart(parts: Sequence[Part], part_type: str = DICOM) -> Multipart:
     if all(part.size is not None for part in parts):
         length = sum(len(head) + (part.size or 0) + 2 for head, part in zip(heads, parts, strict=True)) + len(end)
     return Multipart(f'{MULTIPART}; type="{part_type}"; boundary={boundary}', length, _framed(heads, parts, end))
+
+
+def write_documents(documents: Iterable[bytes], part_type: str) -> Multipart:
+    """Whole documents of one media type as multipart/related."""
+    return write_multipart([Part(part_type, len(document), partial(iter, (document,))) for document in documents], part_type)
 
 
 def stream_parts(parts: Iterable[Part], part_type: str = DICOM) -> Multipart:
