@@ -181,3 +181,16 @@ def test_private_elements_keep_their_creator() -> None:
     assert explicit["00290010"] == implicit["00290010"] == {"vr": "LO", "Value": ["SOMEBODY"]}
     assert explicit["00291010"] == {"vr": "LO", "Value": ["value"]}
     assert implicit["00291010"]["vr"] == "UN"
+
+
+def test_the_same_octets_in_another_repertoire_are_another_text() -> None:
+    def named(repertoire: str) -> str:
+        dataset = Dataset()
+        dataset.SpecificCharacterSet = repertoire
+        octets = _file(dataset)
+        # Behind the UIDs of the identification module, before those of the study.
+        end = octets.index(b"\x20\0\x0d\0UI")
+        name = b"\x10\0\x10\0PN\x04\0\xc4\xee^B"
+        return str(_written(octets[:end] + name + octets[end:])["00100010"]["Value"][0]["Alphabetic"])
+
+    assert (named("ISO_IR 100"), named("ISO_IR 144"), named("ISO_IR 100")) == ("Äî^B", "Фю^B", "Äî^B")

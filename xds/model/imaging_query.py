@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 _LETTERS: Final = str.maketrans({"Œ": "OE", "Æ": "AE", "Ø": "O", "Ł": "L", "Đ": "D", "Þ": "TH"})
@@ -90,6 +91,7 @@ class ImagingQueryAnswer:
     ignored: tuple[int, ...] = ()
 
 
+@lru_cache(1024)
 def fold_name(name: str) -> str:
     """A person name as it is compared: capitals without accents, components kept, trailing delimiters dropped.
 

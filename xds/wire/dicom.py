@@ -34,6 +34,12 @@ _SEQUENCE_END: Final = 0xFFFEE0DD
 #: What pydicom calls the default repertoire, which has no character beyond ASCII: any that stands there is undeclared.
 _UNDECLARED: Final = "iso8859"
 LONG_FORM: Final = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+_SHORT_FORM: Final = struct.Struct("<HH2sH")
+_SHORT_VRS: Final = frozenset(
+    {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS"}
+    | {b"LO", b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
+)
+_CHARACTER_SET: Final = 0x00080005
 
 
 class DicomError(ValueError):
@@ -166,11 +172,33 @@ class Elements:
         """Byte order of binary values in the notation of `struct`."""
         return self._encoding.order
 
+    @property
+    def encodings(self) -> tuple[str, ...]:
+        """What its texts are written in, by Python's names."""
+        return self._encodings
+
     def add(self, element: Element, value: bytes) -> None:
         """Keep one raw value."""
         self._values[element.tag] = (value, element.implicit_value, element.vr)
-        if element.tag == 0x00080005:
+        if element.tag == _CHARACTER_SET:
             self._encodings = _python_encodings(value)
+
+    def add_short(self, octets: bytes, position: int, until: int) -> int:
+        """Keep elements of explicit little endian from that position on, as far as they are short and whole; where they end.
+
+        Most of a header is such elements, and there is nothing about them that needs thought.
+        """
+        values, size = self._values, len(octets)
+        while position + 8 <= size:
+            group, number, vr, length = _SHORT_FORM.unpack_from(octets, position)
+            tag, start = group << 16 | number, position + 8
+            if tag >= until or vr not in _SHORT_VRS or start + length > size:
+                break
+            position = start + length
+            values[tag] = (octets[start:position], False, vr)
+            if tag == _CHARACTER_SET:
+                self._encodings = _python_encodings(values[tag][0])
+        return position
 
     def value(self, tag: int) -> bytes:
         """The raw value."""
@@ -189,7 +217,8 @@ class Elements:
 
     def text(self, tag: int) -> str:
         """First value as text, without padding."""
-        return self.texts(tag)[0]
+        found = self._values.get(tag)
+        return self._decode(found[0]).replace("\0", "").partition("\\")[0].strip(" ") if found else ""
 
     def texts(self, tag: int) -> list[str]:
         """Every value as text, without padding; one empty text when there is none."""

@@ -91,7 +91,10 @@ def read_header(chunks: Iterable[bytes], *, until: int = 0x7FE00008, limit: int 
         position = 0
     encoding = _encoding_found(source, position, encoding_of(transfer_syntax))
     elements = Elements(encoding)
+    is_usual, first_end = encoding == Encoding(), min(until, *_PIXEL_TAGS)
     while True:
+        if is_usual:
+            position = elements.add_short(source.octets, position, first_end)
         tag = _peek_tag(source, position, encoding)
         if tag is None or tag >= until or tag in _PIXEL_TAGS:
             return Header(meta, elements, transfer_syntax, data_set, position)

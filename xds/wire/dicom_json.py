@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from pydicom.datadict import dictionary_VR
 
-from xds.wire.dicom import DicomError, Elements
+from xds.wire.dicom import DicomError, Element, Elements, Encoding
 from xds.wire.dicom_header import Header
 
 #: Octets of a binary value that stand in the JSON itself; longer ones are bulk data. Texts are always written out up to the next.
@@ -37,7 +37,13 @@ _BINARY_NUMBER: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", 
 _PIXEL_DATA: Final = 0x7FE00010
 _CHARACTER_SET: Final = 0x00080005
 
+#: Octets of a value whose JSON is kept for the next object, and of how many such values.
+_SHORT: Final = 64
+_REMEMBERED: Final = 4096
+
 Item = dict[str, Any]
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def write_header(header: Header) -> bytes:
@@ -47,10 +53,31 @@ def write_header(header: Header) -> bytes:
     """
     elements = header.elements
     base = instance_path(elements.text(0x0020000D), elements.text(0x0020000E), elements.text(0x00080018))
-    item = read_item(elements, lambda path: f"{ADDRESS}/{base}/bulkdata/{path}")
+
+    def bulk_uri(path: str) -> str:
+        return f"{ADDRESS}/{base}/bulkdata/{path}"
+
+    found: dict[int, str] = {}
+    for tag in elements:
+        if _is_left_out(tag):
+            continue
+        octets, vr = elements.value(tag), _representation(elements, tag)
+        if len(octets) <= _SHORT and vr != "SQ" and tag != _CHARACTER_SET:
+            found[tag] = _short_value(tag, vr, octets, elements.order, elements.encodings)
+        else:
+            found[tag] = _encode(_value(elements, tag, vr, bulk_uri, ""))
     if 0x00280010 in elements:
-        item["7FE00010"] = {"vr": _pixel_vr(header), "BulkDataURI": f"{ADDRESS}/{base}/bulkdata/7FE00010"}
-    return json.dumps(item, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
+        found[_PIXEL_DATA] = _encode({"vr": _pixel_vr(header), "BulkDataURI": bulk_uri("7FE00010")})
+    body = ",".join([f'"{tag:08X}":{found[tag]}' for tag in sorted(found)])
+    return f"{{{body}}}".encode("utf-8", "replace")
+
+
+@lru_cache(_REMEMBERED)
+def _short_value(tag: int, vr: str, octets: bytes, order: str, encodings: tuple[str, ...]) -> str:
+    """An element that is no sequence, as JSON. The slices of a series have most of them in common."""
+    alone = Elements(Encoding(little=order == "<"), encodings)
+    alone.add(Element(tag, vr.encode(), 0, 0, 0), octets)
+    return _encode(_element(alone, tag, vr, str))
 
 
 def with_address(stored: bytes, address: str) -> bytes:
@@ -77,30 +104,33 @@ def read_item(elements: Elements, bulk_uri: Callable[[str], str], path: str = ""
     The path of an element inside sequences is `SEQUENCETAG/item/TAG`, items counted from 0.
     Errors: DicomError for a sequence that is broken.
     """
-    found: Item = {}
-    for tag in sorted(elements):
-        # Group lengths are retired, and the file meta information belongs to the file.
-        if tag & 0xFFFF == 0 or tag >> 16 <= 2:
-            continue
-        name = f"{tag:08X}"
-        vr = _representation(elements, tag)
-        if tag == _CHARACTER_SET:
-            found[name] = {"vr": "CS", "Value": ["ISO_IR 192"]}
-            continue
-        if vr == "SQ":
-            try:
-                inside = enumerate(elements.items(tag))
-                items = [read_item(item, bulk_uri, f"{path}{name}/{number}/") for number, item in inside]
-            except DicomError:
-                # Whoever wrote UN did not know what it is: it may be anything.
-                if elements.vr(tag) != "UN":
-                    raise
-                vr = "UN"
-            else:
-                found[name] = {"vr": vr, "Value": items} if items else {"vr": vr}
-                continue
-        found[name] = _element(elements, tag, vr, lambda place=f"{path}{name}": bulk_uri(place))  # type: ignore[misc]
-    return found
+    return {
+        f"{tag:08X}": _value(elements, tag, _representation(elements, tag), bulk_uri, path)
+        for tag in sorted(elements)
+        if not _is_left_out(tag)
+    }
+
+
+def _is_left_out(tag: int) -> bool:
+    """Group lengths are retired, and the file meta information belongs to the file."""
+    return tag & 0xFFFF == 0 or tag >> 16 <= 2
+
+
+def _value(elements: Elements, tag: int, vr: str, bulk_uri: Callable[[str], str], path: str) -> Item:
+    if tag == _CHARACTER_SET:
+        return {"vr": "CS", "Value": ["ISO_IR 192"]}
+    place = f"{path}{tag:08X}"
+    if vr == "SQ":
+        try:
+            items = [read_item(item, bulk_uri, f"{place}/{number}/") for number, item in enumerate(elements.items(tag))]
+        except DicomError:
+            # Whoever wrote UN did not know what it is: it may be anything.
+            if elements.vr(tag) != "UN":
+                raise
+            vr = "UN"
+        else:
+            return {"vr": vr, "Value": items} if items else {"vr": vr}
+    return _element(elements, tag, vr, lambda: bulk_uri(place))
 
 
 def _element(elements: Elements, tag: int, vr: str, bulk_uri: Callable[[], str]) -> Item:
