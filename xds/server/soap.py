@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import re
-import uuid
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from lxml import etree
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
+from xds.model.identifiers import new_uuid_urn
 from xds.ports import Staging
 from xds.server import spyne_shim
 from xds.server.answering import SoapTransaction, answer_of, own_failure
@@ -144,8 +144,25 @@ class _SpyneFault(Fault):  # type: ignore[misc]
         self.soap_fault = fault
 
 
+class _Context(MethodContext):  # type: ignore[misc]
+    """One exchange on its way through spyne, without what costs more than the way itself.
+
+    spyne checks the name of every attribute that is set, and tells listeners of every step: there are none.
+    """
+
+    __setattr__ = object.__setattr__
+
+    def fire_event(self, event: str, *args: Any, **named: Any) -> None:
+        """Nobody listens."""
+
+
 class _IheSoap12(Soap12):  # type: ignore[misc]
     """The protocol as IHE wants it. Method names and their order of calls are spyne's."""
+
+    def generate_method_contexts(self, ctx: Any) -> list[Any]:
+        """The context itself: spyne's own copies it for each of several methods of one name, of which there are none here."""
+        (ctx.descriptor,) = self.get_call_handles(ctx)
+        return [ctx]
 
     def create_in_document(self, ctx: Any, charset: str | None = None) -> None:
         exchange: _Exchange = ctx.udc
@@ -189,7 +206,7 @@ class _IheSoap12(Soap12):  # type: ignore[misc]
         exchange: _Exchange = ctx.udc
         if ctx.out_error is not None:
             exchange.fault = fault = _fault_of(ctx.out_error)
-            ctx.out_string = [write_fault(fault, message_id=_new_message_id(), relates_to=exchange.message_id)]
+            ctx.out_string = [write_fault(fault, message_id=new_uuid_urn(), relates_to=exchange.message_id)]
             return
         if exchange.asynchronous is not None:
             ctx.out_string = []
@@ -198,7 +215,7 @@ class _IheSoap12(Soap12):  # type: ignore[misc]
         assert exchange.reply is not None
         addressing = Addressing(
             action=exchange.operation.module.TRANSACTION.reply_action or "",
-            message_id=_new_message_id(),
+            message_id=new_uuid_urn(),
             relates_to=exchange.message_id,
         )
         ctx.out_string = write_envelope(exchange.reply.body, addressing)
@@ -211,9 +228,9 @@ class _Transport(ServerBase):  # type: ignore[misc]
 
     def answer(self, exchange: _Exchange) -> tuple[int, Pieces]:
         """The HTTP status and the envelope of the answer."""
-        context = MethodContext(self, MethodContext.SERVER)
+        context = _Context(self, MethodContext.SERVER)
         context.udc = exchange
-        context, *_ = self.generate_contexts(context)
+        self.generate_contexts(context)
         if context.in_error is None:
             self.get_in_object(context)
         if context.in_error is None:
@@ -230,10 +247,6 @@ def _fault_of(error: Any) -> SoapFault:
         return error.soap_fault
     # spyne's own faults stand for a service table that is wrong, and may quote what they were given.
     return SoapFault("Receiver", "the request could not be processed")
-
-
-def _new_message_id() -> str:
-    return uuid.uuid4().urn
 
 
 def _check_body(body: etree._Element, transaction: Transaction) -> None:
