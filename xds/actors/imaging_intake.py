@@ -25,7 +25,7 @@ from xds.actors.imaging_triggers import PUBLISH_STUDY
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import Caller
 from xds.model.domain_identity import DomainIdentity
-from xds.model.imaging import Addition, Study
+from xds.model.imaging import Addition, Study, StudyPatient
 from xds.model.metadata import Code
 from xds.model.vocabulary import KEY_OBJECT_SELECTION
 from xds.ports import BlobStore, Clock, KnowsItsKey, Staging
@@ -44,6 +44,9 @@ _LATER: Final = timedelta(minutes=15)
 _SETTLED: Final = timedelta(minutes=5)
 #: A file that took so long is looked at again before anybody is told: the job may have come first.
 _LONG_SECONDS: Final = 240.0
+#: How long it is remembered who a patient is, and of how many.
+_NAME_SECONDS: Final = 10.0
+_NAMES: Final = 256
 
 Write = Callable[[Any], Addition]
 
@@ -93,6 +96,7 @@ class InstanceIntake:
         self._patients = patients
         self._settle = settle
         self._at_once = at_once
+        self._names: dict[tuple[str, StudyPatient], tuple[str, float]] = {}
 
     def stage(self) -> Staging:
         """Begin an object that arrives."""
@@ -106,11 +110,23 @@ class InstanceIntake:
         study = study_of(header, source=caller.node or "")
         sop_class = study.series[0].instances[0].sop_class_uid
         written = dicom_json.write_header(header)
-        patient = self._patients.source_cx(study)
+        patient = self._named(study)
         event = imaging_audit.instance_stored(
             self._identity, caller, event_type, self._clock(), study.study_instance_uid, sop_class, patient
         )
         return Described(study, written, event, audit.write(event))
+
+    def _named(self, study: Study) -> str:
+        """The patient as CX, for the audit trail. The images of a study come one after the other, and are of one patient."""
+        now, key = time.monotonic(), (study.source, study.patient)
+        known = self._names.get(key)
+        if known is not None and now < known[1]:
+            return known[0]
+        if len(self._names) >= _NAMES:
+            self._names.clear()
+        found = self._patients.source_cx(study)
+        self._names[key] = found, now + _NAME_SECONDS
+        return found
 
     def store(self, staging: Staging, described: Described) -> Addition:
         """Keep a Part 10 file; durable when this returns.
