@@ -6,6 +6,7 @@ from pathlib import Path
 
 from xds.ports import BlobStore
 from xds.store.blobs.local import LocalBlobStore
+from xds.store.blobs.s3_location import read_location
 
 
 def open_blob_store(url: str, directory: Path, *, writing: bool = True) -> BlobStore:
@@ -18,7 +19,7 @@ def open_blob_store(url: str, directory: Path, *, writing: bool = True) -> BlobS
     """
     if not url:
         return LocalBlobStore(directory, writing=writing)
-    from xds.store.blobs.s3 import S3BlobStore, read_location  # here, because the library is not small and seldom needed
+    from xds.store.blobs.s3 import S3BlobStore  # here, because the library is not small and seldom needed
 
     store = S3BlobStore(read_location(url), directory / "spool")
     if writing:

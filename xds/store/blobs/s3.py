@@ -18,17 +18,16 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import S3Store
 
 from xds.store.blobs.s3_errors import FAILURES, as_os_errors, is_missing, is_unsatisfiable_range, os_error
+from xds.store.blobs.s3_location import Location
 from xds.store.blobs.spool import Spool
 
 if TYPE_CHECKING:  # the library has these names for type checkers alone
@@ -52,36 +51,6 @@ LOCK_HELD, LOCK_ABANDONED, LOCK_AWAITED = 60, 150, 200
 TICK = timedelta(seconds=1)
 
 _KEY = re.compile(r"[0-9a-f]{64}\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where the objects are. Empty `endpoint` and `region` mean those of the environment, or AWS."""
-
-    bucket: str
-    prefix: str = ""
-    endpoint: str = ""
-    region: str = ""
-
-    def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}" + (f" at {self.endpoint}" if self.endpoint else "")
-
-
-def read_location(url: str) -> Location:
-    """Read `s3://bucket/prefix?endpoint=…&region=…`. Errors: OSError for anything else; credentials are not taken from it."""
-    parts = urlsplit(url)
-    parameters = dict(parse_qsl(parts.query, keep_blank_values=True))
-    endpoint, region = parameters.pop("endpoint", ""), parameters.pop("region", "")
-    form = "the address of the storage is s3://bucket/prefix?endpoint=http(s)://host:port&region=name"
-    if parts.scheme != "s3" or not parts.netloc:
-        raise OSError(form)
-    if "@" in parts.netloc or ":" in parts.netloc:
-        raise OSError(f"{form}; credentials stand in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-    if parameters or parts.fragment:
-        raise OSError(f"{form}; unknown: {', '.join(parameters) or 'fragment'}")
-    if endpoint and (urlsplit(endpoint).scheme not in {"http", "https"} or not urlsplit(endpoint).netloc):
-        raise OSError(f"{form}; its endpoint is no such URL")
-    return Location(parts.netloc, parts.path.strip("/"), endpoint.rstrip("/"), region)
 
 
 class S3BlobStore:
@@ -124,7 +93,8 @@ class S3BlobStore:
         what is being committed.
         """
         name = f"probes/{uuid.uuid4().hex}"
-        if not self._create(name, b"") or self._create(name, b""):
+        self._create(name, b"")
+        if self._create(name, b""):
             raise OSError(
                 errno.ENOTSUP, f"{self._name}: the server does not honour If-None-Match: * and is not fit for documents"
             )
@@ -234,6 +204,7 @@ class S3BlobStore:
                 )
 
     def _create(self, name: str, data: bytes) -> bool:
+        """Create an object; false when it is there, which may be the work of this very call, repeated after a lost answer."""
         with as_os_errors(self._name):
             try:
                 obstore.put(self._store, name, data, mode="create")
