@@ -26,6 +26,7 @@ from xds.actors.pix_preparation import prepare_demographics
 from xds.app import DATABASE_FILE
 from xds.model.identifiers import AssigningAuthority
 from xds.model.patient import Address, Demographics, PersonName
+from xds.rules.demographics_index import sound_codes
 from xds.store.database import open_database
 from xds.store.patients import Patients
 
@@ -68,7 +69,11 @@ _TABLES: Final = {
     "match_key": ("key", "person_key"),
     "demographic_name": ("birth_year", "family", "birth", "given", "sex", "person_key"),
     "demographic_term": ("kind", "value", "person_key"),
+    "name_word": ("kind", "word"),
+    "name_sound": ("code", "kind", "word"),
 }
+#: Tables of words: several parts have the same.
+_OF_WORDS: Final = ("name_word", "name_sound")
 _NOW: Final = 1_770_000_000_000
 
 
@@ -127,8 +132,13 @@ def source(hospital: int) -> str:
     return f"{HOSPITALS[hospital].namespace}|ADT"
 
 
-def _rows(number: int, keys: Sequence[int], terms: Counter[int]) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Everything that is stored of one person; `keys` are those of the affinity domain and of the hospitals."""
+def _rows(
+    number: int, keys: Sequence[int], terms: Counter[int], words: set[tuple[str, str]]
+) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Everything that is stored of one person; `keys` are those of the affinity domain and of the hospitals.
+
+    `words` of names are stored once.
+    """
     prepared = prepare_demographics(somebody(number))
     hospital, value = identifier(number)
     terms.update((counted_record(), *prepared.terms))
@@ -146,6 +156,12 @@ def _rows(number: int, keys: Sequence[int], terms: Counter[int]) -> Iterator[tup
         yield "demographic_name", (name.birth_year, name.family, name.birth, name.given, name.sex, number)
     for kind, word in prepared.entries.terms:
         yield "demographic_term", (kind, word, number)
+    for (kind, word), written in prepared.entries.words.items():
+        if (kind, word) not in words:
+            words.add((kind, word))
+            yield "name_word", (str(kind), word)
+            for code in sound_codes(written):
+                yield "name_sound", (code, str(kind), word)
 
 
 def _make(task: tuple[Path, int, int, Sequence[int]]) -> Path:
@@ -158,10 +174,11 @@ def _make(task: tuple[Path, int, int, Sequence[int]]) -> Path:
     for table, columns in {**_TABLES, "term_frequency": ("term", "number")}.items():
         connection.execute(f"CREATE TABLE {table} ({', '.join(columns)})")
     terms: Counter[int] = Counter()
+    words: set[tuple[str, str]] = set()
     for start in range(first, last, _PORTION):
         rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in _TABLES}
         for number in range(start, min(start + _PORTION, last)):
-            for table, row in _rows(number, keys, terms):
+            for table, row in _rows(number, keys, terms, words):
                 rows[table].append(row)
         for table, some in rows.items():
             connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(_TABLES[table]))})", some)
@@ -194,6 +211,8 @@ _SORTED: Final = {
     "match_key": "key, person_key",
     "demographic_name": "birth_year, family, birth, given, sex, person_key",
     "demographic_term": "kind, value, person_key",
+    "name_word": "kind, word",
+    "name_sound": "code, kind, word",
 }
 
 
@@ -220,6 +239,7 @@ def _into_sqlite(path: str, parts: Sequence[Path]) -> None:
 def _into_postgresql(url: str, parts: Sequence[Path]) -> None:
     with psycopg.connect(url.replace("postgresql+psycopg", "postgresql")) as server:
         terms: Counter[int] = Counter()
+        known: set[tuple[Any, ...]] = set()
         for part in parts:
             rows = sqlite3.connect(part)
             for table, columns in _TABLES.items():
@@ -227,6 +247,10 @@ def _into_postgresql(url: str, parts: Sequence[Path]) -> None:
                 flags = [place for place, name in enumerate(columns) if name == "assigned"]
                 with server.cursor().copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
                     for row in rows.execute(f"SELECT DISTINCT {', '.join(columns)} FROM {table}{order}"):
+                        if table in _OF_WORDS:
+                            if row in known:
+                                continue
+                            known.add(row)
                         copy.write_row([bool(value) if place in flags else value for place, value in enumerate(row)])
             for term, number in rows.execute("SELECT term, number FROM term_frequency"):
                 terms[term] += number

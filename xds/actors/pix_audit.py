@@ -35,6 +35,8 @@ from xds.model.patient import (
 )
 from xds.model.patient_links import XAD_PID_LINK_CHANGE, LinkChange
 from xds.model.vocabulary import SUBMISSION_SET_NODE
+from xds.store import audit
+from xds.store.audit import Pattern, Written
 
 _SOURCE = Code("110153", "DCM", "Source Role ID")
 _DESTINATION = Code("110152", "DCM", "Destination Role ID")
@@ -105,9 +107,31 @@ def query_event(
     identity: DomainIdentity,
     occurred: datetime,
     problems: Sequence[IdentityProblem] = (),
-) -> AuditEvent:
+) -> Written:
     """That somebody asked for the identifiers of a patient."""
-    return demographics_query_event(query, (identifier,), caller, identity, occurred, problems)
+    if problems:
+        return audit.write(demographics_query_event(query, (identifier,), caller, identity, occurred, problems))
+    partners = (query.source, query.destination, caller.address, identity.public_url, os.getpid())
+    kind = query.event_type
+    pattern = _answered(partners, (kind.code, kind.scheme, kind.display))
+    asked = AuditObject(query.tag, "2", "24", query.event_type, query.text, ((_MESSAGE_ID, query.message_id),))
+    return pattern.write(occurred, (_patient(identifier), asked))
+
+
+@lru_cache(maxsize=1024)
+def _answered(partners: tuple[str, str, str, str, int], event_type: tuple[str, str, str]) -> Pattern:
+    """What the events of a partner's queries that were answered have alike."""
+    return Pattern(
+        AuditEvent(
+            event_id=QUERY,
+            action=EventAction.EXECUTE,
+            outcome=EventOutcome.SUCCESS,
+            event_type=Code(*event_type),
+            occurred=datetime.min,
+            participants=_partners(*partners),
+            objects=(),
+        )
+    )
 
 
 def demographics_query_event(

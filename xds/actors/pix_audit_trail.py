@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterable
 from typing import Final
 
-from xds.model.audit import AuditEvent
 from xds.store import audit
 from xds.store.audit import Written
 from xds.store.database import Connection, Database
@@ -26,12 +25,11 @@ class AuditTrail:
         self._lock = threading.Lock()
         self._waiting: list[Written] = []
 
-    def add(self, events: Iterable[AuditEvent]) -> None:
+    def add(self, events: Iterable[Written]) -> None:
         """Have events written a moment later."""
-        written = [audit.write(event) for event in events]
         with self._lock:
             is_first = not self._waiting
-            self._waiting += written
+            self._waiting += events
             is_full = len(self._waiting) >= _WAITING
         if is_full:
             self._database.write(_Batch(self))

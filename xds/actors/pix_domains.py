@@ -22,6 +22,9 @@ LONGEST_IDENTIFIER: Final = 255
 #: How long a domain that lacks one of its names may be out of date, in seconds: another process may have learned it.
 _INCOMPLETE_SECONDS: Final = 2.0
 
+#: Under how many names domains are remembered.
+_MOST_NAMES: Final = 4096
+
 _NO_AUTHORITY: Final = AssigningAuthority()
 
 
@@ -40,6 +43,7 @@ class Domains:
         self._creates = creates
         self._fed: dict[AssigningAuthority, int] = {}
         self._asked: dict[AssigningAuthority, int] = {}
+        self._certain: dict[AssigningAuthority, int] = {}
         self._names: dict[int, _Named] = {}
 
     def complete(
@@ -97,7 +101,13 @@ class Domains:
             if domain is None:
                 return None
             key = self._asked[full] = domain.domain_key
+        if len(self._certain) < _MOST_NAMES and not self.table.is_contradictory(authority):
+            self._certain[authority] = key
         return key
+
+    def key_at_once(self, authority: AssigningAuthority) -> int | None:
+        """The same from memory: None when it has to be looked for, or when its names contradict each other."""
+        return self._certain.get(authority)
 
     def is_known(self, patients: Patients, authority: AssigningAuthority) -> bool:
         """True for a domain that is configured or that a feed made known."""

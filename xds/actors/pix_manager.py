@@ -38,6 +38,7 @@ from xds.model.patient import (
 )
 from xds.ports import AccessRule, Clock
 from xds.rules import linkage
+from xds.rules.access import AllowAll
 from xds.rules.identity_domains import DomainTable
 from xds.rules.linkage import BirthDate, Family, Given, Traits
 from xds.store import audit, jobs, patients_terms
@@ -68,6 +69,7 @@ class PixManager:
         self._database = database
         self._identity = identity
         self._access = access
+        self._is_open = isinstance(access, AllowAll)
         self.clock = clock
         configured = AssigningAuthority(identity.assigning_authority_namespace or None, identity.assigning_authority)
         table = DomainTable(domains, configured)
@@ -103,10 +105,11 @@ class PixManager:
             events = [audit.write(item) for item in pix_audit.feed_events(completed, caller, self._identity, moment)]
             try:
                 self._register.follow(self._batches.submit(prepared, events))
-            except RefusedError as refused:
-                problems = list(refused.problems)
+            except RefusedError as error:
+                problems = list(error.problems)
         if problems:
-            self._trail.add(pix_audit.feed_events(feed, caller, self._identity, self.clock(), problems))
+            refused = pix_audit.feed_events(feed, caller, self._identity, self.clock(), problems)
+            self._trail.add([audit.write(item) for item in refused])
         return tuple(problems)
 
     def cross_reference(
@@ -124,7 +127,8 @@ class PixManager:
         merge or a change put another one in the place of is unknown to those who ask.
         """
         with self._database.read() as connection:
-            answer = self._look_up(Patients(connection), identifier, domains, caller)
+            patients = Patients(connection)
+            answer = self._simply(patients, identifier, domains) or self._look_up(patients, identifier, domains, caller)
         if query is not None:
             event = pix_audit.query_event(query, identifier, caller, self._identity, self.clock(), answer.problems)
             self._trail.add((event,))
@@ -310,6 +314,20 @@ class PixManager:
         stated = patients.stated(members)
         sources = tuple(item for member in members for item in stated.get(member, ()))
         return Person(key, self._affinity_of(patients, identities), self._identifiers(patients, identities), sources)
+
+    def _simply(
+        self, patients: Patients, identifier: PatientIdentifier, domains: Sequence[AssigningAuthority]
+    ) -> CrossReference | None:
+        """What `_look_up` answers where everybody may see everybody, everything is known and nothing was subsumed; else None."""
+        own = self._domains.key_at_once(identifier.authority) if self._is_open else None
+        wanted = [self._domains.key_at_once(item) for item in domains]
+        if own is None or None in wanted:
+            return None
+        held = patients.told_beside(own, identifier.value, wanted)
+        if held is None:
+            return None
+        names = self._domains.names(patients, {item[0] for item in held})
+        return CrossReference(tuple([PatientIdentifier(value, names[key], type_code) for key, value, type_code in held]))
 
     def _look_up(
         self, patients: Patients, identifier: PatientIdentifier, domains: Sequence[AssigningAuthority], caller: Caller

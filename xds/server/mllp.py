@@ -57,7 +57,10 @@ class Dispatcher:
     def __init__(self, domain: Domain, modules: Iterable[ModuleType], clock: Clock = _now) -> None:
         self._domain = domain
         self._clock = clock
-        self._modules = {trigger: module for module in modules for trigger in module.TRANSACTION.triggers}
+        listed = tuple(modules)
+        self._modules = {trigger: module for module in listed for trigger in module.TRANSACTION.triggers}
+        # Transactions that answer messages of a usual form without reading them as messages.
+        self._plainly = [module.respond_plainly for module in listed if hasattr(module, "respond_plainly")]
         # Of orders and reports single messages are received, no type: another event of theirs is another kind of message.
         self._types = {
             trigger.split("^")[0] for trigger, module in self._modules.items() if not module.TRANSACTION.id.startswith("RAD-")
@@ -69,6 +72,13 @@ class Dispatcher:
 
         Errors: AR 100, 102, 103 (unreadable), AR 101 (no MSH-10), AR 200 to 203 (MSH-9, 11, 12); AE 207 for a failure of ours.
         """
+        try:
+            for respond in self._plainly:
+                plain: bytes | None = respond(data, self._domain, caller)
+                if plain is not None:
+                    return plain
+        except Exception as error:
+            return self._failed(hl7v2.read(data), error)
         try:
             request = hl7v2.read(data)
         except UnreadableError as error:
@@ -83,10 +93,13 @@ class Dispatcher:
             answer: Message = module.respond(request, self._domain, known)
             return hl7v2.write(answer)
         except Exception as error:
-            # The edge: whatever failed is ours, and the partner learns nothing of it but by what name to ask for it.
-            reference = failures.report("mllp.failed", error, message_type=request.message_type, trigger=request.event)
-            fault = Fault(Condition.INTERNAL, f"the message could not be processed (reference {reference})")
-            return hl7v2.write(self._acknowledge(request, Acknowledgement.ERROR, (fault,)))
+            return self._failed(request, error)
+
+    def _failed(self, request: Message, error: Exception) -> bytes:
+        """The edge: whatever failed is ours, and the partner learns nothing of it but by what name to ask for it."""
+        reference = failures.report("mllp.failed", error, message_type=request.message_type, trigger=request.event)
+        fault = Fault(Condition.INTERNAL, f"the message could not be processed (reference {reference})")
+        return hl7v2.write(self._acknowledge(request, Acknowledgement.ERROR, (fault,)))
 
     def _acknowledge(self, request: Message, code: Acknowledgement, faults: tuple[Fault, ...]) -> Message:
         return write_ack(request, code, faults, now=self._clock(), control_id=new_control_id())

@@ -24,6 +24,8 @@ PATIENT = ("1", "1")
 
 _INSERT = prepared_insert(audit_event, "occurred", "event_type", "patient", "body")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+#: One string as JSON.
+_text = json.encoder.encode_basestring
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +37,28 @@ class Written:
 
 def write(event: AuditEvent) -> Written:
     """The stored form of an event."""
-    patient = next((item.id for item in event.objects if (item.type_code, item.role) == PATIENT), None)
-    return Written(
-        {
-            "occurred": int(event.occurred.timestamp() * 1000),
-            "event_type": event.event_type.code,
-            "patient": patient,
-            "body": f"{_begun(event)}{_encode(_objects(event))}}}",
-        }
-    )
+    return Pattern(event).write(event.occurred, event.objects)
+
+
+class Pattern:
+    """Makes the stored form of events that differ from one another in their time and objects alone."""
+
+    __slots__ = ("_begun", "_event_type")
+
+    def __init__(self, event: AuditEvent) -> None:
+        self._begun = _begun(event)
+        self._event_type = event.event_type.code
+
+    def write(self, occurred: datetime, objects: Sequence[AuditObject]) -> Written:
+        """The stored form of the event at that time, about these objects."""
+        return Written(
+            {
+                "occurred": int(occurred.timestamp() * 1000),
+                "event_type": self._event_type,
+                "patient": next((item.id for item in objects if (item.type_code, item.role) == PATIENT), None),
+                "body": f"{self._begun}[{','.join(map(_object, objects))}]}}",
+            }
+        )
 
 
 def append(connection: Connection, event: AuditEvent) -> None:
@@ -102,11 +117,21 @@ def _written_head(
     return f'{_encode(fields)[:-1]},"objects":'
 
 
-def _objects(event: AuditEvent) -> list[list[Any]]:
-    return [
-        [item.id, item.type_code, item.role, _code(item.id_type), item.query, item.details, item.life_cycle]
-        for item in event.objects
-    ]
+@lru_cache(maxsize=256)
+def _kind(*parts: str) -> str:
+    """Type, role and type of identifier (code, scheme, display) of an object."""
+    type_code, role, *id_type = parts
+    return f"{_text(type_code)},{_text(role)},{_encode(id_type)}"
+
+
+def _object(item: AuditObject) -> str:
+    """One object as JSON. Written piece by piece, because an encoder is set up anew for every call."""
+    query = "null" if item.query is None else _text(item.query)
+    details = ",".join([f"[{_text(name)},{_text(value)}]" for name, value in item.details])
+    life_cycle = "null" if item.life_cycle is None else _text(item.life_cycle)
+    kind = item.id_type
+    written = _kind(item.type_code, item.role, kind.code, kind.scheme, kind.display)
+    return f"[{_text(item.id)},{written},{query},[{details}],{life_cycle}]"
 
 
 def _event(occurred: int, body: dict[str, Any]) -> AuditEvent:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, select, text, update
@@ -43,6 +44,8 @@ _FEED_LOCK = 0x5049584D
 #: States of a national identifier that may leave the house: qualified, and those of sources that do not tell states, because
 #: only a qualified identity may carry it at all.
 _TOLD_STATES: Final = frozenset({"qualified", "stated"})
+#: The same of an identifier of any kind.
+_TOLD: Final = _TOLD_STATES | {None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,25 @@ _CLUSTER_OF_VALUE: Final = Prepared(
     .join(identity, identity.c.person_key == person.c.person_key)
     .where(_FOUND.c.domain_key == bindparam("domain_key"), _FOUND.c.value == bindparam("value"))
 )
+_BESIDE_VALUE: Final = Prepared(
+    select(
+        identity.c.domain_key,
+        identity.c.created,
+        identity.c.person_key,
+        identity.c.value,
+        identity.c.type_code,
+        identity.c.joined_to,
+        identity.c.subsumed_by,
+        identity.c.national_state,
+        _FOUND.c.subsumed_by,
+        _FOUND.c.national_state,
+    )
+    .join_from(_FOUND, _OWN, _OWN.c.person_key == _FOUND.c.person_key)
+    .join(person, person.c.cluster_key == _OWN.c.cluster_key)
+    .join(identity, identity.c.person_key == person.c.person_key)
+    .where(_FOUND.c.domain_key == bindparam("domain_key"), _FOUND.c.value == bindparam("value"))
+)
+_BY_AGE: Final = itemgetter(0, 1, 2, 3)
 _INSERT_IDENTITY: Final = prepared_insert(identity)
 _INSERT_PERSON: Final = prepared_insert(person)
 _LAST_PERSON: Final = Prepared(text("SELECT coalesce(max(person_key), 0) FROM person"))
@@ -237,6 +259,26 @@ class Patients(DomainRows, StatementRows, LinkRows):
         found = (Identity(*row[3:]) for row in rows)
         return tuple(sorted(found, key=lambda item: (item.created, item.person_key, item.value)))
 
+    def told_beside(
+        self, domain_key: int, value: str, domain_keys: Collection[int | None]
+    ) -> list[tuple[int, str, str | None]] | None:
+        """What others are told of the person who has this identifier: (domain, value, type) in those domains, by domain.
+
+        None named means every domain but its own; the identifier itself is left out. None when it is not as simple as in
+        `cluster_of_value`, or when it is not in use.
+        """
+        rows = _BESIDE_VALUE.rows(self.connection, {"domain_key": domain_key, "value": value})
+        told: dict[tuple[int, str, str | None], None] = {}
+        is_found = False
+        for key, _, _, item, type_code, joined_to, subsumed_by, state, own_subsumed_by, own_state in sorted(rows, key=_BY_AGE):
+            if own_subsumed_by is not None or own_state is not None:
+                return None
+            if (key, item) == (domain_key, value):
+                is_found = True
+            elif subsumed_by is None and joined_to is None and state in _TOLD and _is_wanted(key, domain_key, domain_keys):
+                told[key, item, type_code] = None
+        return list(told) if is_found else None
+
     # Records and clusters
 
     def add_person(self, now: int) -> int:
@@ -301,6 +343,10 @@ class Patients(DomainRows, StatementRows, LinkRows):
             found = select(stated_demographics.c.person_key).where(stated_demographics.c.search.contains(word, autoescape=True))
             statement = statement.where(person.c.person_key.in_(found))
         return tuple(row[0] for row in self.connection.execute(statement.order_by(person.c.cluster_key).limit(limit)))
+
+
+def _is_wanted(key: int, own: int, wanted: Collection[int | None]) -> bool:
+    return key in wanted if wanted else key != own
 
 
 def _identity_values(item: Identity) -> dict[str, object]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from xds.actors.domain import Domain
@@ -33,6 +33,7 @@ from xds.wire.hl7v2_answers import (
 )
 from xds.wire.hl7v2_identity import fault_of, receiving_system, sending_system
 from xds.wire.hl7v2_pix import PixQuery, read_pix_query, read_rsp_k23, write_pix_query, write_rsp_k23
+from xds.wire.hl7v2_pix_plain import read_plain_query, write_plain_answer
 
 TRANSACTION = Transaction(
     id="ITI-9", name="PIX Query", responder="PIX Manager", wire=Wire.HL7V2, triggers=("QBP^Q23",), safe=True
@@ -70,6 +71,28 @@ def respond(request: Message, domain: Domain, caller: Caller) -> Message:
     answer = pix.cross_reference(query.identifier, query.domains, caller, asked)
     faults = tuple(fault_of(problem, request) for problem in answer.problems)
     return write_rsp_k23(request, answer.identifiers, faults, now=now, control_id=control_id)
+
+
+def respond_plainly(data: bytes, domain: Domain, caller: Caller) -> bytes | None:
+    """Answer a message without reading all of it as one; None when it is no query, or none of the usual form.
+
+    The answer is that of `respond`.
+    """
+    plain = read_plain_query(data)
+    if plain is None:
+        return None
+    pix = domain.pix_manager
+    asked = IdentityQuery(plain.source, plain.destination, plain.message_id, plain.query.tag, plain.text)
+    known = caller if caller.node else replace(caller, node=plain.source)
+    answer = pix.cross_reference(plain.query.identifier, plain.query.domains, known, asked)
+    now, control_id = pix.clock(), new_control_id()
+    if not answer.problems:
+        written = write_plain_answer(plain, answer.identifiers, now=now, control_id=control_id)
+        if written is not None:
+            return written
+    request = hl7v2.read(data)
+    faults = tuple(fault_of(problem, request) for problem in answer.problems)
+    return hl7v2.write(write_rsp_k23(request, answer.identifiers, faults, now=now, control_id=control_id))
 
 
 def send(

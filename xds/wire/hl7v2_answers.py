@@ -115,7 +115,7 @@ def header(
         4: escape(sender[1]),
         5: escape(receiver[0]),
         6: escape(receiver[1]),
-        7: _stamp(now),
+        7: stamp(now),
         9: message_type,
         10: escape(control_id),
         11: processing_id,
@@ -127,8 +127,8 @@ def header(
 _STANDARD_HEADS = ("|", STANDARD.encoding_characters)
 
 
-def _answer_header(request: Message, message_type: str, now: datetime, control_id: str) -> Segment:
-    """An MSH whose sender and receiver are those of the request, exchanged."""
+def answer_header(request: Message, message_type: str, time: str, control_id: str) -> Segment:
+    """An MSH whose sender and receiver are those of the request, exchanged. `time` is MSH-7."""
     asked = request.segments[0]
     separators = request.separators
 
@@ -145,7 +145,7 @@ def _answer_header(request: Message, message_type: str, now: datetime, control_i
             echoed(6) or "XDS",
             echoed(3),
             echoed(4),
-            _stamp(now),
+            time,
             "",
             message_type,
             escape(control_id),
@@ -172,7 +172,7 @@ def answer_segments(
     request: Message, message_type: str, code: Acknowledgement, faults: Sequence[Fault], *, now: datetime, control_id: str
 ) -> tuple[Segment, ...]:
     """MSH, MSA and one ERR for each fault: what every answer begins with."""
-    head = _answer_header(request, message_type, now, control_id)
+    head = answer_header(request, message_type, stamp(now), control_id)
     version = head.field(12)
     msa = Segment("MSA", (code.value, translate(request.segments[0].field(10), request.separators)))
     return (head, msa, *(_error_segment(fault, version) for fault in faults))
@@ -223,9 +223,13 @@ def new_control_id() -> str:
     return f"{_beginning(os.getpid())}{next(_numbers):08x}"
 
 
-def _stamp(now: datetime) -> str:
+def stamp(now: datetime) -> str:
     """A time as TS in UTC."""
-    moment = now if now.tzinfo is UTC else now.astimezone(UTC)
+    return _stamp((now if now.tzinfo is UTC else now.astimezone(UTC)).replace(microsecond=0))
+
+
+@lru_cache(maxsize=4)
+def _stamp(moment: datetime) -> str:
     date = f"{moment.year:04d}{moment.month:02d}{moment.day:02d}"
     return f"{date}{moment.hour:02d}{moment.minute:02d}{moment.second:02d}+0000"
 

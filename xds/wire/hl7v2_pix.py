@@ -16,7 +16,8 @@ from xds.wire.hl7v2 import Condition, Fault, Location, Message, Segment, compone
 from xds.wire.hl7v2_answers import Acknowledgement, answer_segments, cx, hd, header, query_segments
 from xds.wire.hl7v2_identity import NO_AUTHORITY, authority, read_identifier, read_identifiers, system
 
-_ANSWER_TYPE = "RSP^K23^RSP_K23"
+#: MSH-9 of an answer.
+ANSWER_TYPE = "RSP^K23^RSP_K23"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def write_rsp_k23(
     code = Acknowledgement.ERROR if faults else Acknowledgement.ACCEPT
     status = "AE" if faults else ("OK" if identifiers else "NF")
     segments = [
-        *answer_segments(request, _ANSWER_TYPE, code, faults, now=now, control_id=control_id),
+        *answer_segments(request, ANSWER_TYPE, code, faults, now=now, control_id=control_id),
         *query_segments(request, status),
     ]
     if identifiers and not faults:
