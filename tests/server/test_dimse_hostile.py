@@ -17,7 +17,8 @@ import pytest
 
 from tests.archive import Archive, image, open_archive, packaged
 from tests.server.dicom_peers import serving
-from xds.server.dimse_association import Association, AssociationError, AssociationRejectedError, connect
+from xds.pacs.association import Association, AssociationRejectedError, connect
+from xds.pacs.pdus import AssociationError
 from xds.wire.dicom import EXPLICIT_LITTLE
 from xds.wire.dicom_association import AssociationRequest, contexts_for, write_request
 from xds.wire.dicom_header import read_header

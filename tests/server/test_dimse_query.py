@@ -19,7 +19,7 @@ from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from tests.archive import Archive, image, open_archive, packaged
 from tests.server.dicom_peers import free_port, received, run, serving
 from tests.transactions import imaging_server
-from xds.server.dimse_association import connect
+from xds.pacs.association import connect
 from xds.server.dimse_retrieve import Destination
 from xds.store import audit
 from xds.wire.dicom import EXPLICIT_LITTLE

@@ -23,7 +23,8 @@ from xds.actors.performed_steps import FORGET_STEP
 from xds.actors.storage_commitment import REPORT_COMMITMENT
 from xds.model.caller import Caller
 from xds.model.imaging import Addition
-from xds.server.dimse_association import MAX_PDU, Association, AssociationError, Received
+from xds.pacs.association import Association, Received
+from xds.pacs.pdus import MAX_PDU, AssociationError
 from xds.server.dimse_commitment import CommitmentService
 from xds.server.dimse_find import FindService, extended_answer
 from xds.server.dimse_notifications import NotificationService

@@ -15,7 +15,8 @@ import structlog
 
 from xds.actors.storage_commitment import CommitmentReport, InstanceReference, StorageCommitment
 from xds.model.caller import Caller
-from xds.server.dimse_association import Association, AssociationError, Received, connect
+from xds.pacs.association import Association, Received, connect
+from xds.pacs.pdus import AssociationError
 from xds.server.dimse_retrieve import Destination
 from xds.store.database import DatabaseUnavailableError
 from xds.store.jobs import Job

@@ -17,8 +17,8 @@ from xds.actors import imaging_audit
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.model.caller import Caller
 from xds.model.imaging_query import DicomJson, Form, ImagingMatch, ImagingQuery, Level, Matching
+from xds.pacs.association import Association, Received
 from xds.rules.imaging_matching import MatchingError, matching
-from xds.server.dimse_association import Association, Received
 from xds.store.database import DatabaseUnavailableError
 from xds.wire.dicom import DicomError
 from xds.wire.dimse import Field, Message, Status, read_data_set, response_to

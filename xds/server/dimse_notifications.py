@@ -16,7 +16,7 @@ import structlog
 from xds.actors.performed_steps import ENDED, IN_PROGRESS, PerformedSteps, StepAnswer
 from xds.model.caller import Caller
 from xds.model.identifiers import new_oid
-from xds.server.dimse_association import Association, Received
+from xds.pacs.association import Association, Received
 from xds.store.database import DatabaseUnavailableError
 from xds.wire.dicom import DicomError, Elements
 from xds.wire.dicom_study import is_uid

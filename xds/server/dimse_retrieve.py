@@ -22,8 +22,9 @@ from xds.actors.imaging_retrieval import Selection
 from xds.model.caller import Caller
 from xds.model.imaging import Instance
 from xds.model.imaging_query import ImagingQuery, Level
+from xds.pacs.association import Association, AssociationRejectedError, Received, connect
+from xds.pacs.pdus import AssociationError
 from xds.pixels.jobs import PixelError
-from xds.server.dimse_association import Association, AssociationError, AssociationRejectedError, Received, connect
 from xds.server.dimse_find import UNIQUE_KEYS, Identifier, IdentifierError, is_relational, read_identifier, refused
 from xds.store.database import DatabaseUnavailableError
 from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError

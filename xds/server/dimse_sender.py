@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from xds.server.dimse_association import Association, connect
+from xds.pacs.association import Association, connect
 from xds.wire.dicom import DicomError
 from xds.wire.dicom_association import MOST_CONTEXTS
 from xds.wire.dicom_header import read_header

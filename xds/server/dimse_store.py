@@ -17,8 +17,9 @@ from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.imaging_intake import Described
 from xds.model.caller import Caller
 from xds.model.imaging import Addition
+from xds.pacs.association import Association, Received
+from xds.pacs.pdus import AssociationError
 from xds.ports import Staging
-from xds.server.dimse_association import Association, AssociationError, Received
 from xds.store.database import DatabaseUnavailableError
 from xds.wire.dicom import DicomError
 from xds.wire.dicom_header import read_header

@@ -1,23 +1,17 @@
 """One DICOM association over one connection, in one thread, on either side of it.
 
-Nothing is polled: a thread that waits for its peer sleeps in the kernel, so associations that keep still cost nothing. What a
-peer announces is never allocated before it is checked, and nothing is held of a message but the PDU at hand.
-
-Spec: DICOM PS3.8 7 (service), 9.2 (state machine), 9.3 (PDUs); PS3.7 8 (message exchange).
+Spec: DICOM PS3.8 7 (service); PS3.7 8 (message exchange).
 """
 
 from __future__ import annotations
 
-import select
 import socket
-import ssl
-import struct
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from xds.pacs.pdus import LONGEST_PDU, MAX_PDU, AssociationError, PduConnection, fragment_head
 from xds.wire.dicom import DicomError
 from xds.wire.dicom_association import (
     AssociationAnswer,
@@ -36,18 +30,8 @@ from xds.wire.dicom_association import (
 )
 from xds.wire.dimse import MAX_COMMAND, Command, Message, read_command, write_command
 
-#: Octets of a PDU that are asked for, and that are borne from peers that do not listen (association requests may be longer).
-MAX_PDU: Final = 128 * 1024
-LONGEST_PDU: Final = 1024 * 1024
 #: Octets of a PDU that are sent to a peer that sets no limit.
 _UNLIMITED: Final = 256 * 1024
-_SMALL: Final = 16 * 1024
-_HEAD: Final = struct.Struct(">BxI")
-_PDV: Final = struct.Struct(">IBB")
-
-
-class AssociationError(ConnectionError):
-    """The association ended before its work was done. The message says why, without anything that the peer wrote."""
 
 
 class AssociationRejectedError(AssociationError):
@@ -82,12 +66,9 @@ class Received:
 
 
 @dataclass(slots=True, eq=False)
-class Association:
+class Association(PduConnection):
     """An association. `address` is the peer's; the titles are those of its request. Only `end` may come from another thread."""
 
-    connection: socket.socket
-    address: str
-    seconds: float
     calling: str = ""
     called: str = ""
     contexts: Mapping[int, Context] = field(default_factory=dict)
@@ -96,21 +77,7 @@ class Association:
     #: Between messages.
     is_waiting: bool = False
     _limit: int = MAX_PDU
-    _buffer: bytearray = field(default_factory=lambda: bytearray(_SMALL))
-    _at: int = 0
-    _end: int = 0
     _message_id: int = 0
-
-    def __post_init__(self) -> None:
-        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if isinstance(self.connection, ssl.SSLSocket):
-            self.connection.settimeout(self.seconds)
-            return
-        # The kernel keeps the time: a timeout of Python's own would cost a further call for each that may wait.
-        self.connection.settimeout(None)
-        limit = struct.pack("ll", int(self.seconds), int(self.seconds % 1 * 1_000_000))
-        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-            self.connection.setsockopt(socket.SOL_SOCKET, option, limit)
 
     # ---- beginning and end
 
@@ -199,15 +166,6 @@ class Association:
             self._send(write_abort(source=0))
         self.close()
 
-    def end(self) -> None:
-        """Have the association end: whoever waits in it is woken. For other threads."""
-        with suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Release the connection. Idempotent."""
-        self.connection.close()
-
     # ---- messages
 
     def receive(self) -> Received | None:
@@ -257,14 +215,6 @@ class Association:
                 return True
         return False
 
-    def has_input(self) -> bool:
-        """Whether the peer has said something that was not read yet."""
-        if self._at < self._end or (isinstance(self.connection, ssl.SSLSocket) and self.connection.pending()):
-            return True
-        poll = select.poll()
-        poll.register(self.connection, select.POLLIN)
-        return bool(poll.poll(0))
-
     def next_message_id(self) -> int:
         """A Message ID for a request of ours."""
         self._message_id = self._message_id % 0xFFFF + 1
@@ -276,27 +226,25 @@ class Association:
 
     def send(self, context_id: int, message: Message, data: Iterable[bytes] = ()) -> None:
         """Send a message, with its data set in pieces. Errors: AssociationError; whatever `data` raises ends the association."""
-        command = memoryview(write_command(message))
+        command = write_command(message)
         room = self._limit - 6
         held = b""
         for start in range(0, len(command), room):
-            held += _frame(context_id, 3 if start + room >= len(command) else 1, command[start : start + room])
+            piece = command[start : start + room]
+            held += fragment_head(context_id, 3 if start + room >= len(command) else 1, len(piece)) + piece
         if not message.has_data_set:
             self._send(held)
             return
+        is_whole = False
         try:
-            for piece, is_last in _pieces(data, room):
-                head = _PDV.pack(len(piece) + 2, context_id, 2 if is_last else 0)
-                self._send(held + _HEAD.pack(Pdu.DATA, len(piece) + 6) + head, piece)
+            for fragment, is_last in _pieces(data, room):
+                self._send(held + fragment_head(context_id, 2 if is_last else 0, len(fragment)), fragment)
                 held = b""
-        except AssociationError:
-            raise
-        except BaseException:
-            # The peer has half a data set, and there is no way to tell it so within the association.
-            self.abort()
-            raise
-
-    # ---- octets
+            is_whole = True
+        finally:
+            if not is_whole:
+                # The peer has half a data set, and there is no way to tell it so within the association.
+                self.abort()
 
     def _data_set(self, context_id: int) -> Iterator[memoryview]:
         while True:
@@ -309,107 +257,10 @@ class Association:
             if control & 2:
                 return
 
-    def _pdv(self, *, inside: bool) -> tuple[int, int, memoryview] | None:
-        """Presentation context, control header and octets of the next fragment; None when the association ended in order."""
-        while self._at >= self._end:
-            kind, size = self._pdu()
-            if kind is Pdu.DATA:
-                self._at, self._end = 0, size
-            elif kind is Pdu.RELEASE_RQ and not inside:
-                self._send(write_pdu(Pdu.RELEASE_RP, bytes(4)))
-                self._await_close()
-                return None
-            elif kind is Pdu.ABORT:
-                raise AssociationError("the peer aborted the association")
-            elif kind is None:
-                raise AssociationError("the peer closed the connection")
-            else:
-                raise self._broken("a PDU that has no place here")
-        if self._end - self._at < 6:
-            raise self._broken("a fragment is cut off")
-        length, context_id, control = _PDV.unpack_from(self._buffer, self._at)
-        start, self._at = self._at + 6, self._at + 4 + length
-        if length < 2 or self._at > self._end:
-            raise self._broken("a fragment is longer than its PDU")
-        return context_id, control, memoryview(self._buffer)[start : self._at]
-
-    def _pdu(self, *, first: bool = False) -> tuple[Pdu | None, int]:
-        """Read a PDU into the buffer; its type and length. None: the peer closed the connection between two of them."""
-        head = bytearray(6)
-        if not self._read(memoryview(head), may_end=True):
-            return None, 0
-        kind, size = _HEAD.unpack(head)
-        if not 1 <= kind <= 7:
-            raise self._broken("a PDU of an unknown type")
-        if size > LONGEST_PDU:
-            raise self._broken("a PDU is longer than the limit")
-        if first and kind > Pdu.ASSOCIATE_RJ:
-            raise self._broken("a PDU that has no place here")
-        if len(self._buffer) < size:
-            # Others may look at the old one still.
-            self._buffer = bytearray(max(size, MAX_PDU + 6) if size > _SMALL else _SMALL)
-        self._read(memoryview(self._buffer)[:size])
-        return Pdu(kind), size
-
-    def _read(self, view: memoryview, *, may_end: bool = False) -> bool:
-        done, until = 0, time.monotonic() + self.seconds
-        flags = 0 if isinstance(self.connection, ssl.SSLSocket) else socket.MSG_WAITALL
-        while done < len(view):
-            try:
-                number = self.connection.recv_into(view[done:], len(view) - done, flags)
-            except (BlockingIOError, TimeoutError):
-                raise self._broken("nothing came for too long") from None
-            except OSError:
-                raise AssociationError("the connection broke") from None
-            done += number
-            if not number:
-                if may_end and not done:
-                    return False
-                raise AssociationError("the connection ended inside a PDU")
-            if done < len(view) and time.monotonic() > until:
-                raise self._broken("a PDU took too long")
-        return True
-
-    def _send(self, head: bytes, body: memoryview | None = None) -> None:
-        try:
-            if body is None or len(body) < _SMALL:
-                self.connection.sendall(head + body if body is not None else head)
-            elif isinstance(self.connection, ssl.SSLSocket):
-                self.connection.sendall(head)
-                self.connection.sendall(body)
-            else:
-                sent = self.connection.sendmsg((head, body))
-                if sent < len(head):
-                    self.connection.sendall(head[sent:])
-                if sent < len(head) + len(body):
-                    self.connection.sendall(body[max(sent - len(head), 0) :])
-        except OSError:
-            raise AssociationError("the peer takes nothing any more") from None
-
-    def _broken(self, why: str) -> AssociationError:
-        """Abort because of what the peer did."""
-        with suppress(OSError):
-            self.connection.sendall(write_abort())
-        self._await_close(0.2)
-        return AssociationError(why)
-
-    def _await_close(self, seconds: float = 5.0) -> None:
-        """Leave it to the peer to close, so that the last PDU reaches it."""
-        with suppress(OSError):
-            self.connection.settimeout(seconds)
-            self.connection.shutdown(socket.SHUT_WR)
-            until = time.monotonic() + seconds
-            while time.monotonic() < until and self.connection.recv(4096):
-                pass
-
 
 def connect(host: str, port: int, seconds: float) -> Association:
     """A connection for an association that is still to be requested. Errors: OSError."""
     return Association(socket.create_connection((host, port), timeout=seconds), host, seconds)
-
-
-def _frame(context_id: int, control: int, piece: memoryview) -> bytes:
-    return _HEAD.pack(Pdu.DATA, len(piece) + 6) + _PDV.pack(len(piece) + 2, context_id, control) + piece
 
 
 def _pieces(chunks: Iterable[bytes], room: int) -> Iterator[tuple[memoryview, bool]]:
