@@ -17,7 +17,7 @@ MARTIN = {
     "name": [{"use": "official", "family": "Martin", "given": ["Paul"]}, {"use": "usual", "family": "Durand"}],
     "gender": "male",
     "birthDate": "1980-07-31",
-    "telecom": [{"system": "phone", "value": "0611223344", "use": "mobile"}],
+    "telecom": [{"system": "phone", "value": "0611223344", "use": "mobile"}, {"system": "email", "value": "p@m.fr"}],
     "address": [{"line": ["1, place du Martroi"], "city": "Blois", "postalCode": "41000", "country": "FRA"}],
     "extension": [MAIDEN],
 }
@@ -67,8 +67,10 @@ def test_pix_query_by_post(service: FhirService) -> None:
         {"name": "sourceIdentifier", "valueIdentifier": {"system": HOSPITAL_B, "value": "B2"}},
         {"name": "targetSystem", "valueUri": CLINIC},
     ]
-    answer = service.client.post("/Patient/$ihe-pix", json={"resourceType": "Parameters", "parameter": parameters})
-    assert answer.json()["parameter"][0]["valueIdentifier"]["value"] == "C2"
+    for source in (parameters[0], {"name": "sourceIdentifier", "valueString": f"{HOSPITAL_B}|B2"}):
+        asked = {"resourceType": "Parameters", "parameter": [source, parameters[1]]}
+        answer = service.client.post("/Patient/$ihe-pix", json=asked)
+        assert answer.json()["parameter"][0]["valueIdentifier"]["value"] == "C2"
 
 
 @pytest.mark.parametrize(
@@ -149,6 +151,25 @@ def test_two_sources(service: FhirService) -> None:
         ("telecom=0611223344", ["C2"]),
         ("phone=0611223344", ["C2"]),
         ("telecom=phone|0611223344", ["C2"]),
+        ("telecom=email|0611223344", []),
+        ("telecom=fax|0611223344", []),
+        ("email=0611223344", []),
+        ("email=p@m.fr", ["C2"]),
+        ("telecom=p@m.fr", ["C2"]),
+        ("telecom=email|p@m.fr", ["C2"]),
+        ("phone=p@m.fr", []),
+        ("telecom=phone|p@m.fr,email|p@m.fr", ["C2"]),
+        ("phonetic=Martain", ["C2"]),
+        ("phonetic=Lefaivre,Martain", ["A1", "C2"]),
+        ("phonetic=Xyzzy", []),
+        ("family=Martain", ["C2"]),
+        ("family=Martain&given=Pol", ["C2"]),
+        ("name=Martain", ["C2"]),
+        ("family=Martain&gender=female", []),
+        ("family:exact=Martain", []),
+        ("family:contains=Martain", []),
+        ("family=Xyzzy", []),
+        ("family=Martin&_total=accurate", ["C2"]),
         ("family=Martin&address-city=Blois", ["C2"]),
         ("family=Martin&address-city=Orléans", []),
         ("family=Martin&address-postalcode=41", ["C2"]),
@@ -161,7 +182,7 @@ def test_two_sources(service: FhirService) -> None:
         ("family=Martin&active=false", []),
         ("_id=nonsense", []),
         ("_id=4711", []),
-        ("family=Martin\\,Paul", []),
+        ("family:exact=Martin\\,Paul", []),
     ],
 )
 def test_search(service: FhirService, query: str, found: list[str]) -> None:
@@ -174,6 +195,14 @@ def test_search_by_post(service: FhirService) -> None:
     assert answer.json()["total"] == 1
     refused = service.client.post("/Patient/_search", json={"family": "Lefèvre"})
     assert refused.status_code == 415
+
+
+def test_similar_names_have_a_score(service: FhirService) -> None:
+    """Spec: 2:3.78.4.1.3: at least all exact matches."""
+    (similar,) = service.search(family="Martain")["entry"]
+    assert 0 < similar["search"]["score"] < 1
+    (exact,) = service.search(family="Martin")["entry"]
+    assert "score" not in exact["search"]
 
 
 def test_read_by_id(service: FhirService) -> None:
@@ -349,6 +378,19 @@ def test_grades_agree_with_only_certain_matches(service: FhirService) -> None:
         only = _match(service, {"resourceType": "Patient", **patient}, ONLY_CERTAIN).get("entry", ())
         assert [entry["resource"]["id"] for entry in only] == certain
         assert {entry["search"]["extension"][0]["valueCode"] for entry in only} <= {"certain"}
+
+
+def test_what_a_merge_subsumed_does_not_speak_in_a_match(tmp_path: Path) -> None:
+    with fhir_service(tmp_path) as service:
+        service.put(a_patient("A1"))
+        wrong = {"name": [{"family": "Autre", "given": ["Zoé"]}], "birthDate": "2001-02-03", "gender": "male"}
+        service.put(a_patient("A2", **wrong, address=[], telecom=[]))
+        link = {"other": {"identifier": {"system": HOSPITAL_A, "value": "A1"}}, "type": "replaced-by"}
+        assert service.put(a_patient("A2", active=False, link=[link])).status_code == 200
+        described = {key: value for key, value in a_patient().items() if key != "identifier"}
+        (entry,) = _match(service, described)["entry"]
+        assert entry["search"]["score"] > 0.9
+        assert "entry" not in _match(service, {"resourceType": "Patient", **wrong})
 
 
 def test_match_finds_nobody(service: FhirService) -> None:

@@ -35,7 +35,8 @@ from xds.wire.hl7v2_identity import read_identifiers
 ADMISSIONS = (
     "A-1^^^HOSP_A&1.2.250.1.71.1&ISO||LEFÈVRE^Marie-Hélène^Anne^^^^L||19620314|F|||4 rue des Lilas^^ORLÉANS^^45000^FRA^H||"
     "0238112233^PRN^PH|0238999999^WPN^PH|fra|M|CAT|ACC1^^^HOSP_A&1.2.250.1.71.1&ISO|||||TOURS",
-    "A-2^^^HOSP_A&1.2.250.1.71.1&ISO||DUPOND^Paul^^^^^L||19880501|M|||9 place du Marché^^TOURS^^37000^FRA",
+    "A-2^^^HOSP_A&1.2.250.1.71.1&ISO||DUPOND^Paul^^^^^L|PETIT^Odile|19880501|M|||9 place du Marché^^TOURS^^37000^FRA||"
+    "^PRN^PH^^33^247^112244|||||ACC2^^^HOSP_A|||A-9^^^HOSP_A",
     "A-3^^^HOSP_A&1.2.250.1.71.1&ISO||DUPONT^Jeanne^^^^^L||19880612|F|||1 rue Basse^^TOURS^^37000^FRA",
     "A-4^^^HOSP_A&1.2.250.1.71.1&ISO||DUPONT^Julie^^^^^L||20200229|F||||||||||||||||Y|2",
 )
@@ -131,6 +132,16 @@ class TestCriteria:
             ("@PID.11.1.1^4 rue des Lilas~@PID.11.5^45000", ["A-1"]),
             ("@PID.13.1^0238112233", ["A-1"]),
             ("@PID.18.1^ACC1~@PID.18.4.2^1.2.250.1.71.1~@PID.18.4.3^ISO", ["A-1"]),
+            ("@PID.13.7^112244", ["A-2"]),
+            ("@PID.5.1^DUPOND~@PID.13.7^112245", []),
+            ("@PID.13.6^247~@PID.13.7^112244", ["A-2"]),
+            ("@PID.5.1^DUPOND~@PID.13.6^247", ["A-2"]),
+            ("@PID.6.1^petit~@PID.6.2^odile", ["A-2"]),
+            ("@PID.6.1^petit~@PID.6.2^Marie", []),
+            ("@PID.21.1^A-9~@PID.21.4.1^HOSP_A", ["A-2"]),
+            ("@PID.21.1^A-9~@PID.21.4.2^1.2.250.1.71.1~@PID.21.4.3^ISO", ["A-2"]),
+            ("@PID.21.1^A-9~@PID.21.4.1^HOSP_B", []),
+            ("@PID.21.1^A-8", []),
             ("@PID.3.1^A-2~@PID.3.4.1^HOSP_A", ["A-2"]),
             ("@PID.3.1^A-2~@PID.3.4^HOSP_A", ["A-2"]),
             ("@PID.3.1^A-2~@PID.3.4.2^1.2.250.1.71.1~@PID.3.4.3^ISO~@PID.3.5^PI", ["A-2"]),
@@ -156,6 +167,17 @@ class TestCriteria:
         answer = place.ask("@PID.5.1^DUPOMD~@PID.5.2^Paul~@PID.7^19880501")
         assert (local(answer), answer.get("QAK-2")) == ("A-2", "OK")
         assert 0 < float(answer.get("QRI-1")) < 100
+
+    @pytest.mark.parametrize("family", ["XYZZY", "X", "DU", "QUI"])
+    def test_what_sounds_like_nobody_finds_nobody(self, place: Place, family: str) -> None:
+        place.admit("A-7^^^HOSP_A&1.2.250.1.71.1&ISO||S^OOO^^^^^L||19010501|M")
+        assert place.ask(f"@PID.5.1^{family}").get("QAK-2") == "NF"
+
+    def test_numbers_name_their_authorities_in_full(self, place: Place) -> None:
+        answer = place.ask("@PID.5.1^DUPOND")
+        assert answer.field("PID-18") == "ACC2^^^HOSP_A&1.2.250.1.71.1&ISO"
+        assert answer.field("PID-21") == "A-9^^^HOSP_A&1.2.250.1.71.1&ISO"
+        assert answer.field("PID-6") == "PETIT^Odile"
 
     def test_a_confidence_may_be_asked_for(self, place: Place) -> None:
         assert "A-2" in place.found("@PID.5.1^DUPONT~@PID.5.2^Paul", more="10")

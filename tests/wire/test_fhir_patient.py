@@ -45,6 +45,7 @@ def test_everything() -> None:
         addresses=(Address("4 rue des Lilas", "Bât. B", "Orléans", "45", "45000", "FRA", "H"),),
         telephones=("+33238000001",),
         mother_maiden_name="Petit",
+        mother_given_name="Odile",
         multiple_birth=True,
         birth_order=2,
         death_time="202001021530",
@@ -237,6 +238,7 @@ _PEOPLE = st.builds(
     ).map(tuple),
     telephones=st.lists(_WORD, max_size=2).map(tuple),
     mother_maiden_name=st.none() | _WORD,
+    mother_given_name=st.none() | _WORD,
     work_telephones=st.lists(_WORD, max_size=2).map(tuple),
     emails=st.lists(_WORD, max_size=2).map(tuple),
     language=st.sampled_from([None, "fr", "en-GB"]),
@@ -244,6 +246,22 @@ _PEOPLE = st.builds(
     birth_place=st.none() | _WORD,
     reliability=st.lists(st.sampled_from(["PROV", "VALI", "QUAL"]), max_size=2, unique=True).map(tuple),
 )
+
+
+def test_a_mother() -> None:
+    """Her maiden name is an extension, her given name that of a contact."""
+    written = _written(Demographics(mother_maiden_name="Petit", mother_given_name="Odile"))
+    (contact,) = written["contact"]
+    assert contact["name"] == {"use": "maiden", "family": "Petit", "given": ["Odile"]}
+    role = {"system": "http://terminology.hl7.org/CodeSystem/v3-RoleCode", "code": "MTH"}
+    named = {"relationship": [{"coding": [role]}], "name": {"use": "maiden", "family": "Durand", "given": ["Eve"]}}
+    found = read_demographics({"resourceType": "Patient", "contact": [named]})
+    assert (found.mother_maiden_name, found.mother_given_name) == ("Durand", "Eve")
+    # The name that she uses is not the one that she was born with, and whoever is not the mother says nothing of her.
+    named["name"]["use"] = "usual"
+    assert read_demographics({"resourceType": "Patient", "contact": [named]}).mother_maiden_name is None
+    named["relationship"] = [{"coding": [{**role, "code": "FTH"}]}]
+    assert read_demographics({"resourceType": "Patient", "contact": [named]}) == Demographics()
 
 
 @settings(max_examples=100, deadline=None)

@@ -58,6 +58,7 @@ DEMOGRAPHICS = st.builds(
     telephones=st.lists(WORD, max_size=2).map(tuple),
     mother_maiden_name=st.one_of(st.none(), WORD),
     mother_given_name=st.one_of(st.none(), WORD),
+    mother_identifiers=st.lists(IDENTIFIER, max_size=2).map(tuple),
     national_identifiers=st.lists(IDENTIFIER, max_size=1).map(tuple),
     multiple_birth=st.one_of(st.none(), st.booleans()),
     birth_order=st.one_of(st.none(), st.integers(1, 9)),

@@ -62,6 +62,8 @@ QUERY = st.builds(
     addresses=st.one_of(st.just(()), ADDRESS.map(lambda item: ((item,),))),
     telephones=st.one_of(st.just(()), TEXT.map(lambda item: ((item,),))),
     mothers_maiden_names=st.lists(TEXT, max_size=1).map(tuple),
+    mothers_given_names=st.lists(TEXT, max_size=1).map(tuple),
+    mother_identifiers=st.lists(st.builds(IdentifierPattern, WORD, AUTHORITY).map(lambda item: (item,)), max_size=2).map(tuple),
     account_number=st.one_of(st.none(), st.builds(IdentifierPattern, WORD, AUTHORITY)),
     visit=st.dictionaries(st.sampled_from(["PV1.2", "PV1.3.2", "PV2.3.2", "PD1.4"]), TEXT, max_size=3),
     domains=st.lists(AUTHORITY, max_size=2).map(tuple),

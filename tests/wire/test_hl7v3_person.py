@@ -258,6 +258,9 @@ PERSONS = st.builds(
     emails=st.lists(WORDS, max_size=1).map(tuple),
     mother_maiden_name=WORDS,
     mother_given_name=st.none() | WORDS,
+    mother_identifiers=st.lists(
+        st.builds(PatientIdentifier, WORDS, st.just(AssigningAuthority("HOSP", "1.2.3"))), max_size=2
+    ).map(tuple),
     national_identifiers=st.just((PatientIdentifier("100-09-1234", AssigningAuthority(oid=SSN)),)),
     multiple_birth=st.none() | st.booleans(),
     birth_order=st.none() | st.integers(1, 999),

@@ -49,7 +49,7 @@ class Answers:
         """What a query looks at in a person."""
         # A number of which its source is not sure leads to nobody.
         identifiers = tuple(_identifier(item, names) for item in known.identities if item.national_state in _SURE)
-        return Sought(known.key, tuple(item.demographics for item in known.stated), identifiers, known.visit)
+        return Sought(known.key, tuple(self._completed(item.demographics) for item in known.stated), identifiers, known.visit)
 
     def match(
         self, known: KnownPerson, names: Names, domains: Sequence[AssigningAuthority] = (), score: int | None = None
@@ -73,7 +73,21 @@ class Answers:
 
     def golden(self, known: KnownPerson) -> GoldenRecord:
         """What is told of a person, and which source each attribute came from."""
-        return golden_record((_told(item) for item in known.stated), self._source_order)
+        found = golden_record((_told(item) for item in known.stated), self._source_order)
+        return replace(found, demographics=self._completed(found.demographics))
+
+    def _completed(self, stated: Demographics) -> Demographics:
+        """Demographics whose numbers name their authorities in full."""
+        if not (stated.account_number or stated.mother_identifiers):
+            return stated
+        account = stated.account_number
+        return replace(
+            stated,
+            account_number=replace(account, authority=self._table.complete(account.authority)) if account else None,
+            mother_identifiers=tuple(
+                replace(item, authority=self._table.complete(item.authority)) for item in stated.mother_identifiers
+            ),
+        )
 
     def unknown_domains(self, connection: Connection, domains: Sequence[AssigningAuthority]) -> Iterator[IdentityProblem]:
         """A problem for each of the domains asked for that is not known. Spec: ITI TF-2 3.21.4.2.2.8, case 3."""
@@ -94,12 +108,13 @@ def is_same(one: AssigningAuthority, other: AssigningAuthority) -> bool:
 
 
 def _told(item: StatedDemographics) -> StatedDemographics:
-    """A statement without the identifiers of a state of which its source is not sure."""
+    """A statement without the identifiers of a state of which its source is not sure, and without those of the mother."""
     stated = item.demographics
-    if not stated.national_identifiers:
+    if not (stated.national_identifiers or stated.mother_identifiers):
         return item
     told = tuple(one for one in stated.national_identifiers if _is_sure(replace(stated, national_identifiers=(one,))))
-    return replace(item, demographics=replace(stated, national_identifiers=told))
+    mothers = tuple(one for one in stated.mother_identifiers if not linkage.is_national(one))
+    return replace(item, demographics=replace(stated, national_identifiers=told, mother_identifiers=mothers))
 
 
 def _is_sure(stated: Demographics) -> bool:

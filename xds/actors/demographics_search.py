@@ -168,10 +168,14 @@ class DemographicsSearch:
         frequencies = StoredFrequencies(connection, self._counts)
         asked = Member(0, (traits,))
         members = patients.members(persons)
-        statements = patients.statements([record for records in members.values() for record in records])
+        everybody = [record for records in members.values() for record in records]
+        statements = patients.statements(everybody)
+        # What was said of a record that has no identifier of its own left is history, unless there is nothing else.
+        in_use = {item.person_key for item in patients.identities(everybody) if item.is_active and not item.assigned}
         evidence: dict[int, Evidence] = {}
         for key, records in members.items():
-            stated = tuple(Traits.unpack(item.traits) for record in records for item in statements.get(record, ()))
+            current = [record for record in records if record in in_use] or records
+            stated = tuple(Traits.unpack(item.traits) for record in current for item in statements.get(record, ()))
             found = linkage.compare_members(asked, Member(key, stated), weights, frequencies)
             if found is not None:
                 evidence[key] = found

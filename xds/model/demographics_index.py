@@ -25,6 +25,7 @@ class TermKind(StrEnum):
     TELEPHONE = "t"
     ACCOUNT = "a"
     MOTHER = "m"
+    MOTHER_IDENTIFIER = "i"
 
 
 class WordKind(StrEnum):

@@ -85,10 +85,11 @@ class IdentifierPattern:
 class DemographicsQuery:
     """What a patient is searched by. Fields are ANDed; the items of an inner tuple are alternatives.
 
-    `names`, `addresses`, `identifiers`, `telephones`: every inner tuple must be met by one of its alternatives.
-    `birth_dates`, `sexes`: one of them. `visit` compares fields of the patient's last visit by their HL7 names
-    (`PV1.3.2`). `keys` are the supplier's own keys of persons (FHIR `_id`). `domains`: only identifiers of these are answered
-    (empty: of all). `minimum_score` (0..100) leaves out weaker matches of a fuzzy query.
+    `names`, `addresses`, `identifiers`, `telephones`, `mother_identifiers`: every inner tuple must be met by one of its
+    alternatives. `birth_dates`, `sexes`, `mothers_maiden_names`, `mothers_given_names`: one of them. `visit` compares fields of
+    the patient's last visit by their HL7 names (`PV1.3.2`). `keys` are the supplier's own keys of persons (FHIR `_id`).
+    `domains`: only identifiers of these are answered (empty: of all). `minimum_score` (0..100) leaves out weaker matches of a
+    fuzzy query.
     """
 
     identifiers: tuple[tuple[IdentifierPattern, ...], ...] = ()
@@ -98,6 +99,8 @@ class DemographicsQuery:
     addresses: tuple[tuple[AddressPattern, ...], ...] = ()
     telephones: tuple[tuple[TextPattern, ...], ...] = ()
     mothers_maiden_names: tuple[TextPattern, ...] = ()
+    mothers_given_names: tuple[TextPattern, ...] = ()
+    mother_identifiers: tuple[tuple[IdentifierPattern, ...], ...] = ()
     account_number: IdentifierPattern | None = None
     visit: Mapping[str, TextPattern] = field(default_factory=dict)
     keys: tuple[int, ...] = ()

@@ -49,8 +49,8 @@ class Demographics:
     """Traits of one identity as its source stated them. `birth_date` is a DTM, `sex` is HL7 table 0001.
 
     `national_identifiers` come from fields of their own (PID-19); their authority may be empty. `telephones` are those at home
-    or mobile. `mother_given_name` belongs to `mother_maiden_name` (PID-6). `reliability` are codes of HL7 table 0445 (PID-32),
-    which tell how far the source trusts the identity.
+    or mobile. `mother_given_name` belongs to `mother_maiden_name` (PID-6), `mother_identifiers` are hers (PID-21). `reliability`
+    are codes of HL7 table 0445 (PID-32), which tell how far the source trusts the identity.
     """
 
     names: tuple[PersonName, ...] = ()
@@ -73,6 +73,7 @@ class Demographics:
     birth_place: str | None = None
     reliability: tuple[str, ...] = ()
     mother_given_name: str | None = None
+    mother_identifiers: tuple[PatientIdentifier, ...] = ()
 
 
 class FeedKind(StrEnum):

@@ -24,6 +24,7 @@ from xds.rules.linkage import fold
 #: Letters and digits that a text must give to tell anything of a person.
 _LEAST_LETTERS = 2
 _LEAST_DIGITS = 6
+_LEAST_OF_AN_EMAIL = 4
 #: A range of more days than this is a part of life rather than a birth date.
 _MOST_DAYS = 366
 
@@ -32,7 +33,7 @@ _MOST_ALTERNATIVES = 100
 
 TOO_FEW = (
     "the query must name at least {number} of these: an identifier, a name (two letters), a birth date (a year or less), "
-    "a telephone number, the mother's maiden name, an account number, a visit, or a street with its town"
+    "a telephone number, the mother's maiden name or identifier, an account number, a visit, or a street with its town"
 )
 
 
@@ -83,10 +84,14 @@ def _traits(query: DemographicsQuery) -> Iterator[str]:
     if query.birth_dates and all(_days(item) <= _MOST_DAYS for item in query.birth_dates):
         yield "birth date"
     for telephones in query.telephones:
-        if telephones and all(letters(item) >= _LEAST_DIGITS for item in telephones):
+        if telephones and all(
+            letters(item) >= (_LEAST_OF_AN_EMAIL if "@" in item.value else _LEAST_DIGITS) for item in telephones
+        ):
             yield "telephone"
     if query.mothers_maiden_names and all(letters(item) >= _LEAST_LETTERS for item in query.mothers_maiden_names):
         yield "mother"
+    if any(each and all(item.value for item in each) for each in query.mother_identifiers):
+        yield "mother's identifier"
     if query.account_number is not None and query.account_number.value:
         yield "account"
     if any(letters(item) for name, item in query.visit.items() if name not in _VAGUE_VISIT_FIELDS):
@@ -147,9 +152,10 @@ def _empty_texts(query: DemographicsQuery) -> Iterator[str]:
     texts = [text for names in query.names for pattern in names for _, text in texts_of(pattern)]
     texts += [text for addresses in query.addresses for place in addresses for _, text in texts_of(place)]
     texts += [text for each in query.telephones for text in each]
-    if any(not fold(item.value) and "*" not in item.value for item in (*texts, *query.mothers_maiden_names)):
+    texts += [*query.mothers_maiden_names, *query.mothers_given_names]
+    if any(not fold(item.value) and "*" not in item.value for item in texts):
         yield "a name, address or telephone number has neither a letter nor a digit"
-    patterns: list[IdentifierPattern] = [item for each in query.identifiers for item in each]
+    patterns: list[IdentifierPattern] = [item for each in (*query.identifiers, *query.mother_identifiers) for item in each]
     if any(item.value is None and item.authority is None for item in patterns):
         yield "an identifier has neither a value nor an assigning authority"
 
@@ -160,7 +166,7 @@ def _wrong_score(query: DemographicsQuery) -> Iterator[str]:
 
 
 def _too_many(query: DemographicsQuery) -> Iterator[str]:
-    lists = (*query.names, *query.addresses, *query.identifiers, *query.telephones)
-    flat = (query.birth_dates, query.sexes, query.mothers_maiden_names, query.keys)
+    lists = (*query.names, *query.addresses, *query.identifiers, *query.telephones, *query.mother_identifiers)
+    flat = (query.birth_dates, query.sexes, query.mothers_maiden_names, query.mothers_given_names, query.keys)
     if sum(map(len, lists)) + sum(map(len, flat)) + len(query.visit) > _MOST_ALTERNATIVES:
         yield f"the query has more than {_MOST_ALTERNATIVES} criteria and alternatives"

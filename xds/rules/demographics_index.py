@@ -63,6 +63,8 @@ def _terms(stated: Demographics) -> Iterator[tuple[str, str]]:
     if stated.mother_maiden_name:
         for part in (stated.mother_maiden_name, *re.split(r"[\s,^]+", stated.mother_maiden_name)):
             yield TermKind.MOTHER, fold(part)[:LONGEST]
+    for item in stated.mother_identifiers:
+        yield TermKind.MOTHER_IDENTIFIER, item.value
 
 
 def birth_number(birth_date: str | None) -> int:

@@ -33,6 +33,9 @@ _SLIP = 0.9
 _VARIANT = 0.8
 #: Shorter words than this are too easily a slip away from another one.
 LEAST_FOR_SLIPS = 4
+_SHORTEST_NAMES = 4
+#: The length of a phonetic code of one sound.
+_ONE_SOUND = 2
 #: A given name that is cut short says something from this length on.
 _LEAST_FOR_SHORT_FORMS = 3
 
@@ -66,6 +69,7 @@ def quality(query: DemographicsQuery, person: Sought, phonetics: Phonetics = no_
         (float(_identified(each, person.identifiers)) for each in query.identifiers),
         _traits(query, person, phonetics),
         (_best(each, names, phonetics, _name) for each in query.names),
+        _mothers(query, stated, phonetics),
         _addresses(query, stated, phonetics),
         _telephones(query, stated),
         (_visited(pattern, person.visit.get(name)) for name, pattern in query.visit.items()),
@@ -83,7 +87,8 @@ def is_graded(query: DemographicsQuery) -> bool:
     patterns: list[NamePattern | AddressPattern] = [item for names in query.names for item in names]
     patterns += [item for addresses in query.addresses for item in addresses]
     texts = (getattr(pattern, item.name) for pattern in patterns for item in fields(pattern))
-    others = (*(one for alternatives in query.telephones for one in alternatives), *query.mothers_maiden_names)
+    mothers = (*query.mothers_maiden_names, *query.mothers_given_names)
+    others = (*(one for alternatives in query.telephones for one in alternatives), *mothers)
     return any(text is not None and text.comparison is Comparison.FUZZY for text in (*texts, *others))
 
 
@@ -157,7 +162,10 @@ def within_one_slip(one: str, other: str) -> bool:
 def _fuzzy(wanted_name: str, wanted: str, name: str, found: str, phonetics: Phonetics) -> float:
     if within_one_slip(wanted, found):
         return _SLIP
-    return _SOUND if phonetics(wanted_name) & phonetics(name) else 0.0
+    sounds = phonetics(wanted_name) & phonetics(name)
+    # One sound alone (after the language that a code begins with) tells something of the shortest names only.
+    is_short = min(len(wanted), len(found)) > 1 and max(len(wanted), len(found)) <= _SHORTEST_NAMES
+    return _SOUND if any(is_short or len(code) > _ONE_SOUND for code in sounds) else 0.0
 
 
 def _best(
@@ -278,9 +286,6 @@ def _traits(query: DemographicsQuery, person: Sought, phonetics: Phonetics) -> I
         yield float(any(is_within(date, wanted) for date in dates for wanted in query.birth_dates))
     if query.sexes:
         yield float(any((item.sex or "U") in query.sexes for item in stated))
-    if query.mothers_maiden_names:
-        mothers = {item.mother_maiden_name for item in stated if item.mother_maiden_name}
-        yield max((_mother(pattern, name, phonetics) for pattern in query.mothers_maiden_names for name in mothers), default=0.0)
     if query.account_number is not None:
         accounts = [item.account_number for item in stated if item.account_number]
         yield float(_identified((query.account_number,), accounts))
@@ -288,6 +293,20 @@ def _traits(query: DemographicsQuery, person: Sought, phonetics: Phonetics) -> I
         yield float(person.key in query.keys)
     if query.active is not None:
         yield float(person.active == query.active)
+
+
+def _mothers(query: DemographicsQuery, stated: Sequence[Demographics], phonetics: Phonetics) -> Iterable[float]:
+    if query.mothers_maiden_names:
+        maiden = {item.mother_maiden_name for item in stated if item.mother_maiden_name}
+        yield max((_mother(pattern, name, phonetics) for pattern in query.mothers_maiden_names for name in maiden), default=0.0)
+    if query.mothers_given_names:
+        given = {
+            part for item in stated if item.mother_given_name for part in given_names(PersonName("", item.mother_given_name))
+        }
+        fits = (given_quality(pattern, name, phonetics) for pattern in query.mothers_given_names for name in given)
+        yield max(fits, default=0.0)
+    known = [item for each in stated for item in each.mother_identifiers]
+    yield from (float(_identified(each, known)) for each in query.mother_identifiers)
 
 
 def _mother(pattern: TextPattern, name: str, phonetics: Phonetics) -> float:

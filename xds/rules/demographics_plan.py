@@ -73,6 +73,8 @@ def _has_only_names(query: DemographicsQuery) -> bool:
         query.addresses,
         query.telephones,
         query.mothers_maiden_names,
+        query.mothers_given_names,
+        query.mother_identifiers,
         query.account_number,
         query.visit,
         query.minimum_score,
@@ -211,6 +213,9 @@ def _sexes(query: DemographicsQuery) -> tuple[str, ...]:
 def _term_paths(query: DemographicsQuery) -> Iterator[_Path]:
     if query.account_number is not None and query.account_number.value:
         yield _Path(1, (TermSearch(TermKind.ACCOUNT, (query.account_number.value,)),))
+    for identifiers in query.mother_identifiers:
+        if identifiers and all(item.value for item in identifiers):
+            yield _Path(1, (TermSearch(TermKind.MOTHER_IDENTIFIER, tuple(item.value or "" for item in identifiers)),))
     for alternatives in query.telephones:
         simple = [simplified(item) for item in alternatives]
         if simple and all(item.comparison is Comparison.EXACT for item in simple):

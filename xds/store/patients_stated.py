@@ -24,6 +24,7 @@ _MESSAGES: Final = 64
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _LISTS: Final = ("telephones", "work_telephones", "emails", "reliability")
+_IDENTIFIERS: Final = ("national_identifiers", "mother_identifiers")
 _PLAIN: Final = (
     "birth_date",
     "sex",
@@ -120,8 +121,10 @@ def write_demographics(demographics: Demographics) -> str:
             fields[name] = value
     if demographics.account_number:
         fields["account_number"] = _fields_of(demographics.account_number)
-    if demographics.national_identifiers:
-        fields["national_identifiers"] = [_fields_of(item) for item in demographics.national_identifiers]
+    for name in _IDENTIFIERS:
+        identifiers = getattr(demographics, name)
+        if identifiers:
+            fields[name] = [_fields_of(item) for item in identifiers]
     return _encode(fields)
 
 
@@ -137,8 +140,9 @@ def read_demographics(stored: str) -> Demographics:
             fields[name] = tuple(fields[name])
     if "account_number" in fields:
         fields["account_number"] = _identifier(fields["account_number"])
-    if "national_identifiers" in fields:
-        fields["national_identifiers"] = tuple(_identifier(item) for item in fields["national_identifiers"])
+    for name in _IDENTIFIERS:
+        if name in fields:
+            fields[name] = tuple(_identifier(item) for item in fields[name])
     return Demographics(**fields)
 
 

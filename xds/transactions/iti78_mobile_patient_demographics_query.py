@@ -1,7 +1,8 @@
 """ITI-78 Mobile Patient Demographics Query: a Patient Demographics Consumer searches patients by their traits, in FHIR.
 
 `GET /fhir/Patient?…`, `POST /fhir/Patient/_search`, `GET /fhir/Patient/id`. The parameters are those of `xds.wire.fhir_search`;
-the answer is a Bundle of type searchset, or one Patient.
+the answer is a Bundle of type searchset, or one Patient. When nobody has a name that begins as it was asked for, without a
+modifier, those are answered whose names sound alike or are one slip of the pen away, each with a score.
 
 Spec: PDQm 3.2 2:3.78; FHIR R4 3.1.0.1 (read), 3.1.1 (search).
 Errors: 400 (a parameter that cannot be used; too few criteria: `too-costly`), 404 `not-found` (a domain, or the Patient, is not
@@ -18,8 +19,9 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
-from xds.model.demographics_query import DemographicsAnswer, DemographicsQuery, PageRequest, PatientMatch
+from xds.model.demographics_query import Comparison, DemographicsAnswer, DemographicsQuery, PageRequest, PatientMatch
 from xds.model.metadata import Code
+from xds.rules.demographics_similarity import with_similar_names
 from xds.transactions.fhir_service import (
     PATH,
     FhirAnswer,
@@ -104,7 +106,8 @@ def _search(
     if search.finds_nobody:
         answer = DemographicsAnswer(total=0)
     else:
-        answer = domain.demographics_supplier.search(search.query, search.page, caller, known)
+        similar = with_similar_names(search.query, Comparison.PREFIX)
+        answer = domain.demographics_supplier.search(search.query, search.page, caller, known, instead=similar)
     refuse_problems(answer.problems)
     notes = [
         Issue("not-supported", f"the parameter {name[:60]!r} is not supported and was left out", None, "warning")

@@ -105,7 +105,13 @@ def _from_query(request: HttpRequest) -> tuple[list[tuple[str, str]], list[str]]
 
 def _from_body(request: HttpRequest) -> tuple[list[tuple[str, str]], list[str]]:
     parameters = read_resource(request, ("Parameters",)).get("parameter", ())
-    identifiers = [item.get("valueIdentifier", {}) for item in parameters if item["name"] == _SOURCE]
+    sources = [item for item in parameters if item["name"] == _SOURCE]
+    # The operation's definition calls it a string that is searched as a token; an Identifier says the same.
+    tokens = [read_token(item["valueString"]) if "valueString" in item else (None, "") for item in sources]
+    identifiers = [
+        item.get("valueIdentifier", {"system": system or "", "value": value})
+        for item, (system, value) in zip(sources, tokens, strict=True)
+    ]
     targets = [item.get("valueUri") or item.get("valueUrl") or "" for item in parameters if item["name"] == _TARGET]
     return [(item.get("system", ""), item.get("value", "")) for item in identifiers], [item for item in targets if item]
 

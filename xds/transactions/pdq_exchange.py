@@ -7,24 +7,16 @@ pen away; such matches carry a confidence (QRI-1). Spec: ITI TF-2 3.21.4.1.3.2 (
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
-from xds.model.demographics_query import (
-    Comparison,
-    DemographicsAnswer,
-    DemographicsQuery,
-    NamePattern,
-    PageRequest,
-    PatientMatch,
-    TextPattern,
-)
+from xds.model.demographics_query import Comparison, DemographicsAnswer, DemographicsQuery, PageRequest, PatientMatch
 from xds.model.metadata import Code
 from xds.model.patient import IdentityQuery
+from xds.rules.demographics_similarity import with_similar_names
 from xds.transactions.mllp_client import send_mllp
 from xds.wire import hl7v2
 from xds.wire.hl7v2 import Message
@@ -48,9 +40,6 @@ from xds.wire.hl7v2_pdq_answers import (
     write_demographics_query,
 )
 
-#: Begins the pointers of pages of similar names: the next page is asked for in the same way.
-_SIMILAR: Final = "S"
-_EXACT: Final = "E"
 #: How many pages without an answerable patient are passed over in one answer.
 _MOST_EMPTY_PAGES: Final = 20
 
@@ -90,73 +79,35 @@ def answer_query(request: Message, domain: Domain, caller: Caller, event_type: C
 
 
 def _found(search: DemographicsSearch, domain: Domain, caller: Caller, asked: IdentityQuery) -> DemographicsAnswer:
-    """The first page that has a patient: as she is written, or else with a similar name."""
-    after = search.page.after
-    similar = _with_similar_names(search.query)
-    if after is None:
-        answer = _page(search, search.query, None, domain, caller, asked)
-        if answer.matches or answer.problems or similar is None:
-            return _marked(answer, _EXACT)
-        return _marked(_page(search, similar, None, domain, caller, None), _SIMILAR)
-    mark, pointer = _unmarked(after)
-    if mark == _SIMILAR and similar:
-        return _marked(_page(search, similar, pointer, domain, caller, asked), _SIMILAR)
-    return _marked(_page(search, search.query, pointer, domain, caller, asked), _EXACT)
-
-
-def _marked(answer: DemographicsAnswer, mark: str) -> DemographicsAnswer:
-    """The answer with a pointer that tells which of the two queries it continues, of letters and digits alone (DSC-1)."""
-    return replace(answer, next_page=mark + answer.next_page.encode().hex()) if answer.next_page else answer
-
-
-def _unmarked(pointer: str) -> tuple[str, str]:
-    """Mark and pointer; what was not written here stays as it is, and is unknown to the supplier."""
-    try:
-        return pointer[:1], bytes.fromhex(pointer[1:]).decode() or pointer
-    except ValueError:
-        return "", pointer
-
-
-def _page(
-    search: DemographicsSearch,
-    query: DemographicsQuery,
-    after: str | None,
-    domain: Domain,
-    caller: Caller,
-    asked: IdentityQuery | None,
-) -> DemographicsAnswer:
-    page = replace(search.page, after=after)
+    """The first page that has a patient."""
+    page = replace(search.page, after=_pointer_of(search.page.after))
+    similar = with_similar_names(search.query, Comparison.EXACT)
+    wanted: IdentityQuery | None = asked
     for _ in range(_MOST_EMPTY_PAGES):
-        answer = domain.demographics_supplier.search(query, page, caller, asked)
+        answer = domain.demographics_supplier.search(search.query, page, caller, wanted, instead=similar)
         matches = tuple(item for item in answer.matches if _is_answerable(item, search))
         if matches or answer.problems or not answer.next_page:
-            return replace(answer, matches=matches)
-        page, asked = replace(page, after=answer.next_page), None
-    return replace(answer, matches=())
+            return replace(answer, matches=matches, next_page=_pointer(answer.next_page))
+        page, wanted = replace(page, after=answer.next_page), None
+    return replace(answer, matches=(), next_page=_pointer(answer.next_page))
+
+
+def _pointer(next_page: str | None) -> str | None:
+    """A pointer of letters and digits alone (DSC-1)."""
+    return next_page.encode().hex() if next_page else None
+
+
+def _pointer_of(given: str | None) -> str | None:
+    """The supplier's pointer; what was not written here stays as it is, and is unknown to the supplier."""
+    try:
+        return bytes.fromhex(given).decode() or given if given else None
+    except ValueError:
+        return given
 
 
 def _is_answerable(match: PatientMatch, search: DemographicsSearch) -> bool:
     # A patient without an identifier in the requested domains is left out. Spec: ITI TF-2 3.21.4.2.2.8, case 2.
     return bool(match.identifiers) and meets(match, search.others)
-
-
-def _with_similar_names(query: DemographicsQuery) -> DemographicsQuery | None:
-    """The query with names compared by sound; None when it names nobody, or says itself how names are compared."""
-    if not query.names or any(text.comparison is not Comparison.EXACT for text in _texts(query)):
-        return None
-    names = tuple(tuple(_similar(name) for name in each) for each in query.names)
-    return replace(query, names=names)
-
-
-def _texts(query: DemographicsQuery) -> Iterator[TextPattern]:
-    for each in query.names:
-        for name in each:
-            yield from (text for text in (name.family, name.given) if text)
-
-
-def _similar(name: NamePattern) -> NamePattern:
-    family, given = (replace(text, comparison=Comparison.FUZZY) if text else None for text in (name.family, name.given))
-    return replace(name, family=family, given=given)
 
 
 def ask(

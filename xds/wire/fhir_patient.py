@@ -1,7 +1,8 @@
 """The Patient resource and the demographics of the PIX Manager, in both directions.
 
 Tolerated when reading: a name of which only the text is given counts as a family name. `telecom` that is no telephone and no
-e-mail address, addresses without content, photographs, contacts and extensions that are not named here are not kept.
+e-mail address, addresses without content, photographs, contacts other than the mother, and extensions that are not named here
+are not kept. The mother's given name stands in the contact whose relationship is `MTH`; her maiden name is an extension alone.
 
 Spec: FHIR R4 8.1; PIXm Patient, PDQm Patient; HL7 Version 2 to FHIR for the codes.
 """
@@ -64,8 +65,10 @@ _MARITAL_CODES: Final[Mapping[str, str]] = {
 }
 _MARITAL_STATES: Final[Mapping[str, str]] = {"E": "L", **{code: state for state, code in _MARITAL_CODES.items()}}
 
+_ROLES: Final = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
+_MOTHERS: Final = frozenset({"MTH", "NMTH"})
 #: What a Patient cannot say, so that its silence deletes nothing.
-_UNSPOKEN: Final = frozenset({"account_number", "religion", "mother_given_name"})
+_UNSPOKEN: Final = frozenset({"account_number", "religion", "mother_identifiers"})
 _NOBODY: Final = Demographics()
 
 
@@ -74,13 +77,15 @@ def read_demographics(patient: Element) -> Demographics:
     deceased, death_time = _deceased(patient)
     order = patient.get("multipleBirthInteger")
     telephones, work, emails = _telecom(patient.get("telecom", ()))
+    mother = _mother(patient)
     return Demographics(
         names=tuple(name for item in patient.get("name", ()) if (name := _read_name(item)) != PersonName(use=name.use)),
         birth_date=patient["birthDate"].replace("-", "") if "birthDate" in patient else None,
         sex=SEXES.get(patient.get("gender", "")),
         addresses=tuple(found for item in patient.get("address", ()) if (found := _read_address(item)) != Address(use=found.use)),
         telephones=telephones,
-        mother_maiden_name=_extension(patient, MOTHERS_MAIDEN_NAME).get("valueString"),
+        mother_maiden_name=mother.family or None,
+        mother_given_name=mother.given or None,
         multiple_birth=True if order is not None else patient.get("multipleBirthBoolean"),
         birth_order=order,
         death_time=death_time,
@@ -142,6 +147,11 @@ def write_patient(match: PatientMatch, systems: IdentifierSystems, *, is_whole: 
     found["maritalStatus"] = _write_marital_status(known.marital_status)
     births = {"multipleBirthInteger": known.birth_order} if known.birth_order else {"multipleBirthBoolean": known.multiple_birth}
     found |= births
+    if known.mother_given_name:
+        relationship = {"coding": [{"system": _ROLES, "code": "MTH"}]}
+        name = {"use": "maiden", "family": known.mother_maiden_name, "given": [known.mother_given_name]}
+        named = {key: value for key, value in name.items() if value}
+        found["contact"] = [{"relationship": [relationship], "name": named}]
     if known.language:
         coding = {"system": _LANGUAGES, "code": known.language}
         found["communication"] = [{"language": {"coding": [coding]}, "preferred": True}]
@@ -184,6 +194,19 @@ def _extensions(known: Demographics) -> Sequence[Element]:
 
 def _extension(element: Element, url: str) -> Element:
     return next((item for item in element.get("extension", ()) if item.get("url") == url), {})
+
+
+def _mother(patient: Element) -> PersonName:
+    """The mother's maiden and given name."""
+    contacts = [item.get("name", {}) for item in patient.get("contact", ()) if _is_mother(item)]
+    maiden = next((item["family"] for item in contacts if item.get("use") == "maiden" and item.get("family")), "")
+    given = next((item["given"][0] for item in contacts if item.get("given")), "")
+    return PersonName(_extension(patient, MOTHERS_MAIDEN_NAME).get("valueString") or maiden, given)
+
+
+def _is_mother(contact: Element) -> bool:
+    codings = (coding for item in contact.get("relationship", ()) for coding in item.get("coding", ()))
+    return any(item.get("system") == _ROLES and item.get("code") in _MOTHERS for item in codings)
 
 
 def _read_name(item: Element) -> PersonName:

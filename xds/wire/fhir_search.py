@@ -5,8 +5,9 @@
 | `_id`, `active`, `gender`, `identifier`, `telecom`, `phone`, `email` | token | |
 | `family`, `given`, `name`, `mothersMaidenName` | string | `:exact`, `:contains` |
 | `address`, `address-city`, `address-country`, `address-postalcode`, `address-state` | string | `:exact`, `:contains` |
+| `phonetic` | string, of a name that sounds alike | |
 | `birthdate` | date | prefixes eq ne gt lt ge le sa eb |
-| `_count`, `_page`, `_summary`, `_elements`, `_format`, `_pretty` | of the answer | |
+| `_count`, `_page`, `_summary`, `_elements`, `_total`, `_format`, `_pretty` | of the answer | |
 
 A comma means or, a repetition means and; `\\,` `\\|` `\\$` `\\\\` stand for themselves. A parameter that is not known here is
 left out, or refused with `Prefer: handling=strict`. What no patient can have is no error, but finds nobody.
@@ -45,6 +46,7 @@ PARAMETERS: Final[Mapping[str, tuple[str, str]]] = {
     "family": ("string", "Beginning of a family name"),
     "given": ("string", "Beginning of a given name"),
     "name": ("string", "Beginning of a family or given name"),
+    "phonetic": ("string", "A family or given name that sounds like it"),
     "identifier": ("token", "A patient identifier, or the domains whose identifiers are wanted"),
     "telecom": ("token", "A telephone number or e-mail address"),
     "phone": ("token", "A telephone number"),
@@ -58,7 +60,7 @@ PARAMETERS: Final[Mapping[str, tuple[str, str]]] = {
     "gender": ("token", "Administrative gender"),
     "mothersMaidenName": ("string", "Beginning of the mother's maiden name"),
 }
-_ANSWER: Final = frozenset({"_count", "_page", "_summary", "_elements", "_format", "_pretty"})
+_ANSWER: Final = frozenset({"_count", "_page", "_summary", "_elements", "_total", "_format", "_pretty"})
 _NAMES: Final = {"family": "family", "given": "given", "name": "any_part"}
 _PLACES: Final = {
     "address": "any_part",
@@ -69,6 +71,8 @@ _PLACES: Final = {
 }
 _COMPARISONS: Final = {"": Comparison.PREFIX, "exact": Comparison.EXACT, "contains": Comparison.CONTAINS}
 _SUMMARIES: Final = frozenset({"true", "false", "text", "data", "count"})
+#: The systems of contact points that are kept.
+_CONTACT_POINTS: Final = frozenset({"phone", "sms", "email"})
 _GENDER_SYSTEM: Final = "http://hl7.org/fhir/administrative-gender"
 _SEXES_OF: Final[Mapping[str, tuple[str, ...]]] = {**{name: (sex,) for name, sex in SEXES.items()}, "other": ("O", "A", "N")}
 
@@ -222,6 +226,12 @@ def _name(draft: _Draft, name: str, modifier: str, value: str) -> None:
         draft.query = replace(draft.query, names=(*draft.query.names, alternatives))
 
 
+def _phonetic(draft: _Draft, name: str, modifier: str, value: str) -> None:
+    if _without_modifier(draft, name, modifier):
+        texts = (TextPattern(_unescaped(item), Comparison.FUZZY) for item in alternatives_of(value))
+        draft.query = replace(draft.query, names=(*draft.query.names, tuple(NamePattern(any_part=text) for text in texts)))
+
+
 def _address(draft: _Draft, name: str, modifier: str, value: str) -> None:
     alternatives = tuple(AddressPattern(**{_PLACES[name]: item}) for item in _patterns(draft, name, modifier, value))
     if alternatives:
@@ -238,10 +248,18 @@ def _mothers_maiden_name(draft: _Draft, name: str, modifier: str, value: str) ->
 def _telecom(draft: _Draft, name: str, modifier: str, value: str) -> None:
     if not _without_modifier(draft, name, modifier):
         return
-    tokens = (read_token(item)[1] for item in alternatives_of(value))
-    patterns = tuple(TextPattern(re.sub(r"^(?:tel|mailto):", "", item)) for item in tokens if item)
-    if patterns:
-        draft.query = replace(draft.query, telephones=(*draft.query.telephones, patterns))
+    tokens = [read_token(item) for item in alternatives_of(value)]
+    wanted = [re.sub(r"^(?:tel|mailto):", "", text) for system, text in tokens if text and _may_be(name, system, text)]
+    if wanted:
+        draft.query = replace(draft.query, telephones=(*draft.query.telephones, tuple(map(TextPattern, wanted))))
+    elif any(text for _, text in tokens):
+        draft.finds_nobody = True
+
+
+def _may_be(name: str, system: str | None, text: str) -> bool:
+    """Whether a contact point of that system can have that value: telephone numbers and e-mail addresses are kept."""
+    system = name if name in _CONTACT_POINTS else system
+    return not system or (("@" in text) is (system == "email") and system in _CONTACT_POINTS)
 
 
 def _active(draft: _Draft, name: str, modifier: str, value: str) -> None:
@@ -361,6 +379,7 @@ _READERS: Final[Mapping[str, _Reader]] = {
     "email": _telecom,
     "birthdate": _birthdate,
     "gender": _gender,
+    "phonetic": _phonetic,
     "mothersMaidenName": _mothers_maiden_name,
     **dict.fromkeys(_NAMES, _name),
     **dict.fromkeys(_PLACES, _address),

@@ -45,6 +45,7 @@ DELETABLE: Final = {
     17: "religion",
     18: "account_number",
     19: "national_identifiers",
+    21: "mother_identifiers",
     23: "birth_place",
     24: "multiple_birth",
     25: "birth_order",
@@ -179,6 +180,7 @@ def read_demographics(message: Message, pid: Segment, faults: list[Fault]) -> De
         birth_place=text(23),
         reliability=tuple([given[0] for given in repeated(32) if given[0]]),
         mother_given_name=second(6),
+        mother_identifiers=identifiers(message, fields[20]),
     )
 
 
@@ -230,6 +232,7 @@ def pid_fields(stated: Demographics) -> dict[int, str]:
         17: escape(stated.religion or ""),
         18: cx(stated.account_number) if stated.account_number else "",
         19: "~".join(map(cx, stated.national_identifiers)),
+        21: "~".join(map(cx, stated.mother_identifiers)),
         23: escape(stated.birth_place or ""),
         24: _flag(stated.multiple_birth),
         25: "" if stated.birth_order is None else str(stated.birth_order),

@@ -37,6 +37,7 @@ _SEGMENTS: Final = {"Q22": ("PID", "PD1"), "ZV1": ("PID", "PD1", "PV1", "PV2")}
 #: Queries of other transactions, which this one does not answer.
 _OTHER_QUERIES: Final = frozenset({"IHE PIX Query"})
 _NAME_PARTS: Final = {(1, 1): "family", (2, 1): "given", (4, 1): "suffix", (5, 1): "prefix"}
+_MOTHER_PARTS: Final = {(1, 1): "family", (2, 1): "given"}
 _ADDRESS_PARTS: Final = {(1, 1): "street", (3, 1): "city", (4, 1): "state", (5, 1): "postal_code", (6, 1): "country"}
 #: Parts of an identifier that distinguish none: check digit and its scheme, type code.
 _IDLE_PARTS: Final = frozenset({2, 3, 5})
@@ -147,6 +148,8 @@ class _Collected:
     addresses: list[AddressPattern] = field(default_factory=list)
     telephones: list[TextPattern] = field(default_factory=list)
     mothers_maiden_names: list[TextPattern] = field(default_factory=list)
+    mothers_given_names: list[TextPattern] = field(default_factory=list)
+    mother_identifiers: list[tuple[IdentifierPattern, ...]] = field(default_factory=list)
     accounts: list[tuple[IdentifierPattern, ...]] = field(default_factory=list)
     visit: dict[str, TextPattern] = field(default_factory=dict)
 
@@ -169,6 +172,7 @@ class _Collected:
             13: self._add_telephones,
             14: self._add_telephones,
             18: self._add_accounts,
+            21: self._add_mother_identifiers,
         }
         for number, given in by_field.items():
             searched.get(number, self.others.extend)(given)
@@ -186,6 +190,8 @@ class _Collected:
             addresses=(tuple(self.addresses),) if self.addresses else (),
             telephones=(tuple(self.telephones),) if self.telephones else (),
             mothers_maiden_names=tuple(self.mothers_maiden_names),
+            mothers_given_names=tuple(self.mothers_given_names),
+            mother_identifiers=tuple(self.mother_identifiers),
             account_number=self.accounts[0][0] if self.accounts else None,
             visit=self.visit,
             domains=domains,
@@ -203,6 +209,10 @@ class _Collected:
     def _add_accounts(self, given: list[Criterion]) -> None:
         for group in _grouped(given):
             self._keep(_identifier_patterns(group), group, self.accounts)
+
+    def _add_mother_identifiers(self, given: list[Criterion]) -> None:
+        for group in _grouped(given):
+            self._keep(_identifier_patterns(group), group, self.mother_identifiers)
 
     def _keep(
         self, patterns: tuple[IdentifierPattern, ...], group: list[Criterion], kept: list[tuple[IdentifierPattern, ...]]
@@ -227,8 +237,9 @@ class _Collected:
 
     def _add_mothers(self, given: list[Criterion]) -> None:
         for item in given:
-            if item.part == (1, 1):
-                self.mothers_maiden_names += [text_pattern(value) for value in item.values]
+            if item.part in _MOTHER_PARTS:
+                kept = self.mothers_maiden_names if _MOTHER_PARTS[item.part] == "family" else self.mothers_given_names
+                kept += [text_pattern(value) for value in item.values]
             else:
                 self.others.append(item)
 
@@ -266,8 +277,16 @@ class _Collected:
             if whole:
                 self.telephones += [text_pattern(value) for item in whole for value in item.values]
             elif pieces:
-                self.telephones.append(text_pattern(" ".join(item.values[0] for item in pieces)))
+                self.telephones.append(_partial_number(pieces))
             self.others += [item for item in group if item.component not in (1, 5, 6, 7)]
+
+
+def _partial_number(pieces: Sequence[Criterion]) -> TextPattern:
+    """What country (XTN.5), area (XTN.6) and local number (XTN.7) ask for; without the first two it is how a number ends."""
+    text, given = " ".join(item.values[0] for item in pieces), {item.component for item in pieces}
+    if "*" in text or {6, 7} <= given:
+        return text_pattern(text)
+    return text_pattern(f"*{text}" if 7 in given else f"*{text}*")
 
 
 #: Alternatives that one name may have.

@@ -230,6 +230,8 @@ def _criteria(query: DemographicsQuery) -> Iterator[tuple[str, str]]:
         yield from ((f"PID.{part}", _wanted(text)) for part, text in parts.items() if text)
     for maiden in query.mothers_maiden_names:
         yield "PID.6.1.1", _wanted(maiden)
+    for given in query.mothers_given_names:
+        yield "PID.6.2", _wanted(given)
     for days in query.birth_dates:
         yield "PID.7", _partial(days)
     for sex in query.sexes:
@@ -242,6 +244,8 @@ def _criteria(query: DemographicsQuery) -> Iterator[tuple[str, str]]:
         yield "PID.13.1", _wanted(numbers[0])
     if query.account_number:
         yield from _identifier_criteria("PID.18", query.account_number)
+    for item in query.mother_identifiers:
+        yield from _identifier_criteria("PID.21", item[0])
     for name, text in query.visit.items():
         yield name, _wanted(text)
 

@@ -131,7 +131,8 @@ def read_demographics_query(root: etree._Element) -> ReceivedDemographicsQuery:
         sexes=tuple(_sexes(query, details)),
         addresses=_addresses(query),
         telephones=_telephones(query),
-        mothers_maiden_names=tuple(_mothers(query)),
+        mothers_maiden_names=tuple(_mothers(query, "family")),
+        mothers_given_names=tuple(_mothers(query, "given")),
         active=_active(query),
         domains=tuple(domains),
         minimum_score=_minimum_score(query, details),
@@ -255,11 +256,12 @@ def _telephones(query: etree._Element) -> tuple[tuple[TextPattern, ...], ...]:
     return (patterns,) if patterns else ()
 
 
-def _mothers(query: etree._Element) -> Iterator[TextPattern]:
+def _mothers(query: etree._Element, part: str) -> Iterator[TextPattern]:
+    """What one part of the mother's name may be. A name without parts is a family name."""
     for value in _values(query, "mothersMaidenName"):
         comparisons = (Comparison.FUZZY, Comparison.PREFIX) if "SRCH" in uses(value) else (Comparison.EXACT,)
         for name in read_person_names([value])[:1]:
-            patterns = (_pattern(name.family or name.given, comparison) for comparison in comparisons)
+            patterns = (_pattern(getattr(name, part), comparison) for comparison in comparisons)
             yield from dict.fromkeys(pattern for pattern in patterns if pattern)
 
 

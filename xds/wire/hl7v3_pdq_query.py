@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from xds.model.demographics_query import AddressPattern, Comparison, DateRange, DemographicsQuery, NamePattern
+from xds.model.demographics_query import AddressPattern, Comparison, DateRange, DemographicsQuery, NamePattern, TextPattern
 from xds.model.identifiers import AssigningAuthority
 from xds.model.patient import Address, PersonName
 from xds.wire.hl7v3 import InstanceIdentifier, Transmission, coded, valued, write_id
@@ -49,14 +49,20 @@ def _parameters(query: DemographicsQuery) -> Iterator[tuple[str, list[str], str]
     for names in query.names:
         for name in names:
             yield "livingSubjectName", [_write_name(name)], "LivingSubject.name"
-    mothers = [write_name(PersonName(item.value), "value") for item in query.mothers_maiden_names]
-    yield "mothersMaidenName", mothers, "Person.MothersMaidenName"
+    yield "mothersMaidenName", list(_mother_names(query)), "Person.MothersMaidenName"
     for domain in query.domains:
         yield "otherIDsScopingOrganization", [write_id(instance_of(domain), "value")], "OtherIDs.scopingOrganization.id"
     addresses = [_write_address(item) for alternatives in query.addresses for item in alternatives]
     yield "patientAddress", addresses, "Patient.addr"
     telephones = [write_telecom(item.value, tag="value") for alternatives in query.telephones for item in alternatives]
     yield "patientTelecom", telephones, "Patient.telecom"
+
+
+def _mother_names(query: DemographicsQuery) -> Iterator[str]:
+    """The maiden names; the given name, of which the parameter has one, stands with the first of them."""
+    given = [item.value for item in query.mothers_given_names[:1]]
+    for number, item in enumerate(query.mothers_maiden_names or ([TextPattern("")] if given else [])):
+        yield write_name(PersonName(item.value, given[0] if given and not number else ""), "value")
 
 
 def _write_range(days: DateRange) -> str:

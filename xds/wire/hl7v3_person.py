@@ -138,6 +138,7 @@ def read_demographics(person: etree._Element | None) -> tuple[Demographics, list
         emails=tuple(value for kind, value in telecom if kind == "email"),
         mother_maiden_name=mother.family or None,
         mother_given_name=mother.given or None,
+        mother_identifiers=tuple(_mother_identifiers(person)),
         multiple_birth=_flag(person, "multipleBirthInd"),
         birth_order=int(order) if order.isdecimal() and len(order) < 4 else None,
         death_time=_time(person, "deceasedTime", details),
@@ -178,14 +179,26 @@ def _flag(person: etree._Element, name: str) -> bool | None:
     return {"true": True, "1": True, "false": False, "0": False}.get(attribute(child(person, name), "value"))
 
 
+def _relationships(person: etree._Element) -> list[etree._Element]:
+    """The relationships with the mother."""
+    return [item for item in children(person, "personalRelationship") if code(item, "code") in _MOTHERS]
+
+
+def _mother_identifiers(person: etree._Element) -> Iterator[PatientIdentifier]:
+    """Those on the relationship, which is a role; what cannot be one is left out."""
+    for relationship in _relationships(person):
+        for element in children(relationship, "id"):
+            if isinstance(found := read_patient_id(element), PatientIdentifier):
+                yield found
+
+
 def _mother(person: etree._Element) -> PersonName:
     """The name of the mother, that of her birth if there are several; an empty one when it is not told."""
-    for relationship in children(person, "personalRelationship"):
-        if code(relationship, "code") in _MOTHERS:
-            names = read_names(children(relationship, "relationshipHolder1", "name"))
-            at_birth = [name for name in names if name.use == BIRTH]
-            if found := next((name for name in (*at_birth, *names) if name.family), None):
-                return found
+    for relationship in _relationships(person):
+        names = read_names(children(relationship, "relationshipHolder1", "name"))
+        at_birth = [name for name in names if name.use == BIRTH]
+        if found := next((name for name in (*at_birth, *names) if name.family), None):
+            return found
     return PersonName()
 
 
@@ -230,8 +243,8 @@ def write_person(demographics: Demographics, roles: str = "") -> str:
         if told:
             written.append(_coded(name, told))
     written.append(roles)
-    if stated.mother_maiden_name:
-        written.append(_write_mother(PersonName(stated.mother_maiden_name, stated.mother_given_name or "")))
+    if stated.mother_maiden_name or stated.mother_identifiers:
+        written.append(_write_mother(stated))
     if stated.birth_place:
         place = f'<birthplace classCode="PLC" determinerCode="INSTANCE">{text("name", stated.birth_place)}</birthplace>'
         written.append(f'<birthPlace classCode="BIRTHPL">{place}</birthPlace>')
@@ -240,10 +253,13 @@ def write_person(demographics: Demographics, roles: str = "") -> str:
     return "".join(written)
 
 
-def _write_mother(name: PersonName) -> str:
+def _write_mother(stated: Demographics) -> str:
+    ids = "".join(write_id(instance_of(item.authority, item.value)) for item in stated.mother_identifiers)
+    name = PersonName(stated.mother_maiden_name or "", stated.mother_given_name or "")
     return (
-        f'<personalRelationship classCode="PRS">{coded("code", "MTH", _RELATIONSHIPS)}'
-        f'<relationshipHolder1 classCode="PSN" determinerCode="INSTANCE">{write_name(name)}'
+        f'<personalRelationship classCode="PRS">{ids}{coded("code", "MTH", _RELATIONSHIPS)}'
+        '<relationshipHolder1 classCode="PSN" determinerCode="INSTANCE">'
+        f"{write_name(name) if name.family else null('name', 'UNK')}"
         "</relationshipHolder1></personalRelationship>"
     )
 
