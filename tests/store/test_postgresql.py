@@ -281,10 +281,10 @@ def test_work_that_would_wait_for_itself_is_refused(database: Database) -> None:
 
 
 def test_rows_of_several_tables_go_in_together(database: Database) -> None:
-    rows = {setting: [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}]}
-    database.write(lambda connection: dialects.insert_rows(connection, rows))
-    many = {setting: [{"name": f"{number:05}", "value": "x"} for number in range(20_000)]}
-    database.write(lambda connection: dialects.insert_rows(connection, many))
+    columns = dialects.Columns(setting, ("name", "value"))
+    database.write(lambda connection: dialects.insert_rows(connection, [(columns, [("a", "1"), ("b", "2")])]))
+    many = [(f"{number:05}", "x") for number in range(20_000)]
+    database.write(lambda connection: dialects.insert_rows(connection, [(columns, many)]))
     assert len(names(database)) == 20_002
 
 

@@ -21,7 +21,7 @@ from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import REGISTRY_IS_FULL, ErrorCode, RegistryError, RegistryResponse, Severity, response_to
 from xds.model.fragments import ChangedFragment, Fragment, ObjectKind, Reference
 from xds.model.identifiers import new_uuid_urn, to_dtm
-from xds.model.metadata import Association, Code, Submission
+from xds.model.metadata import Association, Code, RegistryObject, Submission
 from xds.model.patient import IdentityProblem
 from xds.model.patient_links import XAD_PID_LINK_CHANGE, LinkChange
 from xds.model.stored_queries import ParameterKind, RawQuery, ReturnType, StoredQuery
@@ -39,6 +39,7 @@ from xds.store.registry.codes import CodeKey, CodeTable
 from xds.store.registry.fragments import pack
 from xds.store.registry.newest import with_newest_codes
 from xds.store.registry.objects import StoredObject
+from xds.store.registry.records import Record, record_of
 from xds.store.registry.turns import take_turn
 from xds.wire.ebrim import with_last_update_time, with_patient_id, write_object
 
@@ -190,9 +191,10 @@ class DocumentRegistry:
             with self._database.read() as connection:
                 findings += self._meet(connection, submission)[1]
             return self._refuse(submission, findings, caller, on_demand)
-        prepared = _Prepared.of(submission, on_demand)
+        event = import_event(submission, EventOutcome.SUCCESS, caller, self._identity, self._clock(), on_demand=on_demand)
+        prepared = _Prepared.of(submission, audit.write(event))
         try:
-            committed, more = self._database.write(lambda connection: self._store(connection, prepared, caller, along))
+            committed, more = self._database.write(lambda connection: self._store(connection, prepared, along))
         except _RefusedError as refusal:
             return self._refuse(submission, [*findings, *refusal.errors], caller, on_demand)
         self._database.when_durable(lambda: self._codes.remember(committed))
@@ -211,14 +213,13 @@ class DocumentRegistry:
         return response_to(findings)
 
     def _store(
-        self, connection: Connection, prepared: _Prepared, caller: Caller, along: Callable[[Any], object] | None
+        self, connection: Connection, prepared: _Prepared, along: Callable[[Any], object] | None
     ) -> tuple[Mapping[CodeKey, int], list[RegistryError]]:
         """What happens inside the one transaction of a submission. Gives back interned codes and warnings."""
         take_turn(connection, prepared.received)
         meeting, findings = self._meet(connection, prepared.received)
         if _has_error(findings):
             raise _RefusedError(findings)
-        now = self._clock()
         replacements = replacements_of(prepared.assigned, meeting.located)
         replaced = [target for _source, target in replacements]
         deprecated = [*replaced, *writing.children_of(connection, replaced)]
@@ -227,12 +228,11 @@ class DocumentRegistry:
         located = {**meeting.located, **{uuid: place for _entry, places in folders for uuid, place in places.items()}}
         patient_key = known.owner(connection, complete.assigned, meeting.known)
         located |= writing.allocate(connection, complete.assigned.objects(), patient_key)
-        last_update = int(to_dtm(now))
-        codes = writing.insert_objects(connection, self._codes, complete.assigned, complete.fragments, located, last_update)
+        last_update = int(to_dtm(self._clock()))
+        codes = writing.insert_objects(connection, self._codes, complete.records, located, last_update)
         writing.deprecate_entries(connection, deprecated)
         writing.touch_folders(connection, folders_that_gain(complete.assigned, located), last_update)
-        event = import_event(prepared.received, EventOutcome.SUCCESS, caller, self._identity, now, on_demand=prepared.on_demand)
-        audit.append(connection, event)
+        audit.append_written(connection, (prepared.event,))
         if along is not None:
             along(connection)
         return codes, findings
@@ -341,23 +341,27 @@ class DocumentRegistry:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A submission as received, the same with UUIDs, its objects rendered and packed by id, and whether it came by ITI-61."""
+    """A submission as received, the same with UUIDs, what is stored of its objects, and the audit event of its success."""
 
     received: Submission
     assigned: Submission
-    fragments: Mapping[str, bytes]
-    on_demand: bool
+    records: Sequence[Record]
+    event: audit.Written
 
     @classmethod
-    def of(cls, submission: Submission, on_demand: bool) -> _Prepared:
+    def of(cls, submission: Submission, event: audit.Written) -> _Prepared:
         assigned = assign_identifiers(submission, new_uuid_urn)
-        return cls(submission, assigned, {obj.id: pack(write_object(obj)) for obj in assigned.objects()}, on_demand)
+        return cls(submission, assigned, _recorded(assigned.objects()), event)
 
     def with_associations(self, more: Sequence[Association]) -> _Prepared:
         if not more:
             return self
         assigned = replace(self.assigned, associations=(*self.assigned.associations, *more))
-        return replace(self, assigned=assigned, fragments={**self.fragments, **{obj.id: pack(write_object(obj)) for obj in more}})
+        return replace(self, assigned=assigned, records=[*self.records, *_recorded(more)])
+
+
+def _recorded(objects: Iterable[RegistryObject]) -> list[Record]:
+    return [record_of(obj, pack(write_object(obj))) for obj in objects]
 
 
 def _has_error(findings: Iterable[RegistryError]) -> bool:

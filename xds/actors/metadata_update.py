@@ -32,6 +32,7 @@ from xds.store.registry.codes import CodeKey, CodeTable
 from xds.store.registry.fragments import pack
 from xds.store.registry.known import Located
 from xds.store.registry.objects import StoredObject
+from xds.store.registry.records import records_of
 from xds.store.registry.turns import take_turn
 from xds.store.registry.updating import UpdateMeeting
 from xds.wire.ebrim import read_stored, write_object
@@ -136,7 +137,8 @@ class MetadataUpdate:
         patient_key = known.owner(connection, complete.assigned, met.known)
         located |= writing.allocate(connection, complete.assigned.objects(), patient_key)
         last_update = int(to_dtm(now))
-        codes = writing.insert_objects(connection, self._codes, complete.assigned, complete.fragments(), located, last_update)
+        records = records_of(complete.assigned, complete.fragments())
+        codes = writing.insert_objects(connection, self._codes, records, located, last_update)
         replaced = [target for _source, target in replacements]
         writing.deprecate_entries(connection, [*replaced, *writing.children_of(connection, replaced)])
         _supersede(connection, operations, met, located)

@@ -37,6 +37,7 @@ from xds.store.registry.finding import Finder
 from xds.store.registry.fragments import pack
 from xds.store.registry.known import Located
 from xds.store.registry.objects import StoredObject
+from xds.store.registry.records import records_of
 from xds.store.registry.turns import take_turn_of
 from xds.wire.ebrim import read_stored, write_object
 
@@ -175,8 +176,8 @@ class PatientLinks:
         self, connection: Connection, submission: Submission, met: _Surroundings, last_update: int
     ) -> Mapping[CodeKey, int]:
         located = met.located | writing.allocate(connection, submission.objects(), met.patient.patient_key)
-        fragments = {obj.id: pack(write_object(obj)) for obj in submission.objects()}
-        codes = writing.insert_objects(connection, self._codes, submission, fragments, located, last_update)
+        records = records_of(submission, {obj.id: pack(write_object(obj)) for obj in submission.objects()})
+        codes = writing.insert_objects(connection, self._codes, records, located, last_update)
         writing.supersede(connection, (located[item.id] for item in met.superseded))
         for item in met.follows.references:
             writing.set_status(connection, located[item.id], AvailabilityStatus.DEPRECATED)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Column, Connection, Integer, Table, bindparam, func, select, text
 
-from xds.store.statements import Prepared, prepared_insert, server_driver
+from xds.store.statements import Prepared, ServerDriver, insert_embedded, server_driver
 
 
 def put(connection: Connection, table: Table, key: Sequence[str], values: Mapping[str, Any]) -> None:
@@ -29,24 +29,40 @@ def _put(table: Table, key: tuple[str, ...], columns: tuple[str, ...]) -> Prepar
 _PARAMETERS: Final = 10_000
 
 
-def insert_rows(connection: Connection, rows: Mapping[Table, Sequence[Mapping[str, Any]]]) -> None:
-    """Insert into several tables; all rows of one table have the same columns.
+class Columns(NamedTuple):
+    """A table, and those of its columns that rows have values for, in their order."""
+
+    table: Table
+    names: tuple[str, ...]
+
+
+def insert_rows(connection: Connection, rows: Sequence[tuple[Columns, Sequence[tuple[Any, ...]]]]) -> None:
+    """Insert rows into several tables, at least one into each.
 
     PostgreSQL gets everything in one statement: each one costs more than the rows that it carries.
     """
     server = server_driver(connection)
-    if server and sum(len(some) * len(some[0]) for some in rows.values()) <= _PARAMETERS:
-        shape = tuple((table.name, tuple(some[0]), len(some)) for table, some in rows.items())
-        values = tuple(value for some in rows.values() for row in some for value in row.values())
-        server.send(_insertion(shape), values)
+    if server is None:
+        for columns, some in rows:
+            insert_embedded(connection, _text(columns), some)
         return
-    for table, some in rows.items():
-        _insert(table, tuple(some[0])).run(connection, some)
+    if sum(len(some) * len(columns.names) for columns, some in rows) <= _PARAMETERS:
+        _send(server, rows)
+        return
+    for columns, some in rows:
+        most = _PARAMETERS // len(columns.names)
+        for start in range(0, len(some), most):
+            _send(server, [(columns, some[start : start + most])])
+
+
+def _send(server: ServerDriver, rows: Sequence[tuple[Columns, Sequence[tuple[Any, ...]]]]) -> None:
+    shape = tuple([(columns.table.name, columns.names, len(some)) for columns, some in rows])
+    server.send(_insertion(shape), [value for _, some in rows for row in some for value in row])
 
 
 @lru_cache
-def _insert(table: Table, columns: tuple[str, ...]) -> Prepared:
-    return prepared_insert(table, *columns)
+def _text(columns: Columns) -> str:
+    return f"INSERT INTO {columns.table.name} ({','.join(columns.names)}) VALUES ({','.join('?' * len(columns.names))})"
 
 
 @lru_cache(maxsize=512)

@@ -114,6 +114,14 @@ class Prepared:
         return text, bound
 
 
+def insert_embedded(connection: Connection, text: str, rows: Sequence[Row]) -> None:
+    """Run an insert, whose values stand in the order of its `?`, on the embedded database. Errors: DBAPIError."""
+    try:
+        cast(SqliteConnection, connection.connection.driver_connection).executemany(text, rows)
+    except SqliteError as error:
+        raise _as_usual(text, error) from error
+
+
 def prepared_insert(table: Table, *columns: str) -> Prepared:
     """An insert of these columns; of all when none is named."""
     return Prepared(insert(table), columns=columns or tuple(table.columns.keys()))

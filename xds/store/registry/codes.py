@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 
 from sqlalchemy import Connection, insert, select, tuple_
 
@@ -23,9 +23,8 @@ class CodeTable:
         self._ids: dict[CodeKey, int] = {}
         self._codes: dict[int, str] = {}
 
-    def intern(self, connection: Connection, codes: Iterable[Code]) -> Mapping[CodeKey, int]:
+    def intern(self, connection: Connection, wanted: Set[CodeKey]) -> Mapping[CodeKey, int]:
         """The numbers of these codes; unknown ones are added. Call `remember` with the result after the commit."""
-        wanted = {(item.code, item.scheme) for item in codes}
         found = {key: self._ids[key] for key in wanted if key in self._ids}
         missing = wanted - found.keys()
         if missing:

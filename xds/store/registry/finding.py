@@ -16,6 +16,7 @@ from xds.model.vocabulary import AssociationType, AvailabilityStatus
 from xds.store.registry import filters
 from xds.store.registry.codes import CodeTable
 from xds.store.registry.objects import APPROVED, STORED, SUPERSEDED, TABLES, StoredObject, select_objects
+from xds.store.registry.versions import is_version_of
 from xds.store.schema.registry import (
     TextKind,
     association,
@@ -70,7 +71,7 @@ class Finder:
 
     def by_logical_id(self, kind: ObjectKind, uuids: Iterable[str]) -> list[StoredObject]:
         """Every version of the objects of that kind with these logicalIDs."""
-        return self._located(kind, "logical_id", [uuid_bytes(uuid) for uuid in uuids])
+        return self._each(kind, _by_logical_id(kind, self.as_refs), [uuid_bytes(uuid) for uuid in uuids])
 
     def by_key(self, kind: ObjectKind, keys: Iterable[int]) -> list[StoredObject]:
         """Objects of that kind among these keys."""
@@ -192,10 +193,14 @@ _KEYS: Final = Prepared(
 
 @lru_cache
 def _by_locator(kind: ObjectKind, column: str, as_refs: bool) -> Prepared:
-    table = TABLES[kind]
-    same = and_(table.c.patient_key == registry_object.c.patient_key, table.c.object_key == registry_object.c.object_key)
-    statement = select_objects(kind, as_refs=as_refs).join(registry_object, same)
+    statement = select_objects(kind, as_refs=as_refs).join(registry_object, _same_object(TABLES[kind]))
     return Prepared(statement.where(registry_object.c[column].in_(_WANTED)))
+
+
+@lru_cache
+def _by_logical_id(kind: ObjectKind, as_refs: bool) -> Prepared:
+    statement = select_objects(kind, as_refs=as_refs).join(registry_object, _same_object(TABLES[kind]))
+    return Prepared(statement.where(is_version_of(_WANTED)))
 
 
 @lru_cache

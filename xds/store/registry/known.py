@@ -16,6 +16,7 @@ from xds.model.vocabulary import ON_DEMAND, STABLE, AssociationType
 from xds.store import affinity_patients
 from xds.store.affinity_patients import AffinityPatient
 from xds.store.registry.objects import STATUSES, SUPERSEDED
+from xds.store.registry.versions import is_version_of, logical_id
 from xds.store.schema.registry import (
     association,
     document_entry,
@@ -66,8 +67,11 @@ def meet(connection: Connection, submission: Submission, *, assume_patients: boo
     uuids = [uuid_bytes(identifier) for identifier in mentioned if is_uuid_urn(identifier)]
     by_uuid = _details(connection, _BY_UUID, uuids) if uuids else []
     unique_ids = [item.unique_id for item in _holders(submission) if item.unique_id]
-    same = _details(connection, _BY_UNIQUE_ID, unique_ids)
-    patients = affinity_patients.surviving(connection, {row.patient_key for row in (*by_uuid, *same)})
+    # Most submissions bring new ones: whether there is anything is asked of one table.
+    known_keys = [row[0] for row in _KEYS_OF_UNIQUE_IDS.rows(connection, {"wanted": unique_ids})]
+    same = _details(connection, _BY_KEY, known_keys) if known_keys else []
+    found = (*by_uuid, *same)
+    patients = affinity_patients.surviving(connection, {row.patient_key for row in found}) if found else {}
     by_unique_id: dict[str, list[KnownObject]] = {}
     for row in sorted(same, key=lambda row: row.object_key):
         by_unique_id.setdefault(row.unique_id or "", []).append(_known_object(row, patients))
@@ -180,7 +184,7 @@ _DETAILS: Final = (
         registry_object.c.entry_uuid,
         registry_object.c.kind,
         registry_object.c.patient_key,
-        registry_object.c.logical_id,
+        logical_id(),
         func.coalesce(document_entry.c.version, folder.c.version).label("version"),
         func.coalesce(document_entry.c.deprecated, folder.c.deprecated, association.c.deprecated, 0).label("deprecated"),
         func.coalesce(document_entry.c.unique_id, submission_set.c.unique_id, folder.c.unique_id).label("unique_id"),
@@ -195,12 +199,8 @@ _DETAILS: Final = (
 )
 _WANTED: Final[BindParameter[Any]] = bindparam("wanted", expanding=True)
 _BY_UUID: Final = Prepared(_DETAILS.where(registry_object.c.entry_uuid.in_(_WANTED)))
-_BY_UNIQUE_ID: Final = Prepared(
-    _DETAILS.where(
-        registry_object.c.object_key.in_(select(unique_identifier.c.object_key).where(unique_identifier.c.unique_id.in_(_WANTED)))
-    )
-)
-_BY_LOGICAL_ID: Final = Prepared(_DETAILS.where(registry_object.c.logical_id.in_(_WANTED)))
+_KEYS_OF_UNIQUE_IDS: Final = Prepared(select(unique_identifier.c.object_key).where(unique_identifier.c.unique_id.in_(_WANTED)))
+_BY_LOGICAL_ID: Final = Prepared(_DETAILS.where(is_version_of(_WANTED)))
 _TRANSFORMING: Final = Prepared(
     select(registry_object.c.entry_uuid)
     .join(association, association.c.source_key == registry_object.c.object_key)

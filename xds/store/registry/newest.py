@@ -9,6 +9,7 @@ from sqlalchemy import BindParameter, and_, bindparam, select
 
 from xds.store.database import Connection
 from xds.store.registry.objects import SUPERSEDED, StoredEntry, StoredObject
+from xds.store.registry.versions import logical_id
 from xds.store.schema.registry import document_entry, registry_object
 from xds.store.statements import Prepared
 
@@ -37,7 +38,8 @@ _SAME: Final = and_(
 )
 _NEWEST: Final = Prepared(
     select(_older.c.object_key, document_entry.c.confidentiality, document_entry.c.class_code)
-    .join(registry_object, registry_object.c.logical_id == _older.c.logical_id)
+    # What superseded it is a later version, which names its logicalID.
+    .join(registry_object, registry_object.c.logical_id == logical_id(_older))
     .join(document_entry, _SAME)
     .where(_older.c.object_key.in_(_WANTED), document_entry.c.deprecated != SUPERSEDED)
 )

@@ -8,44 +8,41 @@ from typing import Any, Final
 from sqlalchemy import Connection, select, update
 
 from xds.model.fragments import ObjectKind
-from xds.model.identifiers import canonical_cx, dtm_number, uuid_bytes, uuid_urn
-from xds.model.metadata import Association, Code, DocumentEntry, Folder, RegistryObject, Submission, SubmissionSet
-from xds.model.vocabulary import (
-    AssociationType,
-    AvailabilityStatus,
-    DocumentEntryScheme,
-    FolderScheme,
-    SlotName,
-    SubmissionSetScheme,
-)
-from xds.store.dialects import insert_rows, next_keys
+from xds.model.identifiers import uuid_urn
+from xds.model.metadata import Association, DocumentEntry, Folder, RegistryObject, SubmissionSet
+from xds.model.vocabulary import AssociationType, AvailabilityStatus
+from xds.store.dialects import Columns, insert_rows, next_keys
 from xds.store.registry.codes import CodeKey, CodeTable
 from xds.store.registry.known import Located
 from xds.store.registry.objects import APPROVED, DEPRECATED, STATUSES, SUPERSEDED, TABLES
+from xds.store.registry.records import ATTRIBUTES, CODES, Record
 from xds.store.schema.registry import (
-    CodeKind,
-    TextKind,
     association,
     document_entry,
     folder,
     object_code,
     object_text,
     registry_object,
-    submission_set,
     unique_identifier,
 )
 
-Rows = list[dict[str, Any]]
-#: The codes of one object by classificationScheme, as far as they are stored beside its fragment.
-_Coded = Mapping[str, Sequence[Code]]
+Rows = list[tuple[Any, ...]]
 
-_STORED: Final = frozenset(
-    (
-        *(scheme for scheme in DocumentEntryScheme if scheme.name.endswith("_CODE")),
-        SubmissionSetScheme.CONTENT_TYPE_CODE,
-        FolderScheme.CODE,
-    )
-)
+_KINDS: Final[Mapping[type[RegistryObject], ObjectKind]] = {
+    DocumentEntry: ObjectKind.DOCUMENT_ENTRY,
+    SubmissionSet: ObjectKind.SUBMISSION_SET,
+    Folder: ObjectKind.FOLDER,
+    Association: ObjectKind.ASSOCIATION,
+}
+_SHARED: Final = ("patient_key", "object_key", "entry_uuid", "home", "fragment")
+_MORE: Final = {ObjectKind.ASSOCIATION: ("source_key", "target_key"), ObjectKind.FOLDER: ("last_update_time",)}
+_OWN: Final = {
+    kind: Columns(table, (*_SHARED, *ATTRIBUTES[kind], *CODES[kind], *_MORE.get(kind, ()))) for kind, table in TABLES.items()
+}
+_OBJECTS: Final = Columns(registry_object, ("object_key", "entry_uuid", "kind", "patient_key", "logical_id"))
+_UNIQUE_IDS: Final = Columns(unique_identifier, ("unique_id", "object_key", "kind", "patient_key"))
+_OBJECT_CODES: Final = Columns(object_code, ("patient_key", "kind", "code_id", "object_key"))
+_OBJECT_TEXTS: Final = Columns(object_text, ("patient_key", "kind", "value", "object_key"))
 
 
 class _Insertion:
@@ -55,122 +52,36 @@ class _Insertion:
         self._codes = codes
         self._located = located
         self._now = now
-        self._rows: dict[Any, Rows] = {}
+        self._objects: Rows = []
+        self._unique_ids: Rows = []
+        self._own: dict[ObjectKind, Rows] = {}
+        self._object_codes: Rows = []
+        self._object_texts: Rows = []
 
-    def add(self, obj: RegistryObject, coded: _Coded, packed: bytes) -> None:
-        """Collect the rows of one object with its codes; everything it refers to must be located."""
-        own = self._located[obj.id]
-        shared = {
-            "patient_key": own.patient_key,
-            "object_key": own.key,
-            "entry_uuid": uuid_bytes(obj.id),
-            "home": obj.home,
-            "fragment": packed,
-        }
-        if isinstance(obj, DocumentEntry):
-            self._add_entry(obj, coded, own, shared)
-        elif isinstance(obj, SubmissionSet):
-            self._add_submission_set(obj, coded, own, shared)
-        elif isinstance(obj, Folder):
-            self._add_folder(obj, coded, own, shared)
-        elif isinstance(obj, Association):
-            ends = {"source_key": self._located[obj.source].key, "target_key": self._located[obj.target].key}
-            self._put(association, {**shared, **ends, "type": obj.association_type, "deprecated": 0})
+    def add(self, item: Record) -> None:
+        """Collect the rows of one object; everything it refers to must be located."""
+        place, numbers = self._located[item.id], self._codes
+        key, patient, kind = place.key, place.patient_key, item.kind
+        more: tuple[Any, ...] = ()
+        if kind is ObjectKind.ASSOCIATION:
+            more = (self._located[item.ends[0]].key, self._located[item.ends[1]].key)
+        elif kind is ObjectKind.FOLDER:
+            more = (self._now,)
+        codes = [None if code is None else numbers[code] for code in item.codes]
+        row = (patient, key, item.uuid, item.home, item.fragment, *item.attributes, *codes, *more)
+        self._own.setdefault(kind, []).append(row)
+        self._objects.append((key, item.uuid, int(kind), patient, item.logical_id))
+        if kind is not ObjectKind.ASSOCIATION:
+            self._unique_ids.append((item.unique_id, key, int(kind), patient))
+        self._object_codes += [(patient, int(side), numbers[code], key) for side, code in item.coded]
+        self._object_texts += [(patient, int(side), text, key) for side, text in item.texts]
 
     def execute(self, connection: Connection) -> None:
         """Insert what was collected."""
-        insert_rows(connection, self._rows)
-
-    def _put(self, table: Any, row: dict[str, Any]) -> None:
-        self._rows.setdefault(table, []).append(row)
-
-    def _add_entry(self, entry: DocumentEntry, coded: _Coded, own: Located, shared: dict[str, Any]) -> None:
-        scheme = DocumentEntryScheme
-        confidentiality = coded.get(scheme.CONFIDENTIALITY_CODE, ())
-        self._put(
-            document_entry,
-            {
-                **shared,
-                "deprecated": 0,
-                "version": entry.version or 1,
-                "on_demand": int(entry.is_on_demand),
-                "class_code": self._first(coded, scheme.CLASS_CODE),
-                "type_code": self._first(coded, scheme.TYPE_CODE),
-                "practice_setting_code": self._first(coded, scheme.PRACTICE_SETTING_CODE),
-                "facility_type_code": self._first(coded, scheme.HEALTHCARE_FACILITY_TYPE_CODE),
-                "format_code": self._first(coded, scheme.FORMAT_CODE),
-                "creation_time": _time(entry.creation_time),
-                "service_start_time": _time(entry.service_start_time),
-                "service_stop_time": _time(entry.service_stop_time),
-                "hash": entry.hash,
-                "size": entry.size,
-                "repository_unique_id": entry.repository_unique_id,
-                "mime_type": entry.mime_type,
-                "unique_id": entry.unique_id,
-                "confidentiality": "\n".join(map(str, confidentiality)),
-            },
-        )
-        self._put_unique_id(entry.unique_id, own)
-        self._put_codes(CodeKind.EVENT, coded.get(scheme.EVENT_CODE, ()), own)
-        self._put_codes(CodeKind.CONFIDENTIALITY, confidentiality, own)
-        self._put_texts(TextKind.DOCUMENT_AUTHOR_PERSON, (author.person for author in entry.authors), own)
-        self._put_texts(TextKind.REFERENCE_ID, entry.reference_ids, own)
-        self._put_texts(TextKind.DOCUMENT_AVAILABILITY, entry.slot(SlotName.DOCUMENT_AVAILABILITY), own)
-        self._put_texts(TextKind.SOURCE_PATIENT_ID, (canonical_cx(entry.source_patient_id or ""),), own)
-
-    def _add_submission_set(self, package: SubmissionSet, coded: _Coded, own: Located, shared: dict[str, Any]) -> None:
-        row = {
-            "content_type_code": self._first(coded, SubmissionSetScheme.CONTENT_TYPE_CODE),
-            "source_id": package.source_id,
-            "submission_time": _time(package.submission_time),
-            "unique_id": package.unique_id,
-        }
-        self._put(submission_set, {**shared, **row})
-        self._put_unique_id(package.unique_id, own)
-        self._put_texts(TextKind.SUBMISSION_SET_AUTHOR_PERSON, (author.person for author in package.authors), own)
-
-    def _add_folder(self, package: Folder, coded: _Coded, own: Located, shared: dict[str, Any]) -> None:
-        row = {"deprecated": 0, "version": package.version or 1, "last_update_time": self._now, "unique_id": package.unique_id}
-        self._put(folder, {**shared, **row})
-        self._put_unique_id(package.unique_id, own)
-        self._put_codes(CodeKind.FOLDER, coded.get(FolderScheme.CODE, ()), own)
-
-    def _first(self, coded: _Coded, scheme: str) -> int | None:
-        return self._codes[coded[scheme][0].code, coded[scheme][0].scheme] if scheme in coded else None
-
-    def _put_unique_id(self, unique_id: str | None, own: Located) -> None:
-        row = {"unique_id": unique_id, "object_key": own.key, "kind": int(own.kind), "patient_key": own.patient_key}
-        self._put(unique_identifier, row)
-
-    def _put_codes(self, kind: CodeKind, codes: Iterable[Code], own: Located) -> None:
-        for number in {self._codes[code.code, code.scheme] for code in codes}:
-            row = {"patient_key": own.patient_key, "kind": int(kind), "code_id": number, "object_key": own.key}
-            self._put(object_code, row)
-
-    def _put_texts(self, kind: TextKind, texts: Iterable[str | None], own: Located) -> None:
-        for text in {text for text in texts if text}:
-            row = {"patient_key": own.patient_key, "kind": int(kind), "value": text, "object_key": own.key}
-            self._put(object_text, row)
-
-
-def _time(text: str | None) -> int | None:
-    return dtm_number(text) if text else None
-
-
-def _coded(obj: RegistryObject) -> _Coded:
-    found: dict[str, list[Code]] = {}
-    for item in obj.classifications:
-        if item.scheme in _STORED:
-            found.setdefault(item.scheme, []).append(item.code)
-    return found
-
-
-_KINDS = {
-    DocumentEntry: ObjectKind.DOCUMENT_ENTRY,
-    SubmissionSet: ObjectKind.SUBMISSION_SET,
-    Folder: ObjectKind.FOLDER,
-    Association: ObjectKind.ASSOCIATION,
-}
+        rows = [(_OBJECTS, self._objects), (_UNIQUE_IDS, self._unique_ids)]
+        rows += [(_OWN[kind], some) for kind, some in self._own.items()]
+        rows += [(_OBJECT_CODES, self._object_codes), (_OBJECT_TEXTS, self._object_texts)]
+        insert_rows(connection, [(columns, some) for columns, some in rows if some])
 
 
 def allocate(connection: Connection, objects: Sequence[RegistryObject], patient_key: int) -> dict[str, Located]:
@@ -179,38 +90,20 @@ def allocate(connection: Connection, objects: Sequence[RegistryObject], patient_
     Keys ascend in the order of the objects.
     """
     keys = next_keys(connection, registry_object.c.object_key, len(objects))
-    located = {obj.id: Located(key, patient_key, _KINDS[type(obj)]) for key, obj in zip(keys, objects, strict=True)}
-    rows = [
-        {
-            "object_key": place.key,
-            "entry_uuid": uuid_bytes(obj.id),
-            "kind": int(place.kind),
-            "patient_key": patient_key,
-            "logical_id": uuid_bytes(obj.logical_id),
-        }
-        for obj, place in zip(objects, located.values(), strict=True)
-    ]
-    insert_rows(connection, {registry_object: rows})
-    return located
+    return {obj.id: Located(key, patient_key, _KINDS[type(obj)]) for key, obj in zip(keys, objects, strict=True)}
 
 
 def insert_objects(
-    connection: Connection,
-    codes: CodeTable,
-    submission: Submission,
-    fragments: Mapping[str, bytes],
-    located: Mapping[str, Located],
-    now: int,
+    connection: Connection, codes: CodeTable, records: Sequence[Record], located: Mapping[str, Located], now: int
 ) -> Mapping[CodeKey, int]:
-    """Store every object of a valid submission. `fragments`: rendered and packed, by id; `now`: when a folder was last updated.
+    """Store every object of a valid submission. `now`: when a folder was last updated.
 
     Gives the codes back that `codes` may remember after the commit.
     """
-    objects = [(obj, _coded(obj)) for obj in submission.objects()]
-    interned = codes.intern(connection, (code for _, coded in objects for several in coded.values() for code in several))
+    interned = codes.intern(connection, {key for item in records for key in item.mentioned()})
     insertion = _Insertion(interned, located, now)
-    for obj, coded in objects:
-        insertion.add(obj, coded, fragments[obj.id])
+    for item in records:
+        insertion.add(item)
     insertion.execute(connection)
     return interned
 

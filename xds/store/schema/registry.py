@@ -19,6 +19,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     UniqueConstraint,
+    text,
 )
 
 from xds.store.schema import Key, Text, metadata
@@ -69,7 +70,14 @@ registry_object = Table(
     Column("entry_uuid", LargeBinary(16), nullable=False, unique=True),
     Column("kind", SmallInteger, nullable=False),
     Column("patient_key", BigInteger, nullable=False),
-    Column("logical_id", LargeBinary(16), nullable=False, index=True),
+    # Of later versions alone: the logicalID of a first one is its entryUUID.
+    Column("logical_id", LargeBinary(16)),
+    Index(
+        "registry_object_logical",
+        "logical_id",
+        sqlite_where=text("logical_id IS NOT NULL"),
+        postgresql_where=text("logical_id IS NOT NULL"),
+    ),
 )
 
 unique_identifier = Table(

@@ -499,11 +499,18 @@ def upgrade() -> None:
         sa.Column("entry_uuid", sa.LargeBinary(length=16), nullable=False),
         sa.Column("kind", sa.SmallInteger(), nullable=False),
         sa.Column("patient_key", sa.BigInteger(), nullable=False),
-        sa.Column("logical_id", sa.LargeBinary(length=16), nullable=False),
+        sa.Column("logical_id", sa.LargeBinary(length=16), nullable=True),
         sa.PrimaryKeyConstraint("object_key", name=op.f("registry_object_pkey")),
         sa.UniqueConstraint("entry_uuid", name=op.f("registry_object_entry_uuid_key")),
     )
-    op.create_index(op.f("ix_registry_object_logical_id"), "registry_object", ["logical_id"], unique=False)
+    op.create_index(
+        "registry_object_logical",
+        "registry_object",
+        ["logical_id"],
+        unique=False,
+        sqlite_where=sa.text("logical_id IS NOT NULL"),
+        postgresql_where=sa.text("logical_id IS NOT NULL"),
+    )
     op.create_table(
         "repository_document",
         sa.Column("unique_id", TEXT, nullable=False),
