@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 import socket
+import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,13 +172,18 @@ def consistent(data: Path) -> None:
 
 
 class Subscriber:
-    """A PIX Consumer that notes what it is told."""
+    """A PIX Consumer that notes what it is told: once, however often it is sent."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self._told: dict[str, str] = {}
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    @property
+    def told(self) -> list[str]:
+        """PID-3 of each notification, in their order."""
+        return list(self._told.values())
 
     def start(self) -> None:
         self._thread.start()
@@ -187,48 +194,63 @@ class Subscriber:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            with connection:
+            # The server may have given up long before somebody answers here.
+            with connection, suppress(OSError):
+                self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        data = b""
+        while piece := connection.recv(65536):
+            data += piece
+            if data.endswith(b"\x1c\r"):
+                segments = data[1:-2].decode().split("\r")
+                number = segments[0].split("|")[9]
+                self._told.setdefault(number, next(item for item in segments if item.startswith("PID")).split("|")[3])
+                answer = f"MSH|^~\\&|B|B|XDS|XDS|20260301080000||ACK^A31^ACK|1|P|2.5\rMSA|AA|{number}"
+                connection.sendall(b"\x0b" + answer.encode() + b"\x1c\r")
                 data = b""
-                while piece := connection.recv(65536):
-                    data += piece
-                    if data.endswith(b"\x1c\r"):
-                        segments = data[1:-2].decode().split("\r")
-                        self.told.append(next(item for item in segments if item.startswith("PID")).split("|")[3])
-                        number = segments[0].split("|")[9]
-                        answer = f"MSH|^~\\&|B|B|XDS|XDS|20260301080000||ACK^A31^ACK|1|P|2.5\rMSA|AA|{number}"
-                        connection.sendall(b"\x0b" + answer.encode() + b"\x1c\r")
-                        data = b""
 
     def close(self) -> None:
+        # A thread that waits in accept() is not woken by closing the socket alone.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        if self._thread.ident is not None:
+            self._thread.join(30)
+
+
+def waiting_for(data: Path, subscriber: str) -> int:
+    """How many notifications wait for a subscriber, by the server's own tables."""
+    with closing(sqlite3.connect(f"file:{data / 'xds.sqlite'}?mode=ro", uri=True, timeout=60)) as database:
+        statement = "SELECT count(*) FROM identity_notification WHERE subscriber = ?"
+        return int(database.execute(statement, (subscriber,)).fetchone()[0])
 
 
 def test_a_dead_subscriber_neither_blocks_nor_loses(tmp_path: Path) -> None:
     """One subscriber answers and one does not: feeds and the first go on; the second gets everything when it is back."""
     alive, dead = Subscriber(), Subscriber()
     alive.start()
-    config = tmp_path / "xds.toml"
+    data, config = tmp_path / "data", tmp_path / "xds.toml"
     config.write_text(
         "".join(
             f'[[identity.subscribers]]\nname = "{name}|PIX"\nendpoint = "mllp://127.0.0.1:{each.port}"\ndomains = ["HOSP_A"]\n'
             for name, each in (("ALIVE", alive), ("DEAD", dead))
         )
     )
-    with running(tmp_path / "data", config=config) as server, closing(Connection(server)) as connection:
-        begin = time.monotonic()
+    with closing(alive), closing(dead), running(data, config=config) as server, closing(Connection(server)) as connection:
         for number in range(5):
             Attempt(f"7-{number}-").send(connection)
-        assert time.monotonic() - begin < 30
-        wait_for(lambda: len(alive.told) >= 10)
+        wait_for(lambda: not waiting_for(data, "ALIVE|PIX"))
+        assert len(alive.told) >= 10
         assert dead.told == []
+        assert waiting_for(data, "DEAD|PIX") == len(alive.told)
         dead.start()
-        wait_for(lambda: len(dead.told) >= len(alive.told))
+        wait_for(lambda: not waiting_for(data, "DEAD|PIX"))
         assert dead.told == alive.told
-    alive.close()
-    dead.close()
 
 
-def wait_for(condition: object, seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 600) -> None:
+    """Errors: AssertionError. A subscriber that does not answer is waited for half a minute, and tried again ever later."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
