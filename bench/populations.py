@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import population_names as names
+from bench import populations_border
 from bench.establishments import INS, Person, habits, plain, record
 from bench.population_names import Origin
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
@@ -87,7 +88,7 @@ MAKES: Mapping[str, Make] = {
         postal_codes=400,
     ),
 }
-NAMES = tuple(MAKES)
+NAMES = (*MAKES, "border")
 
 
 class _Names:
@@ -253,6 +254,9 @@ def _nir(person: Person, chance: random.Random) -> str:
 
 def records(name: str, people: int, seed: int, identified: float) -> Iterator[Stated]:
     """The records of a population in the order in which they arrive; `identified` of them carry a national identifier."""
+    if name == "border":
+        yield from (Stated(*item) for item in populations_border.records(people, seed, identified))
+        return
     make = MAKES[name]
     chance = random.Random(f"{name} {seed}")
     population = _Population(make, chance)

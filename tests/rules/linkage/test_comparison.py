@@ -102,6 +102,10 @@ class TestGivenNames:
             ("Bernard Mot", "Motéan", Given.OTHER),
             ("Lez", "Leez", Given.SLIP),
             ("Lez", "Lex", Given.ALIKE),
+            ("Boulaelle", "Bounoelle", Given.ALIKE),
+            ("Zoltravoin", "Zoltravo", Given.SLIP),
+            ("Zoltra", "Zoltrake", Given.ALIKE),
+            ("Jean Piere", "Jean", Given.ALIKE),
         ],
     )
     def test_levels(self, one: str, other: str, level: Given) -> None:
@@ -117,6 +121,16 @@ class TestGivenNames:
         twin = replace(JEAN, names=(PersonName("Le Goff", "Alain", further_given="Louis Erwan"),))
         found = evidence(listed, twin)
         assert (found.levels["given"], found.veto) == (Given.ALIKE_KNOWN, Veto.GIVEN_NAME_ALIKE)
+
+    @pytest.mark.parametrize(("second", "level"), [("Jean", Given.ALIKE_KNOWN), ("Goulven", Given.OTHER)])
+    def test_a_frequent_second_name_is_that_of_brothers(self, second: str, level: Given) -> None:
+        listed = replace(JEAN, names=(PersonName("Le Goff", "Yann", further_given=second),))
+        assert evidence(listed, named(JEAN, "Le Goff", second)).levels["given"] == level
+
+    def test_what_is_frequent_the_register_tells(self) -> None:
+        listed = replace(JEAN, names=(PersonName("Le Goff", "Yann", further_given="Goulven"),))
+        often = Register(20_000, {("given", "GOULVEN"): 200})
+        assert evidence(listed, named(JEAN, "Le Goff", "Goulven"), often).levels["given"] == Given.ALIKE_KNOWN
 
     def test_lists_in_another_order_are_one(self) -> None:
         listed = replace(JEAN, names=(PersonName("Le Goff", "Alexis", further_given="Alain Yann"),))
@@ -141,6 +155,12 @@ class TestGivenNames:
     def test_what_many_bear_is_no_slip(self) -> None:
         assert first("Soazig", "Soazic") == Given.SLIP
         assert first("Soazig", "Soazic", ESTABLISHED) == Given.ALIKE_KNOWN
+
+    def test_what_the_two_bear_themselves_does_not_count(self) -> None:
+        one, other = traits(named(JEAN, "Le Goff", "Soazig")), traits(named(JEAN, "Le Goff", "Soazic"))
+        register = Register(20_000, {("given", "SOAZIG"): 3, ("given", "SOAZIC"): 3})
+        assert compare(one, other, DEFAULT_WEIGHTS, register, {"SOAZIG": 2, "SOAZIC": 1}).levels["given"] == Given.SLIP
+        assert compare(one, other, DEFAULT_WEIGHTS, register, {"SOAZIG": 1, "SOAZIC": 1}).levels["given"] == Given.ALIKE_KNOWN
 
     def test_a_frequent_slip_is_no_name(self) -> None:
         register = Register(10_000_000, {("given", "SOAZIG"): 50_000, ("given", "SOAZIC"): 40})
@@ -194,6 +214,25 @@ class TestVetoes:
         assert evidence(one, other).veto == Veto.GIVEN_NAME_ALIKE
         assert evidence(replace(one, birth_date="19490203"), replace(other, birth_date="19490203")).veto is None
 
+    @pytest.mark.parametrize(
+        ("given_name", "veto"), [("Sébastiem", Veto.GIVEN_NAME_ALIKE), ("Sébastien", None), ("Sébastien Yann", None)]
+    )
+    def test_of_twins_only_the_same_name_is_the_same(self, given_name: str, veto: str | None) -> None:
+        twin, other = named(JEAN, "Le Goff", "Sébastien", birth_order=1), named(JEAN, "Le Goff", given_name)
+        assert evidence(twin, other).veto == evidence(other, twin).veto == veto
+        assert evidence(twin, replace(other, birth_order=1)).veto is None
+
+    def test_one_child_born_first_is_no_twin(self) -> None:
+        only = named(JEAN, "Le Goff", "Sébastien", birth_order=1, multiple_birth=False)
+        assert evidence(only, named(JEAN, "Le Goff", "Sébastiem")).veto is None
+
+    def test_jean_may_be_jean_paul_and_jean_pierre(self) -> None:
+        twin = named(JEAN, "Le Goff", "Jean", multiple_birth=True)
+        assert evidence(twin, named(JEAN, "Le Goff", "Jean")).veto == Veto.GIVEN_NAME_ALIKE
+
+    def test_exchanged_fields_do_not_make_jean_of_jean_pierre(self) -> None:
+        assert evidence(named(JEAN, "Kervella", "Jean"), named(JEAN, "Jean-Pierre", "Kervella")).veto is not None
+
     def test_two_newborns_without_a_name(self) -> None:
         assert evidence(named(MARIE, "Kervella", "Bébé"), named(MARIE, "Kervella", "BB")).veto == Veto.UNNAMED
 
@@ -232,6 +271,11 @@ class TestWeights:
         one, other = replace(JEAN, addresses=(replace(JEAN.addresses[0], street=""),)), replace(JEAN, addresses=JEAN.addresses)
         city = Register(20_000, {("place", "29200"): 9_000})
         assert evidence(one, other, city).weights["address"] < evidence(one, other).weights["address"]
+
+    def test_without_a_birth_date_fathers_and_sons_are_one_name(self) -> None:
+        found = evidence(JEAN, replace(JEAN, birth_date=None))
+        assert found.weights["no_birth_date"] < 0
+        assert found.total < evidence(JEAN, JEAN).total - DEFAULT_WEIGHTS.bits["birth_date"][BirthDate.EXACT]
 
     def test_a_larger_register_needs_more(self) -> None:
         assert prior(DEFAULT_WEIGHTS, Register(10_000_000)) < prior(DEFAULT_WEIGHTS, Register(10_000))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.rules.linkage.people import ELSEWHERE, JEAN, MARIE, decided, identified, member, named
 from xds.model.patient import PersonName
-from xds.rules.linkage import Member, Veto
+from xds.rules.linkage import DEFAULT_WEIGHTS, Member, Register, Veto, decide
 
 
 class TestLinks:
@@ -41,6 +41,17 @@ class TestLinks:
     def test_brothers_are_not_looked_at(self) -> None:
         decision = decided(member(1, JEAN), [member(2, named(JEAN, "Le Goff", "Thomas"))])
         assert (decision.link, decision.review) == ((), ())
+
+
+class TestSlips:
+    def test_those_of_the_group_itself_are_no_name_of_others(self) -> None:
+        group = [member(2, named(JEAN, "Le Goff", "Soazic")), member(3, named(JEAN, "Le Goff", "Soazic"))]
+        record = member(1, named(JEAN, "Le Goff", "Soazig"))
+        counts = {("given", "SOAZIG"): 40, ("given", "SOAZIC"): 2}
+        assert decide(record, [group], DEFAULT_WEIGHTS, Register(20_000, counts)).link
+        others = Register(20_000, {**counts, ("given", "SOAZIC"): 4})
+        decision = decide(record, [group], DEFAULT_WEIGHTS, others)
+        assert (len(decision.link), len(decision.review)) == (0, 1)
 
 
 class TestNoChaining:

@@ -25,6 +25,9 @@ class TestFolding:
             ("  ", ""),
             ("Андрей", "АНДРЕИ"),
             ("Yıldız İnce", "YILDIZINCE"),
+            ("HÃ©lÃ¨ne", "HELENE"),
+            ("Ã‰ric", "ERIC"),
+            ("JOÃO", "JOAO"),
         ],
     )
     def test_names(self, text: str, folded: str) -> None:
@@ -53,6 +56,14 @@ class TestFolding:
     )
     def test_particles(self, words: str, core: tuple[str, ...]) -> None:
         assert core_words(words) == core
+
+    @pytest.mark.parametrize("text", ["IN?S", "IN\ufffdS"])
+    def test_a_letter_that_is_lost_separates_nothing(self, text: str) -> None:
+        assert fold_words(text) == "INS"
+
+    @pytest.mark.parametrize("text", ["Martin ép. Durard", "MARTIN EPOUSE DURARD", "Martin née Durard"])
+    def test_words_of_marriage_are_no_name(self, text: str) -> None:
+        assert core_words(fold_words(text)) == core_words("MARTIN DURARD")
 
 
 class TestSounds:

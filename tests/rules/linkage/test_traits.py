@@ -67,10 +67,18 @@ class TestTraits:
             ("Le Bourg", ("", "BOURG")),
             ("012 BD Voltaire", ("12", "VOLTAIRE")),
             ("5 Main Street", ("5", "MAIN")),
+            ("Rue du Port 12", ("12", "PORT")),
+            ("Rue du Port 12 bte 3", ("12", "PORT")),
+            ("Résidence du Port Bât 3", ("", "RESIDENCE PORT BAT 3")),
+            ("Rue du 8 mai 1945", ("", "8 MAI 1945")),
         ],
     )
     def test_streets(self, street: str, place: tuple[str, str]) -> None:
         assert place_of(Address(street=street))[:2] == place
+
+    @pytest.mark.parametrize("city", ["Saint-Malo", "ST MALO", "St-Malo Cedex 2"])
+    def test_towns(self, city: str) -> None:
+        assert place_of(Address(city=city)).city == "SAINT MALO"
 
     @pytest.mark.parametrize(
         ("text", "digits"), [("+33 2 98 00 11 22", "298001122"), ("02.98.00.11.22", "298001122"), ("0000000000", ""), ("12", "")]

@@ -11,22 +11,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xds.rules.linkage.folding import core_words, joined
-from xds.rules.linkage.given_comparison import ESTABLISHED, given_level
-from xds.rules.linkage.given_names import is_listed
+from xds.rules.linkage.given_comparison import Bearers, given_level
+from xds.rules.linkage.given_names import composes, is_listed
 from xds.rules.linkage.national import National, NationalStatus
 from xds.rules.linkage.phonetics import sound_alike
-from xds.rules.linkage.slips import ALIKE, edits, is_slip, similarity
+from xds.rules.linkage.slips import ALIKE, are_slips, edits, is_slip, similarity
 from xds.rules.linkage.traits import Place, Traits
 from xds.rules.linkage.weights import BirthDate, Family, Frequencies, Given, Weights
 
 #: A given name is borne as a family name that many times more seldom.
 _GIVEN_RATHER = 5
+#: Fewer records with a name do not tell that it is a given one.
+_FEWEST_BEARERS = 4
 _RARE = 3
 _SMALL_REGISTER = 1000
 #: A register that has just begun stands for more people than it holds yet.
 _SMALLEST_POPULATION = 20_000
 _MOST_RARITY_BITS = 6.0
 _FURTHER_CONTACT = 0.3
+_NO_BIRTH_DATE = -6.0
 _WOMAN: tuple[set[str], ...] = ({"F"}, {"F", ""})
 
 
@@ -35,8 +38,8 @@ class Evidence:
     """Why two records are taken for one person or two.
 
     `levels` and `weights` are by compared trait (absent where one record does not state it), `total` are log2 odds with the prior
-    (`prior` in `weights`) and the rarity of names (`family_rarity`, `given_rarity`). `veto` is the code of what forbids a link,
-    `rule` the code of what decided: `qualified identifier`, `veto` or `weights`.
+    (`prior` in `weights`), the rarity of names (`family_rarity`, `given_rarity`) and what a missing date costs (`no_birth_date`).
+    `veto` is the code of what forbids a link, `rule` the code of what decided: `qualified identifier`, `veto` or `weights`.
     """
 
     levels: Mapping[str, int]
@@ -99,9 +102,9 @@ def _family_level(one: str, other: str) -> int:
     core, other_core = core_words(one), core_words(other)
     if core == other_core or not set(core).isdisjoint(other_core):
         return Family.PART
-    if is_slip(a, b):
+    if are_slips(a, b):
         return Family.SLIP
-    if (len(core) > 1 or len(other_core) > 1) and any(is_slip(x, y) for x in core for y in other_core):
+    if (len(core) > 1 or len(other_core) > 1) and any(are_slips(x, y) for x in core for y in other_core):
         return Family.SLIP
     if len(core) == len(other_core) and all(map(sound_alike, core, other_core)):
         return Family.SOUND
@@ -176,7 +179,7 @@ def _national_level(one: tuple[National, ...], other: tuple[National, ...]) -> t
     return best, qualified
 
 
-def _name_levels(one: Traits, other: Traits, weights: Weights, frequencies: Frequencies) -> tuple[int, str, int, str]:
+def _name_levels(one: Traits, other: Traits, weights: Weights, bearers: Bearers) -> tuple[int, str, int, str]:
     """Levels of family and given name, and the values on which they agree exactly."""
     family = given = -1
     family_value = given_value = ""
@@ -187,14 +190,14 @@ def _name_levels(one: Traits, other: Traits, weights: Weights, frequencies: Freq
                 family, family_value = level, joined(a)
     for a in one.givens:
         for b in other.givens:
-            level = given_level(a, b, one.further, other.further, frequencies)
+            level = given_level(a, b, one.further, other.further, bearers)
             if level > given:
                 given, given_value = level, a.split(" ", 1)[0]
     if family <= Family.ALIKE and 0 <= given <= Given.ALIKE and _are_swapped(one, other):
         return Family.SWAPPED, "", Given.SWAPPED, ""
     if family == Family.DIFFERENT and {one.sex, other.sex} in _WOMAN and int(one.birth_date[:4] or 0) < weights.children_since:
         family = Family.DIFFERENT_WOMAN
-        if 0 <= given <= Given.ALIKE and (value := _crossed(one, other, frequencies)):
+        if 0 <= given <= Given.ALIKE and (value := _crossed(one, other, bearers.frequencies)):
             return family, "", Given.EXACT, value
     return family, family_value, given, given_value
 
@@ -213,7 +216,7 @@ def _crossed(one: Traits, other: Traits, frequencies: Frequencies) -> str:
     givens = {item for item in one.givens if item in other.families} | {item for item in other.givens if item in one.families}
     for item in givens:
         count = frequencies.frequency("given", item.split(" ", 1)[0])
-        if count >= ESTABLISHED and count >= _GIVEN_RATHER * frequencies.frequency("family", joined(item)):
+        if count >= _FEWEST_BEARERS and count >= _GIVEN_RATHER * frequencies.frequency("family", joined(item)):
             return item.split(" ", 1)[0]
     return ""
 
@@ -223,7 +226,11 @@ def _is_misspelt(one: str, other: str) -> bool:
 
 
 def _near(one: str, other: str) -> bool:
-    return joined(one) == joined(other) or one.split(" ")[0] == other or other.split(" ")[0] == one or _is_misspelt(one, other)
+    # JEAN PIERRE is not JEAN, whichever fields they stand in.
+    if joined(one) == joined(other) or _is_misspelt(one, other):
+        return True
+    first, other_first = one.split(" ")[0], other.split(" ")[0]
+    return (first == other or other_first == one) and not composes(first)
 
 
 def _veto(one: Traits, other: Traits, levels: Mapping[str, int], qualified: bool) -> str | None:
@@ -239,6 +246,8 @@ def _veto(one: Traits, other: Traits, levels: Mapping[str, int], qualified: bool
     # Where the state has confirmed who somebody is, what is nearly the same is a slip.
     if given <= Given.ALIKE and not confirmed and not (given == Given.ALIKE and levels.get("national") == 2):
         return Veto.GIVEN_NAME_ALIKE
+    if not confirmed and _are_of_twins(one, other) and _may_be_the_other(given, one, other):
+        return Veto.GIVEN_NAME_ALIKE
     # Brothers and sisters of whom no day of birth is known share the first of January.
     if date == BirthDate.EXACT_DEFAULT and given in (Given.SLIP, Given.SOUND) and not confirmed:
         return Veto.GIVEN_NAME_ALIKE
@@ -253,11 +262,30 @@ def _veto(one: Traits, other: Traits, levels: Mapping[str, int], qualified: bool
     return None
 
 
-def compare(one: Traits, other: Traits, weights: Weights, frequencies: Frequencies) -> Evidence:
-    """The evidence that two records describe one person. It is symmetric."""
+def _may_be_the_other(given: int, one: Traits, other: Traits) -> bool:
+    """True when given names do not tell twins apart: unequal ones, or JEAN, which is all that some keep of JEAN PAUL."""
+    if given < Given.PART:
+        return True
+    return bool(one.givens and other.givens) and (all(map(composes, one.givens)) or all(map(composes, other.givens)))
+
+
+def _are_of_twins(one: Traits, other: Traits) -> bool:
+    """True when a record says that others were born with this person, and they do not both say that it is the same one."""
+    if one.birth_order is not None and one.birth_order == other.birth_order:
+        return False
+    return any(item.is_multiple or (item.is_multiple is None and item.birth_order is not None) for item in (one, other))
+
+
+def compare(
+    one: Traits, other: Traits, weights: Weights, frequencies: Frequencies, own: Mapping[str, int] | None = None
+) -> Evidence:
+    """The evidence that two records describe one person. It is symmetric.
+
+    `own` is how often each given name occurs in the records of the two persons that these belong to, where it is known.
+    """
     levels: dict[str, int] = {}
     town = ""
-    family, family_value, given, given_value = _name_levels(one, other, weights, frequencies)
+    family, family_value, given, given_value = _name_levels(one, other, weights, Bearers(frequencies, own))
     if family >= 0:
         levels["family"] = family
     if given >= 0:
@@ -283,6 +311,9 @@ def compare(one: Traits, other: Traits, weights: Weights, frequencies: Frequenci
         if national >= 0:
             levels["national"] = national
     bits = {trait: weights.bits[trait][level] for trait, level in levels.items()}
+    if "birth_date" not in levels:
+        # A father and a son of one name live at one address more often than that a date is missing.
+        bits["no_birth_date"] = _NO_BIRTH_DATE
     if family in (Family.EXACT, Family.PART):
         bits["family_rarity"] = _rarity("family", family_value, weights, frequencies)
     if given in (Given.EXACT, Given.PART):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xds.rules.linkage.comparison import Evidence, Veto, compare
@@ -59,13 +59,18 @@ class Decision:
     review: tuple[Scored, ...] = ()
 
 
-def compare_members(one: Member, other: Member, weights: Weights, frequencies: Frequencies) -> Evidence | None:
-    """The evidence between two persons: their best pair of records, with a veto if any pair has one. None without traits."""
+def compare_members(
+    one: Member, other: Member, weights: Weights, frequencies: Frequencies, own: Mapping[str, int] | None = None
+) -> Evidence | None:
+    """The evidence between two persons: their best pair of records, with a veto if any pair has one. None without traits.
+
+    `own` is how often each given name occurs in the records of all who are one person with either, where that is known.
+    """
     best: Evidence | None = None
     veto: str | None = None
     for a in one.traits:
         for b in other.traits:
-            evidence = compare(a, b, weights, frequencies)
+            evidence = compare(a, b, weights, frequencies, own)
             veto = _stronger(veto, evidence.veto)
             if best is None or evidence.total > best.total:
                 best = evidence
@@ -123,7 +128,7 @@ def decide(record: Member, candidates: Sequence[Group], weights: Weights, freque
     linkable: list[Scored] = []
     review: list[Scored] = []
     for number, group in enumerate(candidates):
-        scored, blocked = _best(record, number, group, weights, frequencies)
+        scored, blocked = _best(record, number, group, weights, frequencies, _borne(others, group))
         if scored is None:
             continue
         if not blocked and links_alone(scored.evidence, weights) and not _contradict(others, group, weights, frequencies):
@@ -165,7 +170,16 @@ def _is_for_review(record: Member, group: Group) -> bool:
     return not any(member.person_key in record.apart or record.person_key in member.apart for member in group)
 
 
-def _best(record: Member, number: int, group: Group, weights: Weights, frequencies: Frequencies) -> tuple[Scored | None, bool]:
+def _borne(*groups: Group) -> Counter[str]:
+    """How often each given name occurs in the records of these persons."""
+    return Counter(
+        name.split(" ", 1)[0] for group in groups for member in group for traits in member.traits for name in traits.givens
+    )
+
+
+def _best(
+    record: Member, number: int, group: Group, weights: Weights, frequencies: Frequencies, own: Mapping[str, int]
+) -> tuple[Scored | None, bool]:
     """The member of a group who agrees best, and whether any member keeps the record out."""
     best: Scored | None = None
     blocked = False
@@ -173,7 +187,7 @@ def _best(record: Member, number: int, group: Group, weights: Weights, frequenci
     for member in group:
         if member.person_key in record.apart or record.person_key in member.apart or record.exclusive & member.exclusive:
             blocked = True
-        evidence = compare_members(record, member, weights, frequencies)
+        evidence = compare_members(record, member, weights, frequencies, own)
         if evidence is None:
             continue
         blocked |= evidence.veto is not None or _is_repeated(record, member, evidence)
@@ -203,7 +217,8 @@ _WHOLE = {**LEVELS, "family": Family.EXACT + 1, "given": Given.EXACT + 1}
 
 def _belong(one: Group, other: Group, weights: Weights, frequencies: Frequencies) -> bool:
     """True when two groups may be one person and their best pair says so, if not loudly enough for a link."""
-    compared = (compare_members(a, b, weights, frequencies) for a in one for b in other)
+    own = _borne(one, other)
+    compared = (compare_members(a, b, weights, frequencies, own) for a in one for b in other)
     found = [evidence for evidence in compared if evidence is not None]
     if min(len(one), len(other)) > 1 and all(evidence.levels.get("given") in _MISSPELT for evidence in found):
         return False
@@ -213,11 +228,12 @@ def _belong(one: Group, other: Group, weights: Weights, frequencies: Frequencies
 
 def _contradict(one: Group, other: Group, weights: Weights, frequencies: Frequencies) -> bool:
     """True when two groups cannot be one person."""
+    own = _borne(one, other)
     for a in one:
         for b in other:
             if b.person_key in a.apart or a.person_key in b.apart or a.exclusive & b.exclusive:
                 return True
-            evidence = compare_members(a, b, weights, frequencies)
+            evidence = compare_members(a, b, weights, frequencies, own)
             if evidence is not None and (evidence.veto is not None or _is_repeated(a, b, evidence)):
                 return True
     return False

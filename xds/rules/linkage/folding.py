@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from contextlib import suppress
 from functools import lru_cache
 
 _LETTERS = str.maketrans({"Œ": "OE", "Æ": "AE", "Ø": "O", "Ł": "L", "Đ": "D", "Þ": "TH", "İ": "I", "Ə": "E"})
@@ -78,7 +79,21 @@ _JOINED_PARTICLES = (
     "MC",
 )
 _SHORTEST_REMAINDER = 4
+#: Words between a woman's two family names: MARTIN EPOUSE DURAND, DURAND NEE MARTIN.
+_MARRIAGE = frozenset({"EP", "EPOUSE", "EPSE", "NEE", "VEUVE", "VVE", "MME", "MADAME", "WIDOW"})
+#: What systems write for a letter that they do not know. It stands in the middle of a word.
+_LOST_LETTERS = {ord("?"): None, 0xFFFD: None}
 _NUMBER = re.compile(r"\d+")
+
+
+def repaired(text: str) -> str:
+    """A text in UTF-8 that somebody read as Latin-1 or Windows-1252, as it was meant; any other one as it is."""
+    if "\u00c3" not in text and "\u00c5" not in text:
+        return text
+    for encoding in ("latin-1", "cp1252"):
+        with suppress(UnicodeError):
+            return text.encode(encoding).decode("utf-8")
+    return text
 
 
 def fold(text: str) -> str:
@@ -86,7 +101,7 @@ def fold(text: str) -> str:
     if text.isascii():
         upper = text.upper()
         return upper if upper.isalnum() else "".join(character for character in upper if character.isalnum())
-    upper = unicodedata.normalize("NFKD", text).upper()
+    upper = unicodedata.normalize("NFKD", repaired(text)).upper()
     expanded = unicodedata.normalize("NFKD", upper).translate(_LETTERS)
     return "".join(character for character in expanded if character.isalnum())
 
@@ -97,9 +112,9 @@ def fold_words(text: str) -> str:
     if text.isascii():
         if text.isalnum():
             return text.upper()
-        expanded = text.upper()
+        expanded = text.translate(_LOST_LETTERS).upper()
     else:
-        upper = unicodedata.normalize("NFKD", text).upper()
+        upper = unicodedata.normalize("NFKD", repaired(text).translate(_LOST_LETTERS)).upper()
         expanded = unicodedata.normalize("NFKD", upper).translate(_LETTERS)
     # A combining mark belongs to the letter before it; everything else that is no letter separates.
     kept = "".join(
@@ -118,7 +133,7 @@ def joined(words: str) -> str:
 def core_words(words: str) -> tuple[str, ...]:
     """The words of a family name without particles, whether these stand apart or are joined to it."""
     parts = words.split(" ") if words else []
-    kept = [part for part in parts if part not in PARTICLES]
+    kept = [part for part in parts if part not in PARTICLES and part not in _MARRIAGE]
     if not kept:
         return (joined(words),) if words else ()
     return tuple(_without_particle(part) for part in kept)

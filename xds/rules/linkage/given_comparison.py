@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from xds.rules.linkage.folding import joined
-from xds.rules.linkage.given_names import are_related, are_variants, composes, is_listed
+from xds.rules.linkage.given_names import are_related, are_variants, composes, is_listed, is_nearly_listed
 from xds.rules.linkage.phonetics import french_code, sound_alike, sound_the_same
 from xds.rules.linkage.slips import ALIKE, is_slip, similarity
 from xds.rules.linkage.weights import Frequencies, Given
 
-#: A name that so many records bear is established: another one beside it is no slip of the pen.
-ESTABLISHED = 4
+#: A name that so many other records bear is established: another one beside it is no slip of the pen.
+_ESTABLISHED = 2
+#: So many records of the two themselves may bear it, where that is not known.
+_OWN = 2
 #: ... unless it is so much rarer than its neighbour that it may well be a frequent slip of it.
 _SLIP_SHARE = 0.005
+#: One of so frequent a name stands beside many a twin who has it as a second name.
+_FREQUENT_SHARE = 0.004
+#: A register of fewer records does not tell what is frequent.
+_FEW = 1000
 #: Codes of fewer sounds are of too many names.
 _SHORTEST_SOUND = 3
 #: Fewer letters of a name that was cut off are of too many names.
 _SHORTEST_CUT = 3
 
 
-def _is_established(name: str, beside: str, frequencies: Frequencies) -> bool:
-    if is_listed(name):
-        return True
-    count = frequencies.frequency("given", name)
-    return count >= ESTABLISHED and count >= _SLIP_SHARE * frequencies.frequency("given", beside)
+@dataclass(frozen=True, slots=True)
+class Bearers:
+    """Who bears a given name: how often it occurs in a register, and in how many records of the two persons compared (`own`)."""
+
+    frequencies: Frequencies
+    own: Mapping[str, int] | None = None
+
+    def elsewhere(self, name: str) -> int:
+        """How many records of other persons bear a name."""
+        count = self.frequencies.frequency("given", name)
+        return count - (_OWN if self.own is None else self.own.get(name, 0))
+
+    def is_established(self, name: str, beside: str) -> bool:
+        """True for a name that is no slip of the one beside it."""
+        if is_listed(name):
+            return True
+        count = self.elsewhere(name)
+        return count >= _ESTABLISHED and count >= _SLIP_SHARE * self.frequencies.frequency("given", beside)
+
+    def is_frequent(self, name: str) -> bool:
+        """True for a name that parents like so much that brothers and sisters of its bearers have it as a further one."""
+        return composes(name) or self.frequencies.frequency("given", name) > _FREQUENT_SHARE * (self.frequencies.records + _FEW)
 
 
 def _are_initials(one: str, other: str) -> bool:
@@ -34,7 +58,8 @@ def _are_initials(one: str, other: str) -> bool:
     return len(joined(shorter)) <= 3 and letters.startswith(joined(shorter))
 
 
-def given_level(one: str, other: str, further: frozenset[str], other_further: frozenset[str], frequencies: Frequencies) -> int:
+def given_level(one: str, other: str, further: frozenset[str], other_further: frozenset[str], bearers: Bearers) -> int:
+    """The level of agreement of two given names, whose persons have those further ones."""
     a, b = joined(one), joined(other)
     if a == b:
         return Given.EXACT
@@ -51,14 +76,22 @@ def given_level(one: str, other: str, further: frozenset[str], other_further: fr
             return Given.ALIKE if len(words) == 1 or len(other_words) == 1 else Given.PART
         return Given.PART
     if not set(words).isdisjoint(other_words) or first in other_further or other_first in further:
-        return Given.ALIKE_KNOWN if _lists_contradict(words, other_words, further, other_further) else Given.OTHER
+        composed = _is_composed(words, other_first) or _is_composed(other_words, first)
+        listed, other_listed = {*words, *further}, {*other_words, *other_further}
+        if len(listed) > 1 and len(other_listed) > 1:
+            # Where both list several, the first of one is missing in the other, as with twins, or it is not.
+            agree = _stands_in(first, other_listed) and _stands_in(other_first, listed)
+            return Given.OTHER if agree else Given.ALIKE_KNOWN
+        # The second name of LEO JEAN is the first of many a brother; PIERRE for JEAN PIERRE is a short form.
+        is_twins = not composed and all(map(bearers.is_frequent, listed & other_listed))
+        return Given.ALIKE_KNOWN if is_twins else Given.OTHER
     if are_variants(a, b) or are_variants(first, other_first):
         return Given.VARIANT
     if _are_initials(one, other):
         return Given.VARIANT
     if _is_cut(words, other_first) or _is_cut(other_words, first):
         return Given.OTHER
-    level = _unequal_given(a, b, first, other_first, frequencies)
+    level = _unequal_given(a, b, first, other_first, bearers)
     # What is alike and followed by the same further names is one name, misheard.
     if level == Given.ALIKE and not (further | set(words[1:])).isdisjoint(other_further | set(other_words[1:])):
         return Given.SOUND
@@ -67,17 +100,12 @@ def given_level(one: str, other: str, further: frozenset[str], other_further: fr
 
 def _adds_a_name(words: Sequence[str], rest: Collection[str], other_further: frozenset[str]) -> bool:
     """True for JEAN PAUL beside JEAN: twins, or one name cut short, which it is when PAUL is a further name of the other."""
-    return len(words) > 1 and words[1] in rest and is_listed(words[1]) and not any(map(words[1].startswith, other_further))
+    return len(words) > 1 and words[1] in rest and is_nearly_listed(words[1]) and not any(map(words[1].startswith, other_further))
 
 
-def _lists_contradict(
-    words: Sequence[str], other_words: Sequence[str], further: frozenset[str], other_further: frozenset[str]
-) -> bool:
-    """True when both records list several given names and the first of one is missing in the other, as with twins."""
-    listed, other_listed = {*words, *further}, {*other_words, *other_further}
-    if len(listed) < 2 or len(other_listed) < 2:
-        return False
-    return not (_stands_in(words[0], other_listed) and _stands_in(other_words[0], listed))
+def _is_composed(words: Sequence[str], name: str) -> bool:
+    """True for JEAN PIERRE, called PIERRE."""
+    return len(words) > 1 and words[1] == name and composes(words[0])
 
 
 def _stands_in(name: str, listed: Collection[str]) -> bool:
@@ -89,8 +117,8 @@ def _is_cut(words: Sequence[str], name: str) -> bool:
     return len(words) > 1 and len(words[-1]) >= _SHORTEST_CUT and name.startswith(words[-1])
 
 
-def _unequal_given(a: str, b: str, first: str, other_first: str, frequencies: Frequencies) -> int:
-    established = _is_established(first, other_first, frequencies) and _is_established(other_first, first, frequencies)
+def _unequal_given(a: str, b: str, first: str, other_first: str, bearers: Bearers) -> int:
+    established = bearers.is_established(first, other_first) and bearers.is_established(other_first, first)
     slip = is_slip(a, b) or (len(a) != len(b) and is_slip(first, other_first))
     if slip or (sound_the_same(first, other_first) and len(french_code(first)) >= _SHORTEST_SOUND):
         if established:

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
+from rapidfuzz import process
+
+from xds.rules.linkage.slips import edits
+
 _COMPOSED_WITH = frozenset({"JEAN", "MARIE", "ANNE", "PIERRE", "PAUL", "LOUIS", "CHARLES", "ROSE", "MARIA"})
 _NEWBORN = re.compile(
     r"^(?:(?:NOUVEAU|NVEAU|NEW) ?(?:NE|NEE|BORN)?|NN|BB|BEBE|BABY|NEWBORN|ENFANT|CHILD|NOURRISSON|FOETUS|FETUS|PREMATURE|"
@@ -81,6 +85,12 @@ _KNOWN = _TABLES.plain | {name for name in _TABLES.lines if len(name) > 2}
 def is_listed(name: str) -> bool:
     """True for a folded word that the tables know as a given name."""
     return name in _KNOWN
+
+
+@lru_cache(1 << 12)
+def is_nearly_listed(name: str) -> bool:
+    """True for a folded word that is a given name of the tables but for one letter."""
+    return name in _KNOWN or (len(name) > 3 and process.extractOne(name, _KNOWN, scorer=edits, score_cutoff=1) is not None)
 
 
 def composes(name: str) -> bool:

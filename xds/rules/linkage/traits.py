@@ -17,6 +17,11 @@ from xds.rules.linkage.national import National, NationalStatus, comparable, sta
 _OTHER_NAMES = frozenset({"A", "N", "S"})
 _UNKNOWN_DATES = frozenset({"19000101", "18000101", "00010101", "00000000", "99991231", "11111111", "19010101"})
 _HOUSE_NUMBER = re.compile(r"^(\d+) ?(?:(?:BIS|TER|QUATER|[A-D]) )?(.*)$")
+#: The same behind the street, as in Belgium, Germany and Italy; a box or a flat after it says nothing.
+_NUMBER_BEHIND = re.compile(
+    r"^(\D*[^\d ])(?<!\bBAT)(?<!\bAPT)(?<!\bBTE) (\d+)(?: ?[A-D])?(?: (?:BTE|BOITE|BUS|APT|APPT|BAT|ETAGE|FLAT)\b.*)?$"
+)
+_CITY_WORDS = {"ST": "SAINT", "STE": "SAINTE"}
 _STREET_KINDS = re.compile(
     r"\b(?:RUE|R|AVENUE|AVE|AV|BOULEVARD|BLVD|BD|BVD|CHEMIN|CHE|CH|ALLEES?|ALL|IMPASSE|IMP|PLACE|PL|ROUTE|RTE|SQUARE|SQ|COURS|QUAI|"
     r"STREET|ST|ROAD|RD|DRIVE|DR|LANE|LN|COURT|CT|CRESCENT|CRES|CLOSE|DE|DU|DES|D|LA|LE|LES|L|THE|OF)\b"
@@ -119,9 +124,16 @@ def _items(text: str) -> tuple[str, ...]:
 def _street(text: str) -> tuple[str, str]:
     words = fold_words(text)
     found = _HOUSE_NUMBER.match(words)
-    number, rest = (found[1], found[2]) if found else ("", words)
+    behind = None if found else _NUMBER_BEHIND.match(words)
+    number, rest = (found[1], found[2]) if found else (behind[2], behind[1]) if behind else ("", words)
     bare = " ".join(_STREET_KINDS.sub(" ", rest).split())
     return number.lstrip("0"), bare or rest
+
+
+@lru_cache(1 << 14)
+def _city(text: str) -> str:
+    """A town without the number of its post office."""
+    return " ".join(_CITY_WORDS.get(word, word) for word in fold_words(text).partition(" CEDEX")[0].split())
 
 
 def place_of(address: Address) -> Place:
@@ -129,7 +141,7 @@ def place_of(address: Address) -> Place:
     number, street = _street(address.street)
     if not street and address.other:
         number, street = _street(f"{number} {address.other}")
-    return Place(number, street, fold_words(address.city), fold(address.postal_code))
+    return Place(number, street, _city(address.city), fold(address.postal_code))
 
 
 def telephone_of(text: str) -> str:
