@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from io import BytesIO
+from typing import Any
 
 import httpx
 import pydicom
 import pytest
 from dicomweb_client.api import DICOMwebClient
+from lxml import etree
+from pydicom.encaps import generate_frames
 
 from tests.archive import CONSUMER, image, packaged
 from tests.transactions.imaging_server import ImagingServer, audited, hidden, serving
+from xds.wire.dicom_xml import write_native_model
 from xds.wire.dicomweb import MultipartError, read_multipart
 
 STUDY = "1.3.6.1.4.1.5962.1.2.1.20040119072730.12322"
@@ -221,9 +226,113 @@ def test_none_stored(server: ImagingServer, changes: dict[str, str], path: str, 
 
 def test_requests_that_are_no_store(server: ImagingServer) -> None:
     assert store(server, path="/series").status_code == 404
-    assert store(server, **{"Content-Type": "application/dicom"}).status_code == 415
+    assert store(server, **{"Content-Type": "multipart/form-data; boundary=frontier"}).status_code == 415
+    assert store(server, **{"Content-Type": "application/dicom+json"}).status_code == 415
+    assert store(server).status_code == 400
     assert store(server, **{"Content-Type": 'multipart/related; type="application/dicom"'}).status_code == 400
-    assert store(server, image(), Accept="application/dicom+xml").status_code == 406
+    assert store(server, image(), Accept="text/html").status_code == 406
+
+
+def test_one_object_without_multipart(server: ImagingServer) -> None:
+    headers = {"Content-Type": "application/dicom", "Accept": "application/dicom+xml"}
+    octets = image(SOPInstanceUID="1.2.3.11", StudyInstanceUID="1.2.3.52")
+    answer = httpx.post(f"{server.url}/dicomweb/studies", content=octets, headers=headers, timeout=20)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/dicom+xml")
+    told = etree.fromstring(answer.content)
+    assert told.findtext(".//{*}DicomAttribute[@keyword='ReferencedSOPInstanceUID']/{*}Value") == "1.2.3.11"
+
+
+def test_an_object_that_is_cut_off_does_not_take_the_place_of_a_whole_one(server: ImagingServer) -> None:
+    octets = image(SOPInstanceUID="1.2.3.12", StudyInstanceUID="1.2.3.53")
+    assert store(server, octets).status_code == 200
+    answer = store(server, octets[:-1000])
+    assert answer.status_code == 409
+    (failed,) = answer.json()["00081198"]["Value"]
+    assert (failed["00081155"]["Value"], failed["00081197"]["Value"]) == (["1.2.3.12"], [0xC000])
+    (kept,) = DICOMwebClient(f"{server.url}/dicomweb").retrieve_study("1.2.3.53")
+    assert len(kept.PixelData) == 128 * 128 * 2
+
+
+# ---- RAD-108: metadata with bulk data
+
+
+def described(server: ImagingServer, kind: str, metadata: bytes, *bulk: tuple[str, str, bytes]) -> httpx.Response:
+    body = f"--frontier\r\nContent-Type: {kind}\r\n\r\n".encode() + metadata + b"\r\n"
+    for place, media_type, octets in bulk:
+        body += f"--frontier\r\nContent-Type: {media_type}\r\nContent-Location: {place}\r\n\r\n".encode() + octets + b"\r\n"
+    headers = {"Content-Type": f'multipart/related; type="{kind}"; boundary=frontier'}
+    return httpx.post(f"{server.url}/dicomweb/studies", content=body + b"--frontier--\r\n", headers=headers, timeout=20)
+
+
+def _metadata(dataset: pydicom.Dataset, uri: str) -> dict[str, Any]:
+    del dataset.file_meta
+    found: dict[str, Any] = dataset.to_json_dict(bulk_data_threshold=10**9)
+    found["7FE00010"] = {"vr": "OW", "BulkDataURI": uri}
+    return found
+
+
+def _back(server: ImagingServer, study: str) -> pydicom.Dataset:
+    client = DICOMwebClient(f"{server.url}/dicomweb")
+    (found,) = client.retrieve_study(study, media_types=(("application/dicom", "*"),))
+    return found
+
+
+@pytest.mark.parametrize("as_xml", [False, True])
+def test_metadata_with_native_pixels(server: ImagingServer, as_xml: bool) -> None:
+    dataset = pydicom.dcmread(BytesIO(image(SOPInstanceUID="1.2.3.13", StudyInstanceUID=f"1.2.3.54.{int(as_xml)}")))
+    pixels, kind = dataset.PixelData, "application/dicom+xml" if as_xml else "application/dicom+json"
+    study, item = dataset.StudyInstanceUID, _metadata(dataset, "bulk/1")
+    metadata = write_native_model(item) if as_xml else json.dumps([item]).encode()
+    answer = described(server, kind, metadata, ("bulk/1", "application/octet-stream", pixels))
+    assert answer.status_code == 200, answer.text
+    back = _back(server, study)
+    assert back.PixelData == pixels
+    assert back.PatientName == dataset.PatientName
+    assert back.PixelSpacing == dataset.PixelSpacing
+    assert (back.Rows, back[0x0043, 0x1018].value) == (dataset.Rows, dataset[0x0043, 0x1018].value)
+
+
+def test_metadata_with_compressed_frames(server: ImagingServer) -> None:
+    dataset = pydicom.dcmread(BytesIO(packaged("examples_ybr_color.dcm")))
+    dataset.StudyInstanceUID = "1.2.3.55"
+    frames = list(generate_frames(dataset.PixelData, number_of_frames=30))
+    item = _metadata(dataset, "frames")
+    bulk = [("frames", "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.50", frame) for frame in frames]
+    assert described(server, "application/dicom+json", json.dumps([item]).encode(), *bulk).status_code == 200
+    back = _back(server, "1.2.3.55")
+    assert back.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.50"
+    assert list(generate_frames(back.PixelData, number_of_frames=30)) == frames
+
+
+def test_bulk_data_inside_sequences(server: ImagingServer) -> None:
+    dataset = pydicom.dcmread(BytesIO(packaged("waveform_ecg.dcm")))
+    dataset.StudyInstanceUID = "1.2.3.56"
+    waveform = dataset.WaveformSequence[0].WaveformData
+    item = _metadata(dataset, "unused")
+    del item["7FE00010"]
+    item["54000100"]["Value"][0]["54001010"] = {"vr": "OW", "BulkDataURI": "wave"}
+    answer = described(
+        server, "application/dicom+json", json.dumps([item]).encode(), ("wave", "application/octet-stream", waveform)
+    )
+    assert answer.status_code == 200
+    assert _back(server, "1.2.3.56").WaveformSequence[0].WaveformData == waveform
+
+
+@pytest.mark.parametrize(
+    ("metadata", "status"),
+    [
+        (b"no json", 400),
+        (b'["no data set"]', 400),
+        (b"[]", 400),
+        (b'[{"00080018": {"vr": "UI", "Value": ["1.2.3.4"]}}]', 409),
+        (b'[{"7FE00010": {"vr": "OW", "BulkDataURI": "elsewhere"}}]', 409),
+        (b'[{"7FE00010": {"vr": "OW", "BulkDataURI": "http://127.0.0.1:1/"}, "7FE00008": {"vr": "OF"}}]', 409),
+        (b'[{"00080018": "1.2.3.4"}]', 409),
+        (b'[{"00100010": {"Value": ["x"]}}]', 409),
+    ],
+)
+def test_metadata_that_are_none(server: ImagingServer, metadata: bytes, status: int) -> None:
+    assert described(server, "application/dicom+json", metadata).status_code == status
 
 
 @pytest.mark.parametrize("cut", [10, 60, 5_000])

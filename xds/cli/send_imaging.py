@@ -201,9 +201,9 @@ def fetch_web(url: str, accept: str, output: Path, timeout: float) -> Iterator[P
 
 def _parts(response: http.client.HTTPResponse, boundary: str, output: Path) -> Iterator[Path]:
     try:
-        for content_type, staging in read_multipart(response, boundary, TemporaryStaging):
+        for fields, staging in read_multipart(response, boundary, TemporaryStaging):
             try:
-                yield files.write(output, files.sop_instance_uid(staging.open()), content_type, staging.open())
+                yield files.write(output, files.sop_instance_uid(staging.open()), fields.get("content-type", ""), staging.open())
             finally:
                 staging.discard()
     except MultipartError as error:

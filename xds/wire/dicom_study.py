@@ -50,7 +50,8 @@ def read_study(chunks: Iterable[bytes], *, source: str = "", received: datetime 
 def study_of(header: Header, *, source: str = "", received: datetime | None = None, size: int = 0) -> Study:
     """The same of a header that is read already, at least up to (0028,0011)."""
     elements = header.elements
-    wrong = [name for tag, name in _REQUIRED if not is_uid(elements.text(tag))]
+    # A null octet pads the end; inside, it would make two identifiers out of one that others read.
+    wrong = [name for tag, name in _REQUIRED if not is_uid(elements.text(tag)) or b"\0" in elements.value(tag).rstrip(b"\0 ")]
     if wrong:
         raise DicomError(f"no valid UID in {', '.join(wrong)}")
     instance = Instance(

@@ -227,8 +227,10 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def read_multipart(stream: Readable, boundary: str, stage: Callable[[], Staging]) -> Iterator[tuple[str, Staging]]:
-    """The parts in order as (Content-Type, staged octets), each complete before it is given. The caller discards them.
+def read_multipart(stream: Readable, boundary: str, stage: Callable[[], Staging]) -> Iterator[tuple[Mapping[str, str], Staging]]:
+    """The parts in order as (header fields by lower-case name, staged octets), each complete before it is given.
+
+    The caller discards them.
 
     Errors: MultipartError, for what follows the last complete part.
     """
@@ -237,7 +239,7 @@ def read_multipart(stream: Readable, boundary: str, stage: Callable[[], Staging]
     reader = _Reader(stream, b"\r\n--" + boundary.encode("ascii", "replace"))
     reader.discard()
     while reader.begins_part():
-        content_type = reader.header().get("content-type", "")
+        fields = reader.header()
         staging = stage()
         try:
             for piece in reader.pieces():
@@ -245,7 +247,7 @@ def read_multipart(stream: Readable, boundary: str, stage: Callable[[], Staging]
         except MultipartError:
             staging.discard()
             raise
-        yield content_type, staging
+        yield fields, staging
 
 
 def stream_multipart(stream: Readable, boundary: str) -> Iterator[tuple[Mapping[str, str], Iterator[bytes]]]:
@@ -314,7 +316,11 @@ class _Reader:
     def header(self) -> dict[str, str]:
         """The header fields of a part, names in lower case."""
         fields: dict[str, str] = {}
+        left = _MAX_PART_HEADER
         while line := self._until(b"\r\n"):
+            left -= len(line)
+            if left < 0:
+                raise MultipartError("the header of a part is too long")
             name, _, value = line.decode("latin-1").partition(":")
             fields[name.strip().lower()] = value.strip()
         return fields

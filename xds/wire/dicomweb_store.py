@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ class Storing:
     failure: int | None = None
 
 
-def write_store_response(outcomes: Sequence[Storing], base_url: str) -> bytes:
+def store_response(outcomes: Sequence[Storing], base_url: str) -> dict[str, Any]:
     """The answer to a store request: what is stored and where, and what failed. Spec: PS3.18 Table 10.5.3-1."""
     stored = [_stored(item, base_url) for item in outcomes if item.failure is None]
     failed = [_failed(item) for item in outcomes if item.failure is not None]
@@ -31,7 +30,7 @@ def write_store_response(outcomes: Sequence[Storing], base_url: str) -> bytes:
         data_set["00081198"] = {"vr": "SQ", "Value": failed}
     if stored:
         data_set["00081199"] = {"vr": "SQ", "Value": stored}
-    return json.dumps(data_set, separators=(",", ":")).encode()
+    return data_set
 
 
 def _reference(item: Storing) -> dict[str, Any]:
