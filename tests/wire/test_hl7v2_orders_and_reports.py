@@ -135,6 +135,45 @@ def test_what_is_no_document_is_refused() -> None:
     assert conditions(read_report(message("ORU^R01", PID, "OBR|1||F1", f"OBX|1|ED|||^^^^{broken}"))) == [Condition.DATA_TYPE]
 
 
+@pytest.mark.parametrize("size", [1, 10, 13, 16])
+def test_a_document_in_pieces(size: int) -> None:
+    pieces = [PDF[start : start + size] for start in range(0, len(PDF), size)]
+    lines = [f"OBX|{number}|ED|PDF^report|{number}|^AP^PDF^Base64^{piece}" for number, piece in enumerate(pieces, 1)]
+    found = report("ORU^R01", PID, "OBR|1||F1", *lines)
+    assert (found.content, found.facts.format) == (b"%PDF-1.4 a report", ReportFormat.PDF)
+
+
+def test_text_beside_a_document_is_its_reading() -> None:
+    found = report("ORU^R01", PID, "OBR|1||F1", "OBX|1|TX|||Findings", f"OBX|2|ED|||^AP^PDF^Base64^{PDF}", "OBX|3|TX|||none")
+    assert found.content == b"%PDF-1.4 a report"
+
+
+def test_several_documents_are_refused_unless_they_are_the_same() -> None:
+    same = report("ORU^R01", PID, "OBR|1||F1", f"OBX|1|ED|||^AP^PDF^Base64^{PDF}", f"OBX|2|ED|||^AP^PDF^Base64^{PDF}")
+    assert same.content == b"%PDF-1.4 a report"
+    other = base64.b64encode(b"%PDF-1.4 another").decode()
+    found = read_report(
+        message("ORU^R01", PID, "OBR|1||F1", f"OBX|1|ED|||^AP^PDF^Base64^{PDF}", f"OBX|2|ED|||^AP^PDF^Base64^{other}")
+    )
+    assert conditions(found) == [Condition.DATA_TYPE]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "^TEXT^PLAIN^A^Élévation",
+        "^TEXT^PLAIN^Hex^C389C3A9",
+        f"^TEXT^PLAIN^Base64^{base64.b64encode('É'.encode('latin-1')).decode()}",
+    ],
+)
+def test_encapsulated_text(value: str) -> None:
+    header = "MSH|^~\\&|RIS|HOSP|XDS|XDS|20260301120000||ORU^R01|M1|P|2.5||||||8859/1"
+    found = read_report(hl7v2.read("\r".join((header, PID, "OBR|1||F1", f"OBX|1|ED|||{value}")).encode("latin-1")))
+    assert isinstance(found, ImagingReport)
+    assert found.content.decode().startswith("É")
+    assert found.facts.format is ReportFormat.TEXT
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -2,8 +2,9 @@
 
 The document is in OBX-5 of type ED (PDF, CDA, text; base64), or is the text of the OBX of type TX, FT and ST.
 
-Tolerated: an ED whose data stand in its first component alone; base64 that is not declared; line breaks in it; a message without
-PID around a CDA document, whose header then tells whose it is.
+Tolerated: an ED whose data stand in its first component alone; base64 that is not declared; line breaks in it; one document in
+pieces, an OBX for each; text in the character set of the message; a message without PID around a CDA document, whose header then
+tells whose it is. Several documents in one message are refused: which of them is the report, only its sender knows.
 
 Spec: HL7 v2.5 chapters 7 (ORU) and 9 (MDM), 2.A.24 (ED); RAD TF-2 4.128.
 """
@@ -120,33 +121,66 @@ def _merged(facts: ReportFacts, header: CdaHeader | None, form: ReportFormat) ->
 
 
 def _document(message: Message, faults: list[Fault]) -> tuple[bytes, ReportFormat, CdaHeader | None]:
+    """The one document of the message. Beside one of type ED, lines of text are its reading for screens that show no other."""
+    encapsulated: list[int] = []
     lines: list[str] = []
     for number in range(1, message.count("OBX") + 1):
         kind = message.get("OBX-2", occurrence=number).strip()
         if kind == "ED":
-            data = _encapsulated(message, number)
-            if data is None:
-                text = "OBX-5 (ED) holds no document in base64"
-                faults.append(Fault(Condition.DATA_TYPE, text, Location("OBX", number, 5)))
-                return b"", ReportFormat.PDF, None
-            return _recognised(data, number, faults)
-        if kind in _TEXT:
+            encapsulated.append(number)
+        elif kind in _TEXT:
             lines += _lines(message, number)
+    if encapsulated:
+        return _encapsulated(message, encapsulated, faults)
     if not any(line.strip() for line in lines):
         text = "the message holds no document: OBX of type ED, or of type TX, FT or ST"
         faults.append(Fault(Condition.REQUIRED_MISSING, text, Location("OBX", 1, 5)))
     return "\n".join(lines).encode(), ReportFormat.TEXT, None
 
 
-def _encapsulated(message: Message, number: int) -> bytes | None:
-    value = message.get("OBX-5.5", occurrence=number) or message.get("OBX-5.1", occurrence=number)
+def _encapsulated(message: Message, numbers: list[int], faults: list[Fault]) -> tuple[bytes, ReportFormat, CdaHeader | None]:
+    """The document of these OBX: whole in one of them, or continued from each to the next."""
+    values = [_data(message, number) for number in numbers]
+    # Each piece may end anywhere in its base64, so they are joined before they are decoded.
+    joined = None if any(_begins_document(value) for value in values[1:]) else _decoded("".join(values), message, numbers[0])
+    documents = (
+        [joined]
+        if joined
+        else list(dict.fromkeys(_decoded(value, message, number) for value, number in zip(values, numbers, strict=True)))
+    )
+    if len(documents) == 1 and documents[0]:
+        return _recognised(documents[0], numbers[0], message, faults)
+    if None in documents:
+        text = "OBX-5 (ED) holds no document in base64"
+    else:
+        text = "the message holds several documents: each is sent in a message of its own"
+    faults.append(Fault(Condition.DATA_TYPE, text, Location("OBX", numbers[0 if len(documents) == 1 else 1], 5)))
+    return b"", ReportFormat.PDF, None
+
+
+def _data(message: Message, number: int) -> str:
+    return message.get("OBX-5.5", occurrence=number) or message.get("OBX-5.1", occurrence=number)
+
+
+def _begins_document(value: str) -> bool:
+    """Whether another document begins here: base64 of `%PDF`, `<?xml`, `<Clin`, or the same as they are."""
+    return value.lstrip().startswith(("JVBER", "PD94bW", "PENsaW", "%PDF", "<"))
+
+
+def _decoded(value: str, message: Message, number: int) -> bytes | None:
+    """The octets of the data of an ED; None when they are not written as they say. Spec: HL7 v2.5 2.A.24, table 0299."""
+    encoding = message.get("OBX-5.4", occurrence=number).strip().upper()
     try:
+        if encoding == "A":
+            return value.encode() or None
+        if encoding == "HEX":
+            return bytes.fromhex(value) or None
         return base64.b64decode("".join(value.split()), validate=True) or None
     except (binascii.Error, ValueError):
         return None
 
 
-def _recognised(data: bytes, number: int, faults: list[Fault]) -> tuple[bytes, ReportFormat, CdaHeader | None]:
+def _recognised(data: bytes, number: int, message: Message, faults: list[Fault]) -> tuple[bytes, ReportFormat, CdaHeader | None]:
     place = Location("OBX", number, 5)
     if data.startswith(b"%PDF"):
         return data, ReportFormat.PDF, None
@@ -157,12 +191,16 @@ def _recognised(data: bytes, number: int, faults: list[Fault]) -> tuple[bytes, R
             faults.append(Fault(Condition.DATA_TYPE, f"the document in OBX-5 is not readable: {type(problem).__name__}", place))
             return b"", ReportFormat.CDA, None
         return data, header.format, header
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        text = "the document in OBX-5 is neither PDF nor CDA nor text in UTF-8"
-        faults.append(Fault(Condition.DATA_TYPE, text, place))
-    return data, ReportFormat.TEXT, None
+    for codec in ("utf-8", message.codec):
+        try:
+            text = data.decode(codec)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return text.encode(), ReportFormat.TEXT, None
+    said = "the document in OBX-5 is neither PDF nor CDA nor text in UTF-8 or the character set of the message"
+    faults.append(Fault(Condition.DATA_TYPE, said, place))
+    return b"", ReportFormat.TEXT, None
 
 
 def _lines(message: Message, number: int) -> Iterator[str]:
