@@ -9,8 +9,9 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, BinaryIO, Protocol, cast
 from urllib.parse import parse_qsl
 
@@ -22,9 +23,22 @@ from xds.ports import Staging
 from xds.server import contracts, failures
 from xds.server.answering import SoapTransaction
 from xds.server.asynchronous import AsynchronousExchange
+from xds.server.http_answers import (
+    Answer,
+    Sending,
+    busy,
+    content_type_header,
+    first_segment,
+    not_allowed,
+    nothing,
+    outcome_of,
+    plain,
+    status_line,
+    whole,
+)
 from xds.server.limits import BodyError, Limits, RequestBody
 from xds.server.metrics import Metrics
-from xds.server.soap import SoapServices, status_line
+from xds.server.soap import SoapServices
 from xds.store.database import DatabaseUnavailableError
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.http import HttpReply, HttpRequest
@@ -35,7 +49,6 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-_TEXT = "text/plain; charset=UTF-8"
 _XML = "text/xml; charset=UTF-8"
 
 
@@ -55,23 +68,6 @@ def caller_from_environ(environ: Mapping[str, Any]) -> Caller:
     """The partner of a request: its network address, and the subject of its client certificate where TLS verified one."""
     verified = environ.get("SSL_CLIENT_VERIFY") == "SUCCESS"
     return Caller(address=environ.get("REMOTE_ADDR", ""), node=environ.get("SSL_CLIENT_S_DN") if verified else None)
-
-
-def _nothing(complete: bool) -> None:
-    """For an answer that nobody waits for."""
-
-
-@dataclass(slots=True)
-class _Answer:
-    """An answer on its way out. `route` is what the log shows: never the part of a path that may name a patient."""
-
-    status: str
-    headers: list[tuple[str, str]]
-    chunks: Iterable[bytes]
-    route: str
-    transaction: str = ""
-    outcome: str = "ok"
-    finished: Callable[[bool], None] = _nothing
 
 
 @dataclass(slots=True)
@@ -152,21 +148,20 @@ class HttpApplication:
         try:
             answer = self._answer(environ, visit)
         except BodyError as error:
-            answer = _plain(error.status, error.reason, _first_segment(environ["PATH_INFO"]))
+            answer = plain(error.status, error.reason, first_segment(environ["PATH_INFO"]))
         except DatabaseUnavailableError as error:
             failures.report("http.database_unavailable", error)
-            answer = _busy(_first_segment(environ["PATH_INFO"]), "the database does not answer now")
+            answer = busy(first_segment(environ["PATH_INFO"]), "the database does not answer now")
         except Exception as error:
             reference = failures.report("http.failure", error)
-            answer = _plain(
-                500, f"the request could not be processed (reference {reference})", _first_segment(environ["PATH_INFO"])
+            answer = plain(
+                500, f"the request could not be processed (reference {reference})", first_segment(environ["PATH_INFO"])
             )
             answer.outcome = "failure"
-        sending = _Sending(answer, visit, self, is_head=environ["REQUEST_METHOD"] == "HEAD")
         start_response(answer.status, answer.headers)
-        return sending
+        return Sending(answer, partial(self._ended, answer, visit), is_head=environ["REQUEST_METHOD"] == "HEAD")
 
-    def ended(self, answer: _Answer, visit: _Visit, sent: int, *, complete: bool) -> None:
+    def _ended(self, answer: Answer, visit: _Visit, sent: int, complete: bool) -> None:
         """Count and log an answer whose last octet was handed over, or whose reader went away."""
         if visit.is_upload:
             self._uploads.release()
@@ -188,24 +183,24 @@ class HttpApplication:
             sent=sent,
         )
 
-    def _answer(self, environ: Environ, visit: _Visit) -> _Answer:
+    def _answer(self, environ: Environ, visit: _Visit) -> Answer:
         path = environ["PATH_INFO"]
         if environ.get("CONTENT_LENGTH") and environ.get("HTTP_TRANSFER_ENCODING"):
-            return _plain(400, "a request has either Content-Length or Transfer-Encoding", _first_segment(path))
+            return plain(400, "a request has either Content-Length or Transfer-Encoding", first_segment(path))
         if path in self._soap.paths:
             return self._service(environ, visit, path)
         if path == "/health/live":
-            return _plain(200, "alive", path)
+            return plain(200, "alive", path)
         if path == "/health/ready":
             return self._readiness(path)
         if path == "/metrics":
-            return _whole(200, self._metrics.content_type, self._metrics.render(), path)
+            return whole(200, self._metrics.content_type, self._metrics.render(), path)
         routes = [route for route in self._routes if route.fits(path)]
         for route in routes:
             if environ["REQUEST_METHOD"] in route.methods:
                 return self._transaction(environ, visit, route)
         if routes:
-            return _not_allowed(routes[0].prefix, ", ".join(sorted(method for route in routes for method in route.methods)))
+            return not_allowed(routes[0].prefix, ", ".join(sorted(method for route in routes for method in route.methods)))
         return self._other(environ, visit)
 
     def _open_body(self, environ: Environ, visit: _Visit, limit: int) -> RequestBody | None:
@@ -222,20 +217,20 @@ class HttpApplication:
             visit.is_upload = True
         return visit.body
 
-    def _service(self, environ: Environ, visit: _Visit, path: str) -> _Answer:
+    def _service(self, environ: Environ, visit: _Visit, path: str) -> Answer:
         method = environ["REQUEST_METHOD"]
         if method in ("GET", "HEAD"):
             return self._contract(environ, path)
         if method != "POST":
-            return _not_allowed(path, "GET, HEAD, POST")
+            return not_allowed(path, "GET, HEAD, POST")
         limit = self._soap.body_limit(environ.get("CONTENT_TYPE", ""))
         body = self._open_body(environ, visit, min(limit, self._limits.bodies.get(path, limit)))
         if body is None:
-            return _busy(path)
+            return busy(path)
         answer = self._soap.answer(environ, body, caller_from_environ(environ))
-        return _Answer(
+        return Answer(
             status=status_line(answer.status),
-            headers=[*_content_type(answer.content_type), ("Content-Length", str(answer.length))],
+            headers=[*content_type_header(answer.content_type), ("Content-Length", str(answer.length))],
             chunks=answer.chunks,
             route=path,
             transaction=answer.transaction.id if answer.transaction is not None else "",
@@ -243,30 +238,30 @@ class HttpApplication:
             finished=answer.finished,
         )
 
-    def _contract(self, environ: Environ, path: str) -> _Answer:
+    def _contract(self, environ: Environ, path: str) -> Answer:
         """`?wsdl` and `?xsd=NAME`. Spec: ITI TF-2 V.2."""
         query = {name.lower(): value for name, value in parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)}
         if not ({"wsdl", "xsd"} & query.keys()):
-            return _not_allowed(path, "POST")
+            return not_allowed(path, "POST")
         address = self._domain.identity.public_url + path
         try:
             if "xsd" in query:
-                return _whole(200, _XML, contracts.schema_document(query["xsd"], address), path)
+                return whole(200, _XML, contracts.schema_document(query["xsd"], address), path)
             name = next(transaction.wsdl for transaction in self._soap.transactions(path) if transaction.wsdl)
-            return _whole(200, _XML, contracts.wsdl_document(name, address), path)
+            return whole(200, _XML, contracts.wsdl_document(name, address), path)
         except (FileNotFoundError, ValueError, StopIteration):
-            return _plain(404, "there is no such document", path)
+            return plain(404, "there is no such document", path)
 
-    def _readiness(self, path: str) -> _Answer:
+    def _readiness(self, path: str) -> Answer:
         results = {name: _passes(name, check) for name, check in self._checks.items()}
         is_ready = all(results.values())
         body = json.dumps({"status": "ready" if is_ready else "not ready", "checks": results}).encode()
-        return _whole(200 if is_ready else 503, "application/json", body, path)
+        return whole(200 if is_ready else 503, "application/json", body, path)
 
-    def _transaction(self, environ: Environ, visit: _Visit, route: _Route) -> _Answer:
+    def _transaction(self, environ: Environ, visit: _Visit, route: _Route) -> Answer:
         body = self._open_body(environ, visit, self._limits.of_path(route.prefix))
         if body is None:
-            return _busy(route.prefix)
+            return busy(route.prefix)
         body.check()
         query: dict[str, tuple[str, ...]] = {}
         for name, value in parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True):
@@ -282,78 +277,37 @@ class HttpApplication:
         headers = list(reply.headers)
         if reply.length is not None:
             headers.append(("Content-Length", str(reply.length)))
-        return _Answer(
+        return Answer(
             status=status_line(reply.status),
             headers=headers,
             chunks=reply.body,
             route=route.prefix,
             transaction=route.module.TRANSACTION.id,
-            outcome=_outcome(reply.status),
-            finished=reply.finished or _nothing,
+            outcome=outcome_of(reply.status),
+            finished=reply.finished or nothing,
         )
 
-    def _other(self, environ: Environ, visit: _Visit) -> _Answer:
-        route = _first_segment(environ["PATH_INFO"])
+    def _other(self, environ: Environ, visit: _Visit) -> Answer:
+        route = first_segment(environ["PATH_INFO"])
         if self._fallback is None:
-            return _plain(404, "there is nothing at this address", route)
+            return plain(404, "there is nothing at this address", route)
         body = self._open_body(environ, visit, self._limits.of_path(environ["PATH_INFO"]))
         if body is None:
-            return _busy(route)
+            return busy(route)
         body.check()
-        answer = _Answer("", [], (), route)
+        answer = Answer("", [], (), route)
 
         def start_response(status: str, headers: Sequence[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], None]:
             answer.status, answer.headers = status, list(headers)
             return _unsupported_write
 
         answer.chunks = self._fallback({**environ, "wsgi.input": body}, start_response)
-        answer.outcome = _outcome(int(answer.status[:3]))
+        answer.outcome = outcome_of(int(answer.status[:3]))
         return answer
 
 
 def _unsupported_write(data: bytes) -> None:
     raise NotImplementedError("the write callable of PEP 3333 is not offered")
-
-
-class _Sending:
-    """The answer's chunks as PEP 3333 wants them. `close` tells everyone who waits, exactly once."""
-
-    def __init__(self, answer: _Answer, visit: _Visit, application: HttpApplication, *, is_head: bool) -> None:
-        self._answer = answer
-        self._visit = visit
-        self._application = application
-        self._chunks = iter(() if is_head else answer.chunks)
-        self._sent = 0
-        self._is_complete = False
-        self._is_closed = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            chunk = next(self._chunks)
-        except StopIteration:
-            self._is_complete = True
-            raise
-        self._sent += len(chunk)
-        return chunk
-
-    def close(self) -> None:
-        """Called by the server when the last octet was sent, or when it cannot be."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        try:
-            for chunks in (self._chunks, self._answer.chunks):
-                close = getattr(chunks, "close", None)
-                if close is not None:
-                    close()
-        finally:
-            try:
-                self._answer.finished(self._is_complete)
-            finally:
-                self._application.ended(self._answer, self._visit, self._sent, complete=self._is_complete)
 
 
 def _passes(name: str, check: Callable[[], bool]) -> bool:
@@ -364,43 +318,9 @@ def _passes(name: str, check: Callable[[], bool]) -> bool:
         return False
 
 
-def _outcome(status: int) -> str:
-    return "ok" if status < 400 else "fault" if status < 500 else "failure"
-
-
-def _first_segment(path: str) -> str:
-    """What a log may show of a path that is not ours: what follows may be a patient's identifier."""
-    return "/" + path.lstrip("/").partition("/")[0][:64]
-
-
 def _headers(environ: Environ) -> dict[str, str]:
     headers = {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
     for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         if environ.get(name):
             headers[name.replace("_", "-").lower()] = environ[name]
     return headers
-
-
-def _content_type(value: str) -> list[tuple[str, str]]:
-    return [("Content-Type", value)] if value else []
-
-
-def _whole(status: int, content_type: str, body: bytes, route: str) -> _Answer:
-    headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
-    return _Answer(status_line(status), headers, [body], route, outcome=_outcome(status))
-
-
-def _plain(status: int, text: str, route: str) -> _Answer:
-    return _whole(status, _TEXT, f"{text}\n".encode(), route)
-
-
-def _not_allowed(route: str, allowed: str) -> _Answer:
-    answer = _plain(405, "the method is not allowed here", route)
-    answer.headers.append(("Allow", allowed))
-    return answer
-
-
-def _busy(route: str, why: str = "too many uploads at this moment") -> _Answer:
-    answer = _plain(503, why, route)
-    answer.headers.append(("Retry-After", "5"))
-    return answer

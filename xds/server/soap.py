@@ -12,8 +12,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -24,20 +23,16 @@ from xds.model.caller import Caller
 from xds.model.identifiers import new_uuid_urn
 from xds.ports import Staging
 from xds.server import spyne_shim
-from xds.server.answering import SoapTransaction, answer_of, own_failure
+from xds.server.answering import SoapTransaction, own_failure
 from xds.server.asynchronous import AsynchronousExchange
 from xds.server.limits import BodyError, Limits, RequestBody
+from xds.server.soap_exchange import Exchange, Operation, SoapAnswer, packaged
 from xds.transactions.transaction import Transaction
 from xds.wire import mtom
-from xds.wire.inline import SIMPLE, write_inline
-from xds.wire.pieces import Pieces, length_of
+from xds.wire.pieces import Pieces
 from xds.wire.soap import (
     Addressing,
-    Envelope,
-    ReceivedPart,
     SoapFault,
-    SoapReply,
-    SoapRequest,
     action_not_supported,
     is_asynchronous,
     message_id_of,
@@ -63,77 +58,6 @@ spyne.const.MIN_GC_INTERVAL = float("inf")
 logging.getLogger("spyne").setLevel(logging.CRITICAL + 1)
 
 _NAMESPACE = "urn:xds:services"
-
-
-@dataclass(slots=True)
-class SoapAnswer:
-    """An answer ready to send; the acknowledgement of a request that is answered elsewhere has neither type nor octets.
-
-    `finished` must be called once, also when `chunks` was not exhausted.
-    """
-
-    status: int
-    content_type: str
-    length: int
-    chunks: Iterator[bytes]
-    finished: Callable[[bool], None]
-    transaction: Transaction | None
-    outcome: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Operation:
-    name: str
-    module: SoapTransaction
-
-
-@dataclass(slots=True)
-class _Exchange:
-    """One request and its answer, carried through spyne as its user-defined context."""
-
-    operations: Mapping[str, _Operation]
-    domain: Domain
-    caller: Caller
-    inline_limit: int
-    offered: AsynchronousExchange | None
-    #: Set when this request is to be accepted, and answered later.
-    asynchronous: AsynchronousExchange | None = None
-    root: bytes = b""
-    parts: Mapping[str, ReceivedPart] = field(default_factory=dict)
-    is_mtom: bool = False
-    refusal: SoapFault | None = None
-    message_id: str | None = None
-    addressing: Addressing | None = None
-    headers: tuple[etree._Element, ...] = ()
-    operation: _Operation | None = None
-    reply: SoapReply | None = None
-    fault: SoapFault | None = None
-
-    def call(self, body: etree._Element) -> SoapReply | None:
-        """Let the transaction answer; None when the answer goes elsewhere. Errors: SoapFault, also for a failure of our own."""
-        assert self.operation is not None
-        assert self.addressing is not None
-        if self.asynchronous is not None:
-            transaction = self.operation.module.TRANSACTION
-            try:
-                path = transaction.path or ""
-                read = Envelope(self.addressing, body, self.headers)
-                self.asynchronous.accept(path, self.root, read, self.parts, self.caller, is_mtom=self.is_mtom)
-            except SoapFault:
-                raise
-            except Exception as error:
-                raise own_failure(error, transaction.id) from None
-            return None
-        request = SoapRequest(body, self.addressing, self.parts, self.headers)
-        caller = replace(self.caller, reply_to=self.addressing.reply_to)
-        limit = None if self.is_mtom else self.inline_limit
-        self.reply = answer_of(self.operation.module, request, self.domain, caller, inline_limit=limit)
-        return self.reply
-
-    def discard(self) -> None:
-        """Forget the parts that no actor committed."""
-        for part in self.parts.values():
-            part.staging.discard()
 
 
 class _SpyneFault(Fault):  # type: ignore[misc]
@@ -165,7 +89,7 @@ class _IheSoap12(Soap12):  # type: ignore[misc]
         return [ctx]
 
     def create_in_document(self, ctx: Any, charset: str | None = None) -> None:
-        exchange: _Exchange = ctx.udc
+        exchange: Exchange = ctx.udc
         if exchange.refusal is not None:
             raise _SpyneFault(exchange.refusal)
         try:
@@ -174,10 +98,14 @@ class _IheSoap12(Soap12):  # type: ignore[misc]
             raise _SpyneFault(SoapFault("Sender", f"the envelope cannot be read: {error}")) from None
 
     def decompose_incoming_envelope(self, ctx: Any, message: Any = None) -> None:
-        exchange: _Exchange = ctx.udc
-        exchange.message_id = message_id_of(ctx.in_document)
+        exchange: Exchange = ctx.udc
         try:
             addressing, body, exchange.headers = read_envelope(ctx.in_document)
+        except SoapFault as fault:
+            exchange.message_id = message_id_of(ctx.in_document)
+            raise _SpyneFault(fault) from None
+        exchange.message_id = addressing.message_id
+        try:
             if exchange.offered is not None and is_asynchronous(addressing):
                 exchange.offered.check(addressing)
                 exchange.asynchronous = exchange.offered
@@ -203,7 +131,7 @@ class _IheSoap12(Soap12):  # type: ignore[misc]
             ctx.out_document = ctx.out_object[0]
 
     def create_out_string(self, ctx: Any, charset: str | None = None) -> None:
-        exchange: _Exchange = ctx.udc
+        exchange: Exchange = ctx.udc
         if ctx.out_error is not None:
             exchange.fault = fault = _fault_of(ctx.out_error)
             ctx.out_string = [write_fault(fault, message_id=new_uuid_urn(), relates_to=exchange.message_id)]
@@ -226,7 +154,7 @@ class _Transport(ServerBase):  # type: ignore[misc]
 
     transport = "urn:xds:exchange"
 
-    def answer(self, exchange: _Exchange) -> tuple[int, Pieces]:
+    def answer(self, exchange: Exchange) -> tuple[int, Pieces]:
         """The HTTP status and the envelope of the answer."""
         context = _Context(self, MethodContext.SERVER)
         context.udc = exchange
@@ -258,7 +186,7 @@ def _check_body(body: etree._Element, transaction: Transaction) -> None:
         )
 
 
-def _service(path: str, operations: Iterable[_Operation]) -> type:
+def _service(path: str, operations: Iterable[Operation]) -> type:
     def method(name: str) -> Any:
         def call(ctx: Any, body: Any) -> Any:
             try:
@@ -299,7 +227,7 @@ class SoapServices:
         self._domain = domain
         self._stage = stage
         self._limits = limits
-        self._operations: dict[str, dict[str, _Operation]] = {}
+        self._operations: dict[str, dict[str, Operation]] = {}
         for module in transactions:
             transaction = module.TRANSACTION
             if transaction.path is None or transaction.action is None or transaction.reply_action is None:
@@ -309,7 +237,7 @@ class SoapServices:
                 raise ValueError(f"{transaction.path} has two transactions with the action {transaction.action}")
             # Some transactions have several messages, each with an operation of its own.
             name = f"{_name_of(transaction.path)}_{transaction.id}_{len(served) + 1}"
-            served[transaction.action] = _Operation(name, module)
+            served[transaction.action] = Operation(name, module)
         services = [_service(path, served.values()) for path, served in self._operations.items()] or [ServiceBase]
         self._spyne = _Transport(Application(services, _NAMESPACE, in_protocol=_IheSoap12(), out_protocol=_IheSoap12()))
 
@@ -330,7 +258,7 @@ class SoapServices:
     def answer(self, environ: Mapping[str, Any], body: RequestBody, caller: Caller) -> SoapAnswer:
         """Answer one POST. Whatever goes wrong becomes a fault."""
         operations = self._operations[environ["PATH_INFO"]]
-        exchange = _Exchange(operations, self._domain, caller, self._limits.inline, self._asynchronous)
+        exchange = Exchange(operations, self._domain, caller, self._limits.inline, self._asynchronous)
         try:
             self._receive(exchange, environ.get("CONTENT_TYPE", ""), environ.get("HTTP_CONTENT_ENCODING", ""), body)
         except SoapFault as fault:
@@ -339,19 +267,17 @@ class SoapServices:
             exchange.refusal = own_failure(error, None)
         try:
             status, pieces = self._spyne.answer(exchange)
-            return _packaged(exchange, status, pieces)
-        except BaseException as error:
+            return packaged(exchange, status, pieces)
+        except Exception as error:
             exchange.discard()
             if exchange.reply is not None and exchange.reply.finished is not None:
                 exchange.reply.finished(False)
-            if not isinstance(error, Exception):
-                raise
             exchange.reply, exchange.is_mtom, exchange.asynchronous = None, False, None
             failure = own_failure(error, exchange.operation.module.TRANSACTION.id if exchange.operation else None)
             exchange.fault = failure
-            return _packaged(exchange, failure.http_status, [write_fault(failure, relates_to=exchange.message_id)])
+            return packaged(exchange, failure.http_status, [write_fault(failure, relates_to=exchange.message_id)])
 
-    def _receive(self, exchange: _Exchange, content_type: str, content_encoding: str, body: RequestBody) -> None:
+    def _receive(self, exchange: Exchange, content_type: str, content_encoding: str, body: RequestBody) -> None:
         """Read the message into the exchange. Errors: SoapFault."""
         kind = mtom.parse_content_type(content_type)
         if content_encoding.strip().lower() not in ("", "identity"):
@@ -372,42 +298,3 @@ class SoapServices:
             raise SoapFault("Sender", f"the MTOM package cannot be read: {error}") from None
         except BodyError as error:
             raise SoapFault("Sender", error.reason, http_status=error.status) from None
-
-
-def _packaged(exchange: _Exchange, status: int, pieces: Pieces) -> SoapAnswer:
-    """The answer in the packaging of the request. Spec: ITI TF-2 V.3.6."""
-    reply = exchange.reply if exchange.fault is None else None
-    is_accepted = exchange.asynchronous is not None and exchange.fault is None
-    parts = reply.parts if reply is not None else ()
-    if is_accepted:
-        status, outgoing = HTTPStatus.ACCEPTED, mtom.Outgoing("", 0, iter(()))
-    elif exchange.is_mtom:
-        outgoing = mtom.write_package(pieces, parts)
-    elif parts:
-        outgoing = write_inline(pieces, parts)
-    else:
-        length = length_of(pieces)
-        outgoing = mtom.Outgoing(SIMPLE, length, mtom.together(pieces, length))
-    fault = exchange.fault
-
-    def finished(complete: bool) -> None:
-        try:
-            exchange.discard()
-        finally:
-            if reply is not None and reply.finished is not None:
-                reply.finished(complete)
-
-    return SoapAnswer(
-        status=status,
-        content_type=outgoing.content_type,
-        length=outgoing.length,
-        chunks=outgoing.chunks,
-        finished=finished,
-        transaction=exchange.operation.module.TRANSACTION if exchange.operation is not None else None,
-        outcome="ok" if fault is None else "failure" if fault.code == "Receiver" else "fault",
-    )
-
-
-def status_line(status: int) -> str:
-    """`400` -> `400 Bad Request`."""
-    return f"{status} {HTTPStatus(status).phrase}"
