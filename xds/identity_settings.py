@@ -52,6 +52,7 @@ def demographics_supplier(
         minimum_criteria=settings.identity.minimum_criteria,
         page_size=settings.identity.page_size,
         max_results=settings.identity.max_results,
+        queries_per_minute=settings.identity.queries_per_minute,
     )
 
 

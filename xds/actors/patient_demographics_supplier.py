@@ -15,6 +15,7 @@ from typing import Final
 
 from xds.actors import pix_audit
 from xds.actors.demographics_answers import Answers
+from xds.actors.demographics_rate import QueryRate
 from xds.actors.demographics_search import DemographicsSearch, Found
 from xds.model.audit import AuditEvent
 from xds.model.caller import Action, Caller, Resource
@@ -57,8 +58,12 @@ class PatientDemographicsSupplier:
         minimum_criteria: int = 1,
         page_size: int = 100,
         max_results: int = 1000,
+        queries_per_minute: int = 0,
     ) -> None:
-        """`minimum_criteria` is how many traits a query must name, `max_results` the most patients that one query gives."""
+        """`minimum_criteria` is how many traits a query must name, `max_results` the most patients that one query gives.
+
+        `queries_per_minute` is how many one caller may ask (0: any number); what is not asked from outside does not count.
+        """
         self._database = database
         self._identity = identity
         self._access = access
@@ -68,6 +73,7 @@ class PatientDemographicsSupplier:
         self._affinity = table.complete(configured)
         self._answers = Answers(table, tuple(source for each in domains for source in each.sources))
         self._search = DemographicsSearch(self._answers, max_results)
+        self._rate = QueryRate(queries_per_minute)
         self._minimum_criteria = minimum_criteria
         self._page_size = min(page_size, max_results)
         self._max_results = max_results
@@ -87,8 +93,10 @@ class PatientDemographicsSupplier:
 
         A page of the same answer is asked for with the same query and the pointer of the page before it.
         Spec: ITI TF-2 3.21.4.2.3, 3.21.4.1.3 (continuation), 3.47.4.2.3.
-        Errors: problems with `criteria` and each unknown one of `domains`, all at once; with `page`.
+        Errors: problems with `criteria` and each unknown one of `domains`, all at once; with `page`; with the `caller`.
         """
+        if refused := self._refused(asked, caller, max(1, len(query.keys), *map(len, query.identifiers))):
+            return refused
         asker = _asker(page, caller, asked)
         first = page.after is None
         answer = self._first_page(query, page, asker, caller) if first else self._page_after(page, asker, caller)
@@ -106,8 +114,10 @@ class PatientDemographicsSupplier:
 
         `start` counts patients from 0; without it `page.after` tells where to go on.
         Spec: ITI TF-2 3.47.4.3 (QUQI_IN000003UV01).
-        Errors: a problem with `page`.
+        Errors: a problem with `page` or with the `caller`.
         """
+        if refused := self._refused(asked, caller):
+            return refused
         asker = _asker(page, caller, asked)
         if page.after is None:
             with self._database.read() as connection:
@@ -131,8 +141,10 @@ class PatientDemographicsSupplier:
 
         `only_certain`: the one person who is meant beyond doubt, and nobody when there are several or none.
         Spec: PDQm 2:3.119.4.1.3.
-        Errors: a problem with `criteria` when the record says too little to compare.
+        Errors: a problem with `criteria` when the record says too little to compare, with the `caller`.
         """
+        if refused := self._refused(asked, caller):
+            return refused
         limit = min(count or self._page_size, self._max_results)
         with self._database.read() as connection:
             found, problems = self._search.alike(connection, demographics, identifiers, only_certain=only_certain)
@@ -262,6 +274,14 @@ class PatientDemographicsSupplier:
 
     def _now(self) -> int:
         return int(self._clock().timestamp() * 1000)
+
+    def _refused(self, asked: IdentityQuery | None, caller: Caller, persons: int = 1) -> DemographicsAnswer | None:
+        """The answer to somebody who asks too much; `persons` is how many a query names."""
+        if asked is None or not (problems := self._rate.refusal(caller, self._clock().timestamp(), persons)):
+            return None
+        answer = DemographicsAnswer(problems=problems)
+        self._audit(asked, caller, answer)
+        return answer
 
     def _audit(self, asked: IdentityQuery | None, caller: Caller, answer: DemographicsAnswer) -> None:
         if asked is not None:

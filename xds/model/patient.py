@@ -141,6 +141,8 @@ class IdentityProblemKind(StrEnum):
     #: The identifier to which a patient's one is to be changed is in use already.
     DUPLICATE = "duplicate"
     INVALID = "invalid"
+    #: The caller asks more than it may.
+    TOO_MANY = "too many"
     INTERNAL = "internal"
 
 

@@ -73,6 +73,12 @@ class IdentitySettings(Section):
     max_results: int = Field(
         default=1000, ge=1, le=10000, description="Most patients that one demographics query is answered, all pages together."
     )
+    queries_per_minute: int = Field(
+        default=0,
+        ge=0,
+        description="Most demographics queries of one caller (the user of an assertion, or else a network address) in a minute, "
+        "in each process; 0: any number. Beyond it HTTP 429, or AE, is the answer.",
+    )
 
     @model_validator(mode="before")
     @classmethod

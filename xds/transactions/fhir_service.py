@@ -28,6 +28,9 @@ from xds.wire.http import HttpReply, HttpRequest
 #: Where the service stands below the public address.
 PATH: Final = "/fhir"
 
+#: After how long somebody who asks too much asks again.
+_RETRY_SECONDS: Final = 60
+
 #: Octets of an answer that a client reads.
 _MAX_ANSWER: Final = 64 << 20
 
@@ -74,6 +77,8 @@ def refuse_problems(problems: Sequence[IdentityProblem]) -> None:
     """Errors: FhirError for problems of a search or a match. Spec: PDQm 2:3.78.4.1.3 case 4."""
     if not problems:
         return
+    if problems[0].kind is IdentityProblemKind.TOO_MANY:
+        raise FhirError(429, [Issue("throttled", problems[0].text)], {"Retry-After": str(_RETRY_SECONDS)})
     unknown = [item for item in problems if item.field == "domains"]
     if unknown:
         found = [Issue("not-found", "targetSystem not found", "http.identifier", "warning") for _ in unknown]

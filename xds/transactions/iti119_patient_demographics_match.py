@@ -4,7 +4,8 @@
 is a Bundle of type searchset, the likeliest first, each entry with a score and a match-grade.
 
 Spec: PDQm 3.2 2:3.119; FHIR R4 Patient/$match.
-Errors: 400 (syntax, parameters, `too-costly` for too few traits), 413, 415, 422 (profile).
+Errors: 400 (syntax, parameters, `too-costly` for too few traits), 413, 415, 422 (profile), 429 `throttled` (too many queries of
+one caller).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ modifier, those are answered whose names sound alike or are one slip of the pen 
 
 Spec: PDQm 3.2 2:3.78; FHIR R4 3.1.0.1 (read), 3.1.1 (search).
 Errors: 400 (a parameter that cannot be used; too few criteria: `too-costly`), 404 `not-found` (a domain, or the Patient, is not
-known), 405 (a Patient is not created by POST), 406 `not-supported` (format).
+known), 405 (a Patient is not created by POST), 406 `not-supported` (format), 429 `throttled` (too many queries of one caller).
 """
 
 from __future__ import annotations
@@ -134,7 +134,9 @@ def _person(request: HttpRequest, key: int, domain: Domain, caller: Caller) -> P
     """The person of that key. It is a query of one patient, and stands in the audit trail as one."""
     known = asked(request, domain, caller, EVENT, f"Patient/{key}")
     supplier = domain.demographics_supplier
-    current = supplier.search(DemographicsQuery(keys=(key,)), PageRequest(), caller, known).matches
+    answer = supplier.search(DemographicsQuery(keys=(key,)), PageRequest(), caller, known)
+    refuse_problems(answer.problems)
+    current = answer.matches
     # Whoever is part of another person by now is read as the record that was.
     return current[0] if current and current[0].key == key else supplier.person(key, caller)
 

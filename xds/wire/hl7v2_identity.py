@@ -133,6 +133,8 @@ _CONDITIONS: Final = {
     IdentityProblemKind.NOT_ISSUER: Condition.TABLE_VALUE,
     IdentityProblemKind.DUPLICATE: Condition.DUPLICATE_KEY,
     IdentityProblemKind.INVALID: Condition.DATA_TYPE,
+    # Nor has it one for a partner who asks too much: the application does not process it.
+    IdentityProblemKind.TOO_MANY: Condition.INTERNAL,
     IdentityProblemKind.INTERNAL: Condition.INTERNAL,
 }
 

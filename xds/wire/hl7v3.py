@@ -60,6 +60,8 @@ _CODES: Final = {
     # There is no code for a sender without the right to a domain: it is not among the values for that domain.
     IdentityProblemKind.NOT_ISSUER: DetailCode.UNKNOWN_CODE,
     IdentityProblemKind.INVALID: DetailCode.DATA_TYPE,
+    # Nor is there one for a partner who asks too much: the application does not process it.
+    IdentityProblemKind.TOO_MANY: DetailCode.INTERNAL,
     IdentityProblemKind.INTERNAL: DetailCode.INTERNAL,
 }
 
