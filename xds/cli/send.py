@@ -11,6 +11,7 @@ from xds.cli import (
     send_identity_v2,
     send_identity_v3,
     send_imaging,
+    send_orders,
     send_registry,
     send_removal,
     send_repository,
@@ -51,7 +52,9 @@ app.command("iti86")(send_removal.iti86)
 app.command("iti92")(send_registry.iti92)
 app.command("iti104")(send_fhir.iti104)
 app.command("iti119")(send_fhir.iti119)
+app.command("rad04")(send_orders.rad04)
 app.command("rad08")(send_imaging.rad08)
 app.command("rad55")(send_imaging.rad55)
 app.command("rad69")(send_imaging.rad69)
 app.command("rad107")(send_imaging.rad107)
+app.command("rad128")(send_orders.rad128)
