@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.databases import url_of
 from tests.orthanc import free_port
+from xds.actors.imaging_intake import SETTLE_INSTANCES
 from xds.actors.imaging_polling import POLL_SOURCE
 from xds.app import App, build
 from xds.model.identifiers import new_oid
@@ -44,7 +45,7 @@ class PullingDomain:
     def publish(self) -> None:
         """Do the jobs of the next hour."""
         later = datetime.now(UTC) + timedelta(hours=1)
-        kinds = self.app.job_handlers.keys() - {POLL_SOURCE}
+        kinds = self.app.job_handlers.keys() - {POLL_SOURCE, SETTLE_INSTANCES}
         Worker(self.app.database, self.app.job_handlers, lambda: later, kinds=kinds).run_due()
 
     def study(self, uid: str) -> StoredStudy | None:

@@ -1,93 +1,83 @@
-"""Objects on their way from the thread that receives them to the one that asked for them."""
+"""Objects that arrive at a listener of ours, handed over to who asked for them: read by that thread, as they come."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 import threading
+from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
-from queue import Empty, Full, Queue
+from contextlib import suppress
+from dataclasses import dataclass, field
 
-from xds.model.foreign_images import PullError, PullProblem
+from xds.model.foreign_images import Pulled, PullError, PullProblem
 
-_CHUNK = 1024 * 1024
-#: Objects that wait to be taken; the source is held up when there are more.
-_WAITING = 4
+
+@dataclass(slots=True, eq=False)
+class _Offer:
+    """An object that waits to be read. `is_over` is set when nobody reads it any more."""
+
+    pulled: Pulled
+    is_over: threading.Event = field(default_factory=threading.Event)
+    is_read: bool = False
 
 
 class Delivery:
-    """A short queue of received files, which ends with success or with what went wrong."""
+    """Where objects are offered to one reader. It ends with success, or with what went wrong."""
 
-    def __init__(self, seconds: float) -> None:
-        """`seconds` is how long nothing may arrive."""
-        self._queue: Queue[tuple[str, Path] | PullError | None] = Queue(_WAITING)
+    def __init__(self, ae_title: str, seconds: float) -> None:
+        """`ae_title` is that of the source, `seconds` is how long nothing may arrive."""
+        self.ae_title = ae_title
         self._seconds = seconds
-        self._abandoned = threading.Event()
+        self._changed = threading.Condition()
+        self._waiting: deque[_Offer] = deque()
+        self._problem: PullError | None = None
+        self._is_ended = False
+        self._is_abandoned = False
 
-    @property
-    def is_abandoned(self) -> bool:
-        """True when nobody takes any more."""
-        return self._abandoned.is_set()
-
-    def put(self, sop_instance_uid: str, file: Path) -> bool:
-        """Hand over a received file, of which its name may be removed afterwards; False when nobody wants it any more."""
-        descriptor, name = tempfile.mkstemp(suffix=".dcm", dir=file.parent)
-        os.close(descriptor)
-        kept = Path(name)
-        kept.unlink()
-        os.link(file, kept)
-        if self._offer((sop_instance_uid, kept)):
-            return True
-        kept.unlink(missing_ok=True)
-        return False
+    def offer(self, pulled: Pulled) -> bool:
+        """Have the reader read an object, and wait until that is done; False when it was not read whole."""
+        offer = _Offer(pulled)
+        with self._changed:
+            if self._is_abandoned:
+                return False
+            self._waiting.append(offer)
+            self._changed.notify()
+        offer.is_over.wait()
+        return offer.is_read
 
     def end(self, problem: PullError | None = None) -> None:
         """Nothing follows."""
-        self._offer(problem)
+        with self._changed:
+            self._is_ended, self._problem = True, problem
+            self._changed.notify()
 
-    def _offer(self, item: tuple[str, Path] | PullError | None) -> bool:
-        while not self._abandoned.is_set():
-            try:
-                self._queue.put(item, timeout=0.5)
-            except Full:
-                continue
-            return True
-        return False
-
-    def files(self) -> Iterator[tuple[str, Path]]:
-        """SOP Instance UID and file of each object; the taker removes the file. Errors: PullError."""
+    def objects(self) -> Iterator[Pulled]:
+        """The objects as they are offered. Errors: PullError."""
         try:
-            while True:
+            while (offer := self._next()) is not None:
                 try:
-                    item = self._queue.get(timeout=self._seconds)
-                except Empty:
-                    raise PullError(PullProblem.TIMEOUT) from None
-                if item is None:
-                    return
-                if isinstance(item, PullError):
-                    raise item
-                yield item
+                    yield offer.pulled
+                    with suppress(PullError):
+                        for _ in offer.pulled.chunks:
+                            pass
+                        offer.is_read = True
+                finally:
+                    offer.is_over.set()
         finally:
-            self.abandon()
+            self._abandon()
 
-    def abandon(self) -> None:
-        """Nothing more is taken; what waits is removed. Idempotent."""
-        self._abandoned.set()
-        while True:
-            try:
-                item = self._queue.get_nowait()
-            except Empty:
-                return
-            if isinstance(item, tuple):
-                item[1].unlink(missing_ok=True)
+    def _next(self) -> _Offer | None:
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._waiting or self._is_ended, self._seconds):
+                raise PullError(PullProblem.TIMEOUT)
+            if self._waiting:
+                return self._waiting.popleft()
+            if self._problem is not None:
+                raise self._problem
+            return None
 
-
-def taken(file: Path) -> Iterator[bytes]:
-    """The octets of a delivered file, which is removed when they were read or nobody reads on."""
-    try:
-        with file.open("rb", buffering=0) as stream:
-            while chunk := stream.read(_CHUNK):
-                yield chunk
-    finally:
-        file.unlink(missing_ok=True)
+    def _abandon(self) -> None:
+        with self._changed:
+            self._is_abandoned = True
+            left = list(self._waiting)
+        for offer in left:
+            offer.is_over.set()

@@ -1,39 +1,32 @@
 """A PACS over DICOM: C-FIND, and C-GET or C-MOVE.
 
+Objects are given on while they arrive: nothing is held of them but the PDU at hand.
+
 Spec: DICOM PS3.4 C.4.1 (C-FIND), C.4.2 (C-MOVE), C.4.3 (C-GET), C.5.3 (storage roles of C-GET).
 """
 
 from __future__ import annotations
 
-import socket
+import struct
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Final
 
-from pydicom.dataset import Dataset
-from pynetdicom import AE, StoragePresentationContexts, _config, build_role, evt
-from pynetdicom.dsutils import encode
-from pynetdicom.sop_class import (
-    StudyRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelGet,
-    StudyRootQueryRetrieveInformationModelMove,
-)
+from pynetdicom.presentation import StoragePresentationContexts
 
 from xds.model.foreign_images import FoundInstance, InstanceOutline, Pulled, PullError, PullProblem, StudySummary
+from xds.pacs.association import Association, Received, connect
 from xds.pacs.attributes import INSTANCE, OUTLINED, SERIES, STUDY, found_instance, outline, summary
-from xds.pacs.delivery import Delivery, taken
+from xds.pacs.delivery import Delivery
+from xds.pacs.objects import part_10, told
 from xds.pacs.partner import Partner, Places
 from xds.pacs.receiver import MoveReceiver
-from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError
-from xds.wire.dicom_header import read_header
+from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from xds.wire.dicom_json import read_item
 from xds.wire.dicom_json_reading import text_of
-from xds.wire.dicom_values import write_file_meta
-
-_config.LOG_HANDLER_LEVEL = "none"
-_config.STORE_RECV_CHUNKED_DATASET = True
+from xds.wire.dimse import Command, Field, Message, Status, read_data_set, response_to
+from xds.wire.dimse_classes import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 
 #: What an object may be stored in: the source chooses the one that it has.
 _SYNTAXES: Final = (
@@ -60,9 +53,11 @@ _CLASSES_AT_ONCE: Final = 127 // len(_SYNTAXES)
 _USUAL_CLASSES: Final = tuple(str(context.abstract_syntax) for context in StoragePresentationContexts[:127])
 #: Answers of one C-FIND.
 _MOST: Final = 100_000
-_PENDING: Final = (0xFF00, 0xFF01)
-#: C-GET and C-MOVE: one or more sub-operations failed. Which, the objects that did not arrive tell.
-_SOME_FAILED: Final = 0xB000
+_PENDING: Final = frozenset({Status.PENDING, Status.PENDING_KEYS_IGNORED})
+#: How a retrieval may end: when some sub-operations failed, the objects that did not arrive tell which.
+_ENDED: Final = frozenset({Status.SUCCESS, Status.SUB_OPERATIONS_FAILED})
+
+_Kinds = Sequence[tuple[str, tuple[str, ...]]]
 
 
 class DimseArchive:
@@ -113,25 +108,13 @@ class DimseArchive:
     ) -> Iterator[Pulled]:
         """The objects as they arrive."""
         keys = {"0020000D": study_instance_uid, "0020000E": series_instance_uid}
-        wanted = set(sop_classes)
         if whole_series:
             questions = [_identifier("SERIES", keys)]
         else:
             questions = [_identifier("IMAGE", {**keys, "00080018": uid}) for uid in sop_classes]
-        by = self._move if self._receiver is not None else self._get
-        classes = tuple(dict.fromkeys(sop_classes.values()))
-        delivery = Delivery(self._partner.seconds + self._partner.patience)
-        thread = threading.Thread(
-            target=self._deliver, args=(by, questions, classes, wanted, delivery), name=f"pull-{self.name}", daemon=True
-        )
-        thread.start()
-        for uid, file in delivery.files():
-            if uid not in wanted:
-                file.unlink(missing_ok=True)
-                continue
-            with file.open("rb") as stream:
-                syntax = read_header(iter(lambda: stream.read(4096), b""), until=0x00080000).transfer_syntax
-            yield Pulled(uid, syntax, taken(file))
+        if self._receiver is not None:
+            return self._move(self._receiver, questions, sop_classes)
+        return self._get(questions, sop_classes)
 
     # ---- C-FIND
 
@@ -142,157 +125,160 @@ class DimseArchive:
     def _find(self, level: str, keys: Mapping[str, str], wanted: Mapping[str, str]) -> list[Mapping[str, Any]]:
         identifier = _identifier(level, {**dict.fromkeys(keys, ""), **wanted})
         found: list[Mapping[str, Any]] = []
-        with self._association([(StudyRootQueryRetrieveInformationModelFind, None)]) as association:
-            answers = _sent(lambda: association.send_c_find(identifier, StudyRootQueryRetrieveInformationModelFind))
-            for status, answer in answers:
-                code = _status(status, association)
-                if code in _PENDING and answer is not None:
+        with self._association([(STUDY_ROOT_FIND, (IMPLICIT_LITTLE,))]) as association:
+            request = _sent(association, Command.C_FIND, STUDY_ROOT_FIND, identifier)
+            while True:
+                answer = association.response(request)
+                status = answer.message.number(Field.STATUS)
+                if status in _PENDING:
                     found.append(_item(answer))
                     if len(found) > _MOST:
                         raise PullError(PullProblem.BROKEN, f"more than {_MOST} answers to one query")
-                elif code not in (0, *_PENDING):
-                    raise PullError(PullProblem.REFUSED, f"C-FIND status {code:04X}")
-        return found
+                elif status == Status.SUCCESS:
+                    return found
+                else:
+                    raise PullError(PullProblem.REFUSED, f"C-FIND status {status:04X}")
 
-    # ---- C-GET and C-MOVE, each in a thread of its own
+    # ---- C-GET
 
-    def _deliver(
-        self,
-        by: Callable[[Sequence[Dataset], Sequence[str], Delivery], None],
-        questions: Sequence[Dataset],
-        classes: Sequence[str],
-        wanted: set[str],
-        delivery: Delivery,
-    ) -> None:
-        try:
-            expecting = self._receiver.expecting(wanted, delivery) if self._receiver is not None else _nothing()
-            with expecting:
-                by(questions, classes, delivery)
-        except PullError as problem:
-            delivery.end(problem)
-        except OSError as problem:
-            delivery.end(PullError(PullProblem.UNREACHABLE, type(problem).__name__))
-        else:
-            delivery.end()
-
-    def _get(self, questions: Sequence[Dataset], classes: Sequence[str], delivery: Delivery) -> None:
-        def store(event: Any) -> int:
-            path = event.request._dataset_path
-            try:
-                event.request._dataset_file.close()
-                return 0x0000 if delivery.put(str(event.request.AffectedSOPInstanceUID), path) else 0xA700
-            finally:
-                path.unlink(missing_ok=True)
-
-        model = StudyRootQueryRetrieveInformationModelGet
+    def _get(self, questions: Sequence[bytes], sop_classes: Mapping[str, str]) -> Iterator[Pulled]:
+        classes = tuple(dict.fromkeys(sop_classes.values()))
         for start in range(0, len(classes), _CLASSES_AT_ONCE):
             some = classes[start : start + _CLASSES_AT_ONCE]
-            contexts: list[tuple[Any, str | Sequence[str] | None]] = [(model, None)]
-            contexts += [(uid, syntax) for uid in some for syntax in _SYNTAXES]
+            kinds: _Kinds = [(uid, (syntax,)) for uid in some for syntax in _SYNTAXES]
             if "" in some:
                 # Nobody knows what they are: every usual class, each in whatever syntax the source likes.
                 some = _USUAL_CLASSES
-                contexts = [(model, None), *((uid, _SYNTAXES) for uid in some)]
-            with self._association(contexts, roles=some, handlers=[(evt.EVT_C_STORE, store)]) as association:
-                _ask(association, questions, partial(association.send_c_get, query_model=model), delivery)
+                kinds = [(uid, _SYNTAXES) for uid in some]
+            roles = dict.fromkeys(some, (False, True))
+            refused: PullError | None = None
+            with self._association([(STUDY_ROOT_GET, (IMPLICIT_LITTLE,)), *kinds], roles) as association:
+                for question in questions:
+                    # What one of them is refused for does not keep the others from being asked.
+                    status = yield from _got(association, question, sop_classes)
+                    refused = refused or _refusal(status)
+            if refused is not None:
+                raise refused
 
-    def _move(self, questions: Sequence[Dataset], _classes: Sequence[str], delivery: Delivery) -> None:
-        assert self._receiver is not None
-        model, title = StudyRootQueryRetrieveInformationModelMove, self._receiver.ae_title
-        with self._association([(model, None)]) as association:
-            _ask(association, questions, partial(association.send_c_move, move_aet=title, query_model=model), delivery)
+    # ---- C-MOVE
+
+    def _move(self, receiver: MoveReceiver, questions: Sequence[bytes], wanted: Mapping[str, str]) -> Iterator[Pulled]:
+        delivery = Delivery(self._partner.ae_title, self._partner.seconds + self._partner.patience)
+        with (
+            receiver.expecting(wanted, delivery),
+            self._association([(STUDY_ROOT_MOVE, (IMPLICIT_LITTLE,))]) as association,
+        ):
+            # The answers to C-MOVE come here while the objects arrive there.
+            thread = threading.Thread(
+                target=_ask, args=(association, questions, receiver.ae_title, delivery), name=f"move-{self.name}", daemon=True
+            )
+            thread.start()
+            is_over = False
+            try:
+                yield from delivery.objects()
+                is_over = True
+            finally:
+                if not is_over:
+                    association.end()
+                thread.join()
 
     @contextmanager
-    def _association(
-        self,
-        contexts: Sequence[tuple[Any, str | Sequence[str] | None]],
-        *,
-        roles: Sequence[str] = (),
-        handlers: Sequence[Any] = (),
-    ) -> Iterator[Any]:
+    def _association(self, kinds: _Kinds, roles: Mapping[str, tuple[bool, bool]] | None = None) -> Iterator[Association]:
+        """An association for as long as the context lasts; what leaves it in the middle of something aborts it."""
         partner = self._partner
-        unit = AE(ae_title=partner.calling_ae_title)
-        unit.acse_timeout = unit.dimse_timeout = unit.network_timeout = unit.connection_timeout = partner.seconds
-        unit.maximum_pdu_size = 128 * 1024
-        for sop_class, syntax in contexts:
-            unit.add_requested_context(sop_class, *([syntax] if syntax else []))
-        with self._places.one():
-            association = unit.associate(
-                partner.host,
-                partner.port,
-                ae_title=partner.ae_title,
-                ext_neg=[build_role(uid, scp_role=True) for uid in roles],
-                evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once), *handlers],
-            )
-            if not association.is_established:
-                refused = association.is_rejected or association.acceptor.primitive is not None
-                raise PullError(PullProblem.REFUSED if refused else PullProblem.UNREACHABLE, "no DICOM association")
+        with self._places.one(), told():
+            association = connect(partner.host, partner.port, partner.seconds)
+            is_over = False
             try:
+                association.request(partner.calling_ae_title, partner.ae_title, kinds, roles)
                 yield association
+                is_over = True
             finally:
-                if association.is_established:
+                if is_over:
                     association.release()
+                else:
+                    association.abort()
 
 
-def _ask(
-    association: Any,
-    questions: Sequence[Dataset],
-    send: Callable[[Dataset], Iterator[tuple[Dataset, Any]]],
-    delivery: Delivery,
-) -> None:
-    """Ask one after the other. What one of them is refused for does not keep the others from being asked. Errors: PullError."""
+def _sent(association: Association, command: Command, model: str, identifier: bytes, **fields: str) -> Message:
+    """A request that was sent. Errors: PullError when the source did not accept what it needs; AssociationError."""
+    number = association.context_of(model)
+    if number is None:
+        raise PullError(PullProblem.REFUSED, "the source does not offer this service")
+    stated: dict[Field, int | str] = {
+        Field.AFFECTED_SOP_CLASS: model,
+        Field.MESSAGE_ID: association.next_message_id(),
+        Field.PRIORITY: 0,
+        **{Field[name]: value for name, value in fields.items()},
+    }
+    request = Message(command, dict(stated), True)
+    association.send(number, request, (identifier,))
+    return request
+
+
+def _got(association: Association, question: bytes, wanted: Mapping[str, str]) -> Generator[Pulled, None, int]:
+    """Ask by C-GET, take what comes, and give the status in the end."""
+    request = _sent(association, Command.C_GET, STUDY_ROOT_GET, question)
+    while True:
+        received = association.receive()
+        if received is None:
+            raise PullError(PullProblem.UNREACHABLE, "the source ended the association")
+        message = received.message
+        if message.command == Command.C_STORE:
+            chunks = part_10(received)
+            if message.sop_instance in wanted:
+                yield Pulled(message.sop_instance, received.context.transfer_syntax, chunks)
+            for _ in chunks:
+                pass
+            association.send(received.context_id, response_to(message, Status.SUCCESS))
+            continue
+        for _ in received.data:
+            # The list of what failed: what did not arrive is known.
+            pass
+        if not message.is_response or message.message_id != request.message_id:
+            raise PullError(PullProblem.BROKEN, "another message in place of a response")
+        if message.number(Field.STATUS) not in _PENDING:
+            return message.number(Field.STATUS)
+
+
+def _ask(association: Association, questions: Sequence[bytes], destination: str, delivery: Delivery) -> None:
+    """Ask by C-MOVE, one after the other, and tell the delivery when that is over."""
     refused: PullError | None = None
-    for question in questions:
-        for status, _ in _sent(partial(send, question)):
-            code = _status(status, association)
-            if delivery.is_abandoned:
-                association.abort()
-                return
-            if code not in (0, _SOME_FAILED, *_PENDING):
-                refused = PullError(PullProblem.REFUSED, f"status {code:04X}")
-    if refused is not None:
-        raise refused
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
-def _sent(send: Callable[[], Iterator[tuple[Dataset, Any]]]) -> Iterator[tuple[Dataset, Any]]:
-    """The answers. Errors: PullError when the source did not accept what the request needs."""
     try:
-        yield from send()
-    except (ValueError, RuntimeError) as problem:
-        raise PullError(PullProblem.REFUSED, "the source does not offer this service") from problem
+        with told():
+            for question in questions:
+                request = _sent(association, Command.C_MOVE, STUDY_ROOT_MOVE, question, MOVE_DESTINATION=destination)
+                while (status := _status(association, request)) in _PENDING:
+                    pass
+                refused = refused or _refusal(status)
+    except PullError as problem:
+        refused = problem
+    delivery.end(refused)
 
 
-def _status(status: Dataset, association: Any) -> int:
-    if "Status" not in status:
-        timed_out = not association.is_aborted or association.acceptor.primitive is None
-        raise PullError(PullProblem.TIMEOUT if timed_out else PullProblem.UNREACHABLE, "the association broke")
-    return int(status.Status)
+def _status(association: Association, request: Message) -> int:
+    answer = association.response(request)
+    for _ in answer.data:
+        pass
+    return answer.message.number(Field.STATUS)
 
 
-def _identifier(level: str, keys: Mapping[str, str]) -> Dataset:
-    identifier = Dataset()
-    identifier.QueryRetrieveLevel = level
-    for key, value in keys.items():
-        vr = {**STUDY, **SERIES, **INSTANCE}[key]
-        identifier.add_new(int(key, 16), vr, [] if vr == "SQ" else value or None)
-    return identifier
+def _refusal(status: int) -> PullError | None:
+    return None if status in _ENDED else PullError(PullProblem.REFUSED, f"status {status:04X}")
 
 
-def _item(answer: Dataset) -> Mapping[str, Any]:
-    octets = encode(answer, True, True) or b""
-    try:
-        header = read_header((write_file_meta("", "", IMPLICIT_LITTLE) + octets,))
-        return read_item(header.elements, lambda _path: "")
-    except DicomError as problem:
-        raise PullError(PullProblem.BROKEN, "an answer to C-FIND cannot be read") from problem
+def _identifier(level: str, keys: Mapping[str, str]) -> bytes:
+    """A question in implicit little endian, which everybody understands. Spec: PS3.5 10.1; PS3.4 C.4.1.1.3."""
+    vrs = {**STUDY, **SERIES, **INSTANCE}
+    elements = {0x00080052: (level, "CS")} | {int(key, 16): (value, vrs[key]) for key, value in keys.items()}
+    found = bytearray()
+    for tag in sorted(elements):
+        value, vr = elements[tag]
+        octets = value.encode()
+        octets += (b"\0" if vr == "UI" else b" ") * (len(octets) % 2)
+        found += struct.pack("<HHI", tag >> 16, tag & 0xFFFF, len(octets)) + octets
+    return bytes(found)
 
 
-def _send_at_once(event: evt.Event) -> None:
-    transport = event.assoc.dul.socket
-    if transport is not None and transport.socket is not None:
-        transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def _item(answer: Received) -> Mapping[str, Any]:
+    return read_item(read_data_set(answer.octets(), answer.context.transfer_syntax), lambda _path: "")

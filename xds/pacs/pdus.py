@@ -31,6 +31,10 @@ class AssociationError(ConnectionError):
     """The association ended before its work was done. The message says why, without anything that the peer wrote."""
 
 
+class SilentPeerError(AssociationError):
+    """The peer said nothing for too long."""
+
+
 @dataclass(slots=True, eq=False)
 class PduConnection:
     """A connection, and the PDU of it that is at hand. `seconds` is how long the peer may keep still."""
@@ -119,7 +123,8 @@ class PduConnection:
             try:
                 number = self.connection.recv_into(view[done:], len(view) - done, flags)
             except (BlockingIOError, TimeoutError):
-                raise self._broken("nothing came for too long") from None
+                self._give_up()
+                raise SilentPeerError("nothing came for too long") from None
             except OSError:
                 raise AssociationError("the connection broke") from None
             done += number
@@ -149,10 +154,13 @@ class PduConnection:
 
     def _broken(self, why: str) -> AssociationError:
         """Abort because of what the peer did."""
+        self._give_up()
+        return AssociationError(why)
+
+    def _give_up(self) -> None:
         with suppress(OSError):
             self.connection.sendall(write_abort())
         self._await_close(0.2)
-        return AssociationError(why)
 
     def _await_close(self, seconds: float = 5.0) -> None:
         """Leave it to the peer to close, so that the last PDU reaches it."""

@@ -1,6 +1,6 @@
 """Where a PACS sends what was asked for by C-MOVE: a listener apart from the archive's, which takes nothing but what is expected.
 
-Spec: DICOM PS3.4 C.4.2 (C-MOVE and its C-STORE sub-operations), B.2.3 (statuses).
+Spec: DICOM PS3.4 C.4.2 (C-MOVE and its C-STORE sub-operations), B.2.3 (statuses); PS3.8 7.1 (associations).
 """
 
 from __future__ import annotations
@@ -8,21 +8,31 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final
+from contextlib import contextmanager, suppress
+from typing import Final
 
-from pynetdicom import AE, _config, evt
-from pynetdicom.sop_class import Verification
+import structlog
 
+from xds.model.foreign_images import Pulled
+from xds.pacs.association import Association, Received
 from xds.pacs.delivery import Delivery
+from xds.pacs.objects import part_10
+from xds.pacs.pdus import MAX_PDU, AssociationError
+from xds.wire.dicom_association import (
+    AnsweredContext,
+    AssociationAnswer,
+    AssociationRequest,
+    ContextResult,
+    ProposedContext,
+    Reject,
+    write_answer,
+)
+from xds.wire.dimse import Command, Status, response_to
+from xds.wire.dimse_classes import VERIFICATION, is_storage_class
 
-_config.LOG_HANDLER_LEVEL = "none"
-_config.STORE_RECV_CHUNKED_DATASET = True
-_config.UNRESTRICTED_STORAGE_SERVICE = True
+_log = structlog.get_logger()
 
-_SUCCESS: Final = 0x0000
-_OUT_OF_RESOURCES: Final = 0xA700
-_NOT_EXPECTED: Final = 0x0124  # refused: not authorized. Spec: PS3.7 C.5.10.
+_STOP_SECONDS: Final = 5.0
 
 
 class MoveReceiver:
@@ -34,28 +44,39 @@ class MoveReceiver:
         """`port` 0 takes a free one; `seconds` ends silent connections."""
         self.ae_title = ae_title
         self._address = (host, port)
+        self._callers = frozenset(callers)
+        self._seconds = seconds
+        self._most = associations
         self._lock = threading.Lock()
         self._expected: dict[str, list[Delivery]] = {}
-        unit = AE(ae_title=ae_title)
-        unit.maximum_pdu_size = 128 * 1024
-        unit.maximum_associations = associations
-        unit.require_calling_aet = list(callers)
-        unit.acse_timeout = unit.dimse_timeout = unit.network_timeout = seconds
-        unit.add_supported_context(Verification)
-        self._unit = unit
-        self._server: Any = None
+        self._open: dict[Association, threading.Thread] = {}
+        self._listener: socket.socket | None = None
+        self._thread: threading.Thread | None = None
 
     def start(self) -> int:
         """Listen, and return the port. Errors: OSError when it is taken."""
-        handlers: list[Any] = [(evt.EVT_C_STORE, self._store), (evt.EVT_CONN_OPEN, _send_at_once)]
-        self._server = self._unit.start_server(self._address, block=False, evt_handlers=handlers)
-        return int(self._server.server_address[1])
+        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        self._listener = socket.create_server(self._address, family=family, backlog=64)
+        self._thread = threading.Thread(target=self._accept, args=(self._listener,), name="dicom-move", daemon=True)
+        self._thread.start()
+        return int(self._listener.getsockname()[1])
 
     def stop(self) -> None:
         """Take nothing more. Idempotent."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.shutdown()
+        listener, self._listener = self._listener, None
+        if listener is None:
+            return
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        if self._thread is not None:
+            self._thread.join(_STOP_SECONDS)
+        with self._lock:
+            left = dict(self._open)
+        for association in left:
+            association.end()
+        for thread in left.values():
+            thread.join(_STOP_SECONDS)
 
     @contextmanager
     def expecting(self, sop_instance_uids: Iterable[str], delivery: Delivery) -> Iterator[None]:
@@ -75,20 +96,79 @@ class MoveReceiver:
                     else:
                         self._expected.pop(uid, None)
 
-    def _store(self, event: Any) -> int:
-        request = event.request
-        uid = str(request.AffectedSOPInstanceUID)
+    # ---- connections
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, address = listener.accept()
+            except OSError:
+                return
+            try:
+                association = Association(connection, str(address[0]), self._seconds)
+            except OSError:
+                connection.close()
+                continue
+            thread = threading.Thread(target=self._converse, args=(association,), name="dicom-move", daemon=True)
+            with self._lock:
+                is_too_many = len(self._open) >= self._most
+                if not is_too_many:
+                    self._open[association] = thread
+            if is_too_many:
+                association.close()
+                continue
+            thread.start()
+
+    def _converse(self, association: Association) -> None:
+        try:
+            if association.accept(self._negotiate):
+                while (received := association.receive()) is not None:
+                    self._serve(association, received)
+        except AssociationError as problem:
+            _log.info("dicom_move.association_ended", reason=str(problem))
+        finally:
+            with self._lock:
+                del self._open[association]
+            association.close()
+
+    def _negotiate(self, request: AssociationRequest) -> tuple[AssociationAnswer, bytes] | Reject:
+        if request.calling not in self._callers:
+            return Reject.CALLING_TITLE
+        contexts = tuple(_answered(context) for context in request.contexts)
+        answer = AssociationAnswer(request.called, request.calling, contexts, MAX_PDU)
+        return answer, write_answer(answer)
+
+    def _serve(self, association: Association, received: Received) -> None:
+        message = received.message
+        if message.command == Command.C_STORE:
+            status = self._store(association.calling, received)
+        else:
+            status = Status.SUCCESS if message.command == Command.C_ECHO else Status.UNRECOGNISED
+        for _ in received.data:
+            # What nobody wants is read all the same: the answer comes after the data set.
+            pass
+        association.send(received.context_id, response_to(message, status))
+
+    def _store(self, calling: str, received: Received) -> Status:
+        delivery = self._claimed(received.message.sop_instance, calling)
+        if delivery is None:
+            return Status.NOT_AUTHORISED
+        pulled = Pulled(received.message.sop_instance, received.context.transfer_syntax, part_10(received))
+        return Status.SUCCESS if delivery.offer(pulled) else Status.OUT_OF_RESOURCES
+
+    def _claimed(self, uid: str, calling: str) -> Delivery | None:
+        """Who expects an instance, and does so no more. Of two sources with the same object each one's own is meant."""
         with self._lock:
-            wanted = list(self._expected.get(uid, ()))
-        if not wanted or request._dataset_path is None:
-            return _NOT_EXPECTED
-        request._dataset_file.close()
-        # Two that wait for the same instance are different sources with the same object, or one asked twice: each gets it.
-        taken = [delivery.put(uid, request._dataset_path) for delivery in wanted]
-        return _SUCCESS if any(taken) else _OUT_OF_RESOURCES
+            waiting = self._expected.get(uid, [])
+            chosen = next((item for item in waiting if item.ae_title == calling), waiting[0] if waiting else None)
+            if chosen is not None:
+                waiting.remove(chosen)
+            return chosen
 
 
-def _send_at_once(event: evt.Event) -> None:
-    transport = event.assoc.dul.socket
-    if transport is not None and transport.socket is not None:
-        transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def _answered(context: ProposedContext) -> AnsweredContext:
+    offered = next(iter(context.transfer_syntaxes), "")
+    if context.abstract_syntax != VERIFICATION and not is_storage_class(context.abstract_syntax):
+        return AnsweredContext(context.context_id, ContextResult.ABSTRACT_SYNTAX, offered)
+    result = ContextResult.ACCEPTED if offered else ContextResult.TRANSFER_SYNTAXES
+    return AnsweredContext(context.context_id, result, offered)

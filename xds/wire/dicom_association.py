@@ -52,6 +52,7 @@ class Reject(IntEnum):
     """Why an association is refused, as result, source and reason. Spec: PS3.8 Table 9-21."""
 
     APPLICATION_CONTEXT = 0x010102
+    CALLING_TITLE = 0x010103
     PROTOCOL_VERSION = 0x010202
     TOO_MANY = 0x020302
 
