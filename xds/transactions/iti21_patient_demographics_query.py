@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import ssl
 from datetime import UTC, datetime
+from functools import partial
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
-from xds.model.demographics_query import DEMOGRAPHICS_QUERY, DemographicsQuery, PageRequest
+from xds.model.demographics_query import DEMOGRAPHICS_QUERY
 from xds.transactions.mllp_client import send_mllp
-from xds.transactions.pdq_exchange import PdqAnswer, answer_query, ask
+from xds.transactions.pdq_exchange import answer_query, ask
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.hl7v2 import Fault, Message
 from xds.wire.hl7v2_answers import (
@@ -61,33 +62,8 @@ def respond(request: Message, domain: Domain, caller: Caller) -> Message:
     return answer(Acknowledgement.ACCEPT)
 
 
-def send(
-    query: DemographicsQuery,
-    endpoint: str,
-    *,
-    source: str,
-    destination: str = "XDS|XDS",
-    page: PageRequest | None = None,
-    now: datetime | None = None,
-    timeout: float = 30.0,
-    tls: ssl.SSLContext | None = None,
-) -> PdqAnswer:
-    """Ask a supplier at `host:port` or `mllp://host:port`; `source` and `destination` are `facility|application`.
-
-    The next page is asked for with the same query and query tag, and the pointer of the answer in `page.after`.
-    Errors: ConnectionError, TimeoutError, ValueError (address, unreadable answer).
-    """
-    return ask(
-        query,
-        endpoint,
-        event="Q22",
-        source=source,
-        destination=destination,
-        page=page or PageRequest(),
-        now=now,
-        timeout=timeout,
-        tls=tls,
-    )
+#: Asks a supplier with a QBP^Q22: see `pdq_exchange.ask`.
+send = partial(ask, event="Q22")
 
 
 def cancel(

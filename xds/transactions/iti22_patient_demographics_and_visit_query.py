@@ -8,13 +8,12 @@ Errors: those of ITI-21.
 
 from __future__ import annotations
 
-import ssl
-from datetime import datetime
+from functools import partial
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
-from xds.model.demographics_query import VISIT_QUERY, DemographicsQuery, PageRequest
-from xds.transactions.pdq_exchange import PdqAnswer, answer_query, ask
+from xds.model.demographics_query import VISIT_QUERY
+from xds.transactions.pdq_exchange import answer_query, ask
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.hl7v2 import Message
 
@@ -33,29 +32,5 @@ def respond(request: Message, domain: Domain, caller: Caller) -> Message:
     return answer_query(request, domain, caller, VISIT_QUERY)
 
 
-def send(
-    query: DemographicsQuery,
-    endpoint: str,
-    *,
-    source: str,
-    destination: str = "XDS|XDS",
-    page: PageRequest | None = None,
-    now: datetime | None = None,
-    timeout: float = 30.0,
-    tls: ssl.SSLContext | None = None,
-) -> PdqAnswer:
-    """Ask a supplier at `host:port` or `mllp://host:port`; criteria on the visit stand in `query.visit`.
-
-    Errors: ConnectionError, TimeoutError, ValueError (address, unreadable answer).
-    """
-    return ask(
-        query,
-        endpoint,
-        event="ZV1",
-        source=source,
-        destination=destination,
-        page=page or PageRequest(),
-        now=now,
-        timeout=timeout,
-        tls=tls,
-    )
+#: Asks a supplier with a QBP^ZV1: see `pdq_exchange.ask`.
+send = partial(ask, event="ZV1")

@@ -116,19 +116,21 @@ def ask(
     *,
     event: str,
     source: str,
-    destination: str,
-    page: PageRequest,
-    now: datetime | None,
-    timeout: float,
-    tls: ssl.SSLContext | None,
+    destination: str = "XDS|XDS",
+    page: PageRequest | None = None,
+    now: datetime | None = None,
+    timeout: float = 30.0,
+    tls: ssl.SSLContext | None = None,
 ) -> PdqAnswer:
-    """Ask a Patient Demographics Supplier with a QBP of that event.
+    """Ask a supplier at `host:port` or `mllp://host:port` with a QBP of that event; `source` and `destination` are
+    `facility|application`. Criteria on the visit stand in `query.visit`.
 
+    The next page is asked for with the same query and query tag, and the pointer of the answer in `page.after`.
     Errors: ConnectionError, TimeoutError, ValueError (address, unreadable answer).
     """
     message = write_demographics_query(
         query,
-        page,
+        page or PageRequest(),
         event=event,
         source=source,
         destination=destination,

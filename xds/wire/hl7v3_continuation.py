@@ -38,7 +38,7 @@ from xds.wire.hl7v3 import (
 )
 from xds.wire.hl7v3_acknowledgement import Acknowledgement, write_acknowledgement_part
 from xds.wire.hl7v3_pdq import CANCEL, DEMOGRAPHICS_V3_QUERY, read_quantity
-from xds.wire.hl7v3_queries import Asked, copied
+from xds.wire.hl7v3_queries import Asked, audited, copied
 
 _TRIGGER: Final = "PRPA_TE000003UV01"
 #: What 24 bits hold.
@@ -79,15 +79,7 @@ class ReceivedContinuation:
     @property
     def audited(self) -> IdentityQuery:
         """What the audit trail keeps."""
-        wrapper = self.asked.transmission
-        return IdentityQuery(
-            source=wrapper.sender.system,
-            destination=wrapper.receiver.system,
-            message_id=wrapper.message_id,
-            tag=str(self.query_id),
-            text=self.text,
-            event_type=DEMOGRAPHICS_V3_QUERY,
-        )
+        return audited(self.asked.transmission, self.query_id, self.text, DEMOGRAPHICS_V3_QUERY)
 
 
 def read_continuation(root: etree._Element, *, is_cancellation: bool = False) -> ReceivedContinuation:

@@ -47,7 +47,7 @@ from xds.wire.hl7v3_intervals import read_range
 from xds.wire.hl7v3_names import read_address, read_telecom, uses
 from xds.wire.hl7v3_names import read_names as read_person_names
 from xds.wire.hl7v3_person import authority_of, read_patient_id, read_sex
-from xds.wire.hl7v3_queries import Asked, parameters, query_details, query_of, read_domains
+from xds.wire.hl7v3_queries import Asked, audited, parameters, query_details, query_of, read_domains
 
 #: EventTypeCode of the audit trail.
 DEMOGRAPHICS_V3_QUERY: Final = Code("ITI-47", "IHE Transactions", "Patient Demographics Query")
@@ -98,15 +98,7 @@ class ReceivedDemographicsQuery:
     @property
     def audited(self) -> IdentityQuery:
         """What the audit trail keeps."""
-        wrapper = self.asked.transmission
-        return IdentityQuery(
-            source=wrapper.sender.system,
-            destination=wrapper.receiver.system,
-            message_id=wrapper.message_id,
-            tag=str(self.asked.query_id),
-            text=self.asked.text,
-            event_type=DEMOGRAPHICS_V3_QUERY,
-        )
+        return audited(self.asked.transmission, self.asked.query_id, self.asked.text, DEMOGRAPHICS_V3_QUERY)
 
 
 def read_demographics_query(root: etree._Element) -> ReceivedDemographicsQuery:

@@ -32,7 +32,17 @@ from xds.wire.hl7v3 import (
     write_id,
 )
 from xds.wire.hl7v3_person import instance_of, read_patient_id, read_patient_ids, registration_event, write_patient
-from xds.wire.hl7v3_queries import Asked, parameter, parameters, query_details, query_of, read_domains, write_answer, write_query
+from xds.wire.hl7v3_queries import (
+    Asked,
+    audited,
+    parameter,
+    parameters,
+    query_details,
+    query_of,
+    read_domains,
+    write_answer,
+    write_query,
+)
 
 #: EventTypeCode of the audit trail.
 PIX_V3_QUERY: Final = Code("ITI-45", "IHE Transactions", "PIXV3 Query")
@@ -58,15 +68,7 @@ class ReceivedPixQuery:
     @property
     def audited(self) -> IdentityQuery:
         """What the audit trail keeps."""
-        wrapper = self.asked.transmission
-        return IdentityQuery(
-            source=wrapper.sender.system,
-            destination=wrapper.receiver.system,
-            message_id=wrapper.message_id,
-            tag=str(self.asked.query_id),
-            text=self.asked.text,
-            event_type=PIX_V3_QUERY,
-        )
+        return audited(self.asked.transmission, self.asked.query_id, self.asked.text, PIX_V3_QUERY)
 
 
 def read_pix_query(root: etree._Element) -> ReceivedPixQuery:

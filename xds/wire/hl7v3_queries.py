@@ -11,6 +11,8 @@ from typing import Final
 from lxml import etree
 
 from xds.model.identifiers import AssigningAuthority, is_oid
+from xds.model.metadata import Code
+from xds.model.patient import IdentityQuery
 from xds.wire.hl7v3 import (
     INTERACTIONS,
     Detail,
@@ -65,6 +67,18 @@ class Asked:
     def text(self) -> str:
         """The query as XML, as the audit trail keeps it."""
         return "" if self.query is None else copied(self.query)
+
+
+def audited(transmission: Transmission, tag: InstanceIdentifier, text: str, event_type: Code) -> IdentityQuery:
+    """What the audit trail keeps of a query of that id."""
+    return IdentityQuery(
+        source=transmission.sender.system,
+        destination=transmission.receiver.system,
+        message_id=transmission.message_id,
+        tag=str(tag),
+        text=text,
+        event_type=event_type,
+    )
 
 
 @dataclass(frozen=True, slots=True)
