@@ -20,7 +20,7 @@ from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import REGISTRY_IS_FULL, ErrorCode, RegistryError, RegistryResponse, Severity, response_to
 from xds.model.fragments import ChangedFragment, Fragment, ObjectKind, Reference
-from xds.model.identifiers import new_uuid_urn, to_dtm
+from xds.model.identifiers import new_uuid_urns, to_dtm
 from xds.model.metadata import Association, Code, RegistryObject, Submission
 from xds.model.patient import IdentityProblem
 from xds.model.patient_links import XAD_PID_LINK_CHANGE, LinkChange
@@ -217,6 +217,7 @@ class DocumentRegistry:
     ) -> tuple[Mapping[CodeKey, int], list[RegistryError]]:
         """What happens inside the one transaction of a submission. Gives back interned codes and warnings."""
         take_turn(connection, prepared.received)
+        keys = writing.ask_for_keys(connection, len(prepared.records))
         meeting, findings = self._meet(connection, prepared.received)
         if _has_error(findings):
             raise _RefusedError(findings)
@@ -227,12 +228,12 @@ class DocumentRegistry:
         complete = prepared.with_associations(memberships(prepared.assigned, folders))
         located = {**meeting.located, **{uuid: place for _entry, places in folders for uuid, place in places.items()}}
         patient_key = known.owner(connection, complete.assigned, meeting.known)
-        located |= writing.allocate(connection, complete.assigned.objects(), patient_key)
+        located |= writing.allocate(connection, complete.assigned.objects(), patient_key, keys)
         last_update = int(to_dtm(self._clock()))
-        codes = writing.insert_objects(connection, self._codes, complete.records, located, last_update)
+        beside = [audit.rows_of(prepared.event)]
+        codes = writing.insert_objects(connection, self._codes, complete.records, located, last_update, beside)
         writing.deprecate_entries(connection, deprecated)
         writing.touch_folders(connection, folders_that_gain(complete.assigned, located), last_update)
-        audit.append_written(connection, (prepared.event,))
         if along is not None:
             along(connection)
         return codes, findings
@@ -350,7 +351,7 @@ class _Prepared:
 
     @classmethod
     def of(cls, submission: Submission, event: audit.Written) -> _Prepared:
-        assigned = assign_identifiers(submission, new_uuid_urn)
+        assigned = assign_identifiers(submission, new_uuid_urns().__next__)
         return cls(submission, assigned, _recorded(assigned.objects()), event)
 
     def with_associations(self, more: Sequence[Association]) -> _Prepared:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,6 +22,8 @@ _ESCAPED = {"F": "|", "S": "^", "R": "~", "T": "&", "E": "\\"}
 _ESCAPES = str.maketrans({character: f"\\{letter}\\" for letter, character in _ESCAPED.items()})
 #: The first hexadecimal digit of a UUID's fourth group, by a random one.
 _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+#: Random UUIDs of one draw, more than a submission of one document needs.
+_DRAWN_TOGETHER = 32
 _DTM_MINIMUM = "00000101000000"
 
 
@@ -36,9 +39,20 @@ def is_uuid_urn(text: str) -> bool:
 
 def new_uuid_urn() -> str:
     """A fresh random `urn:uuid:` identifier."""
-    digits = os.urandom(16).hex()
+    return _random_urn(os.urandom(16).hex())
+
+
+def _random_urn(digits: str) -> str:
     # Version 4, variant 10 (RFC 4122 4.4). The class of the library takes several times as long.
     return f"urn:uuid:{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
+
+
+def new_uuid_urns() -> Iterator[str]:
+    """Fresh random `urn:uuid:` identifiers, as many as are taken. Randomness for several costs what it costs for one."""
+    while True:
+        drawn = os.urandom(16 * _DRAWN_TOGETHER).hex()
+        for start in range(0, len(drawn), 32):
+            yield _random_urn(drawn[start : start + 32])
 
 
 def new_oid() -> str:

@@ -5,7 +5,7 @@ Spec: ITI TF-2 3.8.4.2 (what a Document Registry does with a feed).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,9 +52,14 @@ _ADD_NEW: Final = prepared_insert(patient, "authority", "value")
 
 def find(connection: Connection, identifier: PatientIdentifier) -> AffinityPatient | None:
     """The patient of that identifier, active or subsumed; None when the feed never announced it."""
+    return ask(connection, identifier)()
+
+
+def ask(connection: Connection, identifier: PatientIdentifier) -> Callable[[], AffinityPatient | None]:
+    """`find` without waiting for the answer, which comes from what this returns."""
     authority, value = identifier.key
-    row = _BY_IDENTIFIER.row(connection, {"authority": authority, "value": value})
-    return _patient(row) if row else None
+    rows = _BY_IDENTIFIER.ask(connection, {"authority": authority, "value": value})
+    return lambda: next(map(_patient, rows()), None)
 
 
 def add(connection: Connection, identifier: PatientIdentifier) -> AffinityPatient:

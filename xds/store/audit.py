@@ -10,19 +10,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
 from xds.model.audit import AuditEvent, AuditObject, AuditParticipant, EventAction, EventOutcome
 from xds.model.metadata import Code
+from xds.store.dialects import Columns
 from xds.store.schema.operations import audit_event
 from xds.store.statements import prepared_insert
 
 #: ParticipantObjectTypeCode and ParticipantObjectTypeCodeRole of a patient. Spec: DICOM PS3.15 A.5.2.
 PATIENT = ("1", "1")
 
-_INSERT = prepared_insert(audit_event, "occurred", "event_type", "patient", "body")
+_COLUMNS: Final = Columns(audit_event, ("occurred", "event_type", "patient", "body"))
+_INSERT: Final = prepared_insert(audit_event, *_COLUMNS.names)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 #: One string as JSON.
 _text = json.encoder.encode_basestring
@@ -64,6 +66,11 @@ class Pattern:
 def append(connection: Connection, event: AuditEvent) -> None:
     """Add an event to the trail."""
     append_written(connection, (write(event),))
+
+
+def rows_of(event: Written) -> tuple[Columns, list[tuple[Any, ...]]]:
+    """An event as what `insert_rows` adds to the trail together with other rows."""
+    return _COLUMNS, [tuple([event.values[name] for name in _COLUMNS.names])]
 
 
 def append_written(connection: Connection, events: Sequence[Written]) -> None:

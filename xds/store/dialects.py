@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import count
 from typing import Any, Final, NamedTuple
@@ -83,10 +83,16 @@ def next_keys(connection: Connection, column: Column[int], number: int) -> Seque
     PostgreSQL draws them from the column's sequence. The embedded database goes on from the last: only one transaction writes
     at a time.
     """
+    return ask_keys(connection, column, number)()
+
+
+def ask_keys(connection: Connection, column: Column[int], number: int) -> Callable[[], Sequence[int]]:
+    """The same without waiting for them: they come from what this returns."""
     if server_driver(connection):
-        return [row[0] for row in _drawn(column).rows(connection, {"number": number})]
+        rows = _drawn(column).ask(connection, {"number": number})
+        return lambda: [row[0] for row in rows()]
     ((last,),) = _last(column).rows(connection, {})
-    return range(last + 1, last + number + 1)
+    return lambda: range(last + 1, last + number + 1)
 
 
 @lru_cache

@@ -7,7 +7,7 @@ SQLAlchemy made of it once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from sqlite3 import Connection as SqliteConnection
 from sqlite3 import Error as SqliteError
@@ -34,6 +34,9 @@ class ServerDriver(Protocol):
 
     def rows(self, text: str, values: Values) -> Sequence[Row]:
         """Every row of the answer."""
+
+    def ask(self, text: str, values: Values) -> Callable[[], Sequence[Row]]:
+        """Send it without waiting, as far as that is possible; what comes back waits, and gives every row of the answer."""
 
     def run(self, text: str, rows: Sequence[Values]) -> None:
         """Run it once for each of these. There is no answer."""
@@ -90,6 +93,15 @@ class Prepared:
             return cast(Row | None, driver.execute(text, bound).fetchone())
         except SqliteError as error:
             raise _as_usual(text, error) from error
+
+    def ask(self, connection: Connection, values: Values) -> Callable[[], Sequence[Row]]:
+        """Ask without waiting for the answer: every row of it comes from what this returns. To a server several of them travel
+        together."""
+        driver = connection.connection.driver_connection
+        if isinstance(driver, SqliteConnection):
+            found = self.rows(connection, values)
+            return lambda: found
+        return cast(ServerDriver, driver).ask(*self._bound(_POSTGRESQL, values))
 
     def run(self, connection: Connection, rows: Sequence[Values]) -> None:
         """Run it once for each of these, which all have the same names. There is no answer."""

@@ -146,6 +146,7 @@ ASSOCIATION: Final = ObjectRules(
     classifications={ASSOCIATION_DOCUMENTATION: ClassificationRule("associationDocumentation", 0, 1)},
 )
 
+_CODING_SCHEME: Final = SlotName.CODING_SCHEME.value
 _IDENTIFIER_NAMES: Final = {str(scheme): name for scheme, name in EXTERNAL_IDENTIFIER_NAMES.items()}
 
 #: A URN of RFC 8141. Tolerated: one whose namespace is followed by nothing, as tools that test registries send it.
@@ -296,8 +297,20 @@ def _check_classifications(obj: RegistryObject, rules: ObjectRules, findings: Fi
             findings.add(obj, rule.attribute, f"must occur at most {rule.most} time", f"{count} times")
 
 
+def _is_good_code(item: Classification) -> bool:
+    """Whether nothing is wrong with a code, which is what most of them can be asked in one go."""
+    if len(item.slots) != 1 or len(item.name) != 1:
+        return False
+    slot = item.slots[0]
+    if slot.name != _CODING_SCHEME or len(slot.values) != 1 or not 0 < len(slot.values[0]) <= LONGEST_VALUE:
+        return False
+    return bool(item.node_representation.strip() and item.name[0].value.strip())
+
+
 def _check_code(obj: RegistryObject, attribute: str, item: Classification, findings: Findings) -> None:
     """Spec: ITI TF-3 4.2.3.1.2."""
+    if _is_good_code(item):
+        return
     if not item.node_representation.strip():
         findings.add(obj, attribute, "its code (nodeRepresentation) must not be empty", item.node_representation)
     schemes = [slot.values for slot in item.slots if slot.name == SlotName.CODING_SCHEME]
@@ -333,7 +346,7 @@ def _check_identifiers(obj: RegistryObject, rules: Mapping[str, IdentifierRule],
         if not rule.type.accepts(item.value):
             findings.add(obj, rule.attribute, rule.type.rule, item.value)
         wanted = _IDENTIFIER_NAMES[item.scheme]
-        if not any(text.value == wanted for text in item.name):
+        if not (item.name and item.name[0].value == wanted) and not any(text.value == wanted for text in item.name):
             received = item.name[0].value if item.name else None
             findings.add(obj, rule.attribute, f"its ExternalIdentifier must have the Name {wanted}", received)
     for scheme, rule in rules.items():

@@ -6,8 +6,7 @@ Spec: ITI TF-3 4.2.3.1.5; ITI TF-2 3.42.4.1.3.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from xds.model.metadata import Association, Classification, ExternalIdentifier, RegistryObject, Submission
 
@@ -34,7 +33,7 @@ class _Assignment:
     def of(self, submission: Submission) -> Submission:
         return Submission(
             tuple(self._object(item) for item in submission.submission_sets),
-            tuple(self._object(item) for item in submission.document_entries),
+            tuple([self._object(item, item.mime_type) for item in submission.document_entries]),
             tuple(self._object(item) for item in submission.folders),
             tuple(self._association(item) for item in submission.associations),
             tuple(self._object(item) for item in submission.unlabelled),
@@ -51,20 +50,27 @@ class _Assignment:
     def _part_id(self, identifier: str) -> str:
         return identifier if identifier.startswith("urn:uuid:") else self._new_uuid()
 
-    def _object(self, item: _Object) -> _Object:
+    def _object(self, item: _Object, *more: Any) -> _Object:
+        """The object; `more` are the fields that its kind has beyond those of every object."""
         identifier = self._id(item.id)
         logical_id = item.lid if item.lid and item.lid.startswith("urn:uuid:") else identifier
-        return replace(
-            item,
-            id=identifier,
-            lid=logical_id,
-            version=1 if logical_id == identifier else item.version,
-            classifications=tuple([self._classification(part) for part in item.classifications]),
-            external_identifiers=tuple([self._identifier(part) for part in item.external_identifiers]),
+        return type(item)(
+            identifier,
+            item.object_type,
+            logical_id,
+            item.home,
+            item.status,
+            1 if logical_id == identifier else item.version,
+            item.slots,
+            item.name,
+            item.description,
+            tuple([self._classification(part) for part in item.classifications]),
+            tuple([self._identifier(part) for part in item.external_identifiers]),
+            *more,
         )
 
     def _association(self, item: Association) -> Association:
-        return replace(self._object(item), source=self._id(item.source), target=self._id(item.target))
+        return self._object(item, item.association_type, self._id(item.source), self._id(item.target))
 
     def _classification(self, item: Classification) -> Classification:
         return Classification(

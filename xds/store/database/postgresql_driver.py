@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import select
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, Self, cast
 
@@ -88,6 +88,17 @@ class DriverConnection(psycopg.Connection[Any]):
         """Run a statement without SQLAlchemy; every row of its answer. Errors: DBAPIError, as SQLAlchemy would raise it."""
         with _as_usual(text), self.cursor() as cursor:
             return cursor.execute(text, values).fetchall()
+
+    def ask(self, text: str, values: Mapping[str, Any]) -> Callable[[], Sequence[tuple[Any, ...]]]:
+        """Send a statement, inside `deferring` without waiting; what this returns gives the rows. Errors: DBAPIError."""
+        with _as_usual(text):
+            cursor = psycopg.Cursor(self).execute(text, values, binary=True)
+
+        def rows() -> Sequence[tuple[Any, ...]]:
+            with _as_usual(text):
+                return cursor.fetchall()
+
+        return rows
 
     def run(self, text: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run a statement that has no answer once for each of these. Errors: DBAPIError."""

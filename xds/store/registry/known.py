@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -65,10 +65,12 @@ def meet(connection: Connection, submission: Submission, *, assume_patients: boo
     mentioned = {item.id for item in submission.objects()}
     mentioned |= {end for item in submission.associations for end in (item.source, item.target)}
     uuids = [uuid_bytes(identifier) for identifier in mentioned if is_uuid_urn(identifier)]
-    by_uuid = _details(connection, _BY_UUID, uuids) if uuids else []
     unique_ids = [item.unique_id for item in _holders(submission) if item.unique_id]
-    # Most submissions bring new ones: whether there is anything is asked of one table.
-    known_keys = [row[0] for row in _KEYS_OF_UNIQUE_IDS.rows(connection, {"wanted": unique_ids})]
+    # Most submissions bring new ones: whether there is anything is asked of one table. All questions travel together.
+    asked_keys = _KEYS_OF_UNIQUE_IDS.ask(connection, {"wanted": unique_ids})
+    asked_patients = [(item, affinity_patients.ask(connection, item)) for item in patient_ids(submission)]
+    by_uuid = _details(connection, _BY_UUID, uuids) if uuids else []
+    known_keys = [row[0] for row in asked_keys()]
     same = _details(connection, _BY_KEY, known_keys) if known_keys else []
     found = (*by_uuid, *same)
     patients = affinity_patients.surviving(connection, {row.patient_key for row in found}) if found else {}
@@ -77,7 +79,7 @@ def meet(connection: Connection, submission: Submission, *, assume_patients: boo
         by_unique_id.setdefault(row.unique_id or "", []).append(_known_object(row, patients))
     return Meeting(
         KnownObjects(
-            patients=_known_patients(connection, patient_ids(submission), assume_patients),
+            patients=_known_patients(connection, asked_patients, assume_patients),
             objects={found.id: found for found in (_known_object(row, patients) for row in by_uuid)},
             by_unique_id={unique_id: tuple(found) for unique_id, found in by_unique_id.items()},
             transformations=_transformations(connection, submission),
@@ -120,11 +122,13 @@ def owner(connection: Connection, submission: Submission, found: KnownObjects) -
 
 
 def _known_patients(
-    connection: Connection, wanted: Iterable[PatientIdentifier], assume: bool
+    connection: Connection,
+    asked: Iterable[tuple[PatientIdentifier, Callable[[], AffinityPatient | None]]],
+    assume: bool,
 ) -> dict[tuple[str, str], KnownPatient]:
     known = {}
-    for number, identifier in enumerate(wanted, 1):
-        found = affinity_patients.find(connection, identifier)
+    for number, (identifier, answer) in enumerate(asked, 1):
+        found = answer()
         if found is None:
             if assume:
                 # Keys in the database are positive: this one equals no other patient's.

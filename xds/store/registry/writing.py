@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, select, update
@@ -11,7 +11,7 @@ from xds.model.fragments import ObjectKind
 from xds.model.identifiers import uuid_urn
 from xds.model.metadata import Association, DocumentEntry, Folder, RegistryObject, SubmissionSet
 from xds.model.vocabulary import AssociationType, AvailabilityStatus
-from xds.store.dialects import Columns, insert_rows, next_keys
+from xds.store.dialects import Columns, ask_keys, insert_rows, next_keys
 from xds.store.registry.codes import CodeKey, CodeTable
 from xds.store.registry.known import Located
 from xds.store.registry.objects import APPROVED, DEPRECATED, STATUSES, SUPERSEDED, TABLES
@@ -27,6 +27,7 @@ from xds.store.schema.registry import (
 )
 
 Rows = list[tuple[Any, ...]]
+Inserted = Sequence[tuple[Columns, Rows]]
 
 _KINDS: Final[Mapping[type[RegistryObject], ObjectKind]] = {
     DocumentEntry: ObjectKind.DOCUMENT_ENTRY,
@@ -76,27 +77,45 @@ class _Insertion:
         self._object_codes += [(patient, int(side), numbers[code], key) for side, code in item.coded]
         self._object_texts += [(patient, int(side), text, key) for side, text in item.texts]
 
-    def execute(self, connection: Connection) -> None:
-        """Insert what was collected."""
+    def rows(self) -> Inserted:
+        """What was collected."""
         rows = [(_OBJECTS, self._objects), (_UNIQUE_IDS, self._unique_ids)]
         rows += [(_OWN[kind], some) for kind, some in self._own.items()]
         rows += [(_OBJECT_CODES, self._object_codes), (_OBJECT_TEXTS, self._object_texts)]
-        insert_rows(connection, [(columns, some) for columns, some in rows if some])
+        return [(columns, some) for columns, some in rows if some]
 
 
-def allocate(connection: Connection, objects: Sequence[RegistryObject], patient_key: int) -> dict[str, Located]:
+#: Keys that were asked for, to be waited for where they are needed.
+Keys = Callable[[], Sequence[int]]
+
+
+def ask_for_keys(connection: Connection, number: int) -> Keys:
+    """Ask for the keys of so many new objects, for `allocate`."""
+    return ask_keys(connection, registry_object.c.object_key, number)
+
+
+def allocate(
+    connection: Connection, objects: Sequence[RegistryObject], patient_key: int, asked: Keys | None = None
+) -> dict[str, Located]:
     """Give each new object its key, all of them under one patient. Ids must be UUIDs.
 
-    Keys ascend in the order of the objects.
+    Keys ascend in the order of the objects. `asked` are keys that were asked for before, of no use when their number is another.
     """
-    keys = next_keys(connection, registry_object.c.object_key, len(objects))
+    keys = asked() if asked is not None else ()
+    if len(keys) != len(objects):
+        keys = next_keys(connection, registry_object.c.object_key, len(objects))
     return {obj.id: Located(key, patient_key, _KINDS[type(obj)]) for key, obj in zip(keys, objects, strict=True)}
 
 
 def insert_objects(
-    connection: Connection, codes: CodeTable, records: Sequence[Record], located: Mapping[str, Located], now: int
+    connection: Connection,
+    codes: CodeTable,
+    records: Sequence[Record],
+    located: Mapping[str, Located],
+    now: int,
+    beside: Inserted = (),
 ) -> Mapping[CodeKey, int]:
-    """Store every object of a valid submission. `now`: when a folder was last updated.
+    """Store every object of a valid submission. `now`: when a folder was last updated; `beside`: what goes in with it.
 
     Gives the codes back that `codes` may remember after the commit.
     """
@@ -104,7 +123,7 @@ def insert_objects(
     insertion = _Insertion(interned, located, now)
     for item in records:
         insertion.add(item)
-    insertion.execute(connection)
+    insert_rows(connection, [*insertion.rows(), *beside])
     return interned
 
 

@@ -30,6 +30,8 @@ _ELEMENTS: Final = {
     ObjectKind.FOLDER: "RegistryPackage",
     ObjectKind.ASSOCIATION: "Association",
 }
+_OF_CLASSIFICATION: Final = ObjectType.CLASSIFICATION.value
+_OF_EXTERNAL_IDENTIFIER: Final = ObjectType.EXTERNAL_IDENTIFIER.value
 _LABELS: Final[dict[type[RegistryObject], str]] = {SubmissionSet: SUBMISSION_SET_NODE, Folder: FOLDER_NODE}
 
 
@@ -43,6 +45,10 @@ def escape(text: str) -> str:
     if _SPECIAL.search(text) is None:
         return text
     return _SPECIAL.sub(lambda found: _REPLACEMENTS.get(found[0], "\ufffd"), text)
+
+
+#: Most of what stands in metadata stands in those of many documents.
+_escape: Final = lru_cache(maxsize=4096)(escape)
 
 
 def kind_of(obj: RegistryObject) -> ObjectKind:
@@ -141,8 +147,8 @@ def _with_label(obj: RegistryObject) -> tuple[Classification, ...]:
 
 def write_slot(slot: Slot) -> str:
     """A `rim:Slot`."""
-    values = "".join([f"<rim:Value>{escape(value)}</rim:Value>" for value in slot.values])
-    return f'<rim:Slot name="{escape(slot.name)}"><rim:ValueList>{values}</rim:ValueList></rim:Slot>'
+    values = "".join([f"<rim:Value>{_escape(value)}</rim:Value>" for value in slot.values])
+    return f'<rim:Slot name="{_escape(slot.name)}"><rim:ValueList>{values}</rim:ValueList></rim:Slot>'
 
 
 def _strings(strings: tuple[LocalizedString, ...]) -> str:
@@ -150,30 +156,56 @@ def _strings(strings: tuple[LocalizedString, ...]) -> str:
 
 
 def _localized_string(item: LocalizedString) -> str:
-    lang = f' xml:lang="{escape(item.lang)}"' if item.lang is not None else ""
-    charset = f' charset="{escape(item.charset)}"' if item.charset is not None else ""
-    return f'<rim:LocalizedString{lang}{charset} value="{escape(item.value)}"/>'
+    lang = f' xml:lang="{_escape(item.lang)}"' if item.lang is not None else ""
+    charset = f' charset="{_escape(item.charset)}"' if item.charset is not None else ""
+    return f'<rim:LocalizedString{lang}{charset} value="{_escape(item.value)}"/>'
 
 
 def _classification(item: Classification) -> str:
-    scheme = f' classificationScheme="{escape(item.scheme)}"' if item.scheme is not None else ""
-    node = f' classificationNode="{escape(item.node)}"' if item.node is not None else ""
-    code = (
-        f' nodeRepresentation="{escape(item.node_representation)}"' if item.scheme is not None or item.node_representation else ""
+    return (
+        f'<rim:Classification id="{escape(item.id)}" classifiedObject="{_escape(item.classified_object)}"'
+        f"{_code(item) if _is_plain_code(item) else _content(item)}</rim:Classification>"
     )
+
+
+def _is_plain_code(item: Classification) -> bool:
+    """Whether it says what a code says, and nothing else."""
+    is_code = item.scheme is not None and item.node is None and not item.description
+    return is_code and len(item.slots) == 1 and len(item.slots[0].values) == 1 and len(item.name) == 1
+
+
+def _code(item: Classification) -> str:
+    slot, name = item.slots[0], item.name[0]
+    return _plain_code(
+        item.scheme or "", item.node_representation, slot.name, slot.values[0], name.value, name.lang, name.charset
+    )
+
+
+@lru_cache(maxsize=4096)
+def _plain_code(
+    scheme: str, code: str, slot: str, coding_scheme: str, display: str, lang: str | None, charset: str | None
+) -> str:
+    """The content of a code, whose parts are plain strings so that it is found again: the same ones come all day."""
+    slots, name = (Slot(slot, (coding_scheme,)),), (LocalizedString(display, lang, charset),)
+    return _content(Classification("", "", scheme, None, code, slots, name))
+
+
+def _content(item: Classification) -> str:
+    """What follows the ids of a Classification: the rest of its start tag, and its children."""
+    scheme = f' classificationScheme="{_escape(item.scheme)}"' if item.scheme is not None else ""
+    node = f' classificationNode="{_escape(item.node)}"' if item.node is not None else ""
+    has_code = item.scheme is not None or item.node_representation
+    code = f' nodeRepresentation="{escape(item.node_representation)}"' if has_code else ""
     name = f"<rim:Name>{_strings(item.name)}</rim:Name>" if item.name else ""
     description = f"<rim:Description>{_strings(item.description)}</rim:Description>" if item.description else ""
-    return (
-        f'<rim:Classification id="{escape(item.id)}" classifiedObject="{escape(item.classified_object)}"{scheme}{node}{code}'
-        f' objectType="{ObjectType.CLASSIFICATION.value}">{"".join([write_slot(slot) for slot in item.slots])}{name}{description}'
-        "</rim:Classification>"
-    )
+    slots = "".join([write_slot(slot) for slot in item.slots])
+    return f'{scheme}{node}{code} objectType="{_OF_CLASSIFICATION}">{slots}{name}{description}'
 
 
 def _external_identifier(item: ExternalIdentifier) -> str:
     name = f"<rim:Name>{_strings(item.name)}</rim:Name>" if item.name else ""
     return (
-        f'<rim:ExternalIdentifier id="{escape(item.id)}" registryObject="{escape(item.registry_object)}" '
-        f'identificationScheme="{escape(item.scheme)}" value="{escape(item.value)}" '
-        f'objectType="{ObjectType.EXTERNAL_IDENTIFIER.value}">{name}</rim:ExternalIdentifier>'
+        f'<rim:ExternalIdentifier id="{escape(item.id)}" registryObject="{_escape(item.registry_object)}" '
+        f'identificationScheme="{_escape(item.scheme)}" value="{escape(item.value)}" '
+        f'objectType="{_OF_EXTERNAL_IDENTIFIER}">{name}</rim:ExternalIdentifier>'
     )
