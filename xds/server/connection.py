@@ -13,6 +13,7 @@ import re
 import select
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,8 +32,26 @@ _LINGER_SECONDS = 2.0
 _STAY_MILLISECONDS = 20
 _FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
+#: A request line that needs no second look.
+_PLAIN_REQUEST = re.compile(
+    rb"(DELETE|GET|HEAD|POST|PUT) ((/(?:[A-Za-z0-9._~-][A-Za-z0-9._~/-]*)?)(?:\?([!-\"$-~]*))?) HTTP/1\.1"
+)
+#: Octets of a header line whose reading is remembered; longer ones differ from request to request.
+_KEPT_LINE = 80
 #: Fields that decide where a message ends or what it is: repeated, they are an attack on someone in front of us.
 _SINGLE = frozenset({b"Content-Length", b"Transfer-Encoding", b"Host", b"Content-Type", b"Content-Encoding", b"Expect"})
+
+
+def _field(line: bytes) -> tuple[bytes, bytes] | None:
+    """A header line in its usual form as name and value; None for any other."""
+    name, colon, value = line.partition(b":")
+    value = value.strip(b" \t")
+    if not colon or b"_" in name or not _FIELD_NAME.fullmatch(name) or not _FIELD_VALUE.fullmatch(value):
+        return None
+    return name.title(), value
+
+
+_kept_field = lru_cache(maxsize=512)(_field)
 
 
 class StrictHeaders:
@@ -70,18 +89,56 @@ class Request(HTTPRequest):
     def parse_request(self) -> None:
         """Read the request line and the header, within the time for headers."""
         self.conn.rfile.pace.expect_header()
-        super().parse_request()
+        if self._take_plain():
+            self.ready = self._understand()
+        else:
+            super().parse_request()
         self.conn.is_unread = not self.ready
+
+    def _take_plain(self) -> bool:
+        """Read a request line and a header that came at once and hold nothing unusual. False: nothing was read.
+
+        Most of them are like that, and most of their lines are those of another request.
+        """
+        head = self.conn.rfile.whole_header(self.server.max_request_header_size)
+        if head is None:
+            return False
+        line, *lines = head.split(b"\r\n")
+        asked = _PLAIN_REQUEST.fullmatch(line)
+        if asked is None or len(lines) >= MAX_FIELDS:
+            return False
+        fields: dict[bytes, bytes] = {}
+        for each in lines:
+            field = _kept_field(each) if len(each) < _KEPT_LINE else _field(each)
+            if field is None or field[0] in fields:
+                return False
+            fields[field[0]] = field[1]
+        self.conn.rfile.skip(len(head) + 4)
+        self.started_request = True
+        self.method, self.uri, self.path, query = asked.groups()
+        self.qs = query or b""
+        self.request_protocol, self.response_protocol = b"HTTP/1.1", "HTTP/1.1"
+        self.inheaders = fields
+        return True
 
     def read_request_headers(self) -> bool:
         """Read the header and decide how the body is framed. Spec: RFC 9112 6.3."""
         try:
             self.header_reader(self.rfile, self.inheaders)
+        except ValueError as error:
+            return self._refuse(error)
+        return self._understand()
+
+    def _refuse(self, error: ValueError) -> bool:
+        self.close_connection = True
+        self.simple_response("400 Bad Request", str(error))
+        return False
+
+    def _understand(self) -> bool:
+        try:
             self._frame()
         except ValueError as error:
-            self.close_connection = True
-            self.simple_response("400 Bad Request", str(error))
-            return False
+            return self._refuse(error)
         tokens = {token.strip().lower() for token in self.inheaders.get(b"Connection", b"").split(b",")}
         is_persistent = self.response_protocol == "HTTP/1.1"
         self.close_connection = b"close" in tokens or not (is_persistent or b"keep-alive" in tokens)
@@ -116,12 +173,32 @@ class Request(HTTPRequest):
         self.conn.wfile.flush()
 
     def send_headers(self) -> None:
-        """Send the header of the answer; a connection whose request was not read to its end is not kept."""
+        """Send the header of the answer; a connection whose request was not read to its end is not kept.
+
+        Spec: RFC 9112 6.3, 9.3; RFC 9110 6.6.1.
+        """
         if not self.rfile.is_finished and not self.rfile.drain():
             self.close_connection = True
         self.conn.rfile.pace.expect_flow()
-        self.outheaders.append((b"Date", _date(int(time.time()))))
-        super().send_headers()
+        names = {name.lower() for name, _ in self.outheaders}
+        status_line: Any = self.status
+        status = int(status_line[:3])
+        if status == 413 or not self.server.can_add_keepalive_connection:
+            self.close_connection = True
+        if b"content-length" not in names and status >= 200 and status not in (204, 205, 304):
+            if self.response_protocol == "HTTP/1.1" and self.method != b"HEAD":
+                self.chunked_write = True
+                self.outheaders.append((b"Transfer-Encoding", b"chunked"))
+            else:
+                self.close_connection = True
+        if b"connection" not in names:
+            if self.close_connection:
+                self.outheaders.append((b"Connection", b"close"))
+            elif self.response_protocol != "HTTP/1.1":
+                self.outheaders.append((b"Connection", b"Keep-Alive"))
+        self.outheaders += ((b"Date", _date(int(time.time()))), (b"Server", b"xds"))
+        lines = [b"HTTP/1.1 " + status_line, *(b"%b: %b" % field for field in self.outheaders), b"\r\n"]
+        self.conn.wfile.write(b"\r\n".join(lines))
 
 
 @lru_cache(maxsize=1)
@@ -129,8 +206,46 @@ def _date(second: int) -> bytes:
     return formatdate(second, usegmt=True).encode("ascii")
 
 
+@lru_cache(maxsize=256)
+def _variable(name: bytes) -> str:
+    """The name of a header field in the environ."""
+    text = name.decode("latin-1").upper().replace("-", "_")
+    return text if text in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{text}"
+
+
 class Gateway(Gateway_10):
     """WSGI. In contrast to cheroot's, `close` of the answer is called whatever happens."""
+
+    def get_environ(self) -> Any:
+        """The environ of PEP 3333, and what TLS tells of the client."""
+        request = self.req
+        connection, server = request.conn, request.server
+        environ = {
+            "REQUEST_METHOD": request.method.decode("latin-1"),
+            "SCRIPT_NAME": "",
+            "PATH_INFO": request.path.decode("latin-1"),
+            "QUERY_STRING": request.qs.decode("latin-1"),
+            "REQUEST_URI": request.uri.decode("latin-1"),
+            "SERVER_NAME": server.server_name,
+            "SERVER_PORT": str(server.bind_addr[1]),
+            "SERVER_PROTOCOL": request.request_protocol.decode("latin-1"),
+            "SERVER_SOFTWARE": server.server_name,
+            "ACTUAL_SERVER_PROTOCOL": server.protocol,
+            "REMOTE_ADDR": connection.remote_addr or "",
+            "REMOTE_PORT": str(connection.remote_port or ""),
+            "wsgi.errors": sys.stderr,
+            "wsgi.input": request.rfile,
+            "wsgi.input_terminated": request.chunked_read,
+            "wsgi.multiprocess": False,
+            "wsgi.multithread": True,
+            "wsgi.run_once": False,
+            "wsgi.url_scheme": request.scheme.decode("latin-1"),
+            "wsgi.version": self.version,
+        }
+        for name, value in request.inheaders.items():
+            environ[_variable(name)] = value.decode("latin-1")
+        environ.update(connection.ssl_env or {})
+        return environ
 
     def respond(self) -> None:
         """Run the application and send its chunks."""

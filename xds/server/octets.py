@@ -109,6 +109,17 @@ class SocketReader:
                 break
         return b"".join(parts)
 
+    def whole_header(self, limit: int) -> bytes | None:
+        """The next header without its last line breaks, when it is there as a whole; it is still to be read. Else None."""
+        if self._position >= len(self._buffer):
+            self._buffer, self._position = self._receive(BUFFER), 0
+        end = self._buffer.find(b"\r\n\r\n", self._position, self._position + limit)
+        return self._buffer[self._position : end] if end >= 0 else None
+
+    def skip(self, size: int) -> None:
+        """Pass over octets that were seen."""
+        self._position += size
+
     @contextmanager
     def hurrying(self) -> Iterator[None]:
         """Within this, only what is already on its way is worth waiting for."""
