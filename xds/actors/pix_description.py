@@ -175,7 +175,7 @@ class DescribingTransaction:
     def _create(self, prepared: PreparedFeed, entries: Sequence[tuple[int, PatientIdentifier]], *, note: bool) -> int:
         """A record that nobody knew."""
         feed, stated, patients = prepared.feed, prepared.stated, self._patients
-        found = self._linker.candidates(stated.keys)
+        found = self._linker.candidates(stated.keys, stated.traits)
         person = patients.add_person(self._clusters.now)
         own = [(key, item) for key, item in entries if not linkage.is_national(item)]
         domains = frozenset(key for key, _ in own)

@@ -16,6 +16,7 @@ from xds.actors.pix_clusters import Clusters
 from xds.model.identity_review import AUTOMATIC, DecisionAction, LinkEvidence, LinkReason, ReviewKind
 from xds.rules import linkage
 from xds.rules.linkage import Evidence, Group, Member, Scored, Traits, Weights
+from xds.rules.linkage.screening import are_strangers
 from xds.store.database import Connection
 from xds.store.patients import StoredLink
 from xds.store.patients_terms import RECORDS, TermCounts, term_of
@@ -26,6 +27,9 @@ MOST_PER_KEY: Final = 50
 _MOST_CANDIDATES: Final = 64
 #: Rules join nobody to a group that has more records than this: nobody has so many, so what they share is a placeholder, too.
 _MOST_MEMBERS: Final = 50
+
+#: Clusters of records that may be the same person, each with the packed traits of its records.
+Candidates = Mapping[int, Mapping[int, Sequence[bytes]]]
 
 _RECORDS_TERM: Final = term_of(RECORDS, "")
 
@@ -73,11 +77,11 @@ class Linker:
         self._weights = weights
         self._frequencies = StoredFrequencies(clusters.patients.connection, counts)
 
-    def candidates(self, keys: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    def candidates(self, keys: Sequence[int], traits: Traits) -> Candidates:
         """The clusters, with their records, that share a selective key with a record that is not stored yet."""
-        return self._found(0, keys, ()) if keys else {}
+        return self._found(0, keys, (), (traits,)) if keys else {}
 
-    def place(self, person_key: int, traits: Traits, domains: frozenset[int], found: Mapping[int, tuple[int, ...]]) -> bool:
+    def place(self, person_key: int, traits: Traits, domains: frozenset[int], found: Candidates) -> bool:
         """Decide where a new record belongs among these candidates. False when it stays alone."""
         member = Member(person_key, (traits,), domains, domains & {self._clusters.affinity_key})
         return self._join(member, (member,), found, is_new=True)
@@ -96,10 +100,12 @@ class Linker:
         evidence = linkage.compare_members(members[one], members[other], self._weights, self._frequencies)
         return kept(evidence, self._weights.version) if evidence else LinkEvidence(version=self._weights.version)
 
-    def members(self, person_keys: Collection[int]) -> dict[int, Member]:
-        """Records as the rules see them."""
+    def members(self, person_keys: Collection[int], packed: Mapping[int, Sequence[bytes]] | None = None) -> dict[int, Member]:
+        """Records as the rules see them. `packed` are their traits, when they are known."""
         identities = self._patients.identities(person_keys)
-        statements = self._patients.statements(person_keys)
+        if packed is None:
+            statements = self._patients.statements(person_keys)
+            packed = {key: [item.traits for item in rows] for key, rows in statements.items()}
         apart: dict[int, set[int]] = {}
         for item in self._patients.links(person_keys):
             if item.reason == LinkReason.APART:
@@ -116,25 +122,26 @@ class Linker:
         members = {}
         for key in person_keys:
             # Whoever has no identifier of her own left is history: what was said of her counts no more.
-            traits = tuple(Traits.unpack(item.traits) for item in statements.get(key, ())) if key in active else ()
+            traits = tuple([Traits.unpack(item) for item in packed.get(key, ())]) if key in active else ()
             own = frozenset(domains[key])
             members[key] = Member(key, traits, own, own & affinity, frozenset(apart.get(key, ())))
         return members
 
     def _seek(self, person_key: int) -> None:
         statements = self._patients.statements((person_key,)).get(person_key, ())
-        keys = dict.fromkeys(key for item in statements for key in linkage.blocking_keys(Traits.unpack(item.traits)))
+        traits = [Traits.unpack(item.traits) for item in statements]
+        keys = dict.fromkeys(key for item in traits for key in linkage.blocking_keys(item))
         own_cluster = self._patients.cluster_of((person_key,))[person_key]
         own = self._patients.members((own_cluster,))[own_cluster]
-        found = self._found(person_key, list(keys), own) if len(own) <= _MOST_MEMBERS else {}
+        found = self._found(person_key, list(keys), own, traits) if len(own) <= _MOST_MEMBERS else {}
         members = self.members(own) if found else {}
         if found and members[person_key].traits:
             self._join(members[person_key], [members[key] for key in own], found)
         else:
             self._dismiss(person_key, (), ())
 
-    def _found(self, person_key: int, keys: Sequence[int], own: Collection[int]) -> dict[int, tuple[int, ...]]:
-        """The clusters, with their records, of those who share a selective key and are not in the own cluster."""
+    def _found(self, person_key: int, keys: Sequence[int], own: Collection[int], traits: Sequence[Traits]) -> Candidates:
+        """The clusters of those who share a selective key and are not in the own cluster, without those of strangers alone."""
         shared: Counter[int] = Counter()
         for records in self._patients.candidates(keys, MOST_PER_KEY).values():
             if len(records) < MOST_PER_KEY:
@@ -145,12 +152,17 @@ class Linker:
         if not shared:
             return {}
         nearest = [key for key, _ in shared.most_common(_MOST_CANDIDATES)]
-        clusters = self._patients.clusters_around(nearest)
-        return {key: records for key, records in clusters.items() if len(records) <= _MOST_MEMBERS}
+        return {
+            cluster: records
+            for cluster, records in self._patients.traits_around(nearest).items()
+            if len(records) <= _MOST_MEMBERS
+            and not all(are_strangers(traits, item) for packed in records.values() for item in packed)
+        }
 
-    def _join(self, member: Member, own: Group, found: Mapping[int, tuple[int, ...]], *, is_new: bool = False) -> bool:
+    def _join(self, member: Member, own: Group, found: Candidates, *, is_new: bool = False) -> bool:
         """Decide about candidates, and carry that out. True when the record joined one. `is_new`: it has no case yet."""
-        candidates = self.members([key for records in found.values() for key in records])
+        packed = {key: stated for records in found.values() for key, stated in records.items()}
+        candidates = self.members(list(packed), packed)
         groups = [[candidates[key] for key in found[cluster]] for cluster in sorted(found)]
         decision = linkage.decide(member, groups, self._weights, self._frequencies, own)
         for scored in decision.link:

@@ -151,6 +151,16 @@ _AROUND: Final = Prepared(
     )
     .order_by(person.c.person_key)
 )
+_TRAITS_AROUND: Final = Prepared(
+    select(person.c.cluster_key, person.c.person_key, stated_demographics.c.traits)
+    .join_from(person, stated_demographics, stated_demographics.c.person_key == person.c.person_key, isouter=True)
+    .where(
+        person.c.cluster_key.in_(
+            select(_OWN.c.cluster_key).where(_OWN.c.person_key.in_(bindparam("person_keys", expanding=True)))
+        )
+    )
+    .order_by(person.c.person_key, stated_demographics.c.updated, stated_demographics.c.source)
+)
 _SET_CLUSTER: Final = Prepared(text("UPDATE person SET cluster_key = :cluster_key WHERE person_key = :person_key"))
 _INSERT_KEY: Final = Prepared(text("INSERT INTO match_key (key, person_key) VALUES (:key, :person_key) ON CONFLICT DO NOTHING"))
 _DELETE_KEY: Final = Prepared(text("DELETE FROM match_key WHERE key = :key AND person_key = :person_key"))
@@ -311,6 +321,16 @@ class Patients(DomainRows, StatementRows, LinkRows):
         rows = _AROUND.rows(self.connection, {"person_keys": list(person_keys)}) if person_keys else ()
         for cluster, key in rows:
             found[cluster] = (*found.get(cluster, ()), key)
+        return found
+
+    def traits_around(self, person_keys: Collection[int]) -> dict[int, dict[int, list[bytes]]]:
+        """The clusters of those records, each with the packed traits of all of its records, oldest first."""
+        found: dict[int, dict[int, list[bytes]]] = {}
+        rows = _TRAITS_AROUND.rows(self.connection, {"person_keys": list(person_keys)}) if person_keys else ()
+        for cluster, key, packed in rows:
+            stated = found.setdefault(cluster, {}).setdefault(key, [])
+            if packed is not None:
+                stated.append(packed)
         return found
 
     def set_cluster(self, person_keys: Collection[int], cluster_key: int) -> None:

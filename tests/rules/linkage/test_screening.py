@@ -1,0 +1,84 @@
+"""Whoever is passed over as a stranger would be no link and nobody's case."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from xds.rules.linkage import DEFAULT_WEIGHTS, Member, National, NationalStatus, Place, Register, Traits, compare_members, decide
+from xds.rules.linkage.screening import are_strangers
+
+GIVENS = (
+    "JEAN",
+    "JEAN PAUL",
+    "PAUL",
+    "MARIE",
+    "MARIA",
+    "MARIE CLAIRE",
+    "CLAIRE",
+    "MATHIEU",
+    "MATTHIEU",
+    "JULIE",
+    "JULIA",
+    "J",
+    "X AE",
+    "LEA",
+)
+FAMILIES = ("MARTIN", "MARTEN", "PAUL", "LE GOFF", "JULIE", "DURAND", "MARTIN DURAND", "BERNARD")
+DATES = ("19700101", "19700203", "19700302", "1970", "", "20150203")
+MALE = Traits(families=("MARTIN",), givens=("LUC",), birth_date="19700203", sex="M")
+
+
+def somebody(chance: random.Random) -> Traits:
+    names = chance.sample(GIVENS, chance.choice((1, 1, 2, 0)))
+    date = chance.choice(DATES)
+    number = National("1.2", chance.choice(("1", "2")), chance.choice(list(NationalStatus)))
+    return Traits(
+        families=tuple(chance.sample(FAMILIES, chance.choice((1, 1, 2, 0)))),
+        givens=tuple(names),
+        further=frozenset(chance.sample(("PAUL", "ROSE", "LUC"), chance.choice((0, 0, 1)))),
+        birth_date=date,
+        is_default_date=date.endswith("0101"),
+        sex=chance.choice(("F", "M", "")),
+        birth_order=chance.choice((None, None, 1, 2)),
+        addresses=(Place("1", "LILAS", "PARIS", "75001"),) if chance.random() < 0.7 else (),
+        telephones=("123456789",) if chance.random() < 0.5 else (),
+        emails=("a@b.fr",) if chance.random() < 0.2 else (),
+        mother=chance.choice(("", "DUPONT")),
+        nationals=(number,) if chance.random() < 0.2 else (),
+    )
+
+
+class TestScreening:
+    def test_strangers_are_never_linked_and_never_looked_at(self) -> None:
+        chance = random.Random(5)
+        register = Register(5_000, {("given", name): chance.randint(0, 300) for name in GIVENS})
+        strangers = 0
+        for _ in range(6_000):
+            own = [somebody(chance) for _ in range(chance.choice((1, 1, 2)))]
+            other = somebody(chance)
+            if are_strangers(own, other.pack()):
+                strangers += 1
+                record, candidate = Member(1, tuple(own)), Member(2, (other,))
+                decision = decide(record, [(candidate,)], DEFAULT_WEIGHTS, register)
+                evidence = compare_members(record, candidate, DEFAULT_WEIGHTS, register)
+                assert (decision.link, decision.review) == ((), ()), (own, other)
+                assert evidence is not None
+                assert evidence.is_certainly_two
+        assert strangers > 500
+
+    def test_what_may_speak_against_two_given_names_keeps_a_candidate(self) -> None:
+        other = replace(MALE, givens=("MATHIEU",))
+        assert are_strangers([MALE], other.pack())
+        for near in (
+            replace(other, sex=""),
+            replace(other, givens=()),
+            replace(other, givens=("MATHIEU", "LUK")),
+            replace(other, families=("LUC",)),
+            replace(other, further=frozenset({"LUC"})),
+        ):
+            assert not are_strangers([MALE], near.pack())
+        number = (National("1.2", "1", NationalStatus.QUALIFIED),)
+        assert not are_strangers([replace(MALE, nationals=number)], replace(other, nationals=number).pack())
+        assert not are_strangers([replace(MALE, emails=("a@b",))], replace(other, emails=("a@b",)).pack())
+        assert not are_strangers([], other.pack())
