@@ -18,6 +18,7 @@ from xds.server.dimse_retrieve import Destination
 from xds.server.http import HttpApplication, StartResponse, caller_from_environ
 from xds.server.launcher import HttpServer
 from xds.server.limits import Limits
+from xds.server.metrics import Counted, Metrics
 from xds.server.mllp import MllpServer
 from xds.server.worker import Worker
 from xds.settings import DestinationSettings, PacsSettings, Settings
@@ -110,6 +111,7 @@ class Node:
             app.transactions,
             stage=app.domain.document_repository.stage,
             limits=Limits(bodies=BODY_LIMITS),
+            metrics=Metrics(_counted(app)),
             checks={"database": app.is_ready},
             fallback=portal,
             asynchronous=exchange,
@@ -186,6 +188,14 @@ class Node:
             start_response("503 Service Unavailable", [("Retry-After", "1"), ("Content-Length", "0")])
             return [b""]
         return self._serve(environ, start_response)
+
+
+def _counted(app: App) -> tuple[Counted, ...]:
+    """What is looked up for `/metrics`."""
+    drifts = app.domain.imaging_document_source.reconciler.drifts
+    return (
+        Counted("xds_manifests_adrift", "Published manifests that differ from their studies, by how they do", "drift", drifts),
+    )
 
 
 def _destinations(settings: Settings) -> Iterator[Destination]:

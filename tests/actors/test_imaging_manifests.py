@@ -386,6 +386,8 @@ def test_a_manifest_that_somebody_deprecated_stays_so(ct: Department) -> None:
     assert found is not None
     assert (found.drift, found.is_repaired) == (Drift.WITHDRAWN_ELSEWHERE, False)
     assert [item.drift for item in ct.archive.source.to_review()] == [Drift.WITHDRAWN_ELSEWHERE.value]
+    drifts = ct.archive.source.reconciler.drifts()
+    assert {kind: number for kind, number in drifts.items() if number} == {"withdrawn_elsewhere": 1}
 
 
 def test_a_manifest_that_lists_what_is_gone_is_made_anew(ct: Department) -> None:

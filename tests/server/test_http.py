@@ -22,8 +22,9 @@ from tests.server.echo import FILES, KEEP, SAY, Echo, identity, running
 from xds.actors.domain import Domain
 from xds.server.http import HttpApplication, caller_from_environ
 from xds.server.limits import Limits
-from xds.server.metrics import Metrics
+from xds.server.metrics import Counted, Metrics
 from xds.store.blobs.local import LocalBlobStore
+from xds.store.database import DatabaseUnavailableError
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.soap import Addressing, write_envelope
 
@@ -117,6 +118,26 @@ def test_what_is_not_ready_says_what(tmp_path: Path) -> None:
     assert status == 503
     assert json.loads(data)["checks"] == {"database": False, "disk": False, "x": True}
     assert b"secret" not in data
+
+
+def test_metrics_look_up_what_is_in_the_database(tmp_path: Path) -> None:
+    counts = {"content": 2, "patient": 0}
+    down = False
+
+    def look_up() -> dict[str, int]:
+        if down:
+            raise DatabaseUnavailableError("away")
+        return counts
+
+    metrics = Metrics((Counted("xds_adrift", "What drifts", "drift", look_up),))
+    with running(tmp_path, Echo(), metrics=metrics) as port:
+        text = ask(port, "GET", "/metrics")[2].decode()
+        assert 'xds_adrift{drift="content"} 2.0' in text
+        assert 'xds_adrift{drift="patient"} 0.0' in text
+        assert "xds_requests_in_flight" in text
+        down = True
+        status, _, data = ask(port, "GET", "/metrics")
+        assert (status, b"xds_adrift" in data, b"xds_requests_in_flight" in data) == (200, False, True)
 
 
 def test_metrics_count_transactions_and_never_paths(tmp_path: Path) -> None:

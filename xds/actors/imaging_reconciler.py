@@ -107,6 +107,12 @@ class Reconciler:
         with self._database.read() as connection:
             return imaging_changes.due_for_reconciliation(connection, self._clock() - older_than, limit)
 
+    def drifts(self) -> dict[str, int]:
+        """How many published manifests differ from their studies at present and wait for a human, by kind."""
+        with self._database.read() as connection:
+            found = imaging_changes.drifts(connection)
+        return {kind.name.lower(): found.get(kind.value, 0) for kind in Drift}
+
     def run(self, every: timedelta) -> str | None:
         """One round of the job; the next one is asked for. None when it was done, else why not."""
         for uid in self.due(every):

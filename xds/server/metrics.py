@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from xds.store.database import DatabaseUnavailableError
 
 #: The library's own name for where processes keep what they count together. It is read when the library is first imported.
 SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -14,12 +19,34 @@ SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Numbers by the values of one label that are looked up whenever somebody asks, the same in every process."""
+
+    name: str
+    description: str
+    label: str
+    counts: Callable[[], Mapping[str, int]]
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The numbers as Prometheus wants them; nothing while the database does not answer."""
+        try:
+            counts = self.counts()
+        except DatabaseUnavailableError:
+            return
+        family = GaugeMetricFamily(self.name, self.description, labels=(self.label,))
+        for value, number in sorted(counts.items()):
+            family.add_metric((value,), number)
+        yield family
+
+
 class Metrics:
     """The metrics of one server process, in `registry`, or of all that share `SHARED_DIRECTORY`."""
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self) -> None:
+    def __init__(self, counted: Sequence[Counted] = ()) -> None:
+        self._counted = tuple(counted)
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "xds_requests", "Requests answered, by transaction and outcome", ("transaction", "outcome"), registry=self.registry
@@ -63,8 +90,11 @@ class Metrics:
 
     def render(self) -> bytes:
         """Everything, as `/metrics` shows it."""
+        looked_up = CollectorRegistry()
+        for each in self._counted:
+            looked_up.register(each)
         if SHARED_DIRECTORY not in os.environ:
-            return generate_latest(self.registry)
+            return generate_latest(self.registry) + generate_latest(looked_up)
         everybody = CollectorRegistry()
         MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
-        return generate_latest(everybody)
+        return generate_latest(everybody) + generate_latest(looked_up)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, exists, select, update
+from sqlalchemy import Connection, delete, exists, func, select, update
 
 from xds.model.imaging import StudyState
 from xds.store.schema.imaging import (
@@ -134,6 +134,13 @@ def to_review(connection: Connection, limit: int) -> tuple[StudyReview, ...]:
         .limit(limit)
     )
     return tuple(_review(row) for row in connection.execute(statement))
+
+
+def drifts(connection: Connection) -> dict[str, int]:
+    """How many studies differ from their manifests, by how they do."""
+    column = imaging_study.c.drift
+    rows = connection.execute(select(column, func.count()).where(column.is_not(None)).group_by(column))
+    return {row[0]: row[1] for row in rows}
 
 
 def _review(row: Any) -> StudyReview:
