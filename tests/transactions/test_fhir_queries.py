@@ -62,6 +62,17 @@ def test_pix_query(service: FhirService) -> None:
     assert _pix(service, f"sourceIdentifier={BASE}|Patient/{key}&targetSystem={HOSPITAL_B}")[0]["value"] == "B2"
 
 
+def test_every_other_identifier_of_the_patient(tmp_path: Path) -> None:
+    """Spec: 2:3.83.4.2.2.1: each business identifier but the one that was given."""
+    with fhir_service(tmp_path) as service:
+        patient = a_patient("A1")
+        patient["identifier"] += [{"system": HOSPITAL_A, "value": "A2"}, {"system": HOSPITAL_B, "value": "B1"}]
+        service.put(patient)
+        affinity, *local, _ = _pix(service, f"sourceIdentifier={HOSPITAL_A}|A1")
+        assert affinity["system"] == AFFINITY
+        assert sorted((item["system"], item["value"]) for item in local) == [(HOSPITAL_A, "A2"), (HOSPITAL_B, "B1")]
+
+
 def test_pix_query_by_post(service: FhirService) -> None:
     parameters = [
         {"name": "sourceIdentifier", "valueIdentifier": {"system": HOSPITAL_B, "value": "B2"}},

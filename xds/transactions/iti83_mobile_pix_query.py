@@ -79,6 +79,9 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
     if answer.problems:
         raise _refusal(answer.problems)
     found = answer.identifiers if question.wants_identifiers else ()
+    if question.wants_identifiers and not question.domains:
+        # Every identifier of the patient but the one given, so those of its own domain, too. Spec: PIXm 2:3.83.4.2.2.1.
+        found = (*found, *domain.pix_manager.cross_reference(identifier, (identifier.authority,), caller).identifiers)
     if person is not None:
         found = _identifiers_of(person, found, question.domains)
         person = None
