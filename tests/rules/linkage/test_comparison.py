@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from tests.rules.linkage.people import ELSEWHERE, JEAN, MARIE, REGISTER, evidence, named
+from tests.rules.linkage.people import ELSEWHERE, JEAN, MARIE, REGISTER, evidence, identified, named
 from tests.rules.linkage.test_traits import PEOPLE
 from xds.model.patient import Demographics, PersonName
 from xds.rules.linkage import (
@@ -87,6 +87,7 @@ class TestGivenNames:
             ("Jean-Pierre", "Pierre", Given.OTHER),
             ("Jean-Pierre", "JP", Given.VARIANT),
             ("Jean-Baptiste", "JB", Given.VARIANT),
+            ("Jean", "JB", Given.ALIKE),
             ("Alexandre", "Alex", Given.VARIANT),
             ("Katherine", "Kate", Given.VARIANT),
             ("Mohamed", "Mohammed", Given.VARIANT),
@@ -225,6 +226,12 @@ class TestVetoes:
     def test_one_child_born_first_is_no_twin(self) -> None:
         only = named(JEAN, "Le Goff", "Sébastien", birth_order=1, multiple_birth=False)
         assert evidence(only, named(JEAN, "Le Goff", "Sébastiem")).veto is None
+
+    def test_one_number_and_one_day_make_a_slip_of_what_is_alike(self) -> None:
+        one, other = (identified(named(JEAN, "Le Goff", name), "279035121518989") for name in ("Alain", "Alan"))
+        assert evidence(replace(one, national_identifiers=()), other).veto == Veto.GIVEN_NAME_ALIKE
+        assert evidence(one, other).veto is None
+        assert evidence(one, replace(other, birth_date="19491226")).veto == Veto.GIVEN_NAME_ALIKE
 
     def test_jean_may_be_jean_paul_and_jean_pierre(self) -> None:
         twin = named(JEAN, "Le Goff", "Jean", multiple_birth=True)

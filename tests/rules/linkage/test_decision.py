@@ -54,6 +54,20 @@ class TestSlips:
         assert (len(decision.link), len(decision.review)) == (0, 1)
 
 
+class TestSecondNames:
+    LISTED = replace(JEAN, names=(PersonName("Le Goff", "Yann", further_given="Goulven"),))
+
+    def test_who_lists_both_explains_either(self) -> None:
+        group = [member(2, self.LISTED), member(3, named(JEAN, "Le Goff", "Yann"))]
+        record = member(1, named(JEAN, "Le Goff", "Goulven"))
+        assert not decided(record, group[1:]).link
+        assert [item.person_key for item in decided(record, group).link] == [2]
+
+    def test_not_those_of_another_day(self) -> None:
+        group = [member(2, self.LISTED), member(3, named(JEAN, "Le Goff", "Yann", birth_date="19491226"))]
+        assert not decided(member(1, named(JEAN, "Le Goff", "Goulven")), group).link
+
+
 class TestNoChaining:
     def test_of_two_groups_the_better_one_is_joined(self) -> None:
         stated = named(MARIE, "Kervella", "Soazig")

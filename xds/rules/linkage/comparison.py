@@ -243,14 +243,13 @@ def _veto(one: Traits, other: Traits, levels: Mapping[str, int], qualified: bool
     given, date = levels.get("given", Given.EXACT), levels.get("birth_date", BirthDate.EXACT)
     if given <= Given.DIFFERENT:
         return Veto.GIVEN_NAME
-    # Where the state has confirmed who somebody is, what is nearly the same is a slip.
-    if given <= Given.ALIKE and not confirmed and not (given == Given.ALIKE and levels.get("national") == 2):
-        return Veto.GIVEN_NAME_ALIKE
-    if not confirmed and _are_of_twins(one, other) and _may_be_the_other(given, one, other):
-        return Veto.GIVEN_NAME_ALIKE
-    # Brothers and sisters of whom no day of birth is known share the first of January.
-    if date == BirthDate.EXACT_DEFAULT and given in (Given.SLIP, Given.SOUND) and not confirmed:
-        return Veto.GIVEN_NAME_ALIKE
+    # Of those who have one number and one day of birth, what is nearly the same is a slip.
+    if not confirmed and not (levels.get("national") == 2 and date == BirthDate.EXACT):
+        if given <= Given.ALIKE or (_are_of_twins(one, other) and _may_be_the_other(given, one, other)):
+            return Veto.GIVEN_NAME_ALIKE
+        # Brothers and sisters of whom no day of birth is known share the first of January.
+        if date == BirthDate.EXACT_DEFAULT and given in (Given.SLIP, Given.SOUND):
+            return Veto.GIVEN_NAME_ALIKE
     if date == BirthDate.DIFFERENT or (date in _NEAR_DATES and not confirmed):
         return Veto.BIRTH_DATE
     if one.suffixes and other.suffixes and one.suffixes.isdisjoint(other.suffixes):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from xds.rules.linkage.comparison import Evidence, Veto, compare
 from xds.rules.linkage.traits import Traits
-from xds.rules.linkage.weights import LEVELS, Family, Frequencies, Given, Weights
+from xds.rules.linkage.weights import LEVELS, BirthDate, Family, Frequencies, Given, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +170,28 @@ def _is_for_review(record: Member, group: Group) -> bool:
     return not any(member.person_key in record.apart or record.person_key in member.apart for member in group)
 
 
-def _borne(*groups: Group) -> Counter[str]:
+def _borne(*groups: Group) -> dict[str, int]:
     """How often each given name occurs in the records of these persons."""
-    return Counter(
-        name.split(" ", 1)[0] for group in groups for member in group for traits in member.traits for name in traits.givens
+    found: dict[str, int] = {}
+    for group in groups:
+        for member in group:
+            for traits in member.traits:
+                for name in traits.givens:
+                    first = name.split(" ", 1)[0]
+                    found[first] = found.get(first, 0) + 1
+    return found
+
+
+def _forbids(evidence: Evidence, one: Member, other: Member, *groups: Group) -> bool:
+    """True for a veto that stands. Two given names are one person's when a record of these groups lists both as hers."""
+    if evidence.veto != Veto.GIVEN_NAME or evidence.levels.get("birth_date") != BirthDate.EXACT:
+        return evidence.veto is not None
+    firsts = {name.split(" ", 1)[0] for member in (one, other) for traits in member.traits for name in traits.givens}
+    return not any(
+        firsts <= traits.further.union(*(name.split(" ") for name in traits.givens))
+        for group in groups
+        for member in group
+        for traits in member.traits
     )
 
 
@@ -190,7 +208,7 @@ def _best(
         evidence = compare_members(record, member, weights, frequencies, own)
         if evidence is None:
             continue
-        blocked |= evidence.veto is not None or _is_repeated(record, member, evidence)
+        blocked |= _forbids(evidence, record, member, (record,), group) or _is_repeated(record, member, evidence)
         same += evidence.levels.get("given") == Given.EXACT
         if evidence.levels.get("given") in _MISSPELT:
             forms[member.traits[0].givens] += 1
@@ -234,6 +252,6 @@ def _contradict(one: Group, other: Group, weights: Weights, frequencies: Frequen
             if b.person_key in a.apart or a.person_key in b.apart or a.exclusive & b.exclusive:
                 return True
             evidence = compare_members(a, b, weights, frequencies, own)
-            if evidence is not None and (evidence.veto is not None or _is_repeated(a, b, evidence)):
+            if evidence is not None and (_forbids(evidence, a, b, one, other) or _is_repeated(a, b, evidence)):
                 return True
     return False

@@ -58,6 +58,12 @@ def _are_initials(one: str, other: str) -> bool:
     return len(joined(shorter)) <= 3 and letters.startswith(joined(shorter))
 
 
+def _may_be_initials(one: str, other: str) -> bool:
+    """True for JP beside JEAN, of whom somebody kept one name alone."""
+    shorter, longer = sorted((one, other), key=len)
+    return len(shorter) == 2 and shorter[0] == longer[0] and composes(longer) and not is_listed(shorter)
+
+
 def given_level(one: str, other: str, further: frozenset[str], other_further: frozenset[str], bearers: Bearers) -> int:
     """The level of agreement of two given names, whose persons have those further ones."""
     a, b = joined(one), joined(other)
@@ -89,6 +95,8 @@ def given_level(one: str, other: str, further: frozenset[str], other_further: fr
         return Given.VARIANT
     if _are_initials(one, other):
         return Given.VARIANT
+    if _may_be_initials(first, other_first):
+        return Given.ALIKE
     if _is_cut(words, other_first) or _is_cut(other_words, first):
         return Given.OTHER
     level = _unequal_given(a, b, first, other_first, bearers)

@@ -35,7 +35,7 @@ _FRENCH = tuple(
         (r"EN(?![AEIOUYN])", "AN"),
         (r"(?<=[AEU])ILL(?=[AEIOUY])|Y", "I"),
         (r"M(?=[BP])", "N"),
-        (r"(.)\1+", r"\1"),
+        (r"(.)(?=\1)", ""),
         # Letters that are written at the end of a word and not said.
         (r"(?<=..)(?:E[RSZ]?|[TPXZ]E?S?|(?<=[AINORU])D[ES]?S?|S)$", ""),
         (r"X", "KS"),
@@ -60,7 +60,7 @@ _ENGLISH = tuple(
         (r"C", "K"),
         (r"X", "KS"),
         (r"(?<=.)[HWY]", ""),
-        (r"(.)\1+", r"\1"),
+        (r"(.)(?=\1)", ""),
     )
 )
 _INNER_VOWELS = re.compile(r"(?<=.)[AEIOU]")

@@ -12,13 +12,13 @@ from functools import lru_cache
 from typing import Final
 
 from xds.rules.linkage.folding import joined
-from xds.rules.linkage.given_comparison import given_level
+from xds.rules.linkage.given_comparison import Bearers, given_level
 from xds.rules.linkage.slips import is_slip
 from xds.rules.linkage.traits import Traits, packed_fields
 from xds.rules.linkage.weights import Given, Register
 
 #: How often names occur tells names that differ from one another, not whether they do.
-_NO_FREQUENCIES: Final = Register()
+_NO_BEARERS: Final = Bearers(Register())
 _NONE: Final[frozenset[str]] = frozenset()
 
 
@@ -45,7 +45,7 @@ def _are_two(one: Traits, other: Sequence[Sequence[str]]) -> bool:
 
 @lru_cache(1 << 17)
 def _differ(one: str, other: str, further: frozenset[str], other_further: frozenset[str]) -> bool:
-    return given_level(one, other, further, other_further, _NO_FREQUENCIES) <= Given.DIFFERENT
+    return given_level(one, other, further, other_further, _NO_BEARERS) <= Given.DIFFERENT
 
 
 def _cross(givens: Iterable[str], families: Iterable[str]) -> bool:
