@@ -190,7 +190,10 @@ def test_getscu_gets_a_study_as_it_was_stored(archive: Archive, tmp_path: Path) 
     archive.database.flush()
     with archive.database.read() as connection:
         sent = [event for _, event in audit.find(connection) if event.event_type.code == "RAD-16"]
-    assert dict(sent[0].objects[-1].details)["ContainsSOPClass"] == "1.2.840.10008.5.1.4.1.1.2=2"
+    assert [event.event_id.code for event in sent] == ["110104", "110102"]
+    for event in sent:
+        assert dict(event.objects[-1].details)["ContainsSOPClass"] == "1.2.840.10008.5.1.4.1.1.2=2"
+    assert [item.is_requestor for item in sent[1].participants] == [False, True]
 
 
 def test_compressed_images_are_decoded_for_those_who_take_no_others(archive: Archive, tmp_path: Path) -> None:
@@ -219,6 +222,12 @@ def test_movescu_moves_to_configured_destinations_alone(archive: Archive, tmp_pa
         done = run("movescu", *common, "-aem", "VIEWER", "127.0.0.1", str(port), *keys)
         assert done.returncode == 0, done.stderr
         assert len(received(tmp_path / "out")) == 1
+        archive.database.flush()
+        with archive.database.read() as connection:
+            sent = [event for _, event in audit.find(connection) if event.event_type.code == "RAD-16"]
+        assert [event.event_id.code for event in sent] == ["110104", "110102"]
+        roles = [(item.user_id, item.role.code if item.role else None, item.is_requestor) for item in sent[1].participants]
+        assert roles[1:] == [("VIEWER", "110152", False), ("ANYBODY", None, True)]
         refused = run("movescu", "-v", *common, "-aem", "NOBODY", "127.0.0.1", str(port), *keys)
     assert "MoveDestinationUnknown" in refused.stderr
 

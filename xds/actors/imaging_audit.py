@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from xds.actors.audit_parts import DESTINATION, SOURCE, partner, patient, submission_set
 from xds.model.audit import (
+    BEGIN_TRANSFERRING,
     EXPORT,
     INSTANCES_TRANSFERRED,
     ORDER_RECORD,
@@ -87,6 +89,33 @@ def instances_sent(
         participants,
         (*patient(patient_id), *objects),
         description,
+    )
+
+
+def transfer_begun(
+    identity: DomainIdentity,
+    receiver: Caller,
+    event_type: Code,
+    when: datetime,
+    studies: Mapping[str, Mapping[str, int]],
+    patient_id: str,
+    requestor: str,
+) -> AuditEvent:
+    """Instances of one patient are about to go out to a receiver, for who asked. Spec: PS3.15 A.5.3.3."""
+    participants = (
+        _ourselves(identity, SOURCE, requestor=False),
+        replace(partner(receiver, DESTINATION, also_known_as=receiver.node)[0], is_requestor=requestor == receiver.node),
+        *(() if requestor == receiver.node else (AuditParticipant(requestor, None, True),)),
+    )
+    objects = tuple(_study(uid, classes) for uid, classes in studies.items())
+    return AuditEvent(
+        BEGIN_TRANSFERRING,
+        EventAction.EXECUTE,
+        EventOutcome.SUCCESS,
+        event_type,
+        when,
+        participants,
+        (*patient(patient_id), *objects),
     )
 
 

@@ -255,14 +255,19 @@ class ImageRetrieval:
         """The Part 10 file as it is stored. Errors: KeyError when the blob is gone."""
         return self._blobs.open(instance.blob)
 
+    def begin(self, selected: Iterable[tuple[Selection, Instance]], receiver: Caller, event_type: Code, requestor: str) -> None:
+        """To be called before instances are pushed to a receiver: audits for each patient. `requestor` is who asked for it."""
+        now = self._clock()
+        for patient_id, studies in _by_patient(selected).items():
+            self._audit_later(
+                imaging_audit.transfer_begun(self._identity, receiver, event_type, now, studies, patient_id, requestor)
+            )
+
     def finish(self, sent: Sequence[tuple[Selection, Obtained]], complete: bool, caller: Caller, event_type: Code) -> None:
         """To be called once after the last octet (True), or when the reader went away: releases, and audits for each patient."""
-        patients: dict[str, dict[str, dict[str, int]]] = {}
-        for selection, obtained in sent:
+        for _, obtained in sent:
             obtained.release()
-            classes = patients.setdefault(selection.patient_id, {}).setdefault(selection.study.study_instance_uid, {})
-            sop_class = obtained.instance.sop_class_uid
-            classes[sop_class] = classes.get(sop_class, 0) + 1
+        patients = _by_patient((selection, obtained.instance) for selection, obtained in sent)
         outcome = EventOutcome.SUCCESS if complete else EventOutcome.MINOR_FAILURE
         description = None if complete else "the consumer went away before the last octet"
         now = self._clock()
@@ -281,3 +286,12 @@ class ImageRetrieval:
 
     def _audit_later(self, event: AuditEvent) -> None:
         self._database.write_later(lambda connection: audit.append(connection, event))
+
+
+def _by_patient(items: Iterable[tuple[Selection, Instance]]) -> dict[str, dict[str, dict[str, int]]]:
+    """Patient (CX) -> Study Instance UID -> SOP Class UID -> how many."""
+    patients: dict[str, dict[str, dict[str, int]]] = {}
+    for selection, instance in items:
+        classes = patients.setdefault(selection.patient_id, {}).setdefault(selection.study.study_instance_uid, {})
+        classes[instance.sop_class_uid] = classes.get(instance.sop_class_uid, 0) + 1
+    return patients

@@ -18,6 +18,7 @@ ORDER_RECORD = Code("110109", "DCM", "Order Record")
 PATIENT_RECORD = Code("110110", "DCM", "Patient Record")
 QUERY = Code("110112", "DCM", "Query")
 STUDY_DELETED = Code("110105", "DCM", "DICOM Study Deleted")
+BEGIN_TRANSFERRING = Code("110102", "DCM", "Begin Transferring DICOM Instances")
 INSTANCES_TRANSFERRED = Code("110104", "DCM", "DICOM Instances Transferred")
 
 

@@ -115,6 +115,7 @@ class RetrieveService:
         """C-GET. Errors: AssociationError."""
         work = self._selected(association, received, caller)
         if work is not None:
+            self._source.retrieval.begin(work.left, caller, imaging_audit.C_MOVE, caller.node or "")
             try:
                 self._send(_Order(association, received), work, association, len(work.left))
             finally:
@@ -133,11 +134,13 @@ class RetrieveService:
         work = self._selected(association, received, caller)
         if work is not None:
             order = _Order(association, received, (caller.node or "", received.message.message_id))
+            receiver = Caller(destination.host, node=destination.ae_title)
+            self._source.retrieval.begin(work.left, receiver, imaging_audit.C_MOVE, caller.node or "")
             try:
                 for batch in _batches(tuple(work.left)):
                     self._send_elsewhere(order, work, destination, batch)
             finally:
-                self._finish(work, Caller(destination.host, node=destination.ae_title))
+                self._finish(work, receiver)
             self._conclude(association, received, work)
 
     # ---- what is asked for
