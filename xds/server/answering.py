@@ -8,6 +8,7 @@ from typing import Protocol
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.server import failures
+from xds.store.database import turns
 from xds.transactions.transaction import Transaction
 from xds.wire.soap import SoapFault, SoapReply, SoapRequest
 
@@ -37,14 +38,20 @@ def answer_of(
 
     Errors: SoapFault, also for a failure of our own, unless it is one of those that are `passing`.
     """
+    transaction = module.TRANSACTION
     try:
-        reply = module.respond(request, domain, caller)
+        if transaction.takes_turns:
+            with turns.taken():
+                reply = module.respond(request, domain, caller)
+        else:
+            turns.end()
+            reply = module.respond(request, domain, caller)
     except SoapFault:
         raise
     except Exception as error:
         if isinstance(error, passing):
             raise
-        raise own_failure(error, module.TRANSACTION.id) from None
+        raise own_failure(error, transaction.id) from None
     if inline_limit is not None and sum(part.size for part in reply.parts) > inline_limit:
         if reply.finished is not None:
             reply.finished(False)

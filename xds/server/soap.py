@@ -13,6 +13,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +28,7 @@ from xds.server.answering import SoapTransaction, own_failure
 from xds.server.asynchronous import AsynchronousExchange
 from xds.server.limits import BodyError, Limits, RequestBody
 from xds.server.soap_exchange import Exchange, Operation, SoapAnswer, packaged
+from xds.store.database import turns
 from xds.transactions.transaction import Transaction
 from xds.wire import mtom
 from xds.wire.pieces import Pieces
@@ -58,6 +60,8 @@ spyne.const.MIN_GC_INTERVAL = float("inf")
 logging.getLogger("spyne").setLevel(logging.CRITICAL + 1)
 
 _NAMESPACE = "urn:xds:services"
+#: Octets of an envelope that is read within a turn.
+_SMALL = 1 << 20
 
 
 class _SpyneFault(Fault):  # type: ignore[misc]
@@ -266,7 +270,9 @@ class SoapServices:
         except Exception as error:
             exchange.refusal = own_failure(error, None)
         try:
-            status, pieces = self._spyne.answer(exchange)
+            # From here to the answer nothing but the transaction itself may wait, and that ends the turn.
+            with turns.taken() if len(exchange.root) < _SMALL else nullcontext():
+                status, pieces = self._spyne.answer(exchange)
             return packaged(exchange, status, pieces)
         except Exception as error:
             exchange.discard()

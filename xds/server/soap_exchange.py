@@ -12,6 +12,7 @@ from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.server.answering import SoapTransaction, answer_of, own_failure
 from xds.server.asynchronous import AsynchronousExchange
+from xds.store.database import turns
 from xds.transactions.transaction import Transaction
 from xds.wire import mtom
 from xds.wire.inline import SIMPLE, write_inline
@@ -70,6 +71,7 @@ class Exchange:
         assert self.operation is not None
         assert self.addressing is not None
         if self.asynchronous is not None:
+            turns.end()
             transaction = self.operation.module.TRANSACTION
             try:
                 path = transaction.path or ""

@@ -16,7 +16,6 @@ from xds.model.caller import Caller
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, response_to
 from xds.model.metadata import RegistryObject
 from xds.model.stored_queries import RawQuery
-from xds.store.database import turns
 from xds.transactions.client import post_soap
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.ebrs import read_query, read_query_response, write_query, write_query_response, write_references_response
@@ -35,6 +34,7 @@ TRANSACTION = Transaction(
     wsdl="registry.wsdl",
     operation="DocumentRegistry_RegistryStoredQuery",
     safe=True,
+    takes_turns=True,
 )
 
 
@@ -47,7 +47,6 @@ class QueryResult:
     references: tuple[str, ...]
 
 
-@turns.taken()
 def respond(request: SoapRequest, domain: Domain, caller: Caller) -> SoapReply:
     """Read, query, answer."""
     query, problems = read_query(request.body)

@@ -14,7 +14,6 @@ from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, response_to
 from xds.model.metadata import Submission
-from xds.store.database import turns
 from xds.transactions.client import post_soap
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.ebrim import read_submission, write_submission
@@ -33,10 +32,10 @@ TRANSACTION = Transaction(
     body=f"{{{LCM}}}SubmitObjectsRequest",
     wsdl="registry.wsdl",
     operation="DocumentRegistry_RegisterDocumentSet-b",
+    takes_turns=True,
 )
 
 
-@turns.taken()
 def respond(request: SoapRequest, domain: Domain, caller: Caller) -> SoapReply:
     """Read, register, answer. What is wrong with the form of the message is reported together with what its content breaks."""
     submission, problems = read_submission(request.body)

@@ -34,6 +34,7 @@ TRANSACTION = Transaction(
     wsdl="registry.wsdl",
     operation="DocumentRegistry_MultiPatientStoredQuery",
     safe=True,
+    takes_turns=True,
 )
 
 

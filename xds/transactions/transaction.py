@@ -22,7 +22,8 @@ class Transaction:
     `path` is the HTTP path (a prefix for HTTP transactions; `pattern`, when given, is a regular expression for what follows it,
     and goes before transactions of the same prefix without one), `action`/`reply_action` are the wsa:Action values, `body` is the
     request element in Clark notation, `operation` its WSDL operation in the file `wsdl`, `triggers` are values of MSH-9.1^9.2,
-    `methods` those of HTTP. A transaction is `safe` when asking again changes nothing: a query, a retrieve.
+    `methods` those of HTTP. A transaction is `safe` when asking again changes nothing: a query, a retrieve. If it `takes_turns`
+    it waits for nothing but its own database: its requests are answered one after the other (see `xds.store.database.turns`).
     """
 
     id: str
@@ -40,3 +41,4 @@ class Transaction:
     triggers: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     safe: bool = False
+    takes_turns: bool = False
