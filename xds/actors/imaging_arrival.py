@@ -41,7 +41,8 @@ def place_of(key: str) -> Place | None:
 class Arrival:
     """One instance. The thread that fetches it writes, any number of readers follow."""
 
-    def __init__(self, place: Place | None, digest: str, cache: PullCache | None) -> None:
+    def __init__(self, place: Place | None, digest: Callable[[], str], cache: PullCache | None) -> None:
+        """`digest` is that of what its source says of it now, asked for when it is put into the cache."""
         self._place = place
         self._digest = digest
         self._cache = cache
@@ -58,14 +59,14 @@ class Arrival:
     @classmethod
     def failed(cls, problem: PullError) -> Arrival:
         """One that cannot be had."""
-        arrival = cls(None, "", None)
+        arrival = cls(None, str, None)
         arrival.problem = problem
         return arrival
 
     @classmethod
     def complete_in(cls, cache: PullCache, found: CachedObject) -> Arrival:
         """One that is in the cache, for one reader."""
-        arrival = cls(None, found.digest, cache)
+        arrival = cls(None, str, cache)
         arrival._finish(found)
         return arrival.shared()
 
@@ -96,16 +97,14 @@ class Arrival:
                 self._begin(path, transfer_syntax_uid)
                 for chunk in chunks:
                     self._write(file, chunk)
-            kept = self._cache.keep(self.place.key, path, transfer_syntax_uid, self._digest)
+            self._finish(self._cache.keep(self.place.key, path, transfer_syntax_uid, self._digest()))
         except PullError as problem:
             self.fail(problem)
             raise
-        except BaseException:
-            self.fail(PullError(PullProblem.BROKEN, "it did not arrive whole"))
-            raise
         finally:
             path.unlink(missing_ok=True)
-        self._finish(kept)
+            # Whatever happened, nobody waits for ever; what has ended stays as it is.
+            self.fail(PullError(PullProblem.BROKEN, "it did not arrive whole"))
 
     def _begin(self, path: Path, transfer_syntax_uid: str) -> None:
         with self._condition:

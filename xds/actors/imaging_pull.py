@@ -50,6 +50,7 @@ class _Order:
     study: str
     series: str
     arrivals: Mapping[str, Arrival]
+    sop_classes: Mapping[str, str]
     whole_series: bool
 
 
@@ -117,6 +118,7 @@ class PullThrough:
             found.update({place: Arrival.failed(failed) for place in wanted})
             return None
         cached: dict[Place, CachedObject] = {}
+        kept = self._cache.kept
         try:
             registered = self._registered(study, series)
             cached = self._cached(wanted, registered)
@@ -128,6 +130,7 @@ class PullThrough:
             found.update({place: Arrival.failed(problem) for place in wanted})
             return None
         new: dict[str, Arrival] = {}
+        classes: dict[str, str] = {}
         with self._lock:
             for place in wanted:
                 here = registered.get((series, place.instance))
@@ -137,16 +140,17 @@ class PullThrough:
                     found[place] = Arrival.complete_in(self._cache, cached[place])
                 elif place in self._arriving:
                     found[place] = self._arriving[place].shared()
-                elif (late := self._cache.find(place.key, here.digest)) is not None:
+                elif kept != self._cache.kept and (late := self._found(place, here)) is not None:
                     # It arrived since it was looked for.
                     found[place] = Arrival.complete_in(self._cache, late)
                 else:
-                    arrival = Arrival(place, here.digest, self._cache)
+                    arrival = Arrival(place, lambda here=here: here.digest, self._cache)  # type: ignore[misc]
                     new[place.instance] = self._arriving[place] = arrival
+                    classes[place.instance] = here.sop_class_uid
                     found[place] = arrival.shared()
         held = sum(1 for (_, _), item in registered.items() if item.location == location)
         whole = len(new) > 1 and len(new) >= held * _MOST_OF_A_SERIES
-        return _Order(location, study, series, new, whole) if new else None
+        return _Order(location, study, series, new, classes, whole) if new else None
 
     def _registered(self, study: str, series: str) -> Mapping[tuple[str, str], Registered]:
         with self._database.read() as connection:
@@ -156,10 +160,13 @@ class PullThrough:
         found = {}
         for place in wanted:
             here = registered.get((place.series, place.instance))
-            cached = self._cache.find(place.key, here.digest) if here is not None else None
+            cached = self._found(place, here) if here is not None else None
             if cached is not None:
                 found[place] = cached
         return found
+
+    def _found(self, place: Place, here: Registered) -> CachedObject | None:
+        return self._cache.find(place.key, here.digest) if self._cache.holds(place.key) else None
 
     def _is_check_due(self, series: tuple[str, str, str]) -> bool:
         with self._lock:
@@ -202,21 +209,15 @@ class PullThrough:
 
     def _fill(self, order: _Order) -> None:
         with self._database.read() as connection:
-            stored = imaging.find(connection, order.study)
-        if stored is None:
+            patient = imaging_sources.patient(connection, order.study)
+        if patient is None:
             raise PullError(PullProblem.GONE)
-        classes = {
-            instance.sop_instance_uid: instance.sop_class_uid
-            for series in stored.study.series
-            for instance in series.instances
-            if instance.sop_instance_uid in order.arrivals and series.series_instance_uid == order.series
-        }
         source = self._sources[order.location]
         with self._breakers[order.location].closed():
-            for pulled in source.fetch(order.study, order.series, classes, whole_series=order.whole_series):
+            for pulled in source.fetch(order.study, order.series, order.sop_classes, whole_series=order.whole_series):
                 arrival = order.arrivals.get(pulled.sop_instance_uid)
                 if arrival is not None and not arrival.is_begun:
-                    self._receive(arrival, pulled, stored.study.patient)
+                    self._receive(arrival, pulled, patient)
 
     def _receive(self, arrival: Arrival, pulled: Pulled, patient: StudyPatient) -> None:
         place = arrival.place

@@ -24,11 +24,17 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """An instance as it is registered. `location` is empty for one of the own archive; `digest` is that of its header."""
+    """An instance as it is registered. `location` is empty for one of the own archive."""
 
     location: str
     has_blob: bool
-    digest: str
+    sop_class_uid: str
+    packed: bytes
+
+    @property
+    def digest(self) -> str:
+        """That of its header, made when it is asked for: who asks for a series at the first time needs none."""
+        return digest(imaging_headers.unpack(self.packed))
 
 
 def digest(header: bytes) -> str:
@@ -48,16 +54,29 @@ def registered(
         & (head.sop_instance_uid == table.sop_instance_uid)
     )
     statement = (
-        select(table.series_instance_uid, table.sop_instance_uid, table.location, table.blob, head.header)
+        select(table.series_instance_uid, table.sop_instance_uid, table.location, table.blob, table.sop_class_uid, head.header)
         .join(imaging_header, joined)
         .where(table.study_key == study)
     )
     if series_instance_uid is not None:
         statement = statement.where(table.series_instance_uid == series_instance_uid)
-    return {
-        (row[0], row[1]): Registered(row[2] or "", bool(row[3]), digest(imaging_headers.unpack(row[4])))
-        for row in connection.execute(statement)
-    }
+    rows = connection.execute(statement).all()
+    return {(row[0], row[1]): Registered(row[2] or "", bool(row[3]), row[4], row[5]) for row in rows}
+
+
+def patient(connection: Connection, study_instance_uid: str) -> StudyPatient | None:
+    """Whom a study names as its patient; None when there is no such study."""
+    columns = imaging_study.c
+    statement = select(
+        columns.patient_id,
+        columns.issuer_oid,
+        columns.issuer_namespace,
+        columns.patient_name,
+        columns.birth_date,
+        columns.sex,
+    ).where(columns.study_instance_uid == study_instance_uid)
+    row = connection.execute(statement).first()
+    return StudyPatient(*row) if row else None
 
 
 def headers(connection: Connection, location: str, study_instance_uid: str, series_instance_uid: str) -> dict[str, bytes]:

@@ -59,6 +59,7 @@ class PullCache:
     def __init__(self, directory: Path, size: int, keep: timedelta, clock: Clock) -> None:
         """At most `size` octets are kept, none longer than `keep`. Errors: OSError."""
         self._directory = directory / "objects"
+        self._prefix = f"{self._directory}/"
         self._arriving = directory / f"arriving-{os.getpid()}"
         self._size = size
         self._keep = keep
@@ -71,6 +72,8 @@ class PullCache:
         self._directory.mkdir(exist_ok=True, mode=0o700)
         self._arriving.mkdir(exist_ok=True, mode=0o700)
         self._total = self._swept()
+        #: How many objects this process has put in: whoever looked has seen all of them while this stays the same.
+        self.kept = 0
 
     def close(self) -> None:
         """Remove what was still arriving; entries stay."""
@@ -79,6 +82,11 @@ class PullCache:
     def new_file(self) -> Path:
         """Where an object is written while it arrives."""
         return self._arriving / f"{uuid.uuid4().hex}{_OBJECT}"
+
+    def holds(self, key: str) -> bool:
+        """Whether there is an entry of that key at all, whatever it is worth. Costs a fraction of `find`."""
+        name = hashlib.sha256(key.encode()).hexdigest()
+        return os.path.exists(f"{self._prefix}{name[:2]}/{name}{_DESCRIPTION}")
 
     def find(self, key: str, digest: str) -> CachedObject | None:
         """The object of that key, unless it has expired, or its source says something else of it now."""
@@ -114,6 +122,7 @@ class PullCache:
         file.replace(target)
         written.replace(place)
         with self._lock:
+            self.kept += 1
             # Somebody may be about to open the former one; what stays without description goes at the next start.
             if former is not None and not self._pins[place.parent / former.file]:
                 (place.parent / former.file).unlink(missing_ok=True)
