@@ -3,8 +3,9 @@
     python -m bench.pull                 three times 500 slices of 512 x 512, Debian's Orthanc as the PACS
     python -m bench.pull --slices 100
 
-Each way of fetching has a series that nobody asked for before. What the PACS itself needs is measured right before, by the
-protocol that its images are fetched with: WADO-RS, or C-GET (also beside C-MOVE).
+Each way of fetching has a series that nobody asked for before. What the PACS itself needs is measured right before, from the
+request for a connection on, by the protocol that its images are fetched with: WADO-RS, C-GET, or C-MOVE to a listener that does
+nothing else. The first octet of an object is that of its first fragment, for whom reads it there and through us alike.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from tests.orthanc import AE_TITLE, Orthanc, free_port, running_orthanc
 from tests.running import RunningServer
 from xds.pacs.dimse import DimseArchive
 from xds.pacs.partner import Partner
+from xds.pacs.receiver import MoveReceiver
 
 ANY = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 WAYS = (("qido", "wado-rs"), ("c-find", "c-get"), ("c-find", "c-move"))
-MOVE_TITLE = "XDS_PULL"
+MOVE_TITLE, OWN_TITLE = "XDS_PULL", "BENCH"
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
@@ -59,11 +61,27 @@ def over_http(address: str) -> Iterator[bytes]:
         yield from answer.iter_raw()
 
 
-def by_c_get(orthanc: Orthanc, study: str, slices: int) -> Iterator[bytes]:
-    archive = DimseArchive(Partner("pacs", AE_TITLE, "127.0.0.1", orthanc.dicom_port))
+def over_dicom(orthanc: Orthanc, study: str, slices: int, receiver: MoveReceiver | None = None) -> Iterator[bytes]:
+    archive = DimseArchive(Partner("pacs", AE_TITLE, "127.0.0.1", orthanc.dicom_port), receiver)
     classes = {f"{study}.1.{number}": CT for number in range(slices)}
     for pulled in archive.fetch(study, f"{study}.1", classes, whole_series=True):
+        # Its head is made here, before anything has come.
+        next(pulled.chunks)
         yield from pulled.chunks
+
+
+def directly(orthanc: Orthanc, study: str, slices: int, retrieve: str, own_port: int) -> tuple[float, float]:
+    """The series from the PACS itself."""
+    if retrieve == "wado-rs":
+        return timed(lambda: over_http(f"{orthanc.dicomweb}/studies/{study}/series/{study}.1"))
+    if retrieve == "c-get":
+        return timed(lambda: over_dicom(orthanc, study, slices))
+    receiver = MoveReceiver(OWN_TITLE, "127.0.0.1", own_port, [AE_TITLE])
+    receiver.start()
+    try:
+        return timed(lambda: over_dicom(orthanc, study, slices, receiver))
+    finally:
+        receiver.stop()
 
 
 def configuration(path: Path, orthanc: Orthanc, query: str, retrieve: str, move_port: int) -> Path:
@@ -96,10 +114,11 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=3)
     given = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    move_port = free_port()
+    move_port, own_port = free_port(), free_port()
+    modalities = {"us": (MOVE_TITLE, move_port), "bench": (OWN_TITLE, own_port)}
     with (
         tempfile.TemporaryDirectory() as name,
-        running_orthanc(Path(name) / "orthanc", {"us": (MOVE_TITLE, move_port)}) as orthanc,
+        running_orthanc(Path(name) / "orthanc", modalities) as orthanc,
     ):
         studies = [f"1.2.826.{number}" for number in range(given.times)]
         for study in studies:
@@ -116,10 +135,7 @@ def main() -> None:
                 rows = []
                 for study in studies:
                     path = f"/studies/{study}/series/{study}.1"
-                    if retrieve == "wado-rs":
-                        direct = timed(lambda path=path: over_http(orthanc.dicomweb + path))  # type: ignore[misc]
-                    else:
-                        direct = timed(lambda study=study: by_c_get(orthanc, study, given.slices))  # type: ignore[misc]
+                    direct = directly(orthanc, study, given.slices, retrieve, own_port)
                     rows.append((*direct, *timed(lambda path=path: over_http(f"{server.http}/dicomweb{path}"))))  # type: ignore[misc]
                 found = [statistics.median(column) for column in zip(*rows, strict=True)]
                 shown = " | ".join(f"{1000 * value:.0f}" for value in found)
