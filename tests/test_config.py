@@ -105,14 +105,61 @@ def test_every_wrong_value_is_told_with_its_source(elsewhere: Path, monkeypatch:
 
 
 def test_a_missing_key_of_a_table_is_told(elsewhere: Path) -> None:
-    with pytest.raises(ConfigError, match=r"identity\.domains\.oid: Field required"):
-        load(written(elsewhere, '[[identity.domains]]\nname = "A"\n'))
+    first = '[[identity.domains]]\nname = "B"\noid = "1.2"\n'
+    with pytest.raises(ConfigError, match=r"identity\.domains\.oid of table 2: must be given"):
+        load(written(elsewhere, f'{first}[[identity.domains]]\nname = "A"\n'))
 
 
-@pytest.mark.parametrize("text", ["[server\n", "server = 3\n"])
-def test_a_file_of_another_shape_is_refused(elsewhere: Path, text: str) -> None:
-    with pytest.raises(ConfigError):
-        load(written(elsewhere, text))
+def test_a_file_that_is_no_toml_is_refused(elsewhere: Path) -> None:
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load(written(elsewhere, "[server\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("server = 3\n", "server: must be a table, written [server]; got 3"),
+        ('[pacs]\nname = "x"\n', "pacs: must be a list of tables, each written [[pacs]]"),
+        ("[server]\nreply_to = 3\n", "server.reply_to: must be a list, in [brackets]; got 3"),
+        ("[server]\nhost = 5\n", "server.host: must be a text, in quotes; got 5"),
+        ('[server]\nhttp_port = "abc"\n', "server.http_port: must be a whole number; got 'abc'"),
+        ("[server]\nhttp_port = 99999\n", "server.http_port: must be at most 65535; got 99999"),
+        ("[registry]\nmax_results = 0\n", "registry.max_results: must be at least 1; got 0"),
+        ("[repository]\nregistry_seconds = 0\n", "repository.registry_seconds: must be more than 0"),
+        ('[repository]\nregistry_seconds = "x"\n', "repository.registry_seconds: must be a number; got 'x'"),
+        ('[server]\ndemo = "perhaps"\n', "server.demo: must be true or false; got 'perhaps'"),
+        ('[registry]\ncheck_codes = "no"\n', "registry.check_codes: must be 'off', 'warn' or 'strict'; got 'no'"),
+        ('[server]\nae_title = ""\n', "server.ae_title: must have at least 1 character(s); got ''"),
+        ("[imaging]\nmanifests = []\n", "imaging.manifests: must have at least 1 value(s); got []"),
+        ('[registry]\nlink_change_code = "x"\n', "registry.link_change_code: must match ^"),
+        ('[registry]\ncheck_codes = "warn"\n', "registry: check_codes is 'warn', which needs the codes: set registry.codes"),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_told_in_plain_words(elsewhere: Path, text: str, told: str) -> None:
+    path = written(elsewhere, text)
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert f"{path}: {told}" in str(refused.value)
+
+
+def test_what_is_wrong_with_several_settings_together_is_told(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = '[[pacs]]\nname = "x"\nae_title = "A"\nhost = "h"\nport = 104\n'
+    with pytest.raises(ConfigError, match=r"^settings: each of the pacs needs a name of its own$"):
+        load(written(elsewhere, table * 2))
+    monkeypatch.setenv("XDS__REGISTRY__CHECK_CODES", "strict")
+    with pytest.raises(ConfigError, match=r"^environment: registry: check_codes is 'strict'"):
+        load(written(elsewhere, ""))
+
+
+def test_a_password_in_a_table_is_not_repeated(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = 'query = "qido"\ndicomweb = ""\nretrieve = "wado-rs"\nhost = "SECRET"\n'
+    with pytest.raises(ConfigError) as refused:
+        load(written(elsewhere, f'[[pacs]]\nname = "x"\nae_title = "A"\nport = 104\n{secret}'))
+    assert "SECRET" not in str(refused.value)
+    monkeypatch.setenv("XDS__PACS", "https://user:SECRET@host")
+    with pytest.raises(ConfigError, match=r"XDS__PACS must be a list of tables in JSON") as refused:
+        load(written(elsewhere, ""))
+    assert "SECRET" not in str(refused.value)
 
 
 def test_an_absent_file_is_refused(elsewhere: Path) -> None:
@@ -125,7 +172,11 @@ def test_a_list_in_the_environment_is_json(monkeypatch: pytest.MonkeyPatch) -> N
     (domain,) = load().identity.domains
     assert (domain.name, domain.oid, domain.sources) == ("HOSP_A", "1.2.3", ("HOSP_A|ADT",))
     monkeypatch.setenv("XDS__IDENTITY__DOMAINS", "HOSP_A")
-    with pytest.raises(ConfigError, match="JSON"):
+    with pytest.raises(ConfigError, match="XDS__IDENTITY__DOMAINS must be a list of tables in JSON"):
+        load()
+    monkeypatch.delenv("XDS__IDENTITY__DOMAINS")
+    monkeypatch.setenv("XDS__SERVER__REPLY_TO", "https://a.example/")
+    with pytest.raises(ConfigError, match=r'XDS__SERVER__REPLY_TO must be a list in JSON, such as \["a", "b"\]; got'):
         load()
 
 

@@ -91,6 +91,7 @@ def test_readme_works_as_printed(tmp_path: Path) -> None:
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "MSA|AA|TOUR1" in done.stdout
     assert "CLINIC_B" in done.stdout
+    assert "Weber" in (folder / "patient.json").read_text("utf-8")
     assert "ResponseStatusType:Success" in done.stdout
     assert "Report of the CT" in done.stdout
     (image,) = (folder / "images").glob("*.dcm")
@@ -106,5 +107,5 @@ def _with_ports(script: str, server: RunningServer) -> str:
     script = script.replace(f"{title} 127.0.0.1 11112", f"{title} {host} {port}")
     script = re.sub(r"xds send (iti0[89])", rf"xds send \1 --to {server.mllp}", script)
     script = re.sub(r"xds send (iti18 FindDocuments)", rf"xds send \1 --to {server.http} --pix {server.mllp}", script)
-    script = re.sub(r"xds send (iti4[13])", rf"xds send \1 --to {server.http}", script)
+    script = re.sub(r"xds send (iti4[137])", rf"xds send \1 --to {server.http}", script)
     return re.sub(r"xds fetch", rf"xds fetch --to {server.http}", script)

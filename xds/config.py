@@ -18,9 +18,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import EnvSettingsSource, SettingsError
+from pydantic_settings import EnvSettingsSource
 
 from xds.settings import ENVIRONMENT_PREFIX, Settings
+from xds.settings.wording import in_words, place
 
 DEFAULT_FILE = Path("xds.toml")
 
@@ -125,17 +126,30 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _read_environment() -> dict[str, Any]:
-    known = {key for key, _ in _fields(Settings)}
-    for name in os.environ:
+    known = dict(_fields(Settings))
+    for name, value in os.environ.items():
         if not name.upper().startswith(ENVIRONMENT_PREFIX):
             continue
         key = name[len(ENVIRONMENT_PREFIX) :].lower().replace("__", ".")
         if key not in known:
-            raise ConfigError(_unknown(f"environment variable {name}", key, known, _variable))
+            raise ConfigError(_unknown(f"environment variable {name}", key, set(known), _variable))
+        if isinstance(known[key].default, tuple):
+            _require_json_list(name, value, _model_of(known[key]))
+    return EnvSettingsSource(Settings)()
+
+
+def _require_json_list(name: str, value: str, tables: type[BaseModel] | None) -> None:
     try:
-        return EnvSettingsSource(Settings)()
-    except SettingsError as error:
-        raise ConfigError(f"an environment variable with a list must be JSON: {error}") from error
+        is_list = isinstance(json.loads(value), list)
+    except json.JSONDecodeError:
+        is_list = False
+    if is_list:
+        return
+    if tables is not None:
+        # Such a table may hold a password, which is not shown.
+        first = next(iter(tables.model_fields))
+        raise ConfigError(f'environment variable {name} must be a list of tables in JSON, such as [{{"{first}": …}}]')
+    raise ConfigError(f'environment variable {name} must be a list in JSON, such as ["a", "b"]; got {value!r}')
 
 
 def _variable(key: str) -> str:
@@ -179,9 +193,11 @@ def _complaints(error: ValidationError, layers: list[_Layer]) -> Iterator[str]:
     for problem in error.errors():
         where = problem["loc"]
         key = ".".join(str(part) for part in where if isinstance(part, str))
-        text = problem["msg"].removeprefix("Value error, ")
-        shown = "" if _secret(key) or problem["type"] == "missing" else f"; got {problem['input']!r}"
-        yield f"{_source(layers, key)}: {key}: {text}{shown}"
+        is_told = _secret(key) or problem["type"] == "missing" or isinstance(problem["input"], dict | BaseModel)
+        shown = "" if is_told else f"; got {problem['input']!r}"
+        named = f"{key}{place(problem)}: " if key else ""
+        source = _source(layers, key)
+        yield f"{'settings' if source == 'default' else source}: {named}{in_words(problem)}{shown}"
 
 
 def _source(layers: list[_Layer], key: str) -> str:
@@ -190,7 +206,7 @@ def _source(layers: list[_Layer], key: str) -> str:
     for layer in reversed(layers):
         value = layer.values.get(section)
         if value is not None and (not name or isinstance(value, list) or (isinstance(value, dict) and name in value)):
-            return f"environment {_variable(key)}" if layer.source == "environment" else layer.source
+            return f"environment {_variable(key)}" if name and layer.source == "environment" else layer.source
     return "default"
 
 

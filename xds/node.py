@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from xds.actors.pix_notifications import NOTIFY_SUBSCRIBER
 from xds.app import App, build, utc_now
@@ -21,7 +23,7 @@ from xds.server.limits import Limits
 from xds.server.metrics import Counted, Metrics
 from xds.server.mllp import MllpServer
 from xds.server.worker import Worker
-from xds.settings import DestinationSettings, PacsSettings, Settings
+from xds.settings import DestinationSettings, PacsSettings, ServerSettings, Settings
 from xds.transactions.transaction import Wire
 from xds.wire.reply_addresses import ReplyAddresses
 
@@ -85,7 +87,7 @@ class Node:
 
     def _listen(self, port: int, *, shared: bool) -> int:
         http = HttpServer(self._wsgi, self._settings.server.host, port, limits=Limits(bodies=BODY_LIMITS), reuse_port=shared)
-        port = http.start()
+        port = listening("http", self._settings.server, http.start)
         # Stopped first: what is in flight needs everything else.
         self._running.insert(0, http)
         return port
@@ -98,7 +100,7 @@ class Node:
             self._endpoints |= self._start_others(app, exchange)
         else:
             self._endpoints |= self._among.endpoints
-            self._started(self._mllp(app))
+            self._started("mllp", self._mllp(app))
         portal = create_portal(
             [module.TRANSACTION for module in app.transactions],
             lambda: self._endpoints,
@@ -129,8 +131,8 @@ class Node:
         )
         mllp = self._mllp(app)
         endpoints = {
-            "mllp": f"{server.host}:{self._started(mllp)}",
-            "dicom": f"{server.ae_title}@{server.host}:{self._started(dimse)}",
+            "mllp": f"{server.host}:{self._started('mllp', mllp)}",
+            "dicom": f"{server.ae_title}@{server.host}:{self._started('dicom', dimse)}",
         }
         handlers = {**app.job_handlers, **dimse.handlers}
         worker = Worker(app.database, handlers, utc_now, kinds=handlers.keys() - {NOTIFY_SUBSCRIBER} - SOURCE_JOBS)
@@ -178,8 +180,8 @@ class Node:
             inline_limit=Limits().inline,
         )
 
-    def _started(self, listener: MllpServer | DimseServer) -> int:
-        port = listener.start()
+    def _started(self, name: str, listener: MllpServer | DimseServer) -> int:
+        port = listening(name, self._settings.server, listener.start)
         self._running.append(listener)
         return port
 
@@ -196,6 +198,27 @@ def _counted(app: App) -> tuple[Counted, ...]:
     return (
         Counted("xds_manifests_adrift", "Published manifests that differ from their studies, by how they do", "drift", drifts),
     )
+
+
+_Listener = TypeVar("_Listener")
+_ERROR_NUMBER = re.compile(r"\[Errno (\d+)\]")
+
+
+def listening(name: str, server: ServerSettings, start: Callable[[], _Listener]) -> _Listener:
+    """What `start` gives, which listens at the port of that name (http, mllp, dicom).
+
+    Errors: OSError that says which port cannot be had, why, and what chooses another.
+    """
+    try:
+        return start()
+    except OSError as error:
+        # The library of the HTTP server puts the errors of the system into the text of its own.
+        number = error.errno or next((int(found) for found in _ERROR_NUMBER.findall(str(error))), 0)
+        reason = os.strerror(number) if number > 0 else str(error)
+        port = getattr(server, f"{name}_port")
+        raise OSError(
+            f"{name.upper()} cannot listen at port {port} of {server.host}: {reason}; --{name}-port and --host choose others"
+        ) from error
 
 
 def _destinations(settings: Settings) -> Iterator[Destination]:

@@ -59,7 +59,46 @@ def test_a_taken_port_is_wrong_usage(xds: Commands, tmp_path: Path) -> None:
         with pytest.raises(AssertionError, match="no ready line"):
             server.start()
         assert server.stop() == 2
-    assert "cannot start" in (server.data / "server.log").read_text("utf-8")
+        told = (
+            f"cannot start: MLLP cannot listen at port {taken.getsockname()[1]} of 127.0.0.1: Address already in use; --mllp-port"
+        )
+    assert told in (server.data / "server.log").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["http", "dicom"])
+def test_each_port_is_named(tmp_path: Path, name: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        server = RunningServer(tmp_path / "data", f"--{name}-port", port)
+        with pytest.raises(
+            AssertionError, match=f"cannot start: {name.upper()} cannot listen at port {port} of 127.0.0.1: Address"
+        ):
+            server.start()
+        assert server.stop() == 2
+
+
+def test_two_servers_do_not_share_an_embedded_database(xds: Commands, tmp_path: Path) -> None:
+    ports = ("--http-port", "0", "--mllp-port", "0", "--dicom-port", "0")
+    with RunningServer(tmp_path / "data") as server:
+        assert server.process is not None
+        refused = xds("serve", "--data", str(tmp_path / "data"), *ports)
+        assert refused.code == 2
+        assert f"another server uses the data directory {tmp_path / 'data'} (process {server.process.pid})" in refused.err
+        assert "--data" in refused.err
+        server.kill()
+        server.stop()
+    with RunningServer(tmp_path / "data") as server:
+        assert server.ready
+
+
+def test_a_data_directory_that_is_none(xds: Commands, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for data in (tmp_path / "file", tmp_path / "file" / "below"):
+        refused = xds("serve", "--data", str(data))
+        assert refused.code == 2
+        assert f"the data directory {data} cannot be used: it is no directory; --data chooses another" in refused.err
 
 
 def test_demo_region_is_loaded_once_and_completed_after_an_interruption(xds: Commands, tmp_path: Path) -> None:

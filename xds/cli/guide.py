@@ -22,9 +22,11 @@ The affinity domain is running. Ctrl-C ends it.
   Document Registry          {http}/services/registry          (?wsdl)
   Document Repository        {http}/services/repository        (?wsdl)
   Imaging Document Source    {http}/services/imaging-source    (?wsdl)
-  DICOMweb (WADO-RS)         {http}/dicomweb
+  DICOMweb                   {http}/dicomweb
   WADO-URI                   {http}/wado
-  Patient feeds, PIX (MLLP)  {mllp}
+  Patients, by HL7 v2        {mllp}   (feed, PIX, PDQ over MLLP)
+  Patients, by HL7 v3        {http}/services/pix-manager       {http}/services/pdq-supplier
+  Patients, by FHIR          {http}/fhir/metadata
   DICOM                      {dicom}
   Health, metrics            {http}/health/ready   {http}/metrics
 
@@ -32,6 +34,7 @@ Try in another terminal (the command is .venv/bin/xds unless the environment is 
 
   xds transactions
   xds send iti09{to_mllp} --patient 'A0001^^^&2.999.10&ISO'
+  xds send iti47{to_http} --name 'lambert^eleo*' --birth-date 1958
   xds send iti18{to_http} FindDocuments --local 'A0001^^^&2.999.10&ISO'{pix}
   storescu -aec {title} {host} {port} image.dcm
   curl -s {http}/health/ready

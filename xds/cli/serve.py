@@ -18,6 +18,7 @@ import typer
 from xds import config, logs
 from xds.cli.guide import guide_text
 from xds.cli.outcome import NoAnswer, Usage
+from xds.cli.starting import data_directory
 from xds.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def serve(
         raise Usage(f"this version does not act on {', '.join(idle)} yet; take it out of the configuration to start without it")
     logs.configure(settings.server.log_level)
     run = _run if settings.server.processes == 1 else _run_in_processes
-    run(settings, guide=sys.stdout.isatty() if guide is None else guide)
+    with data_directory(settings):
+        run(settings, guide=sys.stdout.isatty() if guide is None else guide)
 
 
 def read_settings(config_file: Path | None, overrides: Mapping[str, object]) -> Settings:
@@ -102,15 +104,15 @@ def _run_in_processes(settings: Settings, *, guide: bool) -> None:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = counted
         from prometheus_client.multiprocess import mark_process_dead
 
-        from xds.node import Among, Node
+        from xds.node import Among, Node, listening
         from xds.server.processes import Processes, StartError, reserve, signals
 
         server = settings.server
         signalled = signals()
         try:
-            held = reserve(server.host, server.http_port)
+            held = listening("http", server, lambda: reserve(server.host, server.http_port))
         except OSError as error:
-            raise Usage(_cannot_start(error)) from error
+            raise Usage(f"cannot start: {error}") from error
         port = held.getsockname()[1]
 
         def make(number: int, told: Mapping[str, Any]) -> _Serving:
@@ -155,12 +157,10 @@ class _Serving:
             self._endpoints = dict(self._node.start())
         except config.ConfigError as error:
             raise StartError(str(error)) from error
-        except (DatabaseUrlError, SchemaError) as error:
-            raise StartError(f"cannot start: {error}") from error
         except DatabaseUnavailableError as error:
             raise StartError(str(error), is_absent=True) from error
-        except OSError as error:
-            raise StartError(_cannot_start(error)) from error
+        except (DatabaseUrlError, SchemaError, OSError) as error:
+            raise StartError(f"cannot start: {error}") from error
         # What is there now stays. Going through all of it took the collector 80 ms, in which every request waited.
         gc.collect()
         gc.freeze()
@@ -184,10 +184,6 @@ def _with_ports(settings: Settings, endpoints: Mapping[str, Any]) -> Settings:
 
 def _outcome(error: StartError) -> Exception:
     return NoAnswer(str(error)) if error.is_absent else Usage(str(error))
-
-
-def _cannot_start(error: OSError) -> str:
-    return f"cannot start: {error}; other ports and another data directory are chosen by flags, see xds serve --help"
 
 
 def _tell_who_can_reach_it(settings: Settings) -> None:
