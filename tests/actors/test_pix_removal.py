@@ -134,6 +134,23 @@ def test_a_fed_identifier_of_the_affinity_domain(region: Region) -> None:
     assert not is_known(region, X1)
 
 
+def test_a_key_is_nobody_elses(region: Region) -> None:
+    """Decisions and the ids of Patient resources name records by their keys."""
+    region.feed(B1, demographics=PAUL, source="HOSP_B|ADT")
+    region.feed(A1)
+    gone, other = region.pix.desk.record_of(A1), region.pix.desk.record_of(B1)
+    decision = region.pix.desk.link(gone, other, CALLER)
+    remove(region, A1)
+    assert region.supplier.person(gone, CALLER) is None
+    assert region.supplier.golden(gone, CALLER) is None
+    assert [item.key for item in region.pix.persons(CALLER)] == [other]
+    assert region.pix.desk.undo(decision, CALLER) is None
+    assert region.pix.desk.history(gone, CALLER) is None
+    assert region.pix.desk.link(gone, other, CALLER) is None
+    region.feed(A1)
+    assert region.pix.desk.record_of(A1) > gone
+
+
 def test_refusals(region: Region) -> None:
     region.feed(A1)
     assert remove(region, A2) == [IdentityProblemKind.UNKNOWN_IDENTIFIER]

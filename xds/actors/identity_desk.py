@@ -216,7 +216,11 @@ class IdentityDesk:
             return False
         resources = []
         for key in keys:
-            held = [item for item in patients.cluster(key) if item.domain_key == self._register.affinity_key and item.is_active]
+            cluster = patients.cluster(key)
+            if not cluster:
+                # Her source removed her.
+                return False
+            held = [item for item in cluster if item.domain_key == self._register.affinity_key and item.is_active]
             affinity = PatientIdentifier(held[0].value, self._register.affinity).to_cx() if held else ""
             resources.append(Resource(affinity))
         return all(self._access.permits(caller, Action.IDENTITY, resources))

@@ -182,7 +182,9 @@ class PixManager:
             with self._database.read() as connection:
                 patients = Patients(connection)
                 clusters = patients.clusters_after(after, words, page)
-                found = [self._person(patients, key, members) for key, members in patients.members(clusters).items()]
+                every = [self._person(patients, key, members) for key, members in patients.members(clusters).items()]
+            # Of somebody whom her source removed there is nothing but a key.
+            found = [item for item in every if item.identifiers or item.stated]
             resources = [Resource(item.affinity_identifier.to_cx() if item.affinity_identifier else "") for item in found]
             allowed = self._access.permits(caller, Action.IDENTITY, resources) if found else ()
             yield from (item for item, permitted in zip(found, allowed, strict=True) if permitted)

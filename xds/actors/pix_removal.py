@@ -42,6 +42,9 @@ class RemovingTransaction(DescribingTransaction):
         records = dict.fromkeys(item.person_key for item in removed)
         erased = [key for key in records if not self._has_own(key)]
         rest = [key for key in members if key not in erased]
+        if rest:
+            # The key of the person may have been that of a record which goes.
+            self._patients.set_cluster(rest, min(rest))
         for key in erased:
             self._erase(key, rest)
         if rest:

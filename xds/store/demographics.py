@@ -69,7 +69,7 @@ class KnownPerson:
 
 
 def load(connection: Connection, cluster_keys: Sequence[int]) -> dict[int, KnownPerson]:
-    """All about these persons, in the order of the keys; those that are no person any more are left out."""
+    """All about these persons, in the order of the keys; those that are no person, or none any more, are left out."""
     found: dict[int, KnownPerson] = {}
     for keys in _portions(cluster_keys):
         found.update(_load(connection, keys))
@@ -85,9 +85,10 @@ def _load(connection: Connection, cluster_keys: Sequence[int]) -> Iterator[tuple
     statements = _grouped((cluster[row[0]], row) for row in rows)
     visits = visit_of(connection, list(cluster)) if cluster else {}
     for key in cluster_keys:
-        if key not in members:
-            continue
         own = identities.get(key, ())
+        if not own:
+            # Nobody ever had that key, or it was of somebody whom her source removed.
+            continue
         in_use = {item.person_key for item in own if item.subsumed_by is None and not item.assigned}
         stated = statements.get(key, ())
         current = [row for row in stated if row[0] in in_use] or stated

@@ -29,9 +29,10 @@ _ERASE: Final = tuple(
         ("stated_demographics", "person_key = :person_key"),
         ("identity", "person_key = :person_key"),
         ("patient_visit", "person_key = :person_key"),
-        ("person", "person_key = :person_key"),
     )
 )
+#: Its key is nobody else's, ever: decisions name it, and so do the ids of Patient resources.
+_ALONE: Final = Prepared(text("UPDATE person SET cluster_key = person_key WHERE person_key = :person_key"))
 
 
 def forget(connection: Connection, one: Identity) -> None:
@@ -45,8 +46,8 @@ def hand_over(connection: Connection, one: Identity, heir: int) -> None:
 
 
 def erase(connection: Connection, person_key: int) -> None:
-    """Erase a record. What it was searched by, and its keys, must be gone before."""
-    for statement in _ERASE:
+    """Erase a record, of which nothing is left but its key. What it was searched by must be gone before."""
+    for statement in (*_ERASE, _ALONE):
         statement.run(connection, ({"person_key": person_key},))
 
 
