@@ -18,10 +18,12 @@ from types import ModuleType
 import pytest
 from structlog.testing import capture_logs
 
-from tests.identity import IDENTITY
+from tests.identity import IDENTITY, Region
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.server.mllp import MllpServer
+from xds.transactions import iti08_patient_identity_feed as iti08
+from xds.transactions import iti09_pix_query as iti09
 from xds.transactions.mllp_client import address, send_mllp
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire import hl7v2
@@ -392,3 +394,86 @@ class TestDispatch:
     def test_the_caller_is_the_sending_system(self, serve: Callable[..., int], probe: Probe) -> None:
         ask(serve(), message())
         assert probe.callers == [Caller(address="127.0.0.1", node="HOSP|ADT")]
+
+
+class Beginning(Probe):
+    """A transaction whose messages are begun together; the answers are waited for in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order: list[str] = []
+
+    def begin(self, request: Message, domain: Domain, caller: Caller) -> Callable[[], Message]:
+        self.order.append(f"begin {request.control_id}")
+        if request.get("NTE-3") == "cannot begin":
+            raise RuntimeError("Mrs Lefevre, born 1962")
+
+        def finish() -> Message:
+            self.order.append(f"finish {request.control_id}")
+            return self.respond(request, domain, caller)
+
+        return finish
+
+
+class TestMessagesBegunTogether:
+    @pytest.fixture
+    def probe(self) -> Beginning:
+        return Beginning()
+
+    def test_those_that_came_together_are_begun_before_the_first_is_waited_for(
+        self, serve: Callable[..., int], probe: Beginning
+    ) -> None:
+        with closing(Client(serve())) as client:
+            client.send(b"".join(framed(message(control_id=str(number))) for number in range(40)))
+            assert [client.answer().get("MSA-2") for _ in range(40)] == [str(number) for number in range(40)]
+        assert [item for item in probe.order if item.startswith("finish")] == [f"finish {number}" for number in range(40)]
+        assert probe.order.index("finish 0") > probe.order.index("begin 1")
+        # Not all of them: whoever sends much would keep the others waiting.
+        assert probe.order.index("finish 0") < probe.order.index("begin 39")
+
+    def test_what_cannot_be_begun_is_answered_in_its_place(self, serve: Callable[..., int], probe: Beginning) -> None:
+        texts = ("", "NTE|1||cannot begin\r", "NTE|1||fail\r", "")
+        with closing(Client(serve())) as client:
+            frames = [framed(message(control_id=str(number), rest=text)) for number, text in enumerate(texts)]
+            client.send(b"".join((*frames, framed(b"no message"), framed(message("ADT^Q23", "9")))))
+            answers = [client.answer() for _ in range(6)]
+        assert [item.get("MSA-1") for item in answers] == ["AA", "AE", "AE", "AA", "AR", "AR"]
+        assert [item.get("MSA-2") for item in answers[:4]] == ["0", "1", "2", "3"]
+
+    def test_what_was_begun_is_answered_before_the_connection_ends(self, serve: Callable[..., int], probe: Beginning) -> None:
+        with closing(Client(serve(max_message=1000))) as client:
+            client.send(framed(message(control_id="1")) + framed(message(control_id="2")) + framed(b"MSH|^~\\&|" + b"x" * 2000))
+            assert [client.answer().get("MSA-1") for _ in range(3)] == ["AA", "AA", "AR"]
+            assert client.is_closed()
+
+
+def test_feeds_and_queries_that_came_together_are_done_in_their_order(tmp_path: Path) -> None:
+    region = Region(tmp_path)
+    server = MllpServer(region.domain, [iti08, iti09], port=0)
+    head = r"MSH|^~\&|ADT|HOSP_A|XDS|XDS|20260301||{}|{}|P|{}" + "\r"
+
+    def feed(event: str, number: int, rest: str) -> bytes:
+        return framed((head.format(f"ADT^{event}", number, "2.3.1") + f"EVN|{event}\r{rest}\r").encode())
+
+    def query(number: int, value: str) -> bytes:
+        asked = f"QPD|IHE PIX Query|T{number}|{value}^^^HOSP_A|^^^&{IDENTITY.assigning_authority}&ISO\rRCP|I\r"
+        return framed((head.format("QBP^Q23^QBP_Q21", number, "2.5") + asked).encode())
+
+    with closing(Client(server.start())) as client:
+        client.send(
+            query(0, "1")
+            + feed("A01", 1, "PID|||1^^^HOSP_A||DUPONT^LUC||19700203|M")
+            + feed("A01", 2, "PID|||2^^^HOSP_A||MARTIN^ANNE||19800203|F")
+            + query(3, "1")
+            + feed("A40", 4, "PID|||1^^^HOSP_A||DUPONT^LUC\rMRG|2^^^HOSP_A")
+            + query(5, "2")
+            + feed("A40", 6, "PID|||9^^^HOSP_A||DUPONT^LUC\rMRG|9^^^HOSP_A")
+            + feed("A01", 7, "PID|||3^^^HOSP_A||PETIT^EVE||19900203|F")
+            + query(8, "3")
+        )
+        answers = [client.answer() for _ in range(9)]
+    server.stop()
+    region.close()
+    assert [item.get("MSA-2") for item in answers] == [str(number) for number in range(9)]
+    # The first query knows nobody, the fifth asks for who was subsumed, the merge of somebody with herself is refused.
+    assert [item.get("MSA-1") for item in answers] == ["AE", "AA", "AA", "AA", "AA", "AE", "AE", "AA", "AA"]

@@ -55,11 +55,22 @@ class FeedBatches:
 
     def submit(self, prepared: PreparedFeed, events: Sequence[Written]) -> Effects:
         """Have a feed applied, durably. Errors: whatever applying it raised."""
+        return self.wait(self.begin(prepared, events))
+
+    def begin(self, prepared: PreparedFeed, events: Sequence[Written]) -> Waiting:
+        """Put a feed among those that wait. `wait` must follow in the same thread, and soon: the others may wait for it."""
         mine = Waiting(prepared, events)
         with self._lock:
             self._waiting.append(mine)
             mine.leads, self._has_leader = not self._has_leader, True
-        if not mine.leads:
+        return mine
+
+    def wait(self, mine: Waiting) -> Effects:
+        """Wait until a feed is applied, durably. Feeds are waited for in the order in which they were begun.
+
+        Errors: whatever applying it raised.
+        """
+        if not (mine.leads or mine.is_done):
             turns.end()
             mine.awake.wait()
         if not mine.is_done:

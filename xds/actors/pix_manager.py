@@ -8,7 +8,7 @@ Spec: ITI TF-1 5 (PIX); ITI TF-2 3.8, 3.9, 3.10, 3.30, 3.44, 3.45.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -91,25 +91,41 @@ class PixManager:
         Errors: problems with `identifiers` (PID-3), `subsumed` (MRG-1) or `linked` (the second PID-3); nothing is stored then but
         the audit event.
         """
+        return self.begin_feed(feed, caller)()
+
+    def begin_feed(self, feed: IdentityFeed, caller: Caller) -> Callable[[], tuple[IdentityProblem, ...]]:
+        """Begin what `feed` does, so that several feeds of one partner become durable together.
+
+        What is returned waits for the end and gives the problems. It must be called in the same thread, soon, and in the order in
+        which feeds were begun: other feeds may wait for it.
+        """
         identifiers, problems = self._domains.complete(feed.identifiers, feed.source, "identifiers")
         subsumed, linked = feed.subsumed, feed.linked
         if subsumed or linked:
             subsumed, more = self._domains.complete(feed.subsumed, feed.source, "subsumed")
             linked, others = self._domains.complete(feed.linked, feed.source, "linked")
             problems += (*more, *others)
-        if not problems:
-            completed = replace(feed, identifiers=identifiers, subsumed=subsumed, linked=linked)
-            prepared = prepare(completed, self._domains.known())
-            self._register.refresh()
-            moment = self.clock()
-            events = [audit.write(item) for item in pix_audit.feed_events(completed, caller, self._identity, moment)]
-            try:
-                self._register.follow(self._batches.submit(prepared, events))
-            except RefusedError as error:
-                problems = list(error.problems)
         if problems:
-            refused = pix_audit.feed_events(feed, caller, self._identity, self.clock(), problems)
-            self._trail.add([audit.write(item) for item in refused])
+            refused = self._refused(feed, caller, problems)
+            return lambda: refused
+        completed = replace(feed, identifiers=identifiers, subsumed=subsumed, linked=linked)
+        prepared = prepare(completed, self._domains.known())
+        self._register.refresh()
+        events = [audit.write(item) for item in pix_audit.feed_events(completed, caller, self._identity, self.clock())]
+        waiting = self._batches.begin(prepared, events)
+
+        def finish() -> tuple[IdentityProblem, ...]:
+            try:
+                self._register.follow(self._batches.wait(waiting))
+            except RefusedError as error:
+                return self._refused(feed, caller, error.problems)
+            return ()
+
+        return finish
+
+    def _refused(self, feed: IdentityFeed, caller: Caller, problems: Sequence[IdentityProblem]) -> tuple[IdentityProblem, ...]:
+        events = pix_audit.feed_events(feed, caller, self._identity, self.clock(), problems)
+        self._trail.add([audit.write(item) for item in events])
         return tuple(problems)
 
     def cross_reference(

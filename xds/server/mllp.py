@@ -14,7 +14,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from types import ModuleType
@@ -25,12 +26,11 @@ import structlog
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.ports import Clock
-from xds.server import failures
+from xds.server.mllp_dispatcher import Dispatcher, trigger_of
 from xds.store.database import turns
 from xds.wire import hl7v2
-from xds.wire.hl7v2 import Condition, Fault, Location, Message, Segment, UnreadableError
-from xds.wire.hl7v2_answers import ALL_VERSIONS, Acknowledgement, new_control_id, write_ack
-from xds.wire.hl7v2_identity import sending_system
+from xds.wire.hl7v2 import Condition, Fault, Message, Segment, UnreadableError
+from xds.wire.hl7v2_answers import Acknowledgement, new_control_id, write_ack
 
 START, END = b"\x0b", b"\x1c"
 _FRAME_END = b"\x1c\r"
@@ -39,93 +39,16 @@ _RECEIVE = 65536
 #: Answers wait for those to later queries that have arrived already, but no longer and no more than this (seconds, octets).
 _MOST_DELAY = 0.005
 _MOST_PENDING = 65536
+#: How many feeds of one connection are begun before the first is waited for.
+_MOST_BEGUN = 16
 #: How long the listener waits before it tries again when it could not take a connection (seconds).
 _ACCEPT_AGAIN = 0.2
-
-_PROCESSING_IDS = frozenset("PTD")
 
 _log = structlog.get_logger()
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-class Dispatcher:
-    """Hands each message to the transaction whose trigger its MSH-9 names, and answers what belongs to none."""
-
-    def __init__(self, domain: Domain, modules: Iterable[ModuleType], clock: Clock = _now) -> None:
-        self._domain = domain
-        self._clock = clock
-        listed = tuple(modules)
-        self._modules = {trigger: module for module in listed for trigger in module.TRANSACTION.triggers}
-        # Transactions that answer messages of a usual form without reading them as messages.
-        self._plainly = [module.respond_plainly for module in listed if hasattr(module, "respond_plainly")]
-        # Of orders and reports single messages are received, no type: another event of theirs is another kind of message.
-        self._types = {
-            trigger.split("^")[0] for trigger, module in self._modules.items() if not module.TRANSACTION.id.startswith("RAD-")
-        }
-
-    @turns.taken()
-    def __call__(self, data: bytes, caller: Caller) -> bytes:
-        """The answer to one message, both without MLLP framing.
-
-        Errors: AR 100, 102, 103 (unreadable), AR 101 (no MSH-10), AR 200 to 203 (MSH-9, 11, 12); AE 207 for a failure of ours.
-        """
-        try:
-            for respond in self._plainly:
-                plain: bytes | None = respond(data, self._domain, caller)
-                if plain is not None:
-                    return plain
-        except Exception as error:
-            return self._failed(hl7v2.read(data), error)
-        try:
-            request = hl7v2.read(data)
-        except UnreadableError as error:
-            _log.warning("mllp.unreadable", reason=error.fault.text)
-            header = error.header or Message((Segment("MSH", ("|", "^~\\&")),))
-            return hl7v2.write(self._acknowledge(header, Acknowledgement.REJECT, (error.fault,)))
-        if rejected := self._rejections(request):
-            return hl7v2.write(self._acknowledge(request, Acknowledgement.REJECT, rejected))
-        known = Caller(address=caller.address, node=caller.node or sending_system(request))
-        try:
-            module = self._modules[f"{request.message_type}^{request.event}"]
-            answer: Message = module.respond(request, self._domain, known)
-            return hl7v2.write(answer)
-        except Exception as error:
-            return self._failed(request, error)
-
-    def _failed(self, request: Message, error: Exception) -> bytes:
-        """The edge: whatever failed is ours, and the partner learns nothing of it but by what name to ask for it."""
-        reference = failures.report("mllp.failed", error, message_type=request.message_type, trigger=request.event)
-        fault = Fault(Condition.INTERNAL, f"the message could not be processed (reference {reference})")
-        return hl7v2.write(self._acknowledge(request, Acknowledgement.ERROR, (fault,)))
-
-    def _acknowledge(self, request: Message, code: Acknowledgement, faults: tuple[Fault, ...]) -> Message:
-        return write_ack(request, code, faults, now=self._clock(), control_id=new_control_id())
-
-    def _rejections(self, request: Message) -> tuple[Fault, ...]:
-        message_type, event = request.message_type, request.event
-        if (
-            f"{message_type}^{event}" in self._modules
-            and request.header(10).strip()
-            and request.header(11).strip() in _PROCESSING_IDS
-            and request.version in ALL_VERSIONS
-        ):
-            return ()
-        faults = []
-        if message_type not in self._types:
-            place = Location("MSH", 1, 9, 1, 1)
-            faults.append(Fault(Condition.UNSUPPORTED_TYPE, "this message type is not received here", place))
-        elif f"{message_type}^{event}" not in self._modules:
-            faults.append(Fault(Condition.UNSUPPORTED_EVENT, "this event is not received here", Location("MSH", 1, 9, 1, 2)))
-        if not request.control_id.strip():
-            faults.append(Fault(Condition.REQUIRED_MISSING, "MSH-10 (message control id) is required", Location("MSH", 1, 10)))
-        if request.header(11).strip() not in _PROCESSING_IDS:
-            faults.append(Fault(Condition.UNSUPPORTED_PROCESSING_ID, "MSH-11 must be P, T or D", Location("MSH", 1, 11)))
-        if request.version not in ALL_VERSIONS:
-            faults.append(Fault(Condition.UNSUPPORTED_VERSION, "MSH-12 is no version known here", Location("MSH", 1, 12)))
-        return tuple(faults)
 
 
 class FramingError(Exception):
@@ -312,27 +235,22 @@ class MllpServer:
             data = connection.recv(_RECEIVE)
             if not data:
                 return
-            answers = bytearray()
+            turn = _Turn(connection, self._dispatch, caller)
             try:
                 # One turn serves what came together: handing it over costs as much as a quarter of a query.
                 with turns.taken():
-                    since = time.monotonic()
                     for message in reader.feed(data):
-                        if answers and not _is_query(message):
-                            # A feed waits for the disk; nothing that was done before it waits with it.
-                            _send(connection, answers)
-                        answers += START + self._dispatch(message, caller) + _FRAME_END
-                        if len(answers) >= _MOST_PENDING or time.monotonic() - since >= _MOST_DELAY:
-                            _send(connection, answers)
-                            since = time.monotonic()
+                        turn.take(message)
                         deadline = None
             except FramingError as error:
+                turn.finish()
                 if error.fault:
-                    answers += START + _rejection(reader.header(), error.fault) + _FRAME_END
+                    turn.answers += START + _rejection(reader.header(), error.fault) + _FRAME_END
                 raise
             finally:
-                if answers:
-                    connection.sendall(answers)
+                turn.finish()
+                if turn.answers:
+                    connection.sendall(turn.answers)
             deadline = self._await(connection, deadline if reader.is_waiting else None, is_waiting=reader.is_waiting)
 
     def _await(self, connection: socket.socket, deadline: float | None, *, is_waiting: bool) -> float | None:
@@ -348,16 +266,47 @@ class MllpServer:
         return until
 
 
-def _send(connection: socket.socket, answers: bytearray) -> None:
-    """Send what was answered so far. The partner may take it slowly: the turn ends before."""
-    turns.end()
-    connection.sendall(answers)
-    answers.clear()
+class _Turn:
+    """The messages of one connection that came together, and their answers as far as they were not sent yet."""
 
+    def __init__(self, connection: socket.socket, dispatch: Dispatcher, caller: Caller) -> None:
+        self._connection = connection
+        self._dispatch = dispatch
+        self._caller = caller
+        self._begun: deque[Callable[[], bytes]] = deque()
+        self._since = time.monotonic()
+        self.answers = bytearray()
 
-def _is_query(message: bytes) -> bool:
-    fields = message[:512].split(message[3:4], 9) if len(message) > 3 else []
-    return len(fields) > 8 and fields[8].startswith(b"QBP")
+    def take(self, message: bytes) -> None:
+        """Answer a message, or begin to: feeds that came together become durable together, and are answered then."""
+        trigger = trigger_of(message)
+        if self._dispatch.may_begin(trigger):
+            if self.answers:
+                # A feed waits for the disk; nothing that was done before it waits with it.
+                self._send()
+            self._begun.append(self._dispatch.begin(message, self._caller))
+            if len(self._begun) >= _MOST_BEGUN:
+                self.finish()
+            return
+        # What came first is done first, and seen by what follows.
+        self.finish()
+        if self.answers and not trigger.startswith("QBP^"):
+            self._send()
+        self.answers += START + self._dispatch(message, self._caller) + _FRAME_END
+        if len(self.answers) >= _MOST_PENDING or time.monotonic() - self._since >= _MOST_DELAY:
+            self._send()
+            self._since = time.monotonic()
+
+    def finish(self) -> None:
+        """Wait for what was begun."""
+        while self._begun:
+            self.answers += START + self._begun.popleft()() + _FRAME_END
+
+    def _send(self) -> None:
+        """Send what was answered so far. The partner may take it slowly: the turn ends before."""
+        turns.end()
+        self._connection.sendall(self.answers)
+        self.answers.clear()
 
 
 def _rejection(header: bytes, fault: Fault) -> bytes:

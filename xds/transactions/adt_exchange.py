@@ -8,6 +8,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from functools import partial
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
@@ -28,7 +29,7 @@ from xds.wire.hl7v2_identity import fault_of
 Reader = Callable[[Message], IdentityFeed | tuple[Fault, ...]]
 
 
-def feed_and_acknowledge(
+def begin_feed(
     request: Message,
     domain: Domain,
     caller: Caller,
@@ -36,9 +37,11 @@ def feed_and_acknowledge(
     structures: Collection[str],
     versions: Collection[str],
     read: Reader = read_feed,
-) -> Message:
-    """Let a feed take effect and acknowledge it after the commit. `structures` and `versions` are those of its event.
+) -> Callable[[], Message]:
+    """Have a feed begun; what is returned waits for the commit and gives the answer.
 
+    It must be called in the same thread, soon, and in the order in which feeds were begun: other feeds may wait for it.
+    `structures` and `versions` are those of the event.
     Errors: AR 200 (message structure), AR 203 (version); AE what the reader and the PIX Manager find.
     """
     pix = domain.pix_manager
@@ -47,14 +50,18 @@ def feed_and_acknowledge(
         return write_ack(request, code, faults, now=pix.clock(), control_id=new_control_id())
 
     if rejected := header_faults(request, structures, versions):
-        return answer(Acknowledgement.REJECT, rejected)
+        return partial(answer, Acknowledgement.REJECT, rejected)
     feed = read(request)
     if not isinstance(feed, IdentityFeed):
-        return answer(Acknowledgement.ERROR, feed)
-    problems = pix.feed(feed, caller)
-    if problems:
-        return answer(Acknowledgement.ERROR, tuple(fault_of(problem, request) for problem in problems))
-    return answer(Acknowledgement.ACCEPT)
+        return partial(answer, Acknowledgement.ERROR, feed)
+    finish = pix.begin_feed(feed, caller)
+
+    def acknowledge() -> Message:
+        if problems := finish():
+            return answer(Acknowledgement.ERROR, tuple(fault_of(problem, request) for problem in problems))
+        return answer(Acknowledgement.ACCEPT)
+
+    return acknowledge
 
 
 def send_and_wait(message: Message, endpoint: str, *, timeout: float = 30.0, tls: ssl.SSLContext | None = None) -> Acknowledged:

@@ -11,12 +11,13 @@ subsumed identifier of a merge), AE 103 at the authority (the sender is not its 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from datetime import datetime
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.model.patient import IdentityFeed
-from xds.transactions.adt_exchange import feed_and_acknowledge, moment, send_and_wait
+from xds.transactions.adt_exchange import begin_feed, moment, send_and_wait
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.hl7v2 import Message
 from xds.wire.hl7v2_answers import ALL_VERSIONS, Acknowledged
@@ -41,7 +42,12 @@ _STRUCTURES = {
 
 def respond(request: Message, domain: Domain, caller: Caller) -> Message:
     """Let the feed take effect and acknowledge it after the commit."""
-    return feed_and_acknowledge(request, domain, caller, structures=_STRUCTURES[request.event], versions=ALL_VERSIONS)
+    return begin(request, domain, caller)()
+
+
+def begin(request: Message, domain: Domain, caller: Caller) -> Callable[[], Message]:
+    """Begin what `respond` does; what is returned waits for the commit and gives the answer."""
+    return begin_feed(request, domain, caller, structures=_STRUCTURES[request.event], versions=ALL_VERSIONS)
 
 
 def send(

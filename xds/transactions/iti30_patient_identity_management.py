@@ -12,12 +12,13 @@ known are no error in an A24, A37, A40 or A47.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from datetime import datetime
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.model.patient import PATIENT_IDENTITY_MANAGEMENT, FeedKind, IdentityFeed
-from xds.transactions.adt_exchange import feed_and_acknowledge, moment, send_and_wait
+from xds.transactions.adt_exchange import begin_feed, moment, send_and_wait
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.hl7v2 import Message
 from xds.wire.hl7v2_answers import VERSIONS, Acknowledged
@@ -38,7 +39,12 @@ _LINKS = ("A24", "A37")
 
 def respond(request: Message, domain: Domain, caller: Caller) -> Message:
     """Let the message take effect and acknowledge it after the commit."""
-    return feed_and_acknowledge(
+    return begin(request, domain, caller)()
+
+
+def begin(request: Message, domain: Domain, caller: Caller) -> Callable[[], Message]:
+    """Begin what `respond` does; what is returned waits for the commit and gives the answer."""
+    return begin_feed(
         request,
         domain,
         caller,

@@ -12,13 +12,14 @@ authority), AE 103 at the authority (the sender is not its issuer).
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.model.patient import IdentityFeed
-from xds.transactions.adt_exchange import feed_and_acknowledge, moment, send_and_wait
+from xds.transactions.adt_exchange import begin_feed, moment, send_and_wait
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.hl7v2 import Condition, Fault, Location, Message
 from xds.wire.hl7v2_answers import OLD_VERSIONS, VERSIONS, Acknowledged, Acknowledgement, new_control_id, write_ack
@@ -67,6 +68,11 @@ TRANSACTION = Transaction(
 
 def respond(request: Message, domain: Domain, caller: Caller) -> Message:
     """Feed what the message says of the patient and of the visit, and acknowledge it after the commit."""
+    return begin(request, domain, caller)()
+
+
+def begin(request: Message, domain: Domain, caller: Caller) -> Callable[[], Message]:
+    """Begin what `respond` does; what is returned waits for the commit and gives the answer."""
     event = request.event
     if request.version in OLD_VERSIONS:
         # In these versions only ITI-8 is spoken, which has no such event.
@@ -75,9 +81,10 @@ def respond(request: Message, domain: Domain, caller: Caller) -> Message:
             Fault(Condition.UNSUPPORTED_VERSION, "this event is received in HL7 2.5", Location("MSH", 1, 12)),
         )
         now = domain.pix_manager.clock()
-        return write_ack(request, Acknowledgement.REJECT, faults, now=now, control_id=new_control_id())
+        answer = write_ack(request, Acknowledgement.REJECT, faults, now=now, control_id=new_control_id())
+        return lambda: answer
     structures = (STRUCTURES[event], *_ALSO.get(event, ()))
-    return feed_and_acknowledge(request, domain, caller, structures=structures, versions=VERSIONS)
+    return begin_feed(request, domain, caller, structures=structures, versions=VERSIONS)
 
 
 def send(
