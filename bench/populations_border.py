@@ -1,4 +1,4 @@
-"""A population of another make than those of `bench.populations`, for rules that fit those too well: a border region with a coast.
+"""A population of another make than those of `bench.populations`, for rules that fit those too well: a border region, a coast.
 
 Breton, Walloon, Flemish, Comorian and Polish names, their rare ones spelt by chains of letters, so that they look like one
 another; households with parents and children, homes for the aged, people who were registered with the first of January; and
