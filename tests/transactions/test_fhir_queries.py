@@ -181,6 +181,11 @@ def test_two_sources(service: FhirService) -> None:
         ("family:contains=Martain", []),
         ("family=Xyzzy", []),
         ("family=Martin&_total=accurate", ["C2"]),
+        ("family=Martin&_lastUpdated=2026", ["C2"]),
+        ("family=Martin&_lastUpdated=ge2026-01-15T10:00:00Z&_lastUpdated=lt2026-01-15T12:00%2B01:00", ["C2"]),
+        ("family=Martin&_lastUpdated=gt2026-01", []),
+        ("family=Martin&_lastUpdated=lt2026-01-15,gt2026-01-16", []),
+        ("family=Martin&_lastUpdated=ne2025", ["C2"]),
         ("family=Martin&address-city=Blois", ["C2"]),
         ("family=Martin&address-city=Orléans", []),
         ("family=Martin&address-postalcode=41", ["C2"]),
@@ -241,7 +246,15 @@ def test_domain_restriction(service: FhirService) -> None:
 
 
 def test_too_few_criteria(service: FhirService) -> None:
-    for query in ("", "gender=male", "active=true", f"identifier={HOSPITAL_B}|", "birthdate=ge1900", "family=M"):
+    for query in (
+        "",
+        "_lastUpdated=2026",
+        "gender=male",
+        "active=true",
+        f"identifier={HOSPITAL_B}|",
+        "birthdate=ge1900",
+        "family=M",
+    ):
         refused = service.client.get(f"/Patient?{query}")
         assert (refused.status_code, issues(refused)[0][1]) == (400, "too-costly"), query
 
@@ -256,6 +269,8 @@ def test_too_few_criteria(service: FhirService) -> None:
         "birthdate=1980-02-30",
         "birthdate=ap1980",
         "birthdate=31/07/1980",
+        "_lastUpdated=yesterday",
+        "_lastUpdated=2026-01-15T25:00:00Z",
         "active=perhaps",
         "_count=many",
         "_summary=some",

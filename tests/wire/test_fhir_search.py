@@ -153,7 +153,7 @@ def test_count() -> None:
 
 
 def test_every_parameter_that_is_offered_is_read() -> None:
-    good = {"birthdate": "1990", "active": "true", "gender": "male", "_id": "1", "email": "a@b.fr"}
+    good = {"birthdate": "1990", "active": "true", "gender": "male", "_id": "1", "email": "a@b.fr", "_lastUpdated": "2026"}
     for name in PARAMETERS:
         search, issues = read_search({name: (good.get(name, "abc"),)}, SYSTEMS, strict=True)
         assert issues == []

@@ -49,7 +49,8 @@ class Answers:
         """What a query looks at in a person."""
         # A number of which its source is not sure leads to nobody.
         identifiers = tuple(_identifier(item, names) for item in known.identities if item.national_state in _SURE)
-        return Sought(known.key, tuple(self._completed(item.demographics) for item in known.stated), identifiers, known.visit)
+        stated = tuple(self._completed(item.demographics) for item in known.stated)
+        return Sought(known.key, stated, identifiers, known.visit, updated=_updated(known))
 
     def match(
         self, known: KnownPerson, names: Names, domains: Sequence[AssigningAuthority] = (), score: int | None = None
@@ -68,7 +69,7 @@ class Answers:
             score,
             missing,
             known.visit,
-            updated=max((item.updated for item in known.stated), default=0),
+            updated=_updated(known),
         )
 
     def golden(self, known: KnownPerson) -> GoldenRecord:
@@ -100,6 +101,11 @@ class Answers:
     def domain_key(self, connection: Connection, authority: AssigningAuthority) -> int | None:
         """The key of a domain; None when no feed ever used it."""
         return self._domains.key_of(Patients(connection), authority)
+
+
+def _updated(known: KnownPerson) -> int:
+    """When a source last said something new of a person, in milliseconds since 1970."""
+    return max((item.updated for item in known.stated), default=0)
 
 
 def is_same(one: AssigningAuthority, other: AssigningAuthority) -> bool:

@@ -88,6 +88,7 @@ class DemographicsQuery:
     `names`, `addresses`, `identifiers`, `telephones`, `mother_identifiers`: every inner tuple must be met by one of its
     alternatives. `birth_dates`, `sexes`, `mothers_maiden_names`, `mothers_given_names`: one of them. `visit` compares fields of
     the patient's last visit by their HL7 names (`PV1.3.2`). `keys` are the supplier's own keys of persons (FHIR `_id`).
+    `updated` are spans of milliseconds since 1970, of which every inner tuple must hold the last statement of a source.
     `domains`: only identifiers of these are answered (empty: of all). `minimum_score` (0..100) leaves out weaker matches of a
     fuzzy query.
     """
@@ -104,6 +105,7 @@ class DemographicsQuery:
     account_number: IdentifierPattern | None = None
     visit: Mapping[str, TextPattern] = field(default_factory=dict)
     keys: tuple[int, ...] = ()
+    updated: tuple[tuple[tuple[int, int], ...], ...] = ()
     active: bool | None = None
     domains: tuple[AssigningAuthority, ...] = ()
     minimum_score: int | None = None

@@ -58,6 +58,7 @@ class Sought:
     identifiers: tuple[PatientIdentifier, ...] = ()
     visit: Mapping[str, str] = field(default_factory=dict)
     active: bool = True
+    updated: int = 0
 
 
 def quality(query: DemographicsQuery, person: Sought, phonetics: Phonetics = no_phonetics) -> float | None:
@@ -293,6 +294,7 @@ def _traits(query: DemographicsQuery, person: Sought, phonetics: Phonetics) -> I
         yield float(person.key in query.keys)
     if query.active is not None:
         yield float(person.active == query.active)
+    yield from (float(any(low <= person.updated <= high for low, high in spans)) for spans in query.updated)
 
 
 def _mothers(query: DemographicsQuery, stated: Sequence[Demographics], phonetics: Phonetics) -> Iterable[float]:

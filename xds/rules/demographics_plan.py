@@ -77,6 +77,7 @@ def _has_only_names(query: DemographicsQuery) -> bool:
         query.mother_identifiers,
         query.account_number,
         query.visit,
+        query.updated,
         query.minimum_score,
     )
     return len(query.names) == 1 and not any(others) and query.active is not False

@@ -17,6 +17,7 @@ _PDQM: Final = "https://profiles.ihe.net/ITI/PDQm"
 _DEFINITIONS: Final = {
     "mothersMaidenName": "http://hl7.org/fhir/SearchParameter/patient-extensions-Patient-mothersMaidenName",
     "_id": "http://hl7.org/fhir/SearchParameter/Resource-id",
+    "_lastUpdated": "http://hl7.org/fhir/SearchParameter/Resource-lastUpdated",
     **dict.fromkeys(("active", "identifier"), "http://hl7.org/fhir/SearchParameter/Patient-{}"),
     "name": "http://hl7.org/fhir/SearchParameter/Patient-name",
 }
@@ -81,6 +82,6 @@ def _patient() -> Element:
 
 
 def _definition(name: str) -> str:
-    individual = name not in ("_id", "active", "identifier", "name", "mothersMaidenName")
+    individual = name not in _DEFINITIONS
     template = "http://hl7.org/fhir/SearchParameter/individual-{}" if individual else _DEFINITIONS[name]
     return template.format(name)

@@ -6,7 +6,7 @@
 | `family`, `given`, `name`, `mothersMaidenName` | string | `:exact`, `:contains` |
 | `address`, `address-city`, `address-country`, `address-postalcode`, `address-state` | string | `:exact`, `:contains` |
 | `phonetic` | string, of a name that sounds alike | |
-| `birthdate` | date | prefixes eq ne gt lt ge le sa eb |
+| `birthdate`, `_lastUpdated` | date | prefixes eq ne gt lt ge le sa eb |
 | `_count`, `_page`, `_summary`, `_elements`, `_total`, `_format`, `_pretty` | of the answer | |
 
 A comma means or, a repetition means and; `\\,` `\\|` `\\$` `\\\\` stand for themselves. A parameter that is not known here is
@@ -18,10 +18,9 @@ Spec: FHIR R4 3.1.1 (search); PDQm 2:3.78.4.1.2.
 from __future__ import annotations
 
 import re
-from calendar import monthrange
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Final
 
 from xds.model.demographics_query import (
@@ -35,6 +34,7 @@ from xds.model.demographics_query import (
     TextPattern,
 )
 from xds.model.identifiers import AssigningAuthority
+from xds.wire.fhir_dates import days_meant, instants_meant
 from xds.wire.fhir_identifiers import IdentifierSystems, key_of
 from xds.wire.fhir_patient import SEXES
 from xds.wire.fhir_structure import Issue
@@ -42,6 +42,7 @@ from xds.wire.fhir_structure import Issue
 #: Names of the parameters that choose among patients, with what `CapabilityStatement.rest.resource.searchParam` says of them.
 PARAMETERS: Final[Mapping[str, tuple[str, str]]] = {
     "_id": ("token", "Logical id of the Patient resource"),
+    "_lastUpdated": ("date", "When a source last said something new of the patient"),
     "active": ("token", "Whether the patient record is active"),
     "family": ("string", "Beginning of a family name"),
     "given": ("string", "Beginning of a given name"),
@@ -80,9 +81,7 @@ _SEXES_OF: Final[Mapping[str, tuple[str, ...]]] = {**{name: (sex,) for name, sex
 _MAX_VALUES: Final = 200
 _MAX_COUNT: Final = 1000
 
-_DATE = re.compile(
-    r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?)?)?\Z"
-)
+_PREFIXES: Final = "after one of eq, ne, gt, lt, ge, le, sa, eb"
 #: Control characters, and what stands for octets that are not UTF-8.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")
 _SPLIT = re.compile(r"((?:[^\\,]|\\.|\\\Z)*)(?:,|\Z)", re.DOTALL)
@@ -327,12 +326,10 @@ def _birthdate(draft: _Draft, name: str, modifier: str, value: str) -> None:
         return
     ranges: list[tuple[date, date]] = []
     for item in alternatives_of(value):
-        found = _DATE.match(item.strip())
-        days = _days(found[2], found[3], found[4]) if found else None
-        if found is None or days is None or found[1] == "ap":
-            draft.refuse(name, "a date as YYYY, YYYY-MM or YYYY-MM-DD after one of eq, ne, gt, lt, ge, le, sa, eb is expected")
-        else:
-            ranges += _ranges(found[1] or "eq", *days)
+        meant = days_meant(item)
+        if meant is None:
+            draft.refuse(name, f"a date as YYYY, YYYY-MM or YYYY-MM-DD {_PREFIXES} is expected")
+        ranges += meant or ()
     if draft.dates is None:
         draft.dates = ranges
     else:
@@ -340,38 +337,22 @@ def _birthdate(draft: _Draft, name: str, modifier: str, value: str) -> None:
         draft.dates = [item for item in both if item[0] <= item[1]]
 
 
-def _days(year: str, month: str | None, day: str | None) -> tuple[date, date] | None:
-    """The first and the last day of a date of any precision; None when there is no such day."""
-    try:
-        first = date(int(year), int(month or 1), int(day or 1))
-        if day:
-            return first, first
-        last_month = int(month or 12)
-        return first, date(first.year, last_month, monthrange(first.year, last_month)[1])
-    except ValueError:
-        return None
-
-
-def _ranges(prefix: str, first: date, last: date) -> list[tuple[date, date]]:
-    """The days that a prefix means. Spec: FHIR R4 3.1.1.4.5, 3.1.1.4.7."""
-    before = (date.min, first - timedelta(1)) if first > date.min else None
-    after = (last + timedelta(1), date.max) if last < date.max else None
-    wanted: Mapping[str, tuple[tuple[date, date] | None, ...]] = {
-        "eq": ((first, last),),
-        "ne": (before, after),
-        "gt": (after,),
-        "sa": (after,),
-        "lt": (before,),
-        "eb": (before,),
-        "ge": ((first, date.max),),
-        "le": ((date.min, last),),
-    }
-    return [item for item in wanted[prefix] if item is not None]
+def _last_updated(draft: _Draft, name: str, modifier: str, value: str) -> None:
+    if not _without_modifier(draft, name, modifier):
+        return
+    spans: list[tuple[int, int]] = []
+    for item in alternatives_of(value):
+        meant = instants_meant(item)
+        if meant is None:
+            draft.refuse(name, f"a date, or an instant with its zone, {_PREFIXES} is expected")
+        spans += meant or ()
+    draft.query = replace(draft.query, updated=(*draft.query.updated, tuple(spans)))
 
 
 _Reader = Callable[[_Draft, str, str, str], None]
 _READERS: Final[Mapping[str, _Reader]] = {
     "_id": _id,
+    "_lastUpdated": _last_updated,
     "active": _active,
     "identifier": _identifier,
     "telecom": _telecom,
