@@ -21,7 +21,7 @@ import pytest
 from tests.store.gate import Gate
 from tests.store.moto import running_moto
 from tests.store.servers import ObjectServer, free_ports
-from xds.store.blobs import open_blob_store, s3
+from xds.store.blobs import open_blob_store, s3, s3_connection
 from xds.store.blobs.s3 import S3BlobStore
 from xds.store.blobs.s3_location import Location, read_location
 
@@ -263,8 +263,8 @@ def test_a_server_that_does_not_listen_is_a_connection_error(tmp_path: Path, mon
 def test_a_server_that_is_silent_is_a_time_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
-    monkeypatch.setattr(s3, "REQUEST_SECONDS", 1)
-    monkeypatch.setattr(s3, "RETRY_SECONDS", 2)
+    monkeypatch.setattr(s3_connection, "REQUEST_SECONDS", 1)
+    monkeypatch.setattr(s3_connection, "RETRY_SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         location = Location("docs", "", f"http://127.0.0.1:{silent.getsockname()[1]}", "us-east-1")
         before = time.monotonic()

@@ -11,7 +11,6 @@ A blob that is committed once more is not sent again: `commits/<sha256>` is writ
 from __future__ import annotations
 
 import errno
-import hashlib
 import random
 import re
 import time
@@ -24,10 +23,11 @@ from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import AlreadyExistsError
-from obstore.store import S3Store
 
+from xds.store.blobs.s3_connection import connected
 from xds.store.blobs.s3_errors import FAILURES, as_os_errors, is_missing, is_unsatisfiable_range, os_error
 from xds.store.blobs.s3_location import Location
+from xds.store.blobs.s3_staging import S3Staging
 from xds.store.blobs.spool import Spool
 
 if TYPE_CHECKING:  # the library has these names for type checkers alone
@@ -41,8 +41,6 @@ PART = 8 << 20
 PARTS = 9_000
 PARTS_AT_A_TIME = 3
 
-#: How long a request may take, and until when it is tried again; seconds.
-CONNECT_SECONDS, REQUEST_SECONDS, RETRY_SECONDS, RETRIES = 5, 30, 20, 3
 #: How often a broken download goes on without a single octet in between.
 RESUMES = 3
 #: A lock is held for a few small requests; who dies meanwhile leaves it. Seconds.
@@ -64,27 +62,8 @@ class S3BlobStore:
         """`directory` is where uploads are spooled; it is made when it is needed. Nothing is sent yet."""
         self._directory = directory
         self._name = str(location)
-        given = {"endpoint": location.endpoint, "region": location.region}
         with as_os_errors(self._name):
-            self._store = S3Store(
-                location.bucket,
-                prefix=location.prefix or None,
-                config={name: value for name, value in given.items() if value},  # type: ignore[arg-type]
-                client_options={
-                    "allow_http": location.endpoint.startswith("http:"),
-                    "connect_timeout": f"{CONNECT_SECONDS}s",
-                    "timeout": f"{REQUEST_SECONDS}s",
-                },
-                retry_config={
-                    "max_retries": RETRIES,
-                    "retry_timeout": timedelta(seconds=RETRY_SECONDS),
-                    "backoff": {
-                        "init_backoff": timedelta(milliseconds=100),
-                        "max_backoff": timedelta(seconds=2),
-                        "base": 2,
-                    },
-                },
-            )
+            self._store = connected(location)
 
     def try_out(self) -> None:
         """Write, write once more on condition, delete.
@@ -297,74 +276,6 @@ class S3BlobStore:
             position += len(data)
             for start in range(0, len(data), LARGEST_CHUNK):
                 yield data[start : start + LARGEST_CHUNK].tobytes()
-
-
-class S3Staging:
-    """A `xds.ports.Staging`: hashed and spooled while it arrives, sent to the bucket by `commit`."""
-
-    def __init__(self, store: S3BlobStore, spool: Spool) -> None:
-        self._store = store
-        self._spool = spool
-        self._sha1 = hashlib.sha1(usedforsecurity=False)
-        self._sha256 = hashlib.sha256()
-        self._key: str | None = None
-
-    @property
-    def size(self) -> int:
-        """Octets written so far."""
-        return self._spool.size
-
-    @property
-    def sha1(self) -> str:
-        """SHA-1 of the octets so far, lower-case hex."""
-        return self._sha1.hexdigest()
-
-    @property
-    def key(self) -> str:
-        """What `commit` returns for the octets so far."""
-        return self._sha256.hexdigest()
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append. Errors: OSError when the disk is full; ValueError after `commit` or `discard`."""
-        self._require_open()
-        with memoryview(data) as octets:
-            try:
-                self._spool.write(octets)
-            except OSError:
-                # What reached the spool is no longer what was hashed.
-                self.discard()
-                raise
-            self._sha1.update(octets)
-            self._sha256.update(octets)
-
-    def open(self) -> Iterator[bytes]:
-        """The octets written so far, in chunks of at most 1 MiB. Errors: KeyError when the blob was discarded; OSError."""
-        if self._key is not None:
-            return self._store.open(self._key)
-        if self._spool.closed:
-            raise KeyError("discarded")
-        return self._spool.open()
-
-    def commit(self) -> str:
-        """Make the blob durable under its content hash and return its key. Idempotent, and may be tried again after an error.
-
-        Errors: OSError when the store refuses or cannot be reached; ValueError after `discard`.
-        """
-        if self._key is None:
-            self._require_open()
-            key = self._sha256.hexdigest()
-            self._store.publish(self._spool, key)
-            self._key = key
-            self._spool.close()
-        return self._key
-
-    def discard(self) -> None:
-        """Forget it, unless it was committed. Idempotent."""
-        self._spool.close()
-
-    def _require_open(self) -> None:
-        if self._spool.closed:
-            raise ValueError("the blob is closed: committed or discarded")
 
 
 def _object(key: str) -> str:
