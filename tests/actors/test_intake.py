@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import itertools
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -64,3 +66,36 @@ def test_a_store_that_cannot_even_begin(tmp_path: Path, number: int, code: str) 
         entry = bare_entry()
         response = here.repository.provide(submission([entry]), {entry.id: ProvidedDocument(staging)}, CALLER)
     assert [error.code.value for error in response.errors] == [f"XDSRepository{code}"]
+
+
+def test_many_documents_are_committed_together(tmp_path: Path) -> None:
+    entries = [bare_entry(id=f"Document{number}") for number in range(30)]
+    contents = {entry.id: f"document {number % 25}".encode() for number, entry in enumerate(entries)}
+    with world(tmp_path) as here:
+        first, second = entries[0].id, entries[1].id
+        provided = here.staged_all({name: content for name, content in contents.items() if name != second})
+        # Two entries of one document.
+        contents[second], provided[second] = contents[first], provided[first]
+        response = here.repository.provide(submission(entries), provided, CALLER)
+        assert response.succeeded, response
+        answer = here.repository.retrieve(ask(*(entry.unique_id or "" for entry in entries)), CALLER)
+        assert [b"".join(document.chunks()) for document in answer.documents] == [contents[entry.id] for entry in entries]
+        assert len(list(here.blobs.keys())) == len(set(contents.values()))
+
+
+def test_one_document_of_many_that_the_store_does_not_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [bare_entry(id=f"Document{number}") for number in range(10)]
+    calls, sync = itertools.count(1), os.fsync
+
+    def full(descriptor: int) -> None:
+        if next(calls) == 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    with world(tmp_path) as here:
+        provided = here.staged_all({entry.id: entry.id.encode() for entry in entries})
+        with monkeypatch.context() as patched:
+            patched.setattr("os.fsync", full)
+            response = here.repository.provide(submission(entries), provided, CALLER)
+        assert [error.code for error in response.errors] == [ErrorCode.REPOSITORY_OUT_OF_RESOURCES]
+        assert here.registered_objects() == 0

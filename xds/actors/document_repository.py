@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -43,6 +44,7 @@ _REPOSITORY_CODES = {
 }
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _KEYS_PER_SWEEP = 500
+_COMMITTED_TOGETHER = 8
 
 _log = structlog.get_logger()
 
@@ -194,7 +196,7 @@ class DocumentRepository:
         self, submission: Submission, provided: Mapping[str, ProvidedDocument], caller: Caller, only_new: bool
     ) -> RegistryResponse:
         try:
-            keys = {entry.id: provided[entry.id].staging.commit() for entry in submission.document_entries}
+            keys = _committed({entry.id: provided[entry.id].staging for entry in submission.document_entries})
         except OSError as problem:
             return _not_kept(problem)
         completed = self._completed(submission, provided)
@@ -275,6 +277,20 @@ def sweep(
 def _failure_of(staging: Staging) -> OSError | None:
     """What the store failed at while the document arrived."""
     return staging.failure if isinstance(staging, Intake) else None
+
+
+def _committed(stagings: Mapping[str, Staging]) -> dict[str, str]:
+    """Commit every document and give its key by the same name. Errors: OSError of one of them, after all were tried.
+
+    Each waits for the disk or for a server: several do so together, and a disk writes down once what they wait for.
+    """
+    # Two entries may share a document, which two threads must not commit.
+    different = list({id(staging): staging for staging in stagings.values()}.values())
+    if len(different) > 1:
+        with ThreadPoolExecutor(min(_COMMITTED_TOGETHER, len(different)), "commit") as threads:
+            for done in [threads.submit(staging.commit) for staging in different]:
+                done.result()
+    return {name: staging.commit() for name, staging in stagings.items()}
 
 
 def _not_kept(problem: OSError) -> RegistryResponse:
