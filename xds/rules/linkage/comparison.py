@@ -29,7 +29,7 @@ _SMALL_REGISTER = 1000
 _SMALLEST_POPULATION = 20_000
 _MOST_RARITY_BITS = 6.0
 _FURTHER_CONTACT = 0.3
-_NO_BIRTH_DATE = -6.0
+_NO_BIRTH_DATE = -4.0
 _WOMAN: tuple[set[str], ...] = ({"F"}, {"F", ""})
 
 
