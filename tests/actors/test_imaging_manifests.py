@@ -293,6 +293,18 @@ def test_a_report_becomes_a_document_and_a_correction_replaces_it(ct: Department
     assert ct.links(AssociationType.RPLC) == [first.document_entries[0].id]
 
 
+def test_a_report_and_the_manifest_are_found_by_the_same_numbers(ct: Department) -> None:
+    """The report names the accession number alone; who issued it, and for which order, orders said."""
+    ct.archive.store(image())
+    ct.archive.source.orders.ordered([order(accession=OrderNumber("A1", "1.2.3.8"))], MODALITY)
+    assert ct.publish() is None
+    ct.archive.source.reports.receive(report(order=ImagingOrder(OrderNumber("A1"), study_instance_uid=STUDY)), "M1", MODALITY)
+    assert ct.archive.source.reports.publish("R1", SYSTEM) is None
+    manifest, written = (item.document_entries[0] for item in ct.archive.repository.submissions)
+    references = "urn:ihe:iti:xds:2013:referenceIdList"
+    assert set(written.slot(references)) == set(manifest.slot(references))
+
+
 def test_a_cancelled_report_is_withdrawn(ct: Department) -> None:
     reports = ct.archive.source.reports
     reports.receive(report(), "M1", MODALITY)

@@ -27,6 +27,7 @@ from xds.model.drafts import DocumentFacts, association, document_entry, identif
 from xds.model.errors import ErrorCode, RegistryResponse
 from xds.model.identifiers import PatientIdentifier, escape_hl7, is_oid, new_oid, new_uuid_urn, to_dtm
 from xds.model.imaging import OrderNumber, Study, StudyPatient
+from xds.model.imaging_manifest import requests_of
 from xds.model.imaging_report import ImagingReport, ReportFacts, ReportFormat, ReportState, StoredReport
 from xds.model.metadata import Author, Code, Submission
 from xds.model.vocabulary import AssociationType, ReferenceIdType
@@ -257,12 +258,14 @@ class ReportPublisher:
         )
 
     def _study(self, facts: ReportFacts) -> Study | None:
-        """The study of the report, when its images are here."""
+        """The study of the report with the orders of its patient, when its images are here."""
         with self._database.read() as connection:
             for uid in imaging_orders.studies(connection, facts.order):
                 stored = imaging.find(connection, uid)
                 if stored is not None:
-                    return stored.study
+                    study = stored.study
+                    orders = imaging_orders.of_study(connection, uid, study.accession_number, study.accession_issuer_oid)
+                    return replace(study, orders=tuple(each for each in orders if each.patient in facts.patient_ids))
         return None
 
     def _content(self, version: StoredReport, facts: DocumentFacts, patient: PatientIdentifier) -> Sequence[bytes]:
@@ -329,11 +332,16 @@ def _reference_ids(facts: ReportFacts, study: Study | None, authority_oid: str |
     order = facts.order
     found = []
     number = order.accession.value or (study.accession_number if study else "")
-    oid = order.accession.issuer_oid or (study.accession_issuer_oid if study else None) or authority_oid
+    # What orders said of the same procedure stands in the manifest too: whoever asks by it finds both.
+    same = [each for each in requests_of(study) if each.accession.value == number] if study and number else []
+    known = next((each.accession.issuer_oid for each in same if each.accession.issuer_oid), None)
+    oid = order.accession.issuer_oid or known or (study.accession_issuer_oid if study else None) or authority_oid
     if number and oid:
         found.append(numbered_reference(OrderNumber(number), oid, ReferenceIdType.ACCESSION))
-    if order.placer and order.placer.issuer_oid:
-        found.append(numbered_reference(order.placer, order.placer.issuer_oid, ReferenceIdType.ORDER))
+    for placer in [order.placer] if order.placer else dict.fromkeys(each.placer for each in same):
+        issuer = placer.issuer_oid or next((each.placer.issuer_oid for each in same if each.placer.value == placer.value), None)
+        if placer and issuer:
+            found.append(numbered_reference(placer, issuer, ReferenceIdType.ORDER))
     uid = order.study_instance_uid or (study.study_instance_uid if study else "")
     if uid:
         found.append(study_reference(uid))

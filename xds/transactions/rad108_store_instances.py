@@ -181,7 +181,8 @@ class _Store:
         sop_class = sop_instance = ""
         try:
             header = read_header(staging.open())
-            sop_class, sop_instance = header.elements.text(0x00080016), header.elements.text(0x00080018)
+            stated = (header.elements.text(tag) for tag in (0x00080016, 0x00080018))
+            sop_class, sop_instance = (text if is_uid(text) else "" for text in stated)
             check_whole(header, staging.open())
             described = intake.describe(header, self._caller, STORED_OVER_THE_WEB)
         except DicomError:
