@@ -45,6 +45,19 @@ def test_a_patient_is_fed_found_and_matched(xds: Commands, server: RunningServer
     assert xds("send", "iti78", *to, "identifier=urn:oid:2.999.77|F2", "--json").out.count("F2") <= 1
 
 
+def test_a_patient_is_removed(xds: Commands, server: RunningServer) -> None:
+    to, patient = ("--to", server.http), ("--patient", "urn:oid:2.999.77|F9")
+    assert xds("send", "iti104", *to, *patient, "--name", "Quesnel^Ugo", "--birth-date", "1931-02-03").code == 0
+    removed = xds("send", "iti104", *to, *patient, "--remove")
+    assert (removed.code, removed.rows) == (0, [["200"]])
+    again = xds("send", "iti104", *to, *patient, "--remove")
+    assert (again.code, again.err.startswith("warning: not-found")) == (0, True)
+    assert xds("send", "iti83", *to, *patient).code == 1
+    assert xds("send", "iti104", *to, *patient, "--remove", "--name", "Quesnel").code == 2
+    assert xds("send", "iti104", *to, "--remove").code == 2
+    assert xds("send", "iti104", *patient, "--remove", "--dry-run").out.startswith("DELETE http://127.0.0.1:8080/fhir/Patient?")
+
+
 def test_refusals_and_usage(xds: Commands, server: RunningServer, tmp_path: Path) -> None:
     to = ("--to", server.http)
     refused = xds("send", "iti78", *to, "gender=male")
