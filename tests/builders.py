@@ -118,20 +118,7 @@ def document_entry(**overrides: Any) -> DocumentEntry:
     take = _Overrides(overrides)
     owner = take("id", "Document01")
     scheme = DocumentEntryScheme
-    slots = _slots(
-        (SlotName.CREATION_TIME, take("creation_time", "20240102030405")),
-        (SlotName.HASH, take("hash", HASH)),
-        (SlotName.LANGUAGE_CODE, take("language_code", "en-us")),
-        (SlotName.LEGAL_AUTHENTICATOR, take("legal_authenticator", None)),
-        (SlotName.REFERENCE_ID_LIST, take("reference_ids", None)),
-        (SlotName.REPOSITORY_UNIQUE_ID, take("repository_unique_id", REPOSITORY_UNIQUE_ID)),
-        (SlotName.SERVICE_START_TIME, take("service_start_time", "202401020800")),
-        (SlotName.SERVICE_STOP_TIME, take("service_stop_time", "202401020900")),
-        (SlotName.SIZE, take("size", SIZE)),
-        (SlotName.SOURCE_PATIENT_ID, take("source_patient_id", SOURCE_PATIENT_ID)),
-        (SlotName.SOURCE_PATIENT_INFO, take("source_patient_info", ("PID-3|L1^^^&1.2.3.4.6&ISO", "PID-5|Doe^John^^^"))),
-        (SlotName.URI, take("uri", None)),
-    )
+    slots = _entry_slots(take)
     single = (
         (scheme.CLASS_CODE, take("class_code", Code("DEMO-Consult", "1.3.6.1.4.1.21367.100.1", "Consultation"))),
         (scheme.FORMAT_CODE, take("format_code", Code("urn:ihe:iti:xds-sd:pdf:2008", "1.3.6.1.4.1.19376.1.2.3", "PDF"))),
@@ -325,6 +312,23 @@ def _text(value: str | None) -> tuple[LocalizedString, ...]:
 def _slots(*given: tuple[SlotName, Any]) -> tuple[Slot, ...]:
     return tuple(
         Slot(str(name), (values,) if isinstance(values, str) else tuple(values)) for name, values in given if values is not None
+    )
+
+
+def _entry_slots(take: _Overrides) -> tuple[Slot, ...]:
+    return _slots(
+        (SlotName.CREATION_TIME, take("creation_time", "20240102030405")),
+        (SlotName.HASH, take("hash", HASH)),
+        (SlotName.LANGUAGE_CODE, take("language_code", "en-us")),
+        (SlotName.LEGAL_AUTHENTICATOR, take("legal_authenticator", None)),
+        (SlotName.REFERENCE_ID_LIST, take("reference_ids", None)),
+        (SlotName.REPOSITORY_UNIQUE_ID, take("repository_unique_id", REPOSITORY_UNIQUE_ID)),
+        (SlotName.SERVICE_START_TIME, take("service_start_time", "202401020800")),
+        (SlotName.SERVICE_STOP_TIME, take("service_stop_time", "202401020900")),
+        (SlotName.SIZE, take("size", SIZE)),
+        (SlotName.SOURCE_PATIENT_ID, take("source_patient_id", SOURCE_PATIENT_ID)),
+        (SlotName.SOURCE_PATIENT_INFO, take("source_patient_info", ("PID-3|L1^^^&1.2.3.4.6&ISO", "PID-5|Doe^John^^^"))),
+        (SlotName.URI, take("uri", None)),
     )
 
 
