@@ -6,11 +6,13 @@ Spec: RAD TF-2 4.68 (what is published), 4.69 and 4.107 (what is asked for: stud
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select, text, update
 
 from xds.model.imaging import (
     Addition,
@@ -304,18 +306,30 @@ def _stored_study(
     )
 
 
+@lru_cache
+def _instances_of(*, with_series: bool, with_instance: bool) -> Prepared:
+    """The instances of a study that are not rejected: the UID of their series, and what an `Instance` has in its order."""
+    columns, rejected = imaging_instance.c, imaging_rejection.c
+    withheld = select(rejected.sop_instance_uid).where(rejected.study_key == bindparam("key"))
+    own = [columns[field.name] for field in fields(Instance)]
+    wanted = [func.coalesce(column, "") if column.name in ("blob", "location") else column for column in own]
+    statement = select(columns.series_instance_uid, *wanted).where(
+        columns.study_key == bindparam("key"), columns.sop_instance_uid.not_in(withheld)
+    )
+    if with_series:
+        statement = statement.where(columns.series_instance_uid == bindparam("series"))
+    if with_instance:
+        statement = statement.where(columns.sop_instance_uid == bindparam("uid"))
+    return Prepared(statement.order_by(columns.instance_number.nulls_first(), columns.sop_instance_uid))
+
+
 def _series(connection: Connection, study_key: int, series_uid: str | None, sop_uid: str | None) -> tuple[Series, ...]:
-    table, rejected = imaging_instance, imaging_rejection
-    withheld = select(rejected.c.sop_instance_uid).where(rejected.c.study_key == study_key)
-    statement = select(table).where(table.c.study_key == study_key, table.c.sop_instance_uid.not_in(withheld))
-    if series_uid is not None:
-        statement = statement.where(table.c.series_instance_uid == series_uid)
-    if sop_uid is not None:
-        statement = statement.where(table.c.sop_instance_uid == sop_uid)
-    rows = connection.execute(statement.order_by(table.c.instance_number.nulls_first(), table.c.sop_instance_uid))
+    prepared = _instances_of(with_series=series_uid is not None, with_instance=sop_uid is not None)
+    given = {"key": study_key, "series": series_uid, "uid": sop_uid}
+    rows = prepared.rows(connection, {name: value for name, value in given.items() if value is not None})
     instances: dict[str, list[Instance]] = {}
     for row in rows:
-        instances.setdefault(row.series_instance_uid, []).append(_instance(row))
+        instances.setdefault(row[0], []).append(Instance(*row[1:]))
     series = connection.execute(
         select(imaging_series)
         .where(imaging_series.c.study_key == study_key)
@@ -333,21 +347,6 @@ def _series(connection: Connection, study_key: int, series_uid: str | None, sop_
         )
         for row in series
         if row.series_instance_uid in instances
-    )
-
-
-def _instance(row: Row[Any]) -> Instance:
-    return Instance(
-        sop_instance_uid=row.sop_instance_uid,
-        sop_class_uid=row.sop_class_uid,
-        transfer_syntax_uid=row.transfer_syntax_uid,
-        size=row.size,
-        blob=row.blob or "",
-        location=row.location or "",
-        instance_number=row.instance_number,
-        frames=row.frames,
-        rows=row.rows,
-        columns=row.columns,
     )
 
 
