@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 
 from xds.actors.audit_parts import DESTINATION, PERMANENT_ERASURE, SOURCE, partner, patient, service, submission_set
 from xds.model.audit import IMPORT, PATIENT_RECORD, QUERY, AuditEvent, AuditObject, AuditParticipant, EventAction, EventOutcome
@@ -116,5 +117,6 @@ def removal_event(
     )
 
 
+@lru_cache(maxsize=256)
 def _participants(caller: Caller, identity: DomainIdentity) -> tuple[AuditParticipant, ...]:
     return (*partner(caller, SOURCE), service(identity, "registry", DESTINATION))
