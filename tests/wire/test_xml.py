@@ -241,6 +241,15 @@ def test_errors_name_element_owner_line_rule_and_value_all_at_once() -> None:
     ]
 
 
+def test_an_attribute_that_is_too_long_is_told_in_few_words() -> None:
+    """Comments have at most 1024 characters in ebRIM's schema. What was received is not repeated as a whole."""
+    comments = f'<rim:Description><rim:LocalizedString value="{"é" * 5000}"/></rim:Description>'
+    message = parse(_objects(f'<rim:RegistryPackage id="a"><rim:Name/>{comments}</rim:RegistryPackage>'))
+    assert schema_errors(message, "rim.xsd") == [
+        f"rim:LocalizedString@value (of a, line 1): 5000 characters, at most 1024 are allowed; it begins with '{'é' * 32}'"
+    ]
+
+
 def test_the_prefixes_of_the_sender_do_not_matter() -> None:
     message = parse(
         f'<RegistryObjectList xmlns="{RIM}"><x:Slot xmlns:x="{RIM}"/><ObjectRef id="r"/></RegistryObjectList>'.encode()

@@ -224,7 +224,9 @@ def _stream_errors(element: etree._Element, schema: etree.XMLSchema) -> list[etr
 _EXPANDED_NAME = re.compile(r"\{([^{}]*)\}")
 _CHATTER = re.compile(r"^Element '([^']*)'(?:, attribute '([^']*)')?: (.*)$", re.DOTALL)
 _TOO_LONG = re.compile(
-    r"^\[facet 'maxLength'\] The value has a length of '(\d+)'; this exceeds the allowed maximum length of '(\d+)'\.$"
+    # Of an element it does not quote the value, of an attribute it does.
+    r"^\[facet 'maxLength'\] The value (?:'.*' )?has a length of '(\d+)'; this exceeds the allowed maximum length of '(\d+)'\.$",
+    re.DOTALL,
 )
 _STEP = re.compile(r"(?:\*|([^\[\]/]+))(?:\[(\d+)\])?")
 
