@@ -127,6 +127,8 @@ def test_series_and_instances_by_dicomweb_client(client: DICOMwebClient) -> None
         ({"limit": "1"}, [2]),
         ({"limit": "1", "offset": "1"}, [1]),
         ({"offset": "5"}, []),
+        ({"offset": "999999999999999999"}, []),
+        ({"limit": "999999999999999999", "PatientID": "B_1"}, [3]),
         ({"limit": "0"}, []),
     ],
 )

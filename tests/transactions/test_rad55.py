@@ -143,6 +143,7 @@ def test_an_image_in_the_form_that_is_asked_for(server: ImagingServer) -> None:
         {"rows": "many"},
         {"frameNumber": "2"},
         {"windowCenter": "5"},
+        {"windowCenter": "1e999", "windowWidth": "5"},
         {"region": "0,0,2,2"},
         {"imageQuality": "0"},
         {"annotation": "patient"},

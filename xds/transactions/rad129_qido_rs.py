@@ -106,7 +106,7 @@ def _number(request: HttpRequest, name: str, problems: list[str]) -> int | None:
     text = request.query.get(name, ("",))[-1].strip()
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
         problems.append(f"{name} is a number of matches")
         return None
     return int(text)

@@ -63,7 +63,11 @@ def read_wado_uri(parameters: Mapping[str, tuple[str, ...]], media_type: str, fr
         if not ("windowcenter" in values and "windowwidth" in values):
             problems.append("windowCenter and windowWidth belong together")
         else:
-            window = _window(f"{values['windowcenter']},{values['windowwidth']},linear", problems)
+            numbers = _numbers(f"{values['windowcenter']},{values['windowwidth']}", 2)
+            if numbers is None or not all(map(math.isfinite, numbers)) or numbers[1] < 1:
+                problems.append("windowCenter and windowWidth are numbers, the width is 1 or more")
+            else:
+                window = Window(numbers[0], numbers[1])
     region = _numbers(values["region"], 4) if "region" in values else None
     if "region" in values and (region is None or not all(0 <= part <= 1 for part in region)):
         problems.append("region is left,top,right,bottom between 0 and 1")
@@ -84,7 +88,8 @@ def _window(text: str, problems: list[str]) -> Window | None:
     parts = text.split(",")
     values = _numbers(",".join(parts[:2]), 2)
     function = _WINDOW_FUNCTIONS.get(parts[2].strip().lower()) if len(parts) == 3 else "LINEAR" if len(parts) == 2 else None
-    if values is None or function is None or values[1] <= 0 or (function == "LINEAR" and values[1] < 1):
+    lowest = 1.0 if function == "LINEAR" else math.ulp(0)
+    if values is None or function is None or not all(map(math.isfinite, values)) or values[1] < lowest:
         problems.append("a window is center,width,function; function is linear, linear-exact or sigmoid, width above 0")
         return None
     return Window(values[0], values[1], function)
