@@ -105,6 +105,13 @@ def test_a_code_has_a_scheme(value: str) -> None:
     assert codes(find_documents(("XDSDocumentEntryClassCode", (f"('{value}')",)))) == [ErrorCode.REGISTRY_ERROR]
 
 
+def test_the_display_name_of_a_code_does_not_matter() -> None:
+    """Tolerated: the second component ought to be empty. Spec: ITI TF-2 3.18.4.1.2.3.4."""
+    slots = (("XDSDocumentEntryClassCode", ("('c^Consultation^1.2')",)), ("XDSDocumentEntryTypeCode", ("('c^^1.2')",)))
+    query = understood(find_documents(*slots))
+    assert query.values["XDSDocumentEntryClassCode"] == query.values["XDSDocumentEntryTypeCode"]
+
+
 @pytest.mark.parametrize(
     ("written", "number"),
     [
