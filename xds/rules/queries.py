@@ -1,8 +1,8 @@
 """Understanding a stored query: which query it is, and what its parameters say.
 
 Tolerated deviations: blanks around ids, values and commas; numbers and times in quotes; a list of one value for a parameter
-that takes one value; a display name in the second component of a code; the namespace of response statuses in status parameters, as
-the standard's own samples write them.
+that takes one value; a display name in the second component of a code; the namespace of response statuses in status parameters,
+as the standard's own samples write them.
 
 Spec: ITI TF-2 3.18.4.1.2.3 (coding of values), 3.18.4.1.2.3.7 (parameters), 3.18.4.1.3 (errors).
 """
