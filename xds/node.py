@@ -143,6 +143,7 @@ class Node:
             app.database, exchange.handlers, utc_now, kinds=exchange.handlers.keys(), poll_seconds=2, threads=COURIERS
         )
         exchange.wake = courier.wake
+        app.domain.imaging_document_source.intake.resume()
         for each in (worker, courier, notifier, *self._sources(app, endpoints)):
             each.start()
             self._running.append(each)

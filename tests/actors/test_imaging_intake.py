@@ -12,6 +12,7 @@ import pytest
 
 from tests.archive import Archive, image, open_archive, packaged
 from xds.actors.imaging_intake import SETTLE_INSTANCES
+from xds.actors.imaging_triggers import PUBLISH_STUDY
 from xds.model.imaging import Addition
 from xds.server.worker import Worker
 from xds.store.blobs.local import LocalStaging
@@ -78,12 +79,12 @@ def test_one_job_looks_after_all_instances_of_a_study(archive: Archive) -> None:
 
 def test_a_study_that_grows_is_looked_after_further(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     archive.store(image(SOPInstanceUID="1.2.3.4"))
-    archive.clock.advance(minutes=14)
+    archive.clock.advance(minutes=15)
     cut_off(archive, monkeypatch, "1.2.3.5", has_file=False)
-    archive.clock.advance(minutes=2)
+    archive.clock.advance(seconds=10)
     handlers = {SETTLE_INSTANCES: archive.source.intake.settle}
     Worker(archive.database, handlers, archive.clock, kinds={SETTLE_INSTANCES}).run_due()
-    # It came two minutes ago: its file may still be on the way.
+    # It came ten seconds ago: its file may still be on the way.
     assert (len(instances(archive)), unsettled(archive)) == (2, 1)
     settle(archive)
     assert (instances(archive), unsettled(archive)) == (["1.2.3.4"], 0)
@@ -106,6 +107,23 @@ def test_a_row_whose_file_was_lost_with_the_power_is_forgotten(archive: Archive,
     assert (instances(archive), unsettled(archive)) == (["1.2.3.4"], 1)
     settle(archive)
     assert (instances(archive), unsettled(archive)) == ([], 0)
+
+
+def test_a_process_that_begins_has_them_looked_at_soon(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive.store(image(SOPInstanceUID="1.2.3.4"))
+    archive.clock.advance(hours=1)
+    handlers = {
+        SETTLE_INSTANCES: archive.source.intake.settle,
+        PUBLISH_STUDY: lambda job: archive.source.publish(job.key),
+    }
+    worker = Worker(archive.database, handlers, archive.clock, kinds=handlers.keys())
+    worker.run_due()
+    cut_off(archive, monkeypatch, "1.2.3.5", has_file=False)
+    archive.clock.advance(seconds=1)
+    archive.source.intake.resume()
+    archive.clock.advance(seconds=40)
+    assert worker.run_due() == 2  # the file, and the manifest of what is left
+    assert (instances(archive), unsettled(archive)) == (["1.2.3.4"], 0)
 
 
 def test_a_row_whose_file_is_there_stays(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:

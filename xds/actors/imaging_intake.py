@@ -41,9 +41,11 @@ SETTLE_INSTANCES: Final = "settle-instances"
 #: When it does so (longer than the lease of a job, so that one that is asked for again is told from the one in hand), and how
 #: old the rows are by then that it looks at.
 _LATER: Final = timedelta(minutes=15)
-_SETTLED: Final = timedelta(minutes=5)
+_SETTLED: Final = timedelta(seconds=30)
+#: How long after that they are looked at when a process begins.
+_SOON: Final = timedelta(seconds=5)
 #: A file that took so long is looked at again before anybody is told: the job may have come first.
-_LONG_SECONDS: Final = 240.0
+_LONG_SECONDS: Final = 20.0
 #: How long it is remembered who a patient is, and of how many.
 _NAME_SECONDS: Final = 10.0
 _NAMES: Final = 256
@@ -183,7 +185,7 @@ class InstanceIntake:
         except OSError:
             wait((row,))
             if row.exception() is None and row.result() is Addition.NEW:
-                self._database.write(lambda connection: imaging_changes.remove_instances(connection, study, [uid]))
+                self._database.write(lambda connection: self._forget(connection, study, [uid]))
             raise
         try:
             addition = row.result()
@@ -192,6 +194,16 @@ class InstanceIntake:
         if addition is Addition.NEW and time.monotonic() - begun > _LONG_SECONDS:
             self._database.write(write)
         return addition
+
+    def _forget(self, connection: Any, study: str, uids: list[str]) -> None:
+        """Nobody was told that these are here, but a manifest may have been."""
+        imaging_changes.remove_instances(connection, study, uids)
+        jobs.add(connection, PUBLISH_STUDY, study, {}, self._clock())
+
+    def resume(self) -> None:
+        """A process begins: what another one that is no more left half done is looked at soon."""
+        soon = self._clock() + _SETTLED + _SOON
+        self._database.write(lambda connection: jobs.hasten(connection, SETTLE_INSTANCES, soon))
 
     def settle(self, job: Job) -> None:
         """Look for the files of a study's instances: what has none was not seen to its end, and was never acknowledged."""
@@ -206,7 +218,7 @@ class InstanceIntake:
             # Whoever sends it again meanwhile makes its file durable first.
             lost = [uid for uid in absent if not self._is_here(stored[uid])]
             if lost:
-                imaging_changes.remove_instances(connection, study, lost)
+                self._forget(connection, study, lost)
             if is_growing:
                 jobs.add(connection, SETTLE_INSTANCES, study, {"since": until.timestamp()}, now + _LATER)
 

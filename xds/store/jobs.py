@@ -72,6 +72,13 @@ def request(connection: Connection, kind: str, run_at: datetime, key: str = "", 
     _REQUEST.run(connection, ({"kind": kind, "key": key, "payload": written, "run_at": _milliseconds(run_at)},))
 
 
+def hasten(connection: Connection, kind: str, run_at: datetime) -> None:
+    """Have the work of a kind that waits for later done at that time."""
+    moment = _milliseconds(run_at)
+    own = (job.c.kind == kind) & (job.c.run_at > moment) & (job.c.attempts == 0)
+    connection.execute(update(job).where(own).values(run_at=moment))
+
+
 def withdraw(connection: Connection, kind: str, key: str) -> None:
     """The work of that key is not needed any more."""
     _WITHDRAW.run(connection, ({"kind": kind, "key": key},))
