@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, LifoQueue
@@ -198,11 +198,10 @@ class Pool:
     def new_file(self) -> Iterator[Path]:
         """A path for a file of the caller's, which is removed when the context ends with an error."""
         path = self._new_path()
-        try:
+        with ExitStack() as undo:
+            undo.callback(path.unlink, missing_ok=True)
             yield path
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+            undo.pop_all()
 
     def transcode(self, source: Path, target: str) -> Made:
         """The Part 10 file in another transfer syntax; no value but those that describe the pixels changes.
