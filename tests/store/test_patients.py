@@ -111,6 +111,21 @@ def test_a_hot_key_is_not_read_to_its_end(database: Database) -> None:
     assert database.write(work) == {1: [1, 2, 3, 4], -(2**63): [0]}
 
 
+def test_clusters_come_with_the_traits_of_all_their_records(database: Database) -> None:
+    def work(connection: object) -> dict[int, dict[int, list[bytes]]]:
+        patients = Patients(connection)
+        keys = [patients.add_person(1) for _ in range(6)]
+        patients.set_cluster(keys[1:3], keys[0])
+        for key, source, traits, updated in ((0, "A", b"a", 2), (0, "B", b"b", 1), (2, "A", b"c", 1), (4, "A", b"d", 1)):
+            patients.state(Statement(keys[key], source, "{}", traits, b"", updated), "", is_new=True)
+        assert patients.traits_around([]) == {}
+        assert patients.traits_around(keys[4:5]) == {keys[4]: {keys[4]: [b"d"]}}
+        found = patients.traits_around((keys[1], keys[2], keys[3]))
+        return {keys.index(cluster): {keys.index(key): some for key, some in each.items()} for cluster, each in found.items()}
+
+    assert database.write(work) == {0: {0: [b"b", b"a"], 1: [], 2: [b"c"]}, 3: {3: []}}
+
+
 def test_connected_parts() -> None:
     links = [StoredLink(1, 4, ""), StoredLink(4, 3, ""), StoredLink(2, 9, "")]
     assert connected([5, 4, 3, 2, 1], links) == [[1, 3, 4], [2], [5]]

@@ -326,7 +326,7 @@ class Patients(DomainRows, StatementRows, LinkRows):
     def traits_around(self, person_keys: Collection[int]) -> dict[int, dict[int, list[bytes]]]:
         """The clusters of those records, each with the packed traits of all of its records, oldest first."""
         found: dict[int, dict[int, list[bytes]]] = {}
-        rows = _TRAITS_AROUND.rows(self.connection, {"person_keys": list(person_keys)}) if person_keys else ()
+        rows = _TRAITS_AROUND.rows(self.connection, {"person_keys": _padded(person_keys)}) if person_keys else ()
         for cluster, key, packed in rows:
             stated = found.setdefault(cluster, {}).setdefault(key, [])
             if packed is not None:
@@ -363,6 +363,12 @@ class Patients(DomainRows, StatementRows, LinkRows):
             found = select(stated_demographics.c.person_key).where(stated_demographics.c.search.contains(word, autoescape=True))
             statement = statement.where(person.c.person_key.in_(found))
         return tuple(row[0] for row in self.connection.execute(statement.order_by(person.c.cluster_key).limit(limit)))
+
+
+def _padded(keys: Collection[int]) -> list[int]:
+    """Keys, the last one several times: lists of few lengths need few statements, which stay prepared."""
+    listed = list(keys)
+    return listed + listed[-1:] * ((1 << (len(listed) - 1).bit_length()) - len(listed))
 
 
 def _is_wanted(key: int, own: int, wanted: Collection[int | None]) -> bool:

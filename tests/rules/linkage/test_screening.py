@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from importlib.resources import files
 
-from xds.rules.linkage import DEFAULT_WEIGHTS, Member, National, NationalStatus, Place, Register, Traits, compare_members, decide
-from xds.rules.linkage.screening import are_strangers
+from xds.rules.linkage import (
+    DEFAULT_WEIGHTS,
+    Given,
+    Member,
+    National,
+    NationalStatus,
+    Place,
+    Register,
+    Traits,
+    compare_members,
+    decide,
+)
+from xds.rules.linkage.given_comparison import Bearers, given_level
+from xds.rules.linkage.screening import are_strangers, differ
 
 GIVENS = (
     "JEAN",
@@ -82,3 +95,27 @@ class TestScreening:
         assert not are_strangers([replace(MALE, nationals=number)], replace(other, nationals=number).pack())
         assert not are_strangers([replace(MALE, emails=("a@b",))], replace(other, emails=("a@b",)).pack())
         assert not are_strangers([], other.pack())
+
+    def test_a_quick_look_at_given_names_says_what_comparing_them_says(self) -> None:
+        chance = random.Random(7)
+        letters = "AEIOUBCDHJLMNRSTX1 "
+        table = files("xds.rules.linkage").joinpath("given_names.txt").read_text(encoding="utf-8")
+        names = chance.sample(sorted({word for word in table.split() if word.isalpha() and word.isupper()}), 300)
+        slips = []
+        for name in names:
+            place = chance.randrange(len(name))
+            kept = chance.choice((0, 1))
+            slips.append((name[:place] + chance.choice(letters) + name[place + kept :]).strip() or name)
+            slips.append(name[:place] + name[place + 1 :] or name)
+        words = [" ".join(word.split()) for word in (*names, *slips)]
+        bearers = Bearers(Register())
+        apart = 0
+        for one in words:
+            for other in chance.sample(words, 60):
+                said = differ(one, other)
+                apart += said
+                assert said == (given_level(one, other, frozenset(), frozenset(), bearers) <= Given.DIFFERENT), (one, other)
+        for name, slip in zip(names, slips[::2], strict=True):
+            one, other = " ".join(name.split()), " ".join(slip.split())
+            assert differ(one, other) == (given_level(one, other, frozenset(), frozenset(), bearers) <= Given.DIFFERENT)
+        assert apart > 10_000

@@ -13,12 +13,17 @@ from typing import Final
 
 from xds.rules.linkage.folding import joined
 from xds.rules.linkage.given_comparison import Bearers, given_level
-from xds.rules.linkage.slips import is_slip
-from xds.rules.linkage.traits import Traits, packed_fields
+from xds.rules.linkage.given_names import are_related
+from xds.rules.linkage.phonetics import english_code, french_code
+from xds.rules.linkage.slips import is_slip, similarity
+from xds.rules.linkage.traits import PackedNames, Traits
 from xds.rules.linkage.weights import Given, Register
 
 #: How often names occur tells names that differ from one another, not whether they do.
 _NO_BEARERS: Final = Bearers(Register())
+#: Words that are less alike than this are no slips of each other; shorter ones may be initials.
+_FAR: Final = 0.65
+_SHORTEST: Final = 4
 _NONE: Final[frozenset[str]] = frozenset()
 
 
@@ -27,20 +32,45 @@ def are_strangers(records: Sequence[Traits], packed: bytes) -> bool:
 
     What it says is never otherwise than what `compare` and `needs_review` say.
     """
-    fields = packed_fields(packed)
-    return bool(records) and all(_are_two(item, fields) for item in records)
+    names = PackedNames.of(packed)
+    return bool(records) and all(_are_two(item, names) for item in records)
 
 
-def _are_two(one: Traits, other: Sequence[Sequence[str]]) -> bool:
-    families, givens, further, sex, emails, nationals = other
-    if not (one.sex and sex and one.givens and givens):
+def _are_two(one: Traits, other: PackedNames) -> bool:
+    if not (one.sex and other.sex and one.givens and other.givens) or (one.nationals and other.nationals):
         return False
-    if (one.nationals and nationals) or not set(one.emails).isdisjoint(emails):
+    if one.emails and other.emails and not set(one.emails).isdisjoint(other.items(other.emails)):
         return False
-    own_further, others = one.further or _NONE, frozenset(further) if further else _NONE
-    if not all(_differ(a, b, own_further, others) for a in one.givens for b in givens):
-        return False
+    givens, further = other.items(other.givens), frozenset(other.items(other.further)) if other.further else _NONE
+    for a in one.givens:
+        for b in givens:
+            if not differ(a, b, one.further, further):
+                return False
+    families = other.items(other.families)
     return not (_cross(one.givens, families) or _cross(givens, one.families))
+
+
+def differ(one: str, other: str, further: frozenset[str] = _NONE, other_further: frozenset[str] = _NONE) -> bool:
+    """True when two given names (with the further ones beside them) have nothing in common, however frequent they are."""
+    if not further and not other_further and _are_far_apart(one, other):
+        mine, others = _sounds(one), _sounds(other)
+        return mine[0] != others[0] and mine[1] != others[1] and not are_related(one, other)
+    return _differ(one, other, further, other_further)
+
+
+def _are_far_apart(one: str, other: str) -> bool:
+    """True for two words that no slip of the pen explains and that no initial stands for.
+
+    Every slip leaves words more alike than that, but for those that change letters which look alike: digits, and RN for M.
+    """
+    if len(one) < _SHORTEST or len(other) < _SHORTEST or not (one.isalpha() and other.isalpha()):
+        return False
+    return similarity(one, other) < _FAR and "RN" not in one and "RN" not in other
+
+
+@lru_cache(1 << 15)
+def _sounds(name: str) -> tuple[str, str]:
+    return french_code(name), english_code(name)
 
 
 @lru_cache(1 << 17)
@@ -50,14 +80,14 @@ def _differ(one: str, other: str, further: frozenset[str], other_further: frozen
 
 def _cross(givens: Iterable[str], families: Iterable[str]) -> bool:
     """True when a given name may stand in the field of the other's family name."""
-    return any(_is_near(given, family) for given in givens for family in families)
+    for given in givens:
+        for family in families:
+            if not _are_far_apart(given, family) and _is_near(given, family):
+                return True
+    return False
 
 
-@lru_cache(1 << 16)
 def _is_near(given: str, family: str) -> bool:
-    return (
-        joined(given) == joined(family)
-        or given.split(" ")[0] == family
-        or family.split(" ")[0] == given
-        or is_slip(given, family)
-    )
+    if joined(given) == joined(family) or is_slip(given, family):
+        return True
+    return given.split(" ")[0] == family or family.split(" ")[0] == given

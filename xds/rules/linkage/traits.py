@@ -120,16 +120,28 @@ def _items(text: str) -> tuple[str, ...]:
     return tuple(text.split(_ITEM)) if text else ()
 
 
-def packed_fields(packed: bytes) -> tuple[tuple[str, ...], ...]:
-    """Of packed traits the families, givens, further names, sex, e-mail addresses and national identifiers, as they are stored.
+class PackedNames(NamedTuple):
+    """Of packed traits what one look needs. Fields with several values are in their stored form: `items` separates them."""
 
-    For who looks at very many records. Errors: ValueError as `unpack`.
-    """
-    fields = packed.decode().split(_SEPARATOR)
-    if fields[0] != _PACKED_VERSION or len(fields) != 15:
-        raise ValueError("these bytes are no packed traits of a version that is known")
-    _, families, givens, further, _, _, _, sex, _, _, _, _, emails, _, nationals = fields
-    return _items(families), _items(givens), _items(further), _items(sex), _items(emails), _items(nationals)
+    families: str
+    givens: str
+    further: str
+    sex: str
+    emails: str
+    nationals: str
+
+    @staticmethod
+    def of(packed: bytes) -> PackedNames:
+        """Errors: ValueError when the bytes are something else."""
+        fields = packed.decode().split(_SEPARATOR)
+        if fields[0] != _PACKED_VERSION or len(fields) != 15:
+            raise ValueError("these bytes are no packed traits of a version that is known")
+        return PackedNames(fields[1], fields[2], fields[3], fields[7], fields[12], fields[14])
+
+    @staticmethod
+    def items(text: str) -> tuple[str, ...]:
+        """The values of one field."""
+        return _items(text)
 
 
 @lru_cache(1 << 14)
