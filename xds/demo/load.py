@@ -26,7 +26,7 @@ from xds.transactions.dicom_client import store
 from xds.wire.soap import SoapFault
 
 #: Seconds that the last study may take until its manifest is found.
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 _AFFINITY = AssigningAuthority("XDS")
 

@@ -200,7 +200,7 @@ class HttpApplication:
             if environ["REQUEST_METHOD"] in route.methods:
                 return self._transaction(environ, visit, route)
         if routes:
-            return not_allowed(routes[0].prefix, ", ".join(sorted(method for route in routes for method in route.methods)))
+            return not_allowed(routes[0].prefix, ", ".join(sorted({method for route in routes for method in route.methods})))
         return self._other(environ, visit)
 
     def _open_body(self, environ: Environ, visit: _Visit, limit: int) -> RequestBody | None:
