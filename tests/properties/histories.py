@@ -301,6 +301,9 @@ class History:
         ]
         if kind in REPLACING:
             targets = [item for item in targets if not self.model.depending_on(item) & used]
+        if kind is AssociationType.APND:
+            transformations = self.model.transformations()
+            targets = [item for item in targets if item not in transformations]
         preferred = {
             "with parts": [item for item in targets if len(self.model.depending_on(item)) > 1],
             "in folders": [item for item in targets if self.model.folders_of(item)],

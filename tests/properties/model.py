@@ -120,6 +120,10 @@ class RegistryModel:
     def documents(self) -> list[DocumentEntry]:
         return [item.object for item in self.objects.values() if isinstance(item.object, DocumentEntry)]
 
+    def transformations(self) -> set[str]:
+        """The entries that are another form of an entry, to which nothing may be appended. Spec: ITI TF-3 4.2.2.2.1."""
+        return {item.source for item in self.associations() if item.association_type == AssociationType.XFRM}
+
     def submission_sets(self) -> list[SubmissionSet]:
         return [item.object for item in self.objects.values() if isinstance(item.object, SubmissionSet)]
 
