@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shutil
@@ -110,7 +111,8 @@ def nginx(directory: Path, root: Path) -> Iterator[str]:
     home.mkdir()
     configuration = home / "nginx.conf"
     configuration.write_text(
-        f"daemon off; pid {home}/pid; error_log stderr; events {{}} "
+        # Started by root, its workers would be somebody who may not read a temporary directory.
+        f"user {getpass.getuser()}; daemon off; pid {home}/pid; error_log stderr; events {{}} "
         f"http {{ access_log off; sendfile on; "
         + "".join(f"{kind}_temp_path {home}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         + f"server {{ listen 127.0.0.1:{port}; root {root}; }} }}"
