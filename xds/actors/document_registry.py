@@ -14,18 +14,18 @@ from xds.actors.document_registry_audit import import_event, query_event
 from xds.actors.document_registry_removal import MetadataRemoval
 from xds.actors.metadata_update import MetadataUpdate
 from xds.actors.patient_links import PatientLinks
+from xds.actors.registry_answers import as_of_today, patients_of, several_patients, too_many
 from xds.actors.unavailability import REGISTRY_IS_BUSY, or_refused, or_registry_refuses
 from xds.model.audit import EventOutcome
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
-from xds.model.errors import REGISTRY_IS_FULL, ErrorCode, RegistryError, RegistryResponse, Severity, response_to
-from xds.model.fragments import ChangedFragment, Fragment, ObjectKind, Reference
+from xds.model.errors import REGISTRY_IS_FULL, RegistryError, RegistryResponse, Severity, response_to
+from xds.model.fragments import Fragment, Reference
 from xds.model.identifiers import new_uuid_urns, to_dtm
 from xds.model.metadata import Association, Code, RegistryObject, Submission
 from xds.model.patient import IdentityProblem
 from xds.model.patient_links import XAD_PID_LINK_CHANGE, LinkChange
-from xds.model.stored_queries import ParameterKind, RawQuery, ReturnType, StoredQuery
-from xds.model.vocabulary import DocumentEntryScheme, FolderScheme, SubmissionSetScheme
+from xds.model.stored_queries import RawQuery, ReturnType
 from xds.ports import AccessRule, Clock
 from xds.rules.queries import understand
 from xds.rules.stored_query_table import MULTI_PATIENT_QUERIES, STORED_QUERIES
@@ -41,17 +41,12 @@ from xds.store.registry.newest import with_newest_codes
 from xds.store.registry.objects import StoredObject
 from xds.store.registry.records import Record, record_of
 from xds.store.registry.turns import take_turn
-from xds.wire.ebrim import with_last_update_time, with_patient_id, write_object
+from xds.wire.ebrim import write_object
 
 #: References weigh a fragment of what they refer to, and consumers page by them: so many may stand for one object.
 REFERENCES_PER_OBJECT = 20
 
 _SUCCESS: Final = response_to(())
-_PATIENT_ID_SCHEMES = {
-    ObjectKind.DOCUMENT_ENTRY: DocumentEntryScheme.PATIENT_ID,
-    ObjectKind.SUBMISSION_SET: SubmissionSetScheme.PATIENT_ID,
-    ObjectKind.FOLDER: FolderScheme.PATIENT_ID,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,15 +254,15 @@ class DocumentRegistry:
             found, patients = answer.objects, answer.patients
             if len(found) <= limit:
                 found = self._permitted(connection, found, patients, caller, Action.QUERY)
-        asked_for = _patients_of(query)
-        problem = _too_many(found, limit) or (None if across_patients else _several_patients(query, found, patients))
+        asked_for = patients_of(query)
+        problem = too_many(found, limit) or (None if across_patients else several_patients(query, found, patients))
         if problem:
             refused = QueryAnswer(response_to([problem]), as_refs=as_refs)
             return self._answered(raw, asked_for, refused, caller, across_patients)
         if as_refs:
             answered = QueryAnswer(_SUCCESS, references=found, as_refs=True)
         else:
-            answered = QueryAnswer(_SUCCESS, [_as_of_today(item, patients[item.patient_key]) for item in found])
+            answered = QueryAnswer(_SUCCESS, [as_of_today(item, patients[item.patient_key]) for item in found])
         return self._answered(raw, asked_for, answered, caller, across_patients)
 
     def _permitted(
@@ -367,42 +362,3 @@ def _recorded(objects: Iterable[RegistryObject]) -> list[Record]:
 
 def _has_error(findings: Iterable[RegistryError]) -> bool:
     return any(finding.severity is Severity.ERROR for finding in findings)
-
-
-def _too_many(found: Sequence[StoredObject], limit: int) -> RegistryError | None:
-    if len(found) <= limit:
-        return None
-    return RegistryError(ErrorCode.TOO_MANY_RESULTS, f"more than {limit} objects match; narrow the query or ask for ObjectRef")
-
-
-def _several_patients(
-    query: StoredQuery, found: Iterable[StoredObject], patients: Mapping[int, AffinityPatient]
-) -> RegistryError | None:
-    """Full metadata of several patients are not for one answer; references are. Spec: ITI TF-2 3.18.4.1.2.3.7."""
-    if query.return_type is ReturnType.OBJECT_REF:
-        return None
-    concerned = {patients[item.patient_key].patient_key for item in found if item.kind is not ObjectKind.ASSOCIATION}
-    if len(concerned) <= 1:
-        return None
-    return RegistryError(
-        ErrorCode.RESULT_NOT_SINGLE_PATIENT,
-        f"{query.definition.name} with LeafClass answers objects of one patient; these are of {len(concerned)} patients",
-    )
-
-
-def _as_of_today(item: StoredObject, patient: AffinityPatient) -> Fragment:
-    """The fragment with what may have changed since it was rendered: patientId after a merge, lastUpdateTime of a folder."""
-    fragment = item.fragment
-    if item.last_update_time is not None:
-        time = f"{item.last_update_time:014}"
-        fragment = ChangedFragment(fragment, lambda xml: with_last_update_time(xml, time))
-    if patient.patient_key != item.patient_key and item.kind in _PATIENT_ID_SCHEMES:
-        scheme, patient_id = _PATIENT_ID_SCHEMES[item.kind], patient.identifier.to_cx()
-        fragment = ChangedFragment(fragment, lambda xml: with_patient_id(xml, scheme, patient_id))
-    return fragment
-
-
-def _patients_of(query: StoredQuery) -> tuple[str, ...]:
-    """The patients that the query names."""
-    name = next((item.name for item in query.definition.parameters if item.kind is ParameterKind.PATIENT_ID), None)
-    return tuple(dict.fromkeys(str(value) for value in query.group(name))) if name else ()
