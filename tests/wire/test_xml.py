@@ -5,6 +5,8 @@ Spec: ITI TF-2 Appendix V.3; SOAP 1.2 part 1 section 5 (no document type declara
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -314,3 +316,32 @@ def test_threads_do_not_see_each_others_errors() -> None:
     for worker in workers:
         worker.join()
     assert wrong == []
+
+
+#: In a process of its own, because only the first schema of a process is in danger.
+_TOGETHER = """
+import threading
+from lxml import etree
+from xds.wire.xml import schema_errors
+barrier = threading.Barrier(12)
+wrong = []
+def check():
+    barrier.wait()
+    try:
+        if not schema_errors(etree.Element("{urn:none}other"), "lcm.xsd"):
+            wrong.append("an element of nowhere is valid")
+    except etree.XMLSchemaParseError as error:
+        wrong.append(str(error))
+threads = [threading.Thread(target=check, daemon=True) for _ in range(12)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not wrong, wrong
+"""
+
+
+def test_the_first_requests_of_a_server_may_come_together() -> None:
+    """Schemas that threads compiled at one moment were refused in one start of five, or never ended a validation."""
+    for _ in range(8):
+        subprocess.run([sys.executable, "-c", _TOGETHER], check=True, timeout=60)

@@ -19,6 +19,7 @@ import io
 import re
 import threading
 from collections.abc import Iterator
+from typing import Final
 
 from lxml import etree
 
@@ -98,6 +99,11 @@ class XmlError(ValueError):
     """The octets are not XML that this software reads. The message says which rule is broken and where, and quotes nothing."""
 
 
+#: libxml2 makes its table of built-in types when the first schema is compiled. Two threads that do so at once leave each other a
+#: broken one: schemas that are refused, or that never come to an end of a document.
+_compiling: Final = threading.Lock()
+
+
 class _OfThisThread(threading.local):
     """What a thread keeps for itself: a parser and a schema hold the errors of their last use, so threads cannot share them."""
 
@@ -118,7 +124,8 @@ class _OfThisThread(threading.local):
     def schema(self, name: str) -> etree.XMLSchema:
         compiled = self.schemas.get(name)
         if compiled is None:
-            compiled = self.schemas[name] = etree.XMLSchema(etree.parse(str(schema_path(name))))
+            with _compiling:
+                compiled = self.schemas[name] = etree.XMLSchema(etree.parse(str(schema_path(name))))
         return compiled
 
 
