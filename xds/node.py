@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -65,7 +66,8 @@ class Node:
     def start(self) -> dict[str, object]:
         """Listen, and return the endpoints of the ready line. Errors: OSError for a taken address or a closed directory."""
         server = self._settings.server
-        try:
+        with ExitStack() as unless_started:
+            unless_started.callback(self.stop)
             if self._among is not None:
                 # Whoever listens at a shared address is given requests at once.
                 self._compose(_http_address(server.host, self._among.port))
@@ -73,9 +75,7 @@ class Node:
             else:
                 # The port comes first: absolute URLs in manifests need it, and with port 0 nobody knows it before.
                 self._compose(_http_address(server.host, self._listen(server.http_port, shared=False)))
-        except BaseException:
-            self.stop()
-            raise
+            unless_started.pop_all()
         return self._endpoints
 
     def stop(self) -> None:

@@ -13,6 +13,7 @@ import ssl
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import overload
@@ -192,13 +193,12 @@ def post_soap(
         raise NoAnswerError(f"no answer from {urlsplit(endpoint).netloc}: {type(error).__name__}") from error
     finally:
         connection.close()
-    try:
+    with ExitStack() as unless_usable:
+        unless_usable.callback(answer.discard)
         if reply_to is not None:
             raise UnusableAnswerError("the answer came over the connection, not to the reply address")
         _check(answer, transaction, message_id)
-    except BaseException:
-        answer.discard()
-        raise
+        unless_usable.pop_all()
     return answer
 
 
@@ -279,33 +279,33 @@ def _exchange(
 def _read(response: http.client.HTTPResponse, stage: Callable[[], Staging], limits: mtom.MtomLimits) -> SoapAnswer:
     kind = mtom.parse_content_type(response.getheader("Content-Type", ""))
     parts: Mapping[str, ReceivedPart] = {}
-    try:
-        if kind.media_type == "multipart/related":
-            package = mtom.read_package(response, kind, stage, limits)
-            root, parts = package.root, package.parts
-        elif kind.media_type == "application/soap+xml":
-            root = response.read(limits.root + 1)
-            if len(root) > limits.root:
-                raise UnusableAnswerError(f"the answer is larger than {limits.root} octets")
-            if response.length:
-                raise http.client.IncompleteRead(root, response.length)
-        else:
-            raise UnusableAnswerError(
-                f"HTTP {response.status} without a SOAP 1.2 message ({kind.media_type or 'no content type'})"
-            )
-        element = parse(root)
+    with ExitStack() as unless_read:
+        try:
+            if kind.media_type == "multipart/related":
+                package = mtom.read_package(response, kind, stage, limits)
+                root, parts = package.root, package.parts
+                unless_read.callback(_discard, parts)
+            elif kind.media_type == "application/soap+xml":
+                root = response.read(limits.root + 1)
+                if len(root) > limits.root:
+                    raise UnusableAnswerError(f"the answer is larger than {limits.root} octets")
+                if response.length:
+                    raise http.client.IncompleteRead(root, response.length)
+            else:
+                raise UnusableAnswerError(
+                    f"HTTP {response.status} without a SOAP 1.2 message ({kind.media_type or 'no content type'})"
+                )
+            element = parse(root)
+        except (mtom.MtomError, XmlError) as error:
+            raise UnusableAnswerError(f"HTTP {response.status} with an answer that cannot be read: {error}") from None
         fault = read_fault(element, response.status)
         if fault is not None:
             raise fault
         if response.status != 200:
             raise UnusableAnswerError(f"HTTP {response.status} with a SOAP message that is no fault")
-        return _answer(element, parts)
-    except (mtom.MtomError, XmlError) as error:
-        _discard(parts)
-        raise UnusableAnswerError(f"HTTP {response.status} with an answer that cannot be read: {error}") from None
-    except BaseException:
-        _discard(parts)
-        raise
+        answer = _answer(element, parts)
+        unless_read.pop_all()
+    return answer
 
 
 def _answer(element: etree._Element, parts: Mapping[str, ReceivedPart]) -> SoapAnswer:

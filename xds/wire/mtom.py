@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Protocol
@@ -213,7 +214,8 @@ class _Reader:
         self._parts: dict[str, ReceivedPart] = {}
 
     def read(self) -> Package:
-        try:
+        with ExitStack() as unless_read:
+            unless_read.callback(self._discard)
             self._copy_body(None)
             count = 0
             while not self._closes():
@@ -222,14 +224,13 @@ class _Reader:
                     raise MtomError(f"the message has more than {self._limits.parts} parts")
                 self._read_part(self._read_header(), is_first=count == 1)
             if self._root is None:
-                raise MtomError(
-                    "no part has the Content-ID that the start parameter names" if self._start else "there is no part"
-                )
-            return Package(self._root.octets(), self._root_type, self._parts)
-        except BaseException:
-            for part in self._parts.values():
-                part.staging.discard()
-            raise
+                raise MtomError("no part has the Content-ID that start names" if self._start else "there is no part")
+            unless_read.pop_all()
+        return Package(self._root.octets(), self._root_type, self._parts)
+
+    def _discard(self) -> None:
+        for part in self._parts.values():
+            part.staging.discard()
 
     def _closes(self) -> bool:
         window = self._window

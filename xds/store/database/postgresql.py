@@ -143,9 +143,8 @@ class PostgresqlDatabase(Database):
                             raise _CommitError from error
                         raise
                     return result
-            except BaseException:
+            finally:
                 driver.undo()
-                raise
 
     def _commit_later(self, batch: list[Work[object]]) -> None:
         """Errors: DatabaseUnavailableError, after which nothing of the batch is stored."""

@@ -241,11 +241,10 @@ def borrowed(engine: Engine) -> Iterator[Connection]:
     with connection:
         try:
             yield connection
-        except BaseException:
+        finally:
             if not connection.invalidated and driver_of(connection).closed:
                 # What ran without SQLAlchemy broke without its knowledge.
                 connection.invalidate()
-            raise
 
 
 def _reason(error: BaseException, cause: psycopg.Error) -> str:
