@@ -14,6 +14,7 @@ from typing import Final
 from xds.pacs.pdus import LONGEST_PDU, MAX_PDU, AssociationError, PduConnection, fragment_head
 from xds.wire.dicom import DicomError
 from xds.wire.dicom_association import (
+    APPLICATION_CONTEXT,
     AssociationAnswer,
     AssociationRequest,
     ContextResult,
@@ -96,7 +97,7 @@ class Association(PduConnection):
         except UpperLayerError as problem:
             raise self._broken(str(problem)) from None
         self.calling, self.called = request.calling, request.called
-        answer = negotiate(request)
+        answer = _refusal(request) or negotiate(request)
         if isinstance(answer, Reject):
             self._send(write_reject(answer))
             self._await_close()
@@ -261,6 +262,15 @@ class Association(PduConnection):
 def connect(host: str, port: int, seconds: float) -> Association:
     """A connection for an association that is still to be requested. Errors: OSError."""
     return Association(socket.create_connection((host, port), timeout=seconds), host, seconds)
+
+
+def _refusal(request: AssociationRequest) -> Reject | None:
+    """Why nobody here can speak with such a peer, whatever it wants. Spec: DICOM PS3.8 9.3.2, 7.1.1.2."""
+    if not request.version & 1:
+        return Reject.PROTOCOL_VERSION
+    if request.application_context != APPLICATION_CONTEXT:
+        return Reject.APPLICATION_CONTEXT
+    return None
 
 
 def _pieces(chunks: Iterable[bytes], room: int) -> Iterator[tuple[memoryview, bool]]:

@@ -33,7 +33,6 @@ from xds.server.dimse_store import MAX_DATA_SET, StoreService
 from xds.store.jobs import Job
 from xds.wire.dicom import EXPLICIT_LITTLE
 from xds.wire.dicom_association import (
-    APPLICATION_CONTEXT,
     AnsweredContext,
     AssociationAnswer,
     AssociationRequest,
@@ -217,10 +216,6 @@ class DimseServer:
     # ---- negotiation
 
     def _negotiate(self, request: AssociationRequest) -> tuple[AssociationAnswer, bytes] | Reject:
-        if not request.version & 1:
-            return Reject.PROTOCOL_VERSION
-        if request.application_context != APPLICATION_CONTEXT:
-            return Reject.APPLICATION_CONTEXT
         roles = {uid: role for uid, role in request.roles.items() if is_storage_class(uid)}
         contexts = tuple(
             _answered(context, as_sender=not roles.get(context.abstract_syntax, (True, False))[1]) for context in request.contexts
