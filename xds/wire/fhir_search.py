@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Final
+from typing import Final, TypeVar
 
 from xds.model.demographics_query import (
     AddressPattern,
@@ -82,6 +82,8 @@ _MAX_VALUES: Final = 200
 _MAX_COUNT: Final = 1000
 
 _PREFIXES: Final = "after one of eq, ne, gt, lt, ge, le, sa, eb"
+_Span = TypeVar("_Span")
+
 #: Control characters, and what stands for octets that are not UTF-8.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")
 _SPLIT = re.compile(r"((?:[^\\,]|\\.|\\\Z)*)(?:,|\Z)", re.DOTALL)
@@ -324,12 +326,7 @@ def _identifier(draft: _Draft, name: str, modifier: str, value: str) -> None:
 def _birthdate(draft: _Draft, name: str, modifier: str, value: str) -> None:
     if not _without_modifier(draft, name, modifier):
         return
-    ranges: list[tuple[date, date]] = []
-    for item in alternatives_of(value):
-        meant = days_meant(item)
-        if meant is None:
-            draft.refuse(name, f"a date as YYYY, YYYY-MM or YYYY-MM-DD {_PREFIXES} is expected")
-        ranges += meant or ()
+    ranges = _spans(draft, name, value, days_meant, "a date as YYYY, YYYY-MM or YYYY-MM-DD")
     if draft.dates is None:
         draft.dates = ranges
     else:
@@ -340,13 +337,19 @@ def _birthdate(draft: _Draft, name: str, modifier: str, value: str) -> None:
 def _last_updated(draft: _Draft, name: str, modifier: str, value: str) -> None:
     if not _without_modifier(draft, name, modifier):
         return
-    spans: list[tuple[int, int]] = []
-    for item in alternatives_of(value):
-        meant = instants_meant(item)
-        if meant is None:
-            draft.refuse(name, f"a date, or an instant with its zone, {_PREFIXES} is expected")
-        spans += meant or ()
+    spans = _spans(draft, name, value, instants_meant, "a date, or an instant with its zone,")
     draft.query = replace(draft.query, updated=(*draft.query.updated, tuple(spans)))
+
+
+def _spans(draft: _Draft, name: str, value: str, meant_by: Callable[[str], list[_Span] | None], expected: str) -> list[_Span]:
+    """What the alternatives of a date mean; one that means nothing is refused."""
+    spans: list[_Span] = []
+    for item in alternatives_of(value):
+        meant = meant_by(item)
+        if meant is None:
+            draft.refuse(name, f"{expected} {_PREFIXES} is expected")
+        spans += meant or ()
+    return spans
 
 
 _Reader = Callable[[_Draft, str, str, str], None]
