@@ -24,6 +24,7 @@ from pynetdicom.dsutils import encode
 from tests.archive import Archive, image, open_archive, packaged
 from xds.server.dimse import DimseServer
 from xds.store import audit
+from xds.wire.dicom_header import read_header
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
@@ -135,6 +136,29 @@ def test_a_data_set_of_another_class_is_refused(archive: Archive, port: int) -> 
     assert answer is not None
     assert answer.Status == 0xA900
     assert archive.source.study(dataset.StudyInstanceUID) is None
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "JPEG2000.dcm"])
+def test_an_object_that_is_cut_off_in_its_pixels_is_refused(archive: Archive, port: int, name: str) -> None:
+    octets = packaged(name)
+    header = read_header((octets,))
+    sent = pydicom.dcmread(BytesIO(octets), stop_before_pixels=True)
+    unit = AE("MODALITY1")
+    unit.requested_contexts = [build_context(sent.SOPClassUID, header.transfer_syntax)]
+    association = unit.associate("127.0.0.1", port)
+    request = C_STORE()
+    request.MessageID = 1
+    request.AffectedSOPClassUID = sent.SOPClassUID
+    request.AffectedSOPInstanceUID = sent.SOPInstanceUID
+    request.DataSet = BytesIO(octets[header.data_set : -1000])
+    association._reactor_checkpoint.clear()
+    association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
+    _, answer = association.dimse.get_msg(block=True)
+    association._reactor_checkpoint.set()
+    association.release()
+    assert answer is not None
+    assert answer.Status == 0xC000
+    assert archive.source.study(sent.StudyInstanceUID) is None
 
 
 def test_an_object_without_study_uid_is_not_understood(archive: Archive, port: int) -> None:

@@ -24,7 +24,7 @@ def _chunks(octets: bytes, size: int = 1000) -> Iterator[bytes]:
 
 
 def _check(octets: bytes, size: int = 1000) -> None:
-    check_whole(read_header(_chunks(octets, size)), _chunks(octets, size))
+    check_whole(read_header(_chunks(octets, size)), len(octets), lambda: _chunks(octets, size))
 
 
 def _pixels(octets: bytes) -> int:
@@ -40,9 +40,9 @@ def test_every_file_that_can_be_read_is_whole(path: Path) -> None:
         return
     if path.name == "MR_truncated.dcm":
         with pytest.raises(DicomError, match="inside its pixels"):
-            check_whole(header, _chunks(octets))
+            check_whole(header, len(octets), lambda: _chunks(octets))
         return
-    check_whole(header, _chunks(octets))
+    check_whole(header, len(octets), lambda: _chunks(octets))
 
 
 @pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "MR_small_RLE.dcm"])
@@ -92,3 +92,12 @@ def test_a_deflated_file_that_is_cut_off_or_too_long(monkeypatch: pytest.MonkeyP
 def test_an_object_without_pixels() -> None:
     _check(packaged("reportsi.dcm"))
     assert pydicom.dcmread(BytesIO(packaged("reportsi.dcm"))).get("PixelData") is None
+
+
+def test_pixels_that_state_their_length_are_not_read() -> None:
+    octets = packaged("CT_small.dcm")
+    header = read_header((octets,))
+    assert header.pixels_end is not None
+    check_whole(header, header.pixels_end, lambda: pytest.fail("the file is read"))
+    with pytest.raises(DicomError, match="inside its pixels"):
+        check_whole(header, header.pixels_end - 2, lambda: pytest.fail("the file is read"))

@@ -35,6 +35,7 @@ from xds.store.jobs import Job
 from xds.wire import dicom_json, kos
 from xds.wire.dicom_header import Header
 from xds.wire.dicom_study import study_of
+from xds.wire.dicom_whole import check_whole
 
 #: The kind of job that looks for the files of instances; its key is the Study Instance UID.
 SETTLE_INSTANCES: Final = "settle-instances"
@@ -55,10 +56,14 @@ Write = Callable[[Any], Addition]
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What is written of an instance beside its file: `study` with it alone, its header in the JSON model, its audit event."""
+    """What is written of an instance beside its file: `study` with it alone, its header in the JSON model, its audit event.
+
+    `parsed` is that header as it was read.
+    """
 
     study: Study
     header: bytes
+    parsed: Header
     event: AuditEvent
     written: audit.Written
 
@@ -116,7 +121,7 @@ class InstanceIntake:
         event = imaging_audit.instance_stored(
             self._identity, caller, event_type, self._clock(), study.study_instance_uid, sop_class, patient
         )
-        return Described(study, written, event, audit.write(event))
+        return Described(study, written, header, event, audit.write(event))
 
     def _named(self, study: Study) -> str:
         """The patient as CX, for the audit trail. The images of a study come one after the other, and are of one patient."""
@@ -138,8 +143,11 @@ class InstanceIntake:
         study does is refused (CONFLICT): it would show images of one patient under the name of another. A note that rejects
         instances withholds them, and itself.
 
-        Spec: RAD TF-2 4.8.4.1.3. Errors: OSError when the disk is full; DicomError for a broken rejection note.
+        Spec: RAD TF-2 4.8.4.1.3.
+
+        Errors: OSError when the disk is full; DicomError for a file that ends inside its pixels, and for a broken rejection note.
         """
+        check_whole(described.parsed, staging.size, staging.open)
         series = described.study.series[0]
         rejected = _rejected(staging, described.study)
         blob = staging.key if isinstance(staging, KnowsItsKey) else staging.commit()

@@ -29,7 +29,6 @@ from xds.wire.dicom import DicomError
 from xds.wire.dicom_header import read_header
 from xds.wire.dicom_json_reading import text_of
 from xds.wire.dicom_study import is_uid
-from xds.wire.dicom_whole import check_whole
 from xds.wire.dicom_xml import write_native_model
 from xds.wire.dicom_xml_reading import read_native_model
 from xds.wire.dicomweb import (
@@ -183,7 +182,6 @@ class _Store:
             header = read_header(staging.open())
             stated = (header.elements.text(tag) for tag in (0x00080016, 0x00080018))
             sop_class, sop_instance = (text if is_uid(text) else "" for text in stated)
-            check_whole(header, staging.open())
             described = intake.describe(header, self._caller, STORED_OVER_THE_WEB)
         except DicomError:
             return Storing(sop_class, sop_instance, failure=_CANNOT_UNDERSTAND)

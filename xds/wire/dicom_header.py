@@ -11,12 +11,23 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from xds.wire.dicom import DEFLATED_LITTLE, DicomError, Element, Elements, Encoding, Truncated, encoding_of, next_element
+from xds.wire.dicom import (
+    DEFLATED_LITTLE,
+    LONG_FORM,
+    DicomError,
+    Element,
+    Elements,
+    Encoding,
+    Truncated,
+    encoding_of,
+    next_element,
+)
 
 #: Octets that a header may have before its pixels; what is longer is not read.
 MAX_HEADER: Final = 64 * 1024 * 1024
 
 _PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_UNDEFINED: Final = 0xFFFFFFFF
 
 
 class _Buffer:
@@ -54,7 +65,8 @@ class Header:
     """The meta information and the elements before a given tag of a Part 10 file.
 
     `data_set` is where the data set begins in the file, `end` where reading stopped in it (in a deflated one: in what it inflates
-    to, counted from the beginning of the data set).
+    to, counted from the beginning of the data set). `pixels_end` is where pixels that state their length end in the file; None
+    when there are none, or when only reading them tells.
     """
 
     meta: Elements
@@ -62,6 +74,7 @@ class Header:
     transfer_syntax: str
     data_set: int
     end: int
+    pixels_end: int | None = None
 
 
 def read_header(chunks: Iterable[bytes], *, until: int = 0x7FE00008, limit: int = MAX_HEADER) -> Header:
@@ -97,7 +110,9 @@ def read_header(chunks: Iterable[bytes], *, until: int = 0x7FE00008, limit: int 
             position = elements.add_short(source.octets, position, first_end)
         tag = _peek_tag(source, position, encoding)
         if tag is None or tag >= until or tag in _PIXEL_TAGS:
-            return Header(meta, elements, transfer_syntax, data_set, position)
+            states_length = tag in _PIXEL_TAGS and transfer_syntax != DEFLATED_LITTLE
+            pixels_end = _end_of_value(source, position, encoding) if states_length else None
+            return Header(meta, elements, transfer_syntax, data_set, position, pixels_end)
         element = _read(source, position, encoding)
         elements.add(element, source.octets[element.start : element.end])
         position = element.next
@@ -150,6 +165,20 @@ def _peek_tag(source: _Buffer, position: int, encoding: Encoding) -> int | None:
         raise DicomError("the file ends inside an element")
     group, number = struct.unpack_from(encoding.order + "HH", source.octets, position)
     return int(group << 16 | number)
+
+
+def _end_of_value(source: _Buffer, position: int, encoding: Encoding) -> int | None:
+    """Where the element at that position ends, as it says itself; None when it does not, or the file ends before that."""
+    while len(source.octets) < position + 12 and not source.complete:
+        source.more(position + 12)
+    head = source.octets[position : position + 12]
+    begins = 12 if not encoding.implicit and head[4:6] in LONG_FORM else 8
+    if len(head) < begins:
+        return None
+    width = "H" if begins == 8 and not encoding.implicit else "I"
+    place = 6 if width == "H" else begins - 4
+    (length,) = struct.unpack_from(encoding.order + width, head, place)
+    return None if length == _UNDEFINED else position + begins + int(length)
 
 
 def _read(source: _Buffer, position: int, encoding: Encoding) -> Element:

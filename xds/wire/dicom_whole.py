@@ -9,7 +9,7 @@ Spec: DICOM PS3.5 7.1 (lengths), A.4 (encapsulation), A.5 (deflated).
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from xds.wire.dicom import DEFLATED_LITTLE, LONG_FORM, DicomError, encoding_of
@@ -21,6 +21,7 @@ MAX_INFLATED: Final = 1024 * 1024 * 1024
 _PIXELS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _ITEM: Final = 0xFFFEE000
 _UNDEFINED: Final = 0xFFFFFFFF
+_CUT: Final = "the file ends inside its pixels"
 
 
 class _Octets:
@@ -58,12 +59,18 @@ class _Octets:
         return found
 
 
-def check_whole(header: Header, chunks: Iterable[bytes]) -> None:
-    """Read over a Part 10 file whose header is known, up to the end of its pixels. Nothing of it is kept.
+def check_whole(header: Header, size: int, chunks: Callable[[], Iterable[bytes]]) -> None:
+    """Look whether a Part 10 file of `size` octets, whose header is known, holds all of its pixels.
+
+    Pixels that state their length need no reading; others are read over, and nothing of them is kept.
 
     Errors: DicomError when it ends inside them, or is deflated and does not end or inflates to more than `MAX_INFLATED` octets.
     """
-    octets = _Octets(chunks)
+    if header.pixels_end is not None:
+        if size + 1 < header.pixels_end:
+            raise DicomError(_CUT)
+        return
+    octets = _Octets(chunks())
     octets.skip(header.data_set)
     if header.transfer_syntax == DEFLATED_LITTLE:
         deflated = inflate(_rest(octets), MAX_INFLATED)
@@ -94,11 +101,11 @@ def _check_pixels(octets: _Octets, header: Header) -> None:
         (length,) = struct.unpack(f"{encoding.order}I", octets.take(4).ljust(4, b"\0"))
     if length != _UNDEFINED:
         if octets.skip(length) > 1:
-            raise DicomError("the file ends inside its pixels")
+            raise DicomError(_CUT)
         return
     while len(head := octets.take(8)) == 8:
         group, number, length = struct.unpack("<HHI", head)
         if (group << 16 | number) != _ITEM:
             return
         if octets.skip(length) > 1:
-            raise DicomError("the file ends inside its pixels")
+            raise DicomError(_CUT)
