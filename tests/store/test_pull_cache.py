@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive import SteppedClock
-from xds.store.pull_cache import CachedObject, PullCache
+from xds.store.pull_cache import CachedObject, CacheKey, PullCache
 
 MIB = 1 << 20
 
@@ -24,24 +24,28 @@ def opened(directory: Path, clock: SteppedClock, size: int = 100 * MIB) -> PullC
     return PullCache(directory, size, timedelta(hours=1), clock)
 
 
+def key_of(name: str) -> CacheKey:
+    return CacheKey("series", name)
+
+
 def kept(cache: PullCache, key: str, octets: bytes = b"octets", digest: str = "as told") -> CachedObject:
     file = cache.new_file()
     file.write_bytes(octets)
-    return cache.keep(key, file, "1.2.840.10008.1.2.1", digest)
+    return cache.keep(key_of(key), file, "1.2.840.10008.1.2.1", digest)
 
 
 def test_what_was_kept_is_found_also_after_a_restart(tmp_path: Path, clock: SteppedClock) -> None:
     kept(opened(tmp_path, clock), "one")
-    found = opened(tmp_path, clock).find("one", "as told")
+    found = opened(tmp_path, clock).find(key_of("one"), "as told")
     assert found is not None
     assert (found.path.read_bytes(), found.size, found.transfer_syntax_uid) == (b"octets", 6, "1.2.840.10008.1.2.1")
-    assert opened(tmp_path, clock).find("two", "as told") is None
+    assert opened(tmp_path, clock).find(key_of("two"), "as told") is None
 
 
 def test_what_the_source_describes_otherwise_now_is_forgotten(tmp_path: Path, clock: SteppedClock) -> None:
     cache = opened(tmp_path, clock)
     former = kept(cache, "one")
-    assert cache.find("one", "another digest") is None
+    assert cache.find(key_of("one"), "another digest") is None
     assert not former.path.exists()
 
 
@@ -49,9 +53,9 @@ def test_an_entry_expires(tmp_path: Path, clock: SteppedClock) -> None:
     cache = opened(tmp_path, clock)
     kept(cache, "one")
     clock.advance(minutes=59)
-    assert cache.find("one", "as told") is not None
+    assert cache.find(key_of("one"), "as told") is not None
     clock.advance(minutes=2)
-    assert cache.find("one", "as told") is None
+    assert cache.find(key_of("one"), "as told") is None
     assert cache.used == 0
 
 
@@ -59,7 +63,7 @@ def test_the_newest_of_a_key_counts(tmp_path: Path, clock: SteppedClock) -> None
     cache = opened(tmp_path, clock)
     former = kept(cache, "one")
     kept(cache, "one", b"newer")
-    found = cache.find("one", "as told")
+    found = cache.find(key_of("one"), "as told")
     assert found is not None
     assert found.path.read_bytes() == b"newer"
     assert not former.path.exists()
@@ -70,11 +74,11 @@ def test_the_least_recently_used_makes_room(tmp_path: Path, clock: SteppedClock)
     for number in range(9):
         entry = kept(cache, str(number), bytes(MIB))
         os.utime(entry.path, (number, number + 1000))
-    assert cache.find("0", "as told") is not None
+    assert cache.find(key_of("0"), "as told") is not None
     kept(cache, "large", bytes(3 * MIB))
     assert cache.used <= 10 * MIB
-    assert cache.find("0", "as told") is not None
-    assert cache.find("1", "as told") is None
+    assert cache.find(key_of("0"), "as told") is not None
+    assert cache.find(key_of("1"), "as told") is None
 
 
 def test_what_somebody_reads_is_spared(tmp_path: Path, clock: SteppedClock) -> None:
@@ -84,11 +88,11 @@ def test_what_somebody_reads_is_spared(tmp_path: Path, clock: SteppedClock) -> N
     cache.pin(first.path)
     for number in range(8):
         os.utime(kept(cache, str(number), bytes(MIB)).path, (2, 2))
-    assert cache.find("first", "as told") is not None
+    assert cache.find(key_of("first"), "as told") is not None
     os.utime(first.path, (1, 1))
     cache.unpin(first.path)
     kept(cache, "last", bytes(3 * MIB))
-    assert cache.find("first", "as told") is None
+    assert cache.find(key_of("first"), "as told") is None
 
 
 def test_nothing_of_what_was_arriving_is_left_of_a_process_that_died(tmp_path: Path, clock: SteppedClock) -> None:
@@ -103,14 +107,14 @@ def test_an_entry_of_another_start_of_the_machine_counts_for_nothing(tmp_path: P
     kept(opened(tmp_path, clock), "one")
     (place,) = (tmp_path / "objects").glob("*/*.json")
     place.write_text(json.dumps({**json.loads(place.read_text()), "boot": "before"}))
-    assert opened(tmp_path, clock).find("one", "as told") is None
+    assert opened(tmp_path, clock).find(key_of("one"), "as told") is None
 
 
 def test_an_entry_whose_object_is_not_whole_counts_for_nothing(tmp_path: Path, clock: SteppedClock) -> None:
     entry = kept(opened(tmp_path, clock), "one")
     entry.path.write_bytes(b"oct")
-    assert opened(tmp_path, clock).find("one", "as told") is None
+    assert opened(tmp_path, clock).find(key_of("one"), "as told") is None
     kept(opened(tmp_path, clock), "two")
     (place,) = (tmp_path / "objects").glob("*/*.json")
     place.write_text("{")
-    assert opened(tmp_path, clock).find("two", "as told") is None
+    assert opened(tmp_path, clock).find(key_of("two"), "as told") is None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from xds.model.foreign_images import PullError, PullProblem
-from xds.store.pull_cache import CachedObject, PullCache
+from xds.store.pull_cache import CachedObject, CacheKey, PullCache
 
 _CHUNK: Final = 1024 * 1024
 _MARK: Final = "pull:"
@@ -27,7 +27,17 @@ class Place:
     @property
     def key(self) -> str:
         """The same as a text that no other place has, and no blob."""
-        return f"{_MARK}{self.study}/{self.series}/{self.instance}/{self.location}"
+        return key_of(self.location, self.study, self.series, self.instance)
+
+    @property
+    def cache_key(self) -> CacheKey:
+        """What the cache knows it by: with all others of its series."""
+        return CacheKey(f"{self.location}/{self.study}/{self.series}", self.instance)
+
+
+def key_of(location: str, study: str, series: str, instance: str) -> str:
+    """The key of a place."""
+    return f"{_MARK}{study}/{series}/{instance}/{location}"
 
 
 def place_of(key: str) -> Place | None:
@@ -41,12 +51,36 @@ def place_of(key: str) -> Place | None:
 class Arrival:
     """One instance. The thread that fetches it writes, any number of readers follow."""
 
-    def __init__(self, place: Place | None, digest: Callable[[], str], cache: PullCache | None) -> None:
-        """`digest` is that of what its source says of it now, asked for when it is put into the cache."""
+    __slots__ = (
+        "_cache",
+        "_condition",
+        "_digest",
+        "_is_pinned",
+        "_listeners",
+        "_object",
+        "_path",
+        "_place",
+        "_readers",
+        "_written",
+        "problem",
+        "transfer_syntax_uid",
+    )
+
+    def __init__(
+        self,
+        place: Place | None,
+        digest: Callable[[], str],
+        cache: PullCache | None,
+        condition: threading.Condition | None = None,
+    ) -> None:
+        """`digest` is that of what its source says of it now, asked for when it is put into the cache.
+
+        Those that are fetched together share a `condition`.
+        """
         self._place = place
         self._digest = digest
         self._cache = cache
-        self._condition = threading.Condition()
+        self._condition = condition or threading.Condition()
         self._listeners: list[Callable[[Arrival], None]] = []
         self._written = 0
         self._path: Path | None = None
@@ -97,7 +131,7 @@ class Arrival:
                 self._begin(path, transfer_syntax_uid)
                 for chunk in chunks:
                     self._write(file, chunk)
-            self._finish(self._cache.keep(self.place.key, path, transfer_syntax_uid, self._digest()))
+            self._finish(self._cache.keep(self.place.cache_key, path, transfer_syntax_uid, self._digest()))
         except PullError as problem:
             self.fail(problem)
             raise

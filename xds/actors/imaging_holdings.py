@@ -6,31 +6,47 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from xds.actors.imaging_arrival import Arrival, Place, place_of
+from xds.actors.imaging_arrival import Arrival, Place, key_of, place_of
 from xds.actors.imaging_pull import PullThrough
+from xds.actors.imaging_pull_orders import Ahead
 from xds.model.foreign_images import PullError, PullProblem
-from xds.model.imaging import Instance, Study
+from xds.model.imaging import Instance, Study, StudyPatient
 from xds.ports import BlobStore
 
 
 def with_places(study: Study) -> Study:
     """The study, with instances that a source outside holds bearing the key of their place where others have that of a blob."""
+    if not any(instance.location and not instance.blob for series in study.series for instance in series.instances):
+        return study
     return replace(
         study,
         series=tuple(
             replace(
                 series,
-                instances=tuple(_placed(study.study_instance_uid, series.series_instance_uid, each) for each in series.instances),
+                instances=tuple(placed(study.study_instance_uid, series.series_instance_uid, each) for each in series.instances),
             )
             for series in study.series
         ),
     )
 
 
-def _placed(study: str, series: str, instance: Instance) -> Instance:
+def placed(study: str, series: str, instance: Instance) -> Instance:
+    """One instance of it."""
     if instance.blob or not instance.location:
         return instance
-    return replace(instance, blob=Place(instance.location, study, series, instance.sop_instance_uid).key)
+    # `replace` takes three times as long, which the first octet of a large series waits for.
+    return Instance(
+        instance.sop_instance_uid,
+        instance.sop_class_uid,
+        instance.transfer_syntax_uid,
+        instance.size,
+        key_of(instance.location, study, series, instance.sop_instance_uid),
+        instance.instance_number,
+        instance.frames,
+        instance.rows,
+        instance.columns,
+        instance.location,
+    )
 
 
 class Holdings:
@@ -43,15 +59,24 @@ class Holdings:
         self._blobs = blobs
         self._pull = pull
 
+    @property
+    def has_sources(self) -> bool:
+        """Whether there is any source outside."""
+        return self._pull is not None
+
     def arrival(self, place: Place) -> Arrival:
         """An object on its way; the caller releases it."""
         return self.arrivals([place])[0]
 
-    def arrivals(self, places: list[Place]) -> list[Arrival]:
+    def arrivals(self, places: list[Place], ahead: Ahead | None = None) -> list[Arrival]:
         """Objects on their way, in the same order; the caller releases each."""
         if self._pull is None:
             return [Arrival.failed(PullError(PullProblem.UNKNOWN_SOURCE)) for _ in places]
-        return self._pull.begin(places)
+        return self._pull.begin(places, ahead)
+
+    def ahead(self, study: str, patient: StudyPatient, series: str | None) -> Ahead | None:
+        """Have a study or series fetched before it is looked at closer; see `PullThrough.ahead`."""
+        return self._pull.ahead(study, patient, series) if self._pull is not None else None
 
     def in_order_of_arrival(self, arrivals: list[Arrival]) -> Iterator[Arrival]:
         """The same as they begin, or fail."""

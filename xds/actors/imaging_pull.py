@@ -14,7 +14,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from queue import SimpleQueue
 from typing import Any, Final
@@ -23,6 +22,7 @@ import structlog
 
 from xds.actors.imaging_arrival import Arrival, Place
 from xds.actors.imaging_breaker import Breaker
+from xds.actors.imaging_pull_orders import Ahead, Order, SeriesPlace
 from xds.model.foreign_images import Pulled, PullError, PullProblem
 from xds.model.imaging import StudyPatient, StudyState
 from xds.ports import ForeignArchive
@@ -40,18 +40,6 @@ Check = Callable[[str, str, str], bool]
 _MOST_OF_A_SERIES: Final = 0.5
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What is fetched at once: instances of one series, by SOP Instance UID."""
-
-    location: str
-    study: str
-    series: str
-    arrivals: Mapping[str, Arrival]
-    sop_classes: Mapping[str, str]
-    whole_series: bool
 
 
 class PullThrough:
@@ -75,30 +63,62 @@ class PullThrough:
         self._check_seconds = check_seconds
         self._breakers = {name: breaker() for name in sources}
         self._lock = threading.Lock()
-        self._arriving: dict[Place, Arrival] = {}
-        self._checked: dict[tuple[str, str, str], float] = {}
+        self._orders: dict[SeriesPlace, list[Order]] = {}
+        self._checked: dict[SeriesPlace, float] = {}
 
     def close(self) -> None:
         """Remove what was still arriving."""
         self._cache.close()
 
-    def begin(self, places: Sequence[Place]) -> list[Arrival]:
+    def ahead(self, study: str, patient: StudyPatient, series: str | None = None) -> Ahead | None:
+        """Have a study or series fetched, of whose series nothing is here or on its way, before anybody looks closer at it.
+
+        None when there is nothing of the kind. `begin` takes what is returned, the caller closes it.
+        """
+        with self._database.read() as connection:
+            held = imaging_sources.held_outside(connection, study, series)
+        begun: SimpleQueue[Arrival | None] = SimpleQueue()
+        orders = []
+        with self._lock:
+            for (location, series_uid), classes in held.items():
+                place = SeriesPlace(location, study, series_uid)
+                if location not in self._sources or place in self._orders or self._cache.holds_any(place.group):
+                    continue
+                whole = len(classes) > 1
+                order = Order(place, classes, self._cache, self._digests, whole_series=whole, patient=patient, begun=begun)
+                self._orders[place] = [order]
+                orders.append(order)
+        if not orders:
+            return None
+        self._start(orders)
+        return Ahead(orders, begun)
+
+    def begin(self, places: Sequence[Place], ahead: Ahead | None = None) -> list[Arrival]:
         """Have instances fetched that are neither here nor on their way; one arrival for each, in the same order.
 
         The caller releases every arrival.
         """
-        groups: dict[tuple[str, str, str], list[Place]] = {}
+        groups: dict[SeriesPlace, list[Place]] = {}
         for place in places:
-            groups.setdefault((place.location, place.study, place.series), []).append(place)
+            groups.setdefault(SeriesPlace(place.location, place.study, place.series), []).append(place)
         found: dict[Place, Arrival] = {}
         orders = []
-        for (location, study, series), wanted in groups.items():
-            order = self._group(location, study, series, wanted, found)
+        for series, wanted in groups.items():
+            promised = ahead.of(series) if ahead is not None else None
+            if promised is not None:
+                taken = ((place, promised.promised(place.instance)) for place in wanted)
+                found.update((place, arrival) for place, arrival in taken if arrival is not None)
+            left = [place for place in wanted if place not in found]
+            order = self._group(series, left, found) if left else None
             if order is not None:
                 orders.append(order)
         if orders:
-            threading.Thread(target=self._pull, args=(orders,), name=f"pull-{orders[0].location}", daemon=True).start()
+            self._start(orders)
         return [found[place] for place in places]
+
+    def _start(self, orders: Sequence[Order]) -> None:
+        name = f"pull-{orders[0].place.location}"
+        threading.Thread(target=self._pull, args=(orders,), name=name, daemon=True).start()
 
     def in_order_of_arrival(self, arrivals: Sequence[Arrival]) -> Iterator[Arrival]:
         """The same as they begin, or fail."""
@@ -110,80 +130,101 @@ class PullThrough:
 
     # ---- what is here, what is on its way, what has to be fetched
 
-    def _group(
-        self, location: str, study: str, series: str, wanted: Sequence[Place], found: dict[Place, Arrival]
-    ) -> _Order | None:
-        if location not in self._sources:
-            failed = PullError(PullProblem.UNKNOWN_SOURCE, location)
+    def _group(self, series: SeriesPlace, wanted: Sequence[Place], found: dict[Place, Arrival]) -> Order | None:
+        if series.location not in self._sources:
+            failed = PullError(PullProblem.UNKNOWN_SOURCE, series.location)
             found.update({place: Arrival.failed(failed) for place in wanted})
             return None
-        cached: dict[Place, CachedObject] = {}
         kept = self._cache.kept
         try:
-            registered = self._registered(study, series)
-            cached = self._cached(wanted, registered)
-            if cached and self._is_check_due((location, study, series)):
-                self._check(location, study, series)
-                registered = self._registered(study, series)
-                cached = self._cached(wanted, registered)
+            cached = self._cached(series, wanted)
+            if cached and self._is_check_due(series):
+                self._check(series)
+                cached = self._cached(series, wanted)
         except PullError as problem:
             found.update({place: Arrival.failed(problem) for place in wanted})
             return None
-        new: dict[str, Arrival] = {}
-        classes: dict[str, str] = {}
+        with self._database.read() as connection:
+            held = imaging_sources.held_outside(connection, series.study, series.series)
+        classes = held.get((series.location, series.series), {})
         with self._lock:
+            new: list[Place] = []
             for place in wanted:
-                here = registered.get((series, place.instance))
-                if here is None or here.location != location:
+                if place.instance not in classes:
                     found[place] = Arrival.failed(PullError(PullProblem.GONE))
                 elif place in cached:
                     found[place] = Arrival.complete_in(self._cache, cached[place])
-                elif place in self._arriving:
-                    found[place] = self._arriving[place].shared()
-                elif kept != self._cache.kept and (late := self._found(place, here)) is not None:
-                    # It arrived since it was looked for.
-                    found[place] = Arrival.complete_in(self._cache, late)
+                elif (arrival := self._awaited(series, place.instance)) is not None:
+                    found[place] = arrival
                 else:
-                    arrival = Arrival(place, lambda here=here: here.digest, self._cache)  # type: ignore[misc]
-                    new[place.instance] = self._arriving[place] = arrival
-                    classes[place.instance] = here.sop_class_uid
-                    found[place] = arrival.shared()
-        held = sum(1 for (_, _), item in registered.items() if item.location == location)
-        whole = len(new) > 1 and len(new) >= held * _MOST_OF_A_SERIES
-        return _Order(location, study, series, new, classes, whole) if new else None
+                    new.append(place)
+            if new and kept != self._cache.kept:
+                # It may have arrived since it was looked for.
+                late = self._cached(series, new)
+                found.update({place: Arrival.complete_in(self._cache, here) for place, here in late.items()})
+                new = [place for place in new if place not in late]
+            return self._ordered(series, new, classes, found) if new else None
 
-    def _registered(self, study: str, series: str) -> Mapping[tuple[str, str], Registered]:
+    def _ordered(
+        self, series: SeriesPlace, new: Sequence[Place], classes: Mapping[str, str], found: dict[Place, Arrival]
+    ) -> Order:
+        """What has to be fetched, noted as on its way."""
+        whole = len(new) > 1 and len(new) >= len(classes) * _MOST_OF_A_SERIES
+        named = {place.instance: classes[place.instance] for place in new}
+        order = Order(series, named, self._cache, self._digests, whole_series=whole)
+        for place in new:
+            awaited = order.awaited(place.instance)
+            assert awaited is not None
+            found[place] = awaited
+        self._orders.setdefault(series, []).append(order)
+        return order
+
+    def _awaited(self, series: SeriesPlace, sop_instance_uid: str) -> Arrival | None:
+        orders = self._orders.get(series, ())
+        return next((found for order in orders if (found := order.awaited(sop_instance_uid)) is not None), None)
+
+    def _registered(self, series: SeriesPlace) -> Mapping[tuple[str, str], Registered]:
         with self._database.read() as connection:
-            return imaging_sources.registered(connection, study, series)
+            return imaging_sources.registered(connection, series.study, series.series)
 
-    def _cached(self, wanted: Sequence[Place], registered: Mapping[tuple[str, str], Registered]) -> dict[Place, CachedObject]:
-        found = {}
+    def _digests(self, series: SeriesPlace) -> Callable[[str], str]:
+        registered = self._registered(series)
+
+        def digest(sop_instance_uid: str) -> str:
+            here = registered.get((series.series, sop_instance_uid))
+            return here.digest if here is not None else ""
+
+        return digest
+
+    def _cached(self, series: SeriesPlace, wanted: Sequence[Place]) -> dict[Place, CachedObject]:
+        names = self._cache.held(series.group, (place.instance for place in wanted))
+        if not names:
+            return {}
+        registered, found = self._registered(series), {}
         for place in wanted:
-            here = registered.get((place.series, place.instance))
-            cached = self._found(place, here) if here is not None else None
-            if cached is not None:
-                found[place] = cached
+            here = registered.get((series.series, place.instance))
+            if place.instance in names and here is not None and here.location == series.location:
+                cached = self._cache.find(place.cache_key, here.digest)
+                if cached is not None:
+                    found[place] = cached
         return found
 
-    def _found(self, place: Place, here: Registered) -> CachedObject | None:
-        return self._cache.find(place.key, here.digest) if self._cache.holds(place.key) else None
-
-    def _is_check_due(self, series: tuple[str, str, str]) -> bool:
+    def _is_check_due(self, series: SeriesPlace) -> bool:
         with self._lock:
             last = self._checked.get(series)
         return last is None or time.monotonic() - last >= self._check_seconds
 
-    def _check(self, location: str, study: str, series: str) -> None:
-        with self._breakers[location].closed():
-            self._ask(location, study, series)
+    def _check(self, series: SeriesPlace) -> None:
+        with self._breakers[series.location].closed():
+            self._ask(*series)
         with self._lock:
             if len(self._checked) > 10_000:
                 self._checked.clear()
-            self._checked[location, study, series] = time.monotonic()
+            self._checked[series] = time.monotonic()
 
     # ---- fetching, in a thread of its own
 
-    def _pull(self, orders: Sequence[_Order]) -> None:
+    def _pull(self, orders: Sequence[Order]) -> None:
         try:
             for order in orders:
                 self._fetch(order)
@@ -192,32 +233,35 @@ class PullThrough:
             for order in orders:
                 self._end(order, PullError(PullProblem.UNREACHABLE, "fetching it ended unexpectedly"))
 
-    def _fetch(self, order: _Order) -> None:
-        started = time.monotonic()
+    def _fetch(self, order: Order) -> None:
+        started, source = time.monotonic(), order.place.location
         try:
             self._fill(order)
             self._explain(order, PullError(PullProblem.BROKEN, "the source did not send it"))
         except PullError as problem:
-            _log.warning("imaging.pull_failed", source=order.location, reason=str(problem))
+            _log.warning("imaging.pull_failed", source=source, reason=str(problem))
             self._explain(order, problem)
         except OSError as failure:
-            _log.error("imaging.pull_cannot_be_kept", source=order.location, error=type(failure).__name__)
+            _log.error("imaging.pull_cannot_be_kept", source=source, error=type(failure).__name__)
             self._end(order, PullError(PullProblem.BUSY, "it cannot be kept here"))
-        arrived = sum(1 for arrival in order.arrivals.values() if arrival.problem is None)
         seconds = round(time.monotonic() - started, 3)
-        _log.info("imaging.pulled", source=order.location, instances=arrived, of=len(order.arrivals), seconds=seconds)
+        _log.info("imaging.pulled", source=source, instances=order.count(), of=len(order.sop_classes), seconds=seconds)
 
-    def _fill(self, order: _Order) -> None:
+    def _fill(self, order: Order) -> None:
+        location, study, series = order.place
+        patient = order.patient or self._patient(study)
+        with self._breakers[location].closed():
+            for pulled in self._sources[location].fetch(study, series, order.sop_classes, whole_series=order.whole_series):
+                arrival = order.next(pulled.sop_instance_uid)
+                if arrival is not None:
+                    self._receive(arrival, pulled, patient)
+
+    def _patient(self, study: str) -> StudyPatient:
         with self._database.read() as connection:
-            patient = imaging_sources.patient(connection, order.study)
+            patient = imaging_sources.patient(connection, study)
         if patient is None:
             raise PullError(PullProblem.GONE)
-        source = self._sources[order.location]
-        with self._breakers[order.location].closed():
-            for pulled in source.fetch(order.study, order.series, order.sop_classes, whole_series=order.whole_series):
-                arrival = order.arrivals.get(pulled.sop_instance_uid)
-                if arrival is not None and not arrival.is_begun:
-                    self._receive(arrival, pulled, patient)
+        return patient
 
     def _receive(self, arrival: Arrival, pulled: Pulled, patient: StudyPatient) -> None:
         place = arrival.place
@@ -230,31 +274,30 @@ class PullThrough:
             arrival.fail(problem)
         except DicomError:
             arrival.fail(PullError(PullProblem.BROKEN))
-        with self._lock:
-            self._arriving.pop(place, None)
 
-    def _explain(self, order: _Order, problem: PullError) -> None:
+    def _explain(self, order: Order, problem: PullError) -> None:
         """Tell those who wait for what did not arrive why: it is gone, or could not be had."""
-        missing = [arrival for arrival in order.arrivals.values() if not arrival.is_ended]
+        missing = order.missing()
         if missing and problem.problem in (PullProblem.REFUSED, PullProblem.BROKEN, PullProblem.GONE):
             try:
-                self._check(order.location, order.study, order.series)
-                registered = self._registered(order.study, order.series)
+                self._check(order.place)
+                registered = self._registered(order.place)
             except PullError as failure:
                 problem = failure
             else:
                 for arrival in missing:
-                    if (order.series, arrival.place.instance) not in registered:
+                    if (order.place.series, arrival.place.instance) not in registered:
                         arrival.fail(PullError(PullProblem.GONE))
         self._end(order, problem)
 
-    def _end(self, order: _Order, problem: PullError) -> None:
+    def _end(self, order: Order, problem: PullError) -> None:
         with self._lock:
-            for arrival in order.arrivals.values():
-                if self._arriving.get(arrival.place) is arrival:
-                    del self._arriving[arrival.place]
-        for arrival in order.arrivals.values():
-            arrival.fail(problem)
+            left = [other for other in self._orders.get(order.place, ()) if other is not order]
+            if left:
+                self._orders[order.place] = left
+            else:
+                self._orders.pop(order.place, None)
+        order.end(problem)
 
     def _dispute(self, place: Place) -> None:
         """Note for a human that an image does not name the patient of its study."""

@@ -9,23 +9,24 @@ Spec: RAD TF-2 4.55, 4.69, 4.107; DICOM PS3.18 8.7.3.5 (transfer syntaxes), 10.4
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
 from xds.actors import imaging_audit
-from xds.actors.imaging_arrival import Arrival, place_of
+from xds.actors.imaging_arrival import Arrival, Place, place_of
 from xds.actors.imaging_holdings import Holdings, with_places
 from xds.actors.imaging_metadata import PublicationDefaults
 from xds.actors.imaging_patients import SourcePatients
 from xds.actors.imaging_pull import PullThrough
+from xds.actors.imaging_pull_orders import Ahead
 from xds.actors.imaging_renditions import Obtained, Renditions, StoredFrames
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
 from xds.model.foreign_images import PullError, PullProblem
 from xds.model.identifiers import PatientIdentifier
-from xds.model.imaging import Instance, StoredStudy, Study, StudyState
+from xds.model.imaging import Instance, StoredStudy, Study, StudyPatient, StudyState
 from xds.model.metadata import Code
 from xds.model.rendering import Rendering
 from xds.pixels.pool import Made, Pool
@@ -43,17 +44,26 @@ _log = structlog.get_logger()
 IsDisputed = Callable[[StoredStudy, PatientIdentifier | None], bool]
 
 
-@dataclass(frozen=True, slots=True)
 class Selection:
     """Instances that a caller may have: a study, reduced to what was asked for, and whose it is (CX; empty: nobody known)."""
 
-    study: Study
-    patient_id: str
+    def __init__(self, study: Study | Callable[[], Study], patient_id: str, ahead: Ahead | None = None) -> None:
+        """A study that is not read yet is read when it is looked at; meanwhile it is fetched `ahead`."""
+        self._study = study
+        self.patient_id = patient_id
+        self.ahead = ahead
+
+    @property
+    def study(self) -> Study:
+        """The study with what was asked for of it."""
+        if not isinstance(self._study, Study):
+            self._study = self._study()
+        return self._study
 
     @property
     def is_held_outside(self) -> bool:
         """True when a source outside holds some of it."""
-        return any(place_of(instance.blob) is not None for _, instance in self.instances())
+        return self.ahead is not None or any(place_of(instance.blob) is not None for _, instance in self.instances())
 
     def instances(self) -> Iterator[tuple[str, Instance]]:
         """Series Instance UID and instance, in order."""
@@ -93,12 +103,24 @@ class ImageRetrieval:
         self._wanted = wanted
 
     def select(
-        self, caller: Caller, study_instance_uid: str, series_instance_uid: str | None = None, sop_instance_uid: str | None = None
+        self,
+        caller: Caller,
+        study_instance_uid: str,
+        series_instance_uid: str | None = None,
+        sop_instance_uid: str | None = None,
+        *,
+        ahead: bool = False,
     ) -> Selection | None:
-        """What there is of a study, one of its series or one instance; None for nothing, or nothing that the caller may see."""
+        """What there is of a study, one of its series or one instance; None for nothing, or nothing that the caller may see.
+
+        With `ahead` the caller is about to ask for the objects (`arriving`): what sources outside hold of them, and nobody asked
+        for before, is asked for as soon as it is known that the caller may have it, before every instance was looked at.
+        """
+        ahead = ahead and sop_instance_uid is None and self._blobs.has_sources
+        uids = study_instance_uid, series_instance_uid, sop_instance_uid
         with self._database.read() as connection:
-            stored = imaging.find(connection, study_instance_uid, series_instance_uid, sop_instance_uid)
-        if stored is None or not stored.study.series:
+            stored = imaging.find(connection, *uids, head=ahead)
+        if stored is None or not (ahead or stored.study.series):
             return None
         patient = self._patients.affinity(stored.study)
         if self._is_refused(stored, patient):
@@ -110,7 +132,16 @@ class ImageRetrieval:
         resource = Resource(patient_id, manifest, confidentiality, str(self._defaults.class_code))
         if not self._access.permits(caller, Action.RETRIEVE, (resource,))[0]:
             return None
-        return Selection(with_places(stored.study), patient_id)
+        if not ahead:
+            return Selection(with_places(stored.study), patient_id)
+        begun = self._blobs.ahead(study_instance_uid, stored.study.patient, series_instance_uid)
+        selection = Selection(lambda: self._read(*uids), patient_id, begun)
+        return selection if begun is not None or selection.study.series else None
+
+    def _read(self, study: str, series: str | None, instance: str | None) -> Study:
+        with self._database.read() as connection:
+            stored = imaging.find(connection, study, series, instance)
+        return with_places(stored.study) if stored is not None else Study(study, StudyPatient(""), ())
 
     def _is_refused(self, stored: StoredStudy, patient: PatientIdentifier | None) -> bool:
         """Whether manifest and cross-reference name different patients: then nobody gets anything before a human has looked."""
@@ -188,27 +219,48 @@ class ImageRetrieval:
         What a source outside sends goes out while it arrives. Each is to be sent and released before the next is asked for.
         Errors: PullError, DicomError, PixelError for the first that cannot be given, after all the others.
         """
-        instances = [instance for _, instance in selection.instances()]
-        failure: PullError | None = None
+        done = ""
+        try:
+            begun = selection.ahead.first() if selection.ahead is not None else None
+            if begun is not None:
+                arrival, sop_class = begun
+                try:
+                    first = _as_it_comes(arrival, sop_class, transfer_syntaxes)
+                    if first is not None:
+                        done = arrival.place.instance
+                        yield first
+                finally:
+                    arrival.release()
+            yield from self._others(selection, transfer_syntaxes, done)
+        finally:
+            if selection.ahead is not None:
+                selection.ahead.close()
+
+    def _others(
+        self, selection: Selection, transfer_syntaxes: Sequence[str] | None, done: str
+    ) -> Generator[Obtained, None, None]:
+        instances = [instance for _, instance in selection.instances() if instance.sop_instance_uid != done]
+        placed: dict[Place, Instance] = {}
         for instance in instances:
-            if place_of(instance.blob) is None:
-                obtained = self.obtain(instance, transfer_syntaxes, at_once=False)
-                if obtained is not None:
-                    yield obtained
-        placed = {place: instance for instance in instances if (place := place_of(instance.blob)) is not None}
-        arrivals = self._blobs.arrivals(list(placed))
+            place = place_of(instance.blob)
+            if place is not None:
+                placed[place] = instance
+            elif (obtained := self.obtain(instance, transfer_syntaxes, at_once=False)) is not None:
+                yield obtained
+        failure: PullError | None = None
+        arrivals = self._blobs.arrivals(list(placed), selection.ahead)
+        left = {id(arrival): arrival for arrival in arrivals}
         by_arrival = {id(arrival): instance for arrival, instance in zip(arrivals, placed.values(), strict=True)}
         try:
             for arrival in self._blobs.in_order_of_arrival(arrivals):
-                instance = by_arrival[id(arrival)]
                 try:
-                    obtained = self._begun(instance, arrival, transfer_syntaxes)
+                    yield self._begun(by_arrival[id(arrival)], arrival, transfer_syntaxes)
                 except PullError as problem:
                     failure = failure or problem
-                    continue
-                yield obtained
+                # What was sent need not be kept any longer.
+                left.pop(id(arrival)).release()
         finally:
-            for arrival in arrivals:
+            for arrival in left.values():
                 arrival.release()
         if failure is not None:
             raise failure
@@ -286,6 +338,15 @@ class ImageRetrieval:
 
     def _audit_later(self, event: AuditEvent) -> None:
         self._database.write_later(lambda connection: audit.append(connection, event))
+
+
+def _as_it_comes(arrival: Arrival, sop_class: str, transfer_syntaxes: Sequence[str] | None) -> Obtained | None:
+    """An object that nothing more is known of than what came; None when it has to be converted."""
+    place, syntax = arrival.place, arrival.transfer_syntax_uid
+    if transfer_syntaxes is not None and syntax not in transfer_syntaxes:
+        return None
+    instance = Instance(place.instance, sop_class, syntax, 0, place.key, location=place.location)
+    return Obtained(instance, syntax, None, arrival.chunks)
 
 
 def _by_patient(items: Iterable[tuple[Selection, Instance]]) -> dict[str, dict[str, dict[str, int]]]:

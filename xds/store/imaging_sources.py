@@ -9,16 +9,25 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Connection, delete, exists, func, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
 
 from xds.model.imaging import StudyPatient, StudyState
 from xds.model.imaging_query import fold_name
 from xds.store import imaging_headers
 from xds.store.dialects import put
-from xds.store.schema.imaging import imaging_header, imaging_instance, imaging_series, imaging_source_study, imaging_study
+from xds.store.schema.imaging import (
+    imaging_header,
+    imaging_instance,
+    imaging_rejection,
+    imaging_series,
+    imaging_source_study,
+    imaging_study,
+)
+from xds.store.statements import Prepared
 
-#: Series and SOP Instance UID.
+#: Series and SOP Instance UID; or the name of a source and Series Instance UID.
 Place = tuple[str, str]
 
 
@@ -62,6 +71,39 @@ def registered(
         statement = statement.where(table.series_instance_uid == series_instance_uid)
     rows = connection.execute(statement).all()
     return {(row[0], row[1]): Registered(row[2] or "", bool(row[3]), row[4], row[5]) for row in rows}
+
+
+def _held_outside(*, of_one_series: bool) -> Prepared:
+    table, rejected = imaging_instance.c, imaging_rejection.c
+    study = select(imaging_study.c.study_key).where(imaging_study.c.study_instance_uid == bindparam("study")).scalar_subquery()
+    withheld = select(rejected.sop_instance_uid).where(rejected.study_key == study)
+    statement = (
+        select(table.location, table.series_instance_uid, table.sop_instance_uid, table.sop_class_uid)
+        .where(table.study_key == study, table.location.is_not(None), table.blob.is_(None))
+        .where(table.sop_instance_uid.not_in(withheld))
+    )
+    if of_one_series:
+        statement = statement.where(table.series_instance_uid == bindparam("series"))
+    return Prepared(statement)
+
+
+_HELD_OF_STUDY: Final = _held_outside(of_one_series=False)
+_HELD_OF_SERIES: Final = _held_outside(of_one_series=True)
+
+
+def held_outside(
+    connection: Connection, study_instance_uid: str, series_instance_uid: str | None = None
+) -> dict[Place, dict[str, str]]:
+    """What sources outside hold of a study or series and nobody rejected: by source and Series Instance UID, the SOP Class UIDs
+    by SOP Instance UID."""
+    if series_instance_uid is None:
+        rows = _HELD_OF_STUDY.rows(connection, {"study": study_instance_uid})
+    else:
+        rows = _HELD_OF_SERIES.rows(connection, {"study": study_instance_uid, "series": series_instance_uid})
+    found: dict[Place, dict[str, str]] = {}
+    for location, series, instance, sop_class in rows:
+        found.setdefault((location, series), {})[instance] = sop_class
+    return found
 
 
 def patient(connection: Connection, study_instance_uid: str) -> StudyPatient | None:

@@ -15,12 +15,12 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from xds.ports import Clock
 
@@ -30,6 +30,13 @@ _OBJECT: Final = ".dcm"
 _SPARED: Final = 60.0
 #: How far the cache is emptied when it is full.
 _EMPTIED_TO: Final = 0.9
+
+
+class CacheKey(NamedTuple):
+    """What an object is known by: its series, and its own name in it."""
+
+    group: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +90,24 @@ class PullCache:
         """Where an object is written while it arrives."""
         return self._arriving / f"{uuid.uuid4().hex}{_OBJECT}"
 
-    def holds(self, key: str) -> bool:
-        """Whether there is an entry of that key at all, whatever it is worth. Costs a fraction of `find`."""
-        name = hashlib.sha256(key.encode()).hexdigest()
-        return os.path.exists(f"{self._prefix}{name[:2]}/{name}{_DESCRIPTION}")
+    def holds_any(self, group: str) -> bool:
+        """Whether there is an entry of that group at all, whatever it is worth."""
+        return bool(self._stems(_digest(group)))
 
-    def find(self, key: str, digest: str) -> CachedObject | None:
+    def held(self, group: str, names: Iterable[str]) -> frozenset[str]:
+        """Those of these names in a group that there is an entry of, whatever it is worth. Costs a fraction of `find`."""
+        place = _digest(group)
+        stems = self._stems(place)
+        return frozenset(name for name in names if f"{place}-{_digest(name)}" in stems) if stems else frozenset()
+
+    def _stems(self, place: str) -> set[str]:
+        try:
+            found = os.listdir(f"{self._prefix}{place[:2]}")
+        except FileNotFoundError:
+            return set()
+        return {name.removesuffix(_DESCRIPTION) for name in found if name.startswith(place) and name.endswith(_DESCRIPTION)}
+
+    def find(self, key: CacheKey, digest: str) -> CachedObject | None:
         """The object of that key, unless it has expired, or its source says something else of it now."""
         place = self._place(key)
         found = _read(place)
@@ -107,7 +126,7 @@ class PullCache:
             return None
         return CachedObject(path, found.size, found.transfer_syntax_uid, found.digest)
 
-    def keep(self, key: str, file: Path, transfer_syntax_uid: str, digest: str) -> CachedObject:
+    def keep(self, key: CacheKey, file: Path, transfer_syntax_uid: str, digest: str) -> CachedObject:
         """Take over a complete file that `new_file` named; one of the same key before it is gone. Errors: OSError."""
         place = self._place(key)
         place.parent.mkdir(exist_ok=True, mode=0o700)
@@ -132,7 +151,7 @@ class PullCache:
             self._make_room()
         return CachedObject(target, size, transfer_syntax_uid, digest)
 
-    def drop(self, key: str) -> None:
+    def drop(self, key: CacheKey) -> None:
         """Forget an entry. Idempotent."""
         place = self._place(key)
         found = _read(place)
@@ -157,9 +176,9 @@ class PullCache:
         """Octets that the entries take now."""
         return sum(size for _, _, size, _ in self._entries())
 
-    def _place(self, key: str) -> Path:
-        name = hashlib.sha256(key.encode()).hexdigest()
-        return self._directory / name[:2] / f"{name}{_DESCRIPTION}"
+    def _place(self, key: CacheKey) -> Path:
+        place = _digest(key.group)
+        return self._directory / place[:2] / f"{place}-{_digest(key.name)}{_DESCRIPTION}"
 
     def _entries(self) -> Iterator[tuple[Path, _Description, int, float]]:
         """Description, its content, octets and time of last use of each entry."""
@@ -210,6 +229,10 @@ def _read(place: Path) -> _Description | None:
         return _Description(**json.loads(place.read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
 def _boot() -> str:

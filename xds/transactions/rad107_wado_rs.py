@@ -77,11 +77,11 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
     if target is None:
         return plain(404, "there is no such resource")
     source = domain.imaging_document_source.retrieval
-    selection = source.select(caller, *target.uids)
+    ranges = read_accept(",".join(request.query.get("accept", (request.headers.get("accept", ""),))))
+    selection = source.select(caller, *target.uids, ahead=target.kind is Kind.OBJECTS and _is_streamed(ranges))
     if selection is None:
         source.refuse({target.uids[0]}, caller, WADO_RS)
         return plain(404, "there is no such study, series or instance")
-    ranges = read_accept(",".join(request.query.get("accept", (request.headers.get("accept", ""),))))
     try:
         if target.kind is Kind.METADATA:
             return _metadata(selection, source, ranges, caller, f"{domain.identity.public_url}/dicomweb")
@@ -106,6 +106,12 @@ def _target(request: HttpRequest) -> Target | None:
         kind = Kind(found["kind"]) if found["kind"] else Kind.FRAMES
         return Target(kind, uids, frames) if kind is not Kind.METADATA else None
     return Target(Kind(found["kind"]) if found["kind"] else Kind.OBJECTS, uids)
+
+
+def _is_streamed(ranges: Sequence[MediaType]) -> bool:
+    """Whether objects go out one by one as they come."""
+    accepted = accepted_objects(ranges, single=False)
+    return accepted is not None and accepted.as_multipart and not (ranges and ranges[0].name == ZIP)
 
 
 def _metadata(
