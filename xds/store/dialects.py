@@ -57,7 +57,7 @@ def insert_rows(connection: Connection, rows: Sequence[tuple[Columns, Sequence[t
 
 def _send(server: ServerDriver, rows: Sequence[tuple[Columns, Sequence[tuple[Any, ...]]]]) -> None:
     shape = tuple([(columns.table.name, columns.names, len(some)) for columns, some in rows])
-    server.send(_insertion(shape), [value for _, some in rows for row in some for value in row])
+    server.run(_insertion(shape), ([value for _, some in rows for row in some for value in row],))
 
 
 @lru_cache

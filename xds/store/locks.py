@@ -39,6 +39,6 @@ def take(connection: Connection, names: Iterable[str]) -> None:
     # In one order everywhere, so that two transactions never hold what the other waits for.
     keys = sorted({int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True) for name in names})
     if len(keys) > _NAMES:
-        server.send(_TAKE_ALL, (_ALL,))
+        server.run(_TAKE_ALL, ((_ALL,),))
     else:
-        server.send(_TAKE, (keys,))
+        server.run(_TAKE, ((keys,),))

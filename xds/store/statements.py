@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from sqlite3 import Connection as SqliteConnection
 from sqlite3 import Error as SqliteError
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from sqlalchemy import Connection, Dialect, Executable, Table, insert
 from sqlalchemy.dialects import sqlite
@@ -24,25 +24,22 @@ Row = tuple[Any, ...]
 Values = Mapping[str, Any]
 
 _SQLITE: Final = sqlite.dialect(paramstyle="named")
-_POSTGRESQL: Final[Dialect] = cast(Any, PGDialect_psycopg)()
+_POSTGRESQL: Final[Dialect] = cast(Any, PGDialect_psycopg)(paramstyle="numeric_dollar")
 #: Lengths of its lists for which one statement keeps its text.
 _TEXTS: Final = 32
 
 
 class ServerDriver(Protocol):
-    """What a driver other than SQLite's does with a text and its values. Errors: DBAPIError of SQLAlchemy."""
+    """What a driver other than SQLite's does with a text and its values, those of $1, $2, … Errors: DBAPIError of SQLAlchemy."""
 
-    def rows(self, text: str, values: Values) -> Sequence[Row]:
+    def rows(self, text: str, values: Sequence[Any]) -> Sequence[Row]:
         """Every row of the answer."""
 
-    def ask(self, text: str, values: Values) -> Callable[[], Sequence[Row]]:
-        """Send it without waiting, as far as that is possible; what comes back waits, and gives every row of the answer."""
+    def ask(self, text: str, values: Sequence[Any]) -> Callable[[], Sequence[Row]]:
+        """Ask without waiting; what comes back waits, and gives every row of the answer, once."""
 
-    def run(self, text: str, rows: Sequence[Values]) -> None:
-        """Run it once for each of these. There is no answer."""
-
-    def send(self, text: str, values: Sequence[Any]) -> None:
-        """Run a text with the parameters $1, $2, … There is no answer."""
+    def run(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run it once for each of these. There is no answer: whoever asks for one next, or commits, learns that it failed."""
 
 
 def server_driver(connection: Connection) -> ServerDriver | None:
@@ -66,7 +63,7 @@ class Prepared:
         named = dict.fromkeys(item.key for item in binds if not item.expanding)
         self._expanding = tuple(dict.fromkeys(item.key for item in binds if item.expanding))
 
-        def text(dialect: Dialect, *sizes: int) -> tuple[str, Values]:
+        def text(dialect: Dialect, *sizes: int) -> _Text:
             lists = {name: [None] * size for name, size in zip(self._expanding, sizes, strict=True)}
             return _text(cast(Any, statement), {**named, **lists}, columns, dialect)
 
@@ -76,8 +73,8 @@ class Prepared:
         """Every row of the answer."""
         driver: Any = connection.connection.dbapi_connection
         if not isinstance(driver, SqliteConnection):
-            return cast(ServerDriver, driver).rows(*self._bound(_POSTGRESQL, values))
-        text, bound = self._bound(_SQLITE, values)
+            return cast(ServerDriver, driver).rows(*self._numbered(values))
+        text, bound, _ = self._bound(_SQLITE, values)
         try:
             return driver.execute(text, bound).fetchall()
         except SqliteError as error:
@@ -87,8 +84,8 @@ class Prepared:
         """The first row of the answer, if there is one."""
         driver: Any = connection.connection.dbapi_connection
         if not isinstance(driver, SqliteConnection):
-            return next(iter(cast(ServerDriver, driver).rows(*self._bound(_POSTGRESQL, values))), None)
-        text, bound = self._bound(_SQLITE, values)
+            return next(iter(cast(ServerDriver, driver).rows(*self._numbered(values))), None)
+        text, bound, _ = self._bound(_SQLITE, values)
         try:
             return cast(Row | None, driver.execute(text, bound).fetchone())
         except SqliteError as error:
@@ -101,29 +98,36 @@ class Prepared:
         if isinstance(driver, SqliteConnection):
             found = self.rows(connection, values)
             return lambda: found
-        return cast(ServerDriver, driver).ask(*self._bound(_POSTGRESQL, values))
+        return cast(ServerDriver, driver).ask(*self._numbered(values))
 
     def run(self, connection: Connection, rows: Sequence[Values]) -> None:
         """Run it once for each of these, which all have the same names. There is no answer."""
         driver: Any = connection.connection.dbapi_connection
         if not isinstance(driver, SqliteConnection):
-            cast(ServerDriver, driver).run(self._text(_POSTGRESQL)[0], rows)
+            text, constants, names = self._text(_POSTGRESQL)
+            found = ({**constants, **values} for values in rows) if constants else rows
+            cast(ServerDriver, driver).run(text, [[values[name] for name in names] for values in found])
             return
-        text, _ = self._text(_SQLITE)
+        text = self._text(_SQLITE).text
         try:
             driver.executemany(text, rows)
         except SqliteError as error:
             raise _as_usual(text, error) from error
 
-    def _bound(self, dialect: Dialect, values: Values) -> tuple[str, Values]:
+    def _numbered(self, values: Values) -> tuple[str, list[Any]]:
+        """The text for a server, and the values in the order of its parameters."""
+        text, bound, names = self._bound(_POSTGRESQL, values)
+        return text, [bound[name] for name in names]
+
+    def _bound(self, dialect: Dialect, values: Values) -> tuple[str, Values, Sequence[str]]:
         if not self._expanding:
-            text, constants = self._text(dialect)
-            return (text, {**constants, **values}) if constants else (text, values)
-        text, constants = self._text(dialect, *[len(values[name]) for name in self._expanding])
+            text, constants, names = self._text(dialect)
+            return (text, {**constants, **values}, names) if constants else (text, values, names)
+        text, constants, names = self._text(dialect, *[len(values[name]) for name in self._expanding])
         bound = {**constants, **values}
         for name in self._expanding:
             bound.update((f"{name}_{number}", item) for number, item in enumerate(bound.pop(name), 1))
-        return text, bound
+        return text, bound, names
 
 
 def insert_embedded(connection: Connection, text: str, rows: Sequence[Row]) -> None:
@@ -139,8 +143,16 @@ def prepared_insert(table: Table, *columns: str) -> Prepared:
     return Prepared(insert(table), columns=columns or tuple(table.columns.keys()))
 
 
-def _text(statement: Any, samples: Mapping[str, Any], columns: Sequence[str] | None, dialect: Dialect) -> tuple[str, Values]:
-    """The text for one database, made with sample values, and the constants that stand in the statement itself."""
+class _Text(NamedTuple):
+    """The text for one database, the constants that stand in the statement itself, and the order of numbered parameters."""
+
+    text: str
+    constants: Values
+    names: Sequence[str]
+
+
+def _text(statement: Any, samples: Mapping[str, Any], columns: Sequence[str] | None, dialect: Dialect) -> _Text:
+    """Made with sample values."""
     if samples:
         statement = statement.params(samples)
     compiled = statement.compile(dialect=dialect, column_keys=columns, compile_kwargs={"render_postcompile": True})
@@ -152,7 +164,7 @@ def _text(statement: Any, samples: Mapping[str, Any], columns: Sequence[str] | N
             constants.update((f"{name}_{number}", item) for number, item in enumerate(bind.value, 1))
         else:
             constants[name] = bind.value
-    return str(compiled), constants
+    return _Text(str(compiled), constants, tuple(compiled.positiontup or ()))
 
 
 def _as_usual(text: str, error: SqliteError) -> BaseException:

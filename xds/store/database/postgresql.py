@@ -130,21 +130,17 @@ class PostgresqlDatabase(Database):
         return _OwnTransaction(self._writers)
 
     def _transaction(self, work: Work[Result]) -> Result:
-        with borrowed(self._writers) as connection:
-            driver = driver_of(connection)
+        with borrowed(self._writers) as connection, connection.begin() as transaction:
+            result = work(connection)
+            driver_of(connection).check()
             try:
-                with connection.begin() as transaction, driver.deferring():
-                    result = work(connection)
-                    try:
-                        transaction.commit()
-                    except sql.DBAPIError as error:
-                        if is_lost(error):
-                            # It may have taken effect: running it again could do it twice.
-                            raise _CommitError from error
-                        raise
-                    return result
-            finally:
-                driver.undo()
+                transaction.commit()
+            except sql.DBAPIError as error:
+                if is_lost(error):
+                    # It may have taken effect: running it again could do it twice.
+                    raise _CommitError from error
+                raise
+            return result
 
     def _commit_later(self, batch: list[Work[object]]) -> None:
         """Errors: DatabaseUnavailableError, after which nothing of the batch is stored."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import select
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Final, Self, cast
 
 import psycopg
@@ -16,9 +16,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import URL
 
 from xds.store.database.interface import DatabaseFullError, DatabaseUnavailableError
-
-# What it would warn of, an error behind another one in the same transmission, is told by that other one.
-logging.getLogger("psycopg").setLevel(logging.ERROR)
+from xds.store.database.postgresql_exchange import Exchange
 
 #: Connections of this process at most, for reads and for writes each.
 CONNECTIONS: Final = 16
@@ -43,6 +41,9 @@ _SESSION: Final = (
     # Whoever configured more than `on` keeps it.
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')",
 )
+
+_BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_BEGIN_WRITING: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 _DIALECT: Final[Dialect] = cast(Any, PGDialect_psycopg)()
 _COLLISIONS: Final = frozenset(
@@ -70,51 +71,52 @@ _UNAVAILABLE: Final = frozenset(
 
 
 class DriverConnection(psycopg.Connection[Any]):
-    """A connection that can send statements without waiting for each of them."""
+    """A connection whose statements travel together, until one of them is to be answered.
 
-    pipeline_in_use: psycopg.Pipeline | None = None
+    What SQLAlchemy runs by cursors of the driver comes behind what waits, in the same transaction.
+    """
 
-    @contextmanager
-    def deferring(self) -> Iterator[None]:
-        """Until the block ends, statements without an answer travel together with the next that has one, or with the COMMIT."""
-        with self.pipeline() as pipeline:
-            self.pipeline_in_use = pipeline
-            try:
-                yield
-            finally:
-                self.pipeline_in_use = None
+    exchange: Exchange
+    #: Without the right to write, what tries it is told at once: its transaction is never committed.
+    is_reading: bool
 
-    def rows(self, text: str, values: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
+    def check(self) -> None:
+        """See that the connection has not broken, without a round trip. Errors: psycopg.OperationalError."""
+        if self.closed or not self.exchange.is_silent():
+            self.close()
+            raise psycopg.OperationalError("the server has left")
+
+    def commit(self) -> None:
+        """Run what waits, and end the transaction, which is undone when that fails. Errors: psycopg.Error."""
+        self.exchange.commit()
+
+    def rollback(self) -> None:
+        """Forget what waits, and undo the transaction. Errors: psycopg.Error."""
+        self.exchange.rollback()
+
+    def rows(self, text: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
         """Run a statement without SQLAlchemy; every row of its answer. Errors: DBAPIError, as SQLAlchemy would raise it."""
-        with _as_usual(text), self.cursor() as cursor:
-            return cursor.execute(text, values).fetchall()
-
-    def ask(self, text: str, values: Mapping[str, Any]) -> Callable[[], Sequence[tuple[Any, ...]]]:
-        """Send a statement, inside `deferring` without waiting; what this returns gives the rows. Errors: DBAPIError."""
         with _as_usual(text):
-            cursor = psycopg.Cursor(self).execute(text, values, binary=True)
+            return self.exchange.rows(self.exchange.put(text, values))
+
+    def ask(self, text: str, values: Sequence[Any]) -> Callable[[], Sequence[tuple[Any, ...]]]:
+        """Put a statement, without waiting; what this returns gives its rows, once. Errors: DBAPIError."""
+        with _as_usual(text):
+            statement = self.exchange.put(text, values)
 
         def rows() -> Sequence[tuple[Any, ...]]:
             with _as_usual(text):
-                return cursor.fetchall()
+                return self.exchange.rows(statement)
 
         return rows
 
-    def run(self, text: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Run a statement that has no answer once for each of these. Errors: DBAPIError."""
-        with _as_usual(text), self.cursor() as cursor:
-            for values in rows:
-                cursor.execute(text, values)
-
-    def send(self, text: str, values: Sequence[Any]) -> None:
-        """Run a statement that has no answer, with the parameters $1, $2, …: nobody need look for them. Errors: DBAPIError."""
+    def run(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Put a statement whose answer nobody needs, once for each of these. Errors: DBAPIError."""
         with _as_usual(text):
-            psycopg.RawCursor(self).execute(text, values)
-
-    def undo(self) -> None:
-        """End a transaction that failed. A COMMIT that travelled behind a failing statement was never read, and left it open."""
-        with suppress(psycopg.Error):
-            self.rollback()
+            for values in rows:
+                self.exchange.put(text, values)
+            if self.is_reading:
+                self.exchange.settle()
 
 
 @contextmanager
@@ -131,18 +133,42 @@ _ANSWERLESS: Final = "INSERT "
 
 
 class _Cursor(psycopg.Cursor[Any]):
-    """Fetches values as the server has them: a fragment is not written in hexadecimal and read back."""
+    """Fetches values as the server has them: a fragment is not written in hexadecimal and read back.
+
+    What has no answer waits for what has one.
+    """
+
+    connection: DriverConnection
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.format = Format.BINARY
 
     def execute(self, query: Any, params: Any = None, **named: Any) -> Self:
-        super().execute(query, params, **named)
-        pipeline = cast(DriverConnection, self.connection).pipeline_in_use
-        if pipeline is not None and (not query.startswith(_ANSWERLESS) or " RETURNING " in query):
-            pipeline.sync()
-        return self
+        if isinstance(params, dict) and query.startswith(_ANSWERLESS) and " RETURNING " not in query:
+            text, names = _numbered(query)
+            self.connection.run(text, ([params[name] for name in names],))
+            return self
+        self.connection.exchange.begin()
+        return super().execute(query, params, **named)
+
+    def executemany(self, query: Any, params_seq: Any, **named: Any) -> None:
+        self.connection.exchange.begin()
+        super().executemany(query, params_seq, **named)
+
+
+_PLACE: Final = re.compile(r"%(?:%|\((\w+)\)s)")
+
+
+@lru_cache(maxsize=256)
+def _numbered(query: str) -> tuple[str, tuple[str, ...]]:
+    """A text with $1, $2, … instead of %(name)s, and the names in this order."""
+    names: dict[str, str] = {}
+
+    def number(place: re.Match[str]) -> str:
+        return names.setdefault(place[1], f"${len(names) + 1}") if place[1] else "%"
+
+    return _PLACE.sub(number, query), tuple(names)
 
 
 def make_engine(url: URL, *, reading: bool) -> Engine:
@@ -159,34 +185,25 @@ def make_engine(url: URL, *, reading: bool) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: Any, _record: Any, arguments: Any, named: Any) -> DriverConnection:
-        return DriverConnection.connect(*arguments, **named)
-
-    @event.listens_for(engine, "connect")
-    def connected(driver: DriverConnection, _record: Any) -> None:
-        driver.autocommit = True
-        for statement in _SESSION:
-            driver.execute(statement.encode())
-        driver.autocommit = False
-        driver.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ if reading else psycopg.IsolationLevel.READ_COMMITTED
-        driver.read_only = reading
+        driver = DriverConnection.connect(*arguments, autocommit=True, **named)
+        driver.is_reading = reading
+        driver.exchange = Exchange(driver, _BEGIN_READING if reading else _BEGIN_WRITING)
+        try:
+            driver.exchange.run(_SESSION)
+        except psycopg.Error:
+            driver.close()
+            raise
+        return driver
 
     @event.listens_for(engine, "checkout")
     def checked_out(driver: DriverConnection, _record: Any, _proxy: Any) -> None:
-        if driver.closed or not _is_silent(driver):
+        try:
+            driver.check()
+        except psycopg.OperationalError as error:
             # The others have most likely met the same fate.
-            raise sql.InvalidatePoolError
+            raise sql.InvalidatePoolError from error
 
     return engine
-
-
-def _is_silent(driver: DriverConnection) -> bool:
-    """False when the server has said something since: that it shut down, or that the connection is closed.
-
-    Costs no round trip, unlike asking.
-    """
-    poll = select.poll()
-    poll.register(driver.fileno(), select.POLLIN)
-    return not poll.poll(0)
 
 
 def driver_of(connection: Connection) -> DriverConnection:
