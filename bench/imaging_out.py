@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pydicom
 from sqlalchemy import Connection
 
-from bench.imaging_peers import AbsentError, Peer, nginx
+from bench.imaging_peers import AbsentError, Peer, nginx, resident_memory
 from tests.running import RunningServer
 from xds.model.imaging import Instance, Series, Study, StudyPatient
 from xds.store import imaging
@@ -73,14 +73,14 @@ def measure(directory: Path, server: RunningServer, own: Peer, other: Peer | Non
         except AbsentError as problem:
             print(f"  LEFT OUT: {problem}")
         best: dict[str, float] = {}
-        memory = server.resident_memory()
+        memory = resident_memory(server)
         for _ in range(rounds + 1):
             for name, way in ways.items():
                 seconds, size = way()
                 best[name] = max(best.get(name, 0), size / seconds / 1e6)
     for name, rate in best.items():
         print(f"  {name:18} {rate:7.0f} MB/s   xds WADO-RS / it: {best['xds WADO-RS'] / rate:.2f}")
-    print(f"  memory: {memory / 1e6:.0f} MB before, {server.resident_memory() / 1e6:.0f} MB after")
+    print(f"  memory: {memory / 1e6:.0f} MB before, {resident_memory(server) / 1e6:.0f} MB after")
     rendered = [
         fetch(f"{own.dicomweb}/studies/{study}/series/{series}/instances/{uid}/rendered", "image/jpeg")[0] for uid in uids[:100]
     ]

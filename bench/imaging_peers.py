@@ -10,9 +10,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.running import RunningServer
 
 #: Without it the last packet of every image waits for an acknowledgement, on either side.
 _AT_ONCE = {"TCP_NODELAY": "1"}
@@ -62,6 +64,17 @@ def running(command: Sequence[str], port: int, log: Path, seconds: float = 30) -
     finally:
         process.terminate()
         process.wait(30)
+
+
+def resident_memory(server: RunningServer) -> int:
+    """Resident memory of this server's processes, in octets. What they have in common counts for each of them."""
+    assert server.process is not None
+    pid = server.process.pid
+    pages = 0
+    for each in (str(pid), *Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        with suppress(FileNotFoundError):
+            pages += int(Path(f"/proc/{each}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _listens(port: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -42,12 +43,13 @@ BODY_LIMITS = {
 
 @dataclass(frozen=True, slots=True)
 class Among:
-    """A node among several that answer HTTP at one address and HL7 v2 at another. Only the first has DICOM and the workers.
+    """A node among several that answer HTTP at one address, HL7 v2 and DICOM at others. Only the first has the workers.
 
-    `endpoints` are those of the first, as far as they are known.
+    `endpoints` are those of the first, as far as they are known; `dicom` listens for all of them.
     """
 
     port: int
+    dicom: socket.socket
     is_first: bool
     endpoints: Mapping[str, object]
 
@@ -95,12 +97,14 @@ class Node:
     def _compose(self, address: str) -> None:
         app = self._app = build(self._settings, address)
         exchange = self._exchange(app)
+        app.domain.imaging_document_source.intake.resume()
         self._endpoints = {"http": address}
         if self._among is None or self._among.is_first:
             self._endpoints |= self._start_others(app, exchange)
         else:
             self._endpoints |= self._among.endpoints
             self._started("mllp", self._mllp(app))
+            self._started("dicom", self._dimse(app))
         portal = create_portal(
             [module.TRANSACTION for module in app.transactions],
             lambda: self._endpoints,
@@ -122,14 +126,7 @@ class Node:
     def _start_others(self, app: App, exchange: AsynchronousExchange) -> dict[str, object]:
         """Everything beside HTTP: MLLP, DICOM, and the workers. Gives the endpoints."""
         server = self._settings.server
-        dimse = DimseServer(
-            app.domain.imaging_document_source,
-            server.ae_title,
-            server.host,
-            server.dicom_port,
-            destinations=_destinations(self._settings),
-        )
-        mllp = self._mllp(app)
+        mllp, dimse = self._mllp(app), self._dimse(app)
         endpoints = {
             "mllp": f"{server.host}:{self._started('mllp', mllp)}",
             "dicom": f"{server.ae_title}@{server.host}:{self._started('dicom', dimse)}",
@@ -143,7 +140,6 @@ class Node:
             app.database, exchange.handlers, utc_now, kinds=exchange.handlers.keys(), poll_seconds=2, threads=COURIERS
         )
         exchange.wake = courier.wake
-        app.domain.imaging_document_source.intake.resume()
         for each in (worker, courier, notifier, *self._sources(app, endpoints)):
             each.start()
             self._running.append(each)
@@ -168,6 +164,17 @@ class Node:
         taken = str(among.endpoints.get("mllp", "")).rpartition(":")[2] if among else ""
         port = int(taken) if taken else server.mllp_port
         return MllpServer(app.domain, app.transactions, server.host, port, reuse_port=among is not None)
+
+    def _dimse(self, app: App) -> DimseServer:
+        server, among = self._settings.server, self._among
+        return DimseServer(
+            app.domain.imaging_document_source,
+            server.ae_title,
+            server.host,
+            server.dicom_port,
+            destinations=_destinations(self._settings),
+            listening=among.dicom if among else None,
+        )
 
     def _exchange(self, app: App) -> AsynchronousExchange:
         return AsynchronousExchange(

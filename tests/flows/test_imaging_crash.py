@@ -1,13 +1,18 @@
 """Kill -9 while images come in by C-STORE: what was answered is there octet for octet, the rest is whole or absent.
 
+One process of several is killed likewise, while the others go on.
+
 Spec: DICOM PS3.4 B.2.3 (a status of success is a promise); RAD TF-2 4.8, 4.68.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -18,6 +23,7 @@ from tests.archive import image
 from tests.flows.conftest import AUTHORITY
 from tests.flows.partners import feed
 from tests.flows.test_manifests import SETTINGS, cx, documents, listed, wait_for
+from tests.flows.test_processes import children
 from tests.running import RunningServer
 from xds.app import BLOB_DIRECTORY
 from xds.server.dimse_sender import DicomFile, read_file, send_files
@@ -57,8 +63,8 @@ def send(server: RunningServer, files: Sequence[DicomFile], answered: set[str], 
         pass
 
 
-def send_and_kill(server: RunningServer, files: Sequence[DicomFile], answered: set[str]) -> None:
-    """Several sources send what was not answered; the server is killed in the middle of it."""
+def send_and_kill(server: RunningServer, files: Sequence[DicomFile], answered: set[str], kill: Callable[[], None]) -> None:
+    """Several sources send what was not answered; in the middle of it something is killed."""
     left = [file for file in files if file.sop_instance_uid not in answered]
     one_more = threading.Semaphore(0)
     sources = [
@@ -68,10 +74,9 @@ def send_and_kill(server: RunningServer, files: Sequence[DicomFile], answered: s
         source.start()
     for _ in range(ANSWERED_BEFORE_THE_KILL):
         assert one_more.acquire(timeout=60), "the server does not answer"
-    server.kill()
+    kill()
     for source in sources:
         source.join(60)
-    server.stop()
 
 
 def held(server: RunningServer, files: Sequence[DicomFile]) -> dict[str, bytes]:
@@ -109,7 +114,7 @@ def test_images_that_were_answered_survive_being_killed(tmp_path: Path) -> None:
         try:
             if number == 0:
                 feed(server, cx(PATIENT))
-            send_and_kill(server, list(files.values()), answered)
+            send_and_kill(server, list(files.values()), answered, server.kill)
         finally:
             server.kill()
             server.stop()
@@ -125,3 +130,18 @@ def test_images_that_were_answered_survive_being_killed(tmp_path: Path) -> None:
         check(server, files, answered)
         for blob in (blobs / "objects").rglob("*"):
             assert blob.is_dir() or hashlib.sha256(blob.read_bytes()).hexdigest() == blob.name
+
+
+@pytest.mark.timeout(300)
+def test_one_process_of_two_is_killed_while_both_take_images(tmp_path: Path) -> None:
+    files = {file.sop_instance_uid: file for file in slices(tmp_path / "sent")}
+    answered: set[str] = set()
+    settings = SETTINGS | {"IMAGING__SETTLE_SECONDS": "2"}
+    with RunningServer(tmp_path / "data", "--processes", "2", **settings) as server:
+        feed(server, cx(PATIENT))
+        for victim in reversed(children(server)):
+            send_and_kill(server, list(files.values()), answered, partial(os.kill, victim, signal.SIGKILL))
+        while left := [file for uid, file in files.items() if uid not in answered]:
+            send(server, left, answered, threading.Semaphore(0))
+        check(server, files, answered)
+        assert set(answered) == files.keys()

@@ -88,8 +88,9 @@ def test_the_first_one_comes_back_with_all_listeners_at_their_ports(server: Runn
         return False
 
     eventually(lambda: first not in children(server))
-    eventually(lambda: listens((host, int(port))) and listens(server.dicom[1:]))
-    assert len(children(server)) == 2
+    eventually(lambda: len(children(server)) == 2)
+    assert listens((host, int(port)))
+    assert listens(server.dicom[1:])
 
 
 def test_requests_in_flight_are_finished_at_the_end(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def serve(
     mllp_port: Annotated[int | None, typer.Option(help="HL7 v2 over MLLP. Default: 2575; 0 picks a free one.")] = None,
     dicom_port: Annotated[int | None, typer.Option(help="DICOM. Default: 11112; 0 picks a free one.")] = None,
     processes: Annotated[
-        int | None, typer.Option(help="Server processes that share the HTTP port. Default: 1; as many as there are processors.")
+        int | None, typer.Option(help="Server processes that share the ports. Default: 1; as many as there are processors.")
     ] = None,
     demo: Annotated[bool | None, typer.Option("--demo", help="Load a small region of synthetic patients first.")] = None,
     guide: Annotated[
@@ -105,18 +105,20 @@ def _run_in_processes(settings: Settings, *, guide: bool) -> None:
         from prometheus_client.multiprocess import mark_process_dead
 
         from xds.node import Among, Node, listening
+        from xds.server.dimse_listener import listen
         from xds.server.processes import Processes, StartError, reserve, signals
 
         server = settings.server
         signalled = signals()
         try:
             held = listening("http", server, lambda: reserve(server.host, server.http_port))
+            dicom = listening("dicom", server, lambda: listen(server.host, server.dicom_port))
         except OSError as error:
             raise Usage(f"cannot start: {error}") from error
         port = held.getsockname()[1]
 
         def make(number: int, told: Mapping[str, Any]) -> _Serving:
-            among = Among(port, number == 0, told)
+            among = Among(port, dicom, number == 0, told)
             known = _with_ports(settings, told)
             return _Serving(known, lambda: Node(known, among), is_first=number == 0 and not told)
 
@@ -135,6 +137,7 @@ def _run_in_processes(settings: Settings, *, guide: bool) -> None:
         log.info("stopping")
         processes.stop()
         held.close()
+        dicom.close()
     log.info("stopped")
 
 

@@ -13,7 +13,6 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -27,6 +26,7 @@ from xds.pacs.association import Association, Received
 from xds.pacs.pdus import MAX_PDU, AssociationError
 from xds.server.dimse_commitment import CommitmentService
 from xds.server.dimse_find import FindService, extended_answer
+from xds.server.dimse_listener import Listener, listen
 from xds.server.dimse_notifications import NotificationService
 from xds.server.dimse_retrieve import Destination, RetrieveService
 from xds.server.dimse_store import MAX_DATA_SET, StoreService
@@ -70,10 +70,12 @@ class DimseServer:
         ssl_context: ssl.SSLContext | None = None,
         stored: Callable[[Addition], None] | None = None,
         destinations: Iterable[Destination] = (),
+        listening: socket.socket | None = None,
     ) -> None:
         """`port` 0 takes a free one. `idle_seconds` ends silent connections, `max_data_set` is in octets.
 
         `destinations` are where C-MOVE may send to. `stored` is told of each instance after its answer is decided (metrics).
+        `listening` takes the place of `host` and `port`: a socket that several processes accept from.
         """
         self._ae_title = ae_title
         self._address = (host, port)
@@ -99,7 +101,8 @@ class DimseServer:
             Command.N_SET: notifications.set,
             Command.C_STORE: StoreService(source, max_data_set=max_data_set, stored=stored).serve,
         }
-        self._listener: socket.socket | None = None
+        self._shared = listening
+        self._listener: Listener | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._open: dict[Association, threading.Thread] = {}
@@ -108,11 +111,11 @@ class DimseServer:
 
     def start(self) -> int:
         """Listen, and return the port. Errors: OSError when it is taken."""
-        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-        self._listener = socket.create_server(self._address, family=family, backlog=128)
+        shared = self._shared
+        self._listener = Listener(shared or listen(*self._address), is_shared=shared is not None)
         self._thread = threading.Thread(target=self._accept, args=(self._listener,), name="dimse", daemon=True)
         self._thread.start()
-        return int(self._listener.getsockname()[1])
+        return self._listener.port
 
     def stop(self, seconds: float = 10.0) -> None:
         """Take no more associations, let those that serve a message finish it for so many seconds, end them all. Idempotent."""
@@ -120,8 +123,6 @@ class DimseServer:
         if listener is None:
             return
         self._stopping.set()
-        with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         until = time.monotonic() + seconds
         while self._busy() and time.monotonic() < until:
@@ -144,22 +145,16 @@ class DimseServer:
 
     # ---- connections
 
-    def _accept(self, listener: socket.socket) -> None:
-        while not self._stopping.is_set():
-            try:
-                connection, address = listener.accept()
-            except OSError:
-                if self._stopping.is_set():
-                    return
-                # No file is left for another connection: it waits until there is.
-                time.sleep(0.1)
-                continue
+    def _accept(self, listener: Listener) -> None:
+        while (accepted := listener.accept(lambda: len(self._open))) is not None:
+            connection, address = accepted
             with self._lock:
                 is_too_many = len(self._open) >= self._max_associations + _UNDECIDED
             if is_too_many:
                 connection.close()
                 continue
-            threading.Thread(target=self._connected, args=(connection, str(address[0])), name="dimse", daemon=True).start()
+            threading.Thread(target=self._connected, args=(connection, address), name="dimse", daemon=True).start()
+        listener.release()
 
     def _connected(self, connection: socket.socket, address: str) -> None:
         try:

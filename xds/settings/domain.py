@@ -45,7 +45,7 @@ class ServerSettings(Section):
         default=1,
         ge=1,
         le=64,
-        description="Server processes that share the HTTP and the MLLP port; DICOM and the jobs are the first one's. "
+        description="Server processes that share the HTTP, the MLLP and the DICOM port; the jobs are the first one's. "
         "As many as there are processors serve the most requests.",
     )
     data: Path = Field(default=Path(".data"), description="Data directory: database and documents of the embedded default.")
