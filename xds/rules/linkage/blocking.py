@@ -21,6 +21,8 @@ _STREET_LETTERS = 5
 _TOWN_LETTERS = 4
 #: The first digits of a postal code tell a region.
 _AREA_DIGITS = 2
+#: A record that does not tell the sex meets those of both.
+_SEXES = {"F": "F", "M": "M"}
 
 
 def _hashed(text: str) -> int:
@@ -57,7 +59,8 @@ def blocking_keys(traits: Traits) -> tuple[int, ...]:
         town = joined(item.city)[:_TOWN_LETTERS]
         area = item.postal_code[:_AREA_DIGITS] or town
         if area and len(date) == 8:
-            found.append(f"p|{area}|{date}")
+            # A day in a region is nearly the only key of strangers: two of them share it ever more often as a register grows.
+            found += [f"p|{area}|{date}|{sex}" for sex in _SEXES.get(traits.sex, "FM")]
         if town or item.postal_code:
             found += [f"c|{town or item.postal_code}|{pair}" for pair in pairs]
         if item.street:
