@@ -337,7 +337,10 @@ class DocumentRegistry:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A submission as received, the same with UUIDs, what is stored of its objects, and the audit event of its success."""
+    """A submission as received, the same with UUIDs, what is stored of its objects, and the audit event of its success.
+
+    What stands inside the objects with UUIDs has its own in what is stored alone: nothing else needs them.
+    """
 
     received: Submission
     assigned: Submission
@@ -346,8 +349,9 @@ class _Prepared:
 
     @classmethod
     def of(cls, submission: Submission, event: audit.Written) -> _Prepared:
-        assigned = assign_identifiers(submission, new_uuid_urns().__next__)
-        return cls(submission, assigned, _recorded(assigned.objects()), event)
+        new_uuid = new_uuid_urns().__next__
+        assigned = assign_identifiers(submission, new_uuid, parts=False)
+        return cls(submission, assigned, _recorded(assigned.objects(), new_uuid), event)
 
     def with_associations(self, more: Sequence[Association]) -> _Prepared:
         if not more:
@@ -356,8 +360,8 @@ class _Prepared:
         return replace(self, assigned=assigned, records=[*self.records, *_recorded(more)])
 
 
-def _recorded(objects: Iterable[RegistryObject]) -> list[Record]:
-    return [record_of(obj, pack(write_object(obj))) for obj in objects]
+def _recorded(objects: Iterable[RegistryObject], new_uuid: Callable[[], str] | None = None) -> list[Record]:
+    return [record_of(obj, pack(write_object(obj, new_uuid))) for obj in objects]
 
 
 def _has_error(findings: Iterable[RegistryError]) -> bool:

@@ -70,7 +70,10 @@ class Classification:
 
     def slot(self, name: str) -> tuple[str, ...]:
         """Values of the slot of that name; empty when absent."""
-        return next((slot.values for slot in self.slots if slot.name == name), ())
+        for slot in self.slots:
+            if slot.name == name:
+                return slot.values
+        return ()
 
     @property
     def code(self) -> Code:
@@ -130,7 +133,10 @@ class RegistryObject:
 
     def slot(self, name: str) -> tuple[str, ...]:
         """Values of the slot of that name; empty when absent."""
-        return next((slot.values for slot in self.slots if slot.name == name), ())
+        for slot in self.slots:
+            if slot.name == name:
+                return slot.values
+        return ()
 
     def slot_value(self, name: str) -> str | None:
         """First value of the slot of that name."""
@@ -139,11 +145,14 @@ class RegistryObject:
 
     def codes(self, scheme: str) -> tuple[Code, ...]:
         """Every coded value classified under that classificationScheme."""
-        return tuple(item.code for item in self.classifications if item.scheme == scheme)
+        return tuple([item.code for item in self.classifications if item.scheme == scheme])
 
     def code(self, scheme: str) -> Code | None:
         """The first coded value under that classificationScheme."""
-        return next((item.code for item in self.classifications if item.scheme == scheme), None)
+        for item in self.classifications:
+            if item.scheme == scheme:
+                return item.code
+        return None
 
     def authors_under(self, scheme: str) -> tuple[Author, ...]:
         """Every author classified under that classificationScheme."""
@@ -151,7 +160,10 @@ class RegistryObject:
 
     def external_identifier(self, scheme: str) -> str | None:
         """Value of the first external identifier of that identificationScheme."""
-        return next((item.value for item in self.external_identifiers if item.scheme == scheme), None)
+        for item in self.external_identifiers:
+            if item.scheme == scheme:
+                return item.value
+        return None
 
     @property
     def title(self) -> str | None:
@@ -355,4 +367,4 @@ class Submission:
 
 
 def _of_kind(objects: tuple[RegistryObject, ...], wanted: type[Kind]) -> tuple[Kind, ...]:
-    return tuple(item for item in objects if isinstance(item, wanted))
+    return tuple([item for item in objects if isinstance(item, wanted)])

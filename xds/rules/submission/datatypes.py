@@ -9,6 +9,7 @@ import re
 from calendar import monthrange
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from xds.model.vocabulary import ReferenceIdType
@@ -52,6 +53,11 @@ def is_dtm(text: str) -> bool:
     return len(text) < 8 or text[6:8] < "29" or int(text[6:8]) <= monthrange(int(text[:4]), int(text[4:6]))[1]
 
 
+#: Who writes documents, and where, is the same in many of them: what is long to judge and comes again is remembered.
+_remembered: Final = lru_cache(maxsize=4096)
+
+
+@_remembered
 def _is_authority(text: str) -> bool:
     """`&OID&ISO` with an OID of at most 64 characters."""
     found = _cx_authority(text)
@@ -66,9 +72,11 @@ def _is_cx(text: str) -> bool:
 
 
 def _is_local_cx(text: str) -> bool:
+    if _is_cx(text):
+        return True
     parts = text.split("^")
     by_namespace = len(parts) == 4 and bool(parts[0].strip()) and not parts[1] and not parts[2] and bool(parts[3].strip())
-    return _is_cx(text) or (by_namespace and not any(character in text for character in "&~|"))
+    return by_namespace and not any(character in text for character in "&~|")
 
 
 def _is_cxi(text: str) -> bool:
@@ -81,6 +89,7 @@ def _is_cxi(text: str) -> bool:
     return "&" not in authority or _is_authority(authority)
 
 
+@_remembered
 def _is_xcn(text: str) -> bool:
     parts = text.split("^")
     if not any(part.strip() for part in parts[:3]):
@@ -89,12 +98,13 @@ def _is_xcn(text: str) -> bool:
     return not authority or _is_authority(authority)
 
 
+@_remembered
 def _is_xon(text: str) -> bool:
     parts = text.split("^")
     if not parts[0].strip():
         return False
     authority, identifier = (parts[place] if len(parts) > place else "" for place in (5, 9))
-    if any(part for place, part in enumerate(parts) if place not in (0, 5, 9)) or (authority and not _is_authority(authority)):
+    if any([*parts[1:5], *parts[6:9], *parts[10:]]) or (authority and not _is_authority(authority)):
         return False
     return bool(authority) or not identifier or _oid(identifier)
 
@@ -110,7 +120,7 @@ def _is_recipient(text: str) -> bool:
     parts = text.split("|")
     if len(parts) > 3 or not any(parts):
         return False
-    checks = (_is_xon, _is_xcn, _is_xtn)
+    checks: tuple[Callable[[str], bool], ...] = (_is_xon, _is_xcn, _is_xtn)
     return all(not part or accepts(part) for part, accepts in zip(parts, checks, strict=False))
 
 

@@ -13,21 +13,24 @@ from xds.model.metadata import Association, Classification, ExternalIdentifier, 
 _Object = TypeVar("_Object", bound=RegistryObject)
 
 
-def assign_identifiers(submission: Submission, new_uuid: Callable[[], str]) -> Submission:
+def assign_identifiers(submission: Submission, new_uuid: Callable[[], str], *, parts: bool = True) -> Submission:
     """The submission with a UUID wherever a symbolic id stood: in objects, what is inside them, and what refers to them.
 
     Each distinct symbolic id of an object becomes one UUID; ids that are `urn:uuid:` already stay. Classifications and external
     identifiers, which nothing refers to, get a UUID each, even when a sender has used one symbolic id for several. An object
     whose logical id is absent or symbolic is a first version: it gets its own id as logical id, and the number 1 in any case.
+
+    Without `parts` what is inside the objects stays as it came, for who writes it with new ids (`xds.wire.ebrim.write_object`).
     """
-    return _Assignment(new_uuid).of(submission)
+    return _Assignment(new_uuid, parts).of(submission)
 
 
 class _Assignment:
     """One symbol table."""
 
-    def __init__(self, new_uuid: Callable[[], str]) -> None:
+    def __init__(self, new_uuid: Callable[[], str], parts: bool) -> None:
         self._new_uuid = new_uuid
+        self._parts = parts
         self._assigned: dict[str, str] = {}
 
     def of(self, submission: Submission) -> Submission:
@@ -54,6 +57,10 @@ class _Assignment:
         """The object; `more` are the fields that its kind has beyond those of every object."""
         identifier = self._id(item.id)
         logical_id = item.lid if item.lid and item.lid.startswith("urn:uuid:") else identifier
+        classifications, external_identifiers = item.classifications, item.external_identifiers
+        if self._parts:
+            classifications = tuple([self._classification(part) for part in classifications])
+            external_identifiers = tuple([self._identifier(part) for part in external_identifiers])
         return type(item)(
             identifier,
             item.object_type,
@@ -64,8 +71,8 @@ class _Assignment:
             item.slots,
             item.name,
             item.description,
-            tuple([self._classification(part) for part in item.classifications]),
-            tuple([self._identifier(part) for part in item.external_identifiers]),
+            classifications,
+            external_identifiers,
             *more,
         )
 

@@ -70,6 +70,16 @@ _SOURCE_PATIENT: Final = SlotName.SOURCE_PATIENT_ID.value
 _SUBMISSION_TIME: Final = SlotName.SUBMISSION_TIME.value
 _PERSON: Final = SlotName.AUTHOR_PERSON.value
 _CODING_SCHEME: Final = SlotName.CODING_SCHEME.value
+#: `.value` of a member costs as much as a look-up of several.
+_ENTRY_UNIQUE_ID: Final = DocumentEntryScheme.UNIQUE_ID.value
+_ENTRY_AUTHOR: Final = DocumentEntryScheme.AUTHOR.value
+_EVENT: Final = DocumentEntryScheme.EVENT_CODE.value
+_CONFIDENTIALITY: Final = DocumentEntryScheme.CONFIDENTIALITY_CODE.value
+_SET_UNIQUE_ID: Final = SubmissionSetScheme.UNIQUE_ID.value
+_SET_SOURCE_ID: Final = SubmissionSetScheme.SOURCE_ID.value
+_SET_AUTHOR: Final = SubmissionSetScheme.AUTHOR.value
+_FOLDER_UNIQUE_ID: Final = FolderScheme.UNIQUE_ID.value
+_FOLDER_CODE: Final = FolderScheme.CODE.value
 
 _Values = Mapping[str, Sequence[str]]
 
@@ -119,10 +129,10 @@ def record_of(obj: RegistryObject, fragment: bytes) -> Record:
 
 
 def _entry(entry: DocumentEntry, fragment: bytes) -> Record:
-    kind, scheme = ObjectKind.DOCUMENT_ENTRY, DocumentEntryScheme
+    kind = ObjectKind.DOCUMENT_ENTRY
     slots, identifiers, codes = _slots(entry), _identifiers(entry), _codes(entry.classifications)
-    confidentiality = codes.get(scheme.CONFIDENTIALITY_CODE.value, ())
-    unique_id = identifiers.get(scheme.UNIQUE_ID.value)
+    confidentiality = codes.get(_CONFIDENTIALITY, ())
+    unique_id = identifiers.get(_ENTRY_UNIQUE_ID)
     attributes = (
         0,
         entry.version or 1,
@@ -137,11 +147,11 @@ def _entry(entry: DocumentEntry, fragment: bytes) -> Record:
         unique_id,
         "\n".join([f"{code}^^{coding_scheme}" for code, coding_scheme in confidentiality]),
     )
-    texts = [(TextKind.DOCUMENT_AUTHOR_PERSON, person) for person in _persons(entry.classifications, scheme.AUTHOR.value)]
+    texts = [(TextKind.DOCUMENT_AUTHOR_PERSON, person) for person in _persons(entry.classifications, _ENTRY_AUTHOR)]
     texts += [(TextKind.REFERENCE_ID, value) for value in slots.get(_REFERENCES, ())]
     texts += [(TextKind.DOCUMENT_AVAILABILITY, value) for value in slots.get(_AVAILABILITY, ())]
     texts.append((TextKind.SOURCE_PATIENT_ID, canonical_cx(_first(slots, _SOURCE_PATIENT) or "")))
-    coded = [(CodeKind.EVENT, key) for key in codes.get(scheme.EVENT_CODE.value, ())]
+    coded = [(CodeKind.EVENT, key) for key in codes.get(_EVENT, ())]
     coded += [(CodeKind.CONFIDENTIALITY, key) for key in confidentiality]
     return Record(
         entry.id,
@@ -158,11 +168,11 @@ def _entry(entry: DocumentEntry, fragment: bytes) -> Record:
 
 
 def _submission_set(package: SubmissionSet, fragment: bytes) -> Record:
-    kind, scheme = ObjectKind.SUBMISSION_SET, SubmissionSetScheme
+    kind = ObjectKind.SUBMISSION_SET
     identifiers = _identifiers(package)
-    unique_id = identifiers.get(scheme.UNIQUE_ID.value)
-    attributes = (identifiers.get(scheme.SOURCE_ID.value), _time(_slots(package), _SUBMISSION_TIME), unique_id)
-    persons = _persons(package.classifications, scheme.AUTHOR.value)
+    unique_id = identifiers.get(_SET_UNIQUE_ID)
+    attributes = (identifiers.get(_SET_SOURCE_ID), _time(_slots(package), _SUBMISSION_TIME), unique_id)
+    persons = _persons(package.classifications, _SET_AUTHOR)
     return Record(
         package.id,
         kind,
@@ -177,8 +187,8 @@ def _submission_set(package: SubmissionSet, fragment: bytes) -> Record:
 
 
 def _folder(package: Folder, fragment: bytes) -> Record:
-    unique_id = _identifiers(package).get(FolderScheme.UNIQUE_ID.value)
-    codes = _codes(package.classifications).get(FolderScheme.CODE.value, ())
+    unique_id = _identifiers(package).get(_FOLDER_UNIQUE_ID)
+    codes = _codes(package.classifications).get(_FOLDER_CODE, ())
     return Record(
         package.id,
         ObjectKind.FOLDER,
@@ -209,7 +219,11 @@ def _codes(classifications: Iterable[Classification]) -> Mapping[str, Sequence[C
     for item in classifications:
         if item.scheme in _CODED:
             coding_scheme = item.slot(_CODING_SCHEME)
-            found.setdefault(item.scheme, []).append((item.node_representation, coding_scheme[0] if coding_scheme else ""))
+            key = item.node_representation, coding_scheme[0] if coding_scheme else ""
+            if item.scheme in found:
+                found[item.scheme].append(key)
+            else:
+                found[item.scheme] = [key]
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from lxml import etree
@@ -197,11 +198,29 @@ def _read_common(element: etree._Element) -> _Common:
 
 
 def _read_values(slot: etree._Element) -> tuple[str, ...]:
+    if len(slot) == 1:
+        values = slot[0]
+        if len(values) == 1:
+            return ((values[0].text or "").strip(_BLANKS),)
     return tuple([(value.text or "").strip(_BLANKS) for values in slot for value in values])
 
 
 def _read_text(element: etree._Element) -> tuple[LocalizedString, ...]:
+    if len(element) == 1:
+        attributes = element[0].items()
+        if len(attributes) == 1 and attributes[0][0] == "value":
+            return _text(attributes[0][1])
     return tuple([LocalizedString(item.get("value", ""), item.get(_LANG), item.get("charset")) for item in element])
+
+
+@lru_cache(maxsize=4096)
+def _text(value: str) -> tuple[LocalizedString, ...]:
+    """A text without language, as the names of codes and identifiers are: the same ones come all day."""
+    return (LocalizedString(value),)
+
+
+#: A slot of a code or of an author, which come as often.
+_repeated_slot: Final = lru_cache(maxsize=4096)(Slot)
 
 
 def _read_classification(element: etree._Element) -> Classification:
@@ -211,7 +230,7 @@ def _read_classification(element: etree._Element) -> Classification:
     for child in element:
         tag = child.tag
         if tag == _SLOT:
-            slots.append(Slot(child.get("name", ""), _read_values(child)))
+            slots.append(_repeated_slot(child.get("name", ""), _read_values(child)))
         elif tag == _NAME:
             name = _read_text(child)
         elif tag == _DESCRIPTION:

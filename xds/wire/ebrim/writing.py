@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final
 from uuid import NAMESPACE_OID, uuid5
@@ -32,6 +32,9 @@ _ELEMENTS: Final = {
 }
 _OF_CLASSIFICATION: Final = ObjectType.CLASSIFICATION.value
 _OF_EXTERNAL_IDENTIFIER: Final = ObjectType.EXTERNAL_IDENTIFIER.value
+_OF_ASSOCIATION: Final = ObjectType.ASSOCIATION.value
+_OF_REGISTRY_PACKAGE: Final = ObjectType.REGISTRY_PACKAGE.value
+_END_TAGS: Final = {kind: f"</rim:{name}>" for kind, name in _ELEMENTS.items()}
 _LABELS: Final[dict[type[RegistryObject], str]] = {SubmissionSet: SUBMISSION_SET_NODE, Folder: FOLDER_NODE}
 
 
@@ -85,15 +88,16 @@ def parts_of(fragments: Iterable[Fragment]) -> list[bytes]:
     return [part for item in fragments for part in (start_tag(item.kind, item.status, item.home), item.xml)]
 
 
-def write_object(obj: RegistryObject) -> bytes:
+def write_object(obj: RegistryObject, new_uuid: Callable[[], str] | None = None) -> bytes:
     """An object in the form in which it is stored and answered: all that follows `<rim:X status="…"`.
 
     `lid` and version are always written (a first version is 1, and its logical id is its own id), `status` and `home` never:
-    they stand in the start tag. A package without its label gets it.
+    they stand in the start tag. A package without its label gets it. `new_uuid`: classifications and external identifiers with
+    a symbolic id are written with a UUID of its, and all of them as those of the object that they stand in.
 
     Spec: ITI TF-2 3.18.4.1.2.6 (what an answer must hold); ebRIM 3.0 (order of the children).
     """
-    return _render(obj, obj.lid or obj.id, obj.version or 1).encode()
+    return _render(obj, obj.lid or obj.id, obj.version or 1, new_uuid).encode()
 
 
 def write_submission(submission: Submission) -> bytes:
@@ -106,24 +110,25 @@ def write_submission(submission: Submission) -> bytes:
     return b"".join(parts)
 
 
-def _render(obj: RegistryObject, lid: str | None, version: int | None) -> str:
+def _render(obj: RegistryObject, lid: str | None, version: int | None, new_uuid: Callable[[], str] | None = None) -> str:
     kind = _KINDS.get(type(obj), ObjectKind.FOLDER)
-    parts = [f' id="{escape(obj.id)}"']
+    identifier = escape(obj.id)
+    parts = [f' id="{identifier}"']
     if lid is not None:
-        parts.append(f' lid="{escape(lid)}"')
+        parts.append(f' lid="{identifier if lid == obj.id else escape(lid)}"')
     object_type = obj.object_type
     if isinstance(obj, DocumentEntry):
         if obj.mime_type is not None:
-            parts.append(f' mimeType="{escape(obj.mime_type)}"')
+            parts.append(f' mimeType="{_escape(obj.mime_type)}"')
     elif isinstance(obj, Association):
-        object_type = ObjectType.ASSOCIATION
+        object_type = _OF_ASSOCIATION
         parts.append(
-            f' associationType="{escape(obj.association_type)}" sourceObject="{escape(obj.source)}" '
+            f' associationType="{_escape(obj.association_type)}" sourceObject="{escape(obj.source)}" '
             f'targetObject="{escape(obj.target)}"'
         )
     else:
-        object_type = ObjectType.REGISTRY_PACKAGE
-    parts.append(f' objectType="{escape(object_type)}">' if object_type is not None else ">")
+        object_type = _OF_REGISTRY_PACKAGE
+    parts.append(f' objectType="{_escape(object_type)}">' if object_type is not None else ">")
     parts += [write_slot(slot) for slot in obj.slots]
     if obj.name:
         parts.append(f"<rim:Name>{_strings(obj.name)}</rim:Name>")
@@ -131,10 +136,24 @@ def _render(obj: RegistryObject, lid: str | None, version: int | None) -> str:
         parts.append(f"<rim:Description>{_strings(obj.description)}</rim:Description>")
     if version is not None:
         parts.append(f'<rim:VersionInfo versionName="{version}"/>')
-    parts += [_classification(item) for item in _with_label(obj)]
-    parts += [_external_identifier(item) for item in obj.external_identifiers]
-    parts.append(f"</rim:{_ELEMENTS[kind]}>")
+    parts += _parts(obj, identifier, new_uuid)
+    parts.append(_END_TAGS[kind])
     return "".join(parts)
+
+
+def _parts(obj: RegistryObject, owner: str, new_uuid: Callable[[], str] | None) -> list[str]:
+    """What stands inside an object. `owner`: its id as it is written."""
+    classifications, identifiers = _with_label(obj), obj.external_identifiers
+    if new_uuid is None:
+        written = [_classification(item, escape(item.id), _escape(item.classified_object)) for item in classifications]
+        return written + [_external_identifier(item, escape(item.id), _escape(item.registry_object)) for item in identifiers]
+    written = [_classification(item, _own_id(item.id) or new_uuid(), owner) for item in classifications]
+    return written + [_external_identifier(item, _own_id(item.id) or new_uuid(), owner) for item in identifiers]
+
+
+def _own_id(identifier: str) -> str | None:
+    """The id of a part as it is written when it is one that stays."""
+    return escape(identifier) if identifier.startswith("urn:uuid:") else None
 
 
 def _with_label(obj: RegistryObject) -> tuple[Classification, ...]:
@@ -147,8 +166,15 @@ def _with_label(obj: RegistryObject) -> tuple[Classification, ...]:
 
 def write_slot(slot: Slot) -> str:
     """A `rim:Slot`."""
-    values = "".join([f"<rim:Value>{_escape(value)}</rim:Value>" for value in slot.values])
-    return f'<rim:Slot name="{_escape(slot.name)}"><rim:ValueList>{values}</rim:ValueList></rim:Slot>'
+    values = "</rim:Value><rim:Value>".join([escape(value) for value in slot.values])
+    inside = f"<rim:Value>{values}</rim:Value>" if slot.values else ""
+    return f'<rim:Slot name="{_escape(slot.name)}"><rim:ValueList>{inside}</rim:ValueList></rim:Slot>'
+
+
+#: The slots of codes and authors, which come again in many objects.
+@lru_cache(maxsize=4096)
+def _repeated_slot(name: str, values: tuple[str, ...]) -> str:
+    return write_slot(Slot(name, values))
 
 
 def _strings(strings: tuple[LocalizedString, ...]) -> str:
@@ -161,11 +187,10 @@ def _localized_string(item: LocalizedString) -> str:
     return f'<rim:LocalizedString{lang}{charset} value="{_escape(item.value)}"/>'
 
 
-def _classification(item: Classification) -> str:
-    return (
-        f'<rim:Classification id="{escape(item.id)}" classifiedObject="{_escape(item.classified_object)}"'
-        f"{_code(item) if _is_plain_code(item) else _content(item)}</rim:Classification>"
-    )
+def _classification(item: Classification, identifier: str, owner: str) -> str:
+    """A Classification. `identifier` and `owner` are its id and its object's as they are written."""
+    content = _code(item) if _is_plain_code(item) else _content(item)
+    return f'<rim:Classification id="{identifier}" classifiedObject="{owner}"{content}</rim:Classification>'
 
 
 def _is_plain_code(item: Classification) -> bool:
@@ -198,14 +223,15 @@ def _content(item: Classification) -> str:
     code = f' nodeRepresentation="{escape(item.node_representation)}"' if has_code else ""
     name = f"<rim:Name>{_strings(item.name)}</rim:Name>" if item.name else ""
     description = f"<rim:Description>{_strings(item.description)}</rim:Description>" if item.description else ""
-    slots = "".join([write_slot(slot) for slot in item.slots])
+    slots = "".join([_repeated_slot(slot.name, slot.values) for slot in item.slots])
     return f'{scheme}{node}{code} objectType="{_OF_CLASSIFICATION}">{slots}{name}{description}'
 
 
-def _external_identifier(item: ExternalIdentifier) -> str:
+def _external_identifier(item: ExternalIdentifier, identifier: str, owner: str) -> str:
+    """An ExternalIdentifier. `identifier` and `owner` are its id and its object's as they are written."""
     name = f"<rim:Name>{_strings(item.name)}</rim:Name>" if item.name else ""
     return (
-        f'<rim:ExternalIdentifier id="{escape(item.id)}" registryObject="{_escape(item.registry_object)}" '
+        f'<rim:ExternalIdentifier id="{identifier}" registryObject="{owner}" '
         f'identificationScheme="{_escape(item.scheme)}" value="{escape(item.value)}" '
         f'objectType="{_OF_EXTERNAL_IDENTIFIER}">{name}</rim:ExternalIdentifier>'
     )
