@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from xds.model.audit import AuditEvent
@@ -109,8 +110,9 @@ class StudyQueries:
             more, rows = len(rows) > limit, rows[:limit]
             summaries = imaging_search.summaries(connection, list({row["study_key"] for row in rows}))
             rows, patients = self._permitted(rows, summaries, caller)
-            made = [self._match(connection, query, row, summaries[row["study_key"]], base_url) for row in rows]
-        return made, patients, more
+            made = [_match(query, row, summaries[row["study_key"]], base_url) for row in rows]
+            _add_from_headers(connection, query, rows, made)
+        return [ImagingMatch(dict(sorted(item.attributes.items())), *item.uids) for item in made], patients, more
 
     def _permitted(
         self, rows: Sequence[Mapping[str, Any]], summaries: Mapping[int, Mapping[str, Any]], caller: Caller
@@ -136,46 +138,59 @@ class StudyQueries:
         page = list(found.values())[query.offset :]
         return page[:limit], patients, len(page) > limit or len(rows) > self._max_matches
 
-    def _match(
-        self, connection: Any, query: ImagingQuery, row: Mapping[str, Any], summary: Mapping[str, Any], base_url: str
-    ) -> ImagingMatch:
-        depth = _QUERY_LEVELS[query.level]
-        study, series, instance = row["study_instance_uid"], row.get("series_instance_uid"), row.get("sop_instance_uid")
-        url = f"{base_url}/studies/{study}"
-        names_study = query.value_of(_STUDY_INSTANCE_UID) is not None and depth > 1
-        # Who asks below one study knows it; the same for a series. Spec: PS3.18 10.6.1.2.3.
-        attributes: dict[str, Any] = {"0020000D": _element("UI", study)} if names_study else dict(_study_attributes(row, summary))
-        if depth >= 2:
-            url += f"/series/{series}"
-            names_series = query.value_of(_SERIES_INSTANCE_UID) is not None and depth > 2
-            attributes |= {"0020000E": _element("UI", series)} if names_series else _attributes(row, _OF_SERIES)
-        if depth == 2:
-            attributes["00201209"] = _element("IS", row["instances"])
-        if depth == 3:
-            url += f"/instances/{instance}"
-            attributes |= _attributes(row, _OF_INSTANCE)
-        attributes["00080056"] = _element("CS", "ONLINE")
-        attributes["00081190"] = _element("UR", url)
-        attributes |= self._from_header(connection, query, study, series, instance)
-        return ImagingMatch(dict(sorted(attributes.items())), study, series or "", instance or "")
 
-    def _from_header(
-        self, connection: Any, query: ImagingQuery, study: str, series: str | None, instance: str | None
-    ) -> DicomJson:
-        """What is not in columns: taken from the header of an instance, of the first one above its level."""
-        wanted = [f"{tag:08X}" for tag in query.includes or ()]
-        if query.level is Level.SERIES:
-            wanted += _SERIES_FROM_HEADER
-        if query.level is Level.INSTANCE:
-            wanted += _INSTANCE_FROM_HEADER
-        if not wanted and query.includes is not None:
-            return {}
-        for _, _, packed in imaging_headers.headers(connection, study, series, instance, limit=1):
-            found: dict[str, Any] = json.loads(imaging_headers.unpack(packed))
-            if query.includes is None:
-                return {tag: value for tag, value in found.items() if "BulkDataURI" not in value}
-            return {tag: found[tag] for tag in wanted if tag in found and "BulkDataURI" not in found[tag]}
-        return {}
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A match in the making, with its UIDs as far as its level has them."""
+
+    attributes: dict[str, Any]
+    uids: tuple[str, str, str]
+
+
+def _match(query: ImagingQuery, row: Mapping[str, Any], summary: Mapping[str, Any], base_url: str) -> _Made:
+    """What columns tell."""
+    depth = _QUERY_LEVELS[query.level]
+    study, series, instance = row["study_instance_uid"], row.get("series_instance_uid"), row.get("sop_instance_uid")
+    url = f"{base_url}/studies/{study}"
+    names_study = query.value_of(_STUDY_INSTANCE_UID) is not None and depth > 1
+    # Who asks below one study knows it; the same for a series. Spec: PS3.18 10.6.1.2.3.
+    attributes: dict[str, Any] = {"0020000D": _element("UI", study)} if names_study else dict(_study_attributes(row, summary))
+    if depth >= 2:
+        url += f"/series/{series}"
+        names_series = query.value_of(_SERIES_INSTANCE_UID) is not None and depth > 2
+        attributes |= {"0020000E": _element("UI", series)} if names_series else _attributes(row, _OF_SERIES)
+    if depth == 2:
+        attributes["00201209"] = _element("IS", row["instances"])
+    if depth == 3:
+        url += f"/instances/{instance}"
+        attributes |= _attributes(row, _OF_INSTANCE)
+    attributes["00080056"] = _element("CS", "ONLINE")
+    attributes["00081190"] = _element("UR", url)
+    return _Made(attributes, (study, series or "", instance or ""))
+
+
+def _add_from_headers(connection: Any, query: ImagingQuery, rows: Sequence[Mapping[str, Any]], made: Sequence[_Made]) -> None:
+    """What is not in columns: taken from the header of an instance, of the first one above its level.
+
+    What columns tell is as it is in the header, unless the source has corrected it since.
+    """
+    wanted = {f"{tag:08X}" for tag in query.includes or ()}
+    if query.level is Level.SERIES:
+        wanted.update(_SERIES_FROM_HEADER)
+    if query.level is Level.INSTANCE:
+        wanted.update(_INSTANCE_FROM_HEADER)
+    some = [
+        (imaging_search.place_of(query.level, row), row, item.attributes)
+        for row, item in zip(rows, made, strict=True)
+        if query.includes is None or any("Value" not in item.attributes.get(tag, {}) for tag in wanted)
+    ]
+    packed = imaging_search.headers(connection, query.level, [row for _, row, _ in some]) if some else {}
+    for place, _, attributes in some:
+        if place not in packed:
+            continue
+        found: dict[str, Any] = json.loads(imaging_headers.unpack(packed[place]))
+        told = found if query.includes is None else {tag: found[tag] for tag in wanted if tag in found}
+        attributes.update((tag, value) for tag, value in told.items() if "BulkDataURI" not in value)
 
 
 def matching_uids(study: str | None = None, series: str | None = None) -> tuple[Matching, ...]:

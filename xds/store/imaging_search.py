@@ -7,12 +7,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, exists, false, func, or_, select
 
 from xds.model.imaging_query import Form, ImagingQuery, Level, Matching, fold_name
-from xds.store.schema.imaging import imaging_instance, imaging_manifest, imaging_rejection, imaging_series, imaging_study
+from xds.store.schema.imaging import (
+    imaging_header,
+    imaging_instance,
+    imaging_manifest,
+    imaging_rejection,
+    imaging_series,
+    imaging_study,
+)
+from xds.store.statements import Prepared
+
+#: Key of a study, and UIDs of series and instance as far as a level has them.
+Place = tuple[Any, ...]
 
 _STUDY, _SERIES, _INSTANCE = imaging_study.c, imaging_series.c, imaging_instance.c
 
@@ -44,6 +56,14 @@ _NAMES: Final = frozenset({0x00100010, 0x00080090})
 _NUMBERS: Final = frozenset({0x00200011, 0x00200013})
 #: Letters after this one are those of other scripts.
 _LAST_LATIN: Final = "\u024f"
+#: Studies of one statement.
+_AT_ONCE: Final = 500
+#: What tells an answer of a level from others.
+_PLACES: Final = {
+    Level.STUDY: ("study_key",),
+    Level.SERIES: ("study_key", "series_instance_uid"),
+    Level.INSTANCE: ("study_key", "series_instance_uid", "sop_instance_uid"),
+}
 _MODALITIES_IN_STUDY: Final = 0x00080061
 _SOP_CLASSES_IN_STUDY: Final = 0x00080062
 
@@ -103,33 +123,80 @@ def summaries(connection: Connection, study_keys: Sequence[int]) -> dict[int, Ma
         key: {"modalities": [], "sop_classes": [], "series": 0, "instances": 0, "patient": None, "manifest": None}
         for key in study_keys
     }
+    series, instances, manifests = _summarised()
+    for start in range(0, len(study_keys), _AT_ONCE):
+        keys = {"study_keys": study_keys[start : start + _AT_ONCE]}
+        for key, modality, count in series.rows(connection, keys):
+            found[key]["series"] += count
+            if modality:
+                found[key]["modalities"].append(modality)
+        for key, sop_class, count in instances.rows(connection, keys):
+            found[key]["instances"] += count
+            found[key]["sop_classes"].append(sop_class)
+        for key, patient, manifest in manifests.rows(connection, keys):
+            found[key]["patient"], found[key]["manifest"] = patient, manifest
+    return dict(found)
+
+
+@lru_cache
+def _summarised() -> tuple[Prepared, Prepared, Prepared]:
+    """Of some studies: their series, instances and manifests."""
+    keys: Any = bindparam("study_keys", expanding=True)
     series = (
         select(_SERIES.study_key, _SERIES.modality, func.count())
-        .where(_SERIES.study_key.in_(study_keys), _held(_of_series(), []))
+        .where(_SERIES.study_key.in_(keys), _held(_of_series(), []))
         .group_by(_SERIES.study_key, _SERIES.modality)
         .order_by(_SERIES.study_key, _SERIES.modality)
     )
-    for key, modality, count in connection.execute(series):
-        found[key]["series"] += count
-        if modality:
-            found[key]["modalities"].append(modality)
     instances = (
         select(_INSTANCE.study_key, _INSTANCE.sop_class_uid, func.count())
-        .where(_INSTANCE.study_key.in_(study_keys), _shared())
+        .where(_INSTANCE.study_key.in_(keys), _shared())
         .group_by(_INSTANCE.study_key, _INSTANCE.sop_class_uid)
         .order_by(_INSTANCE.study_key, _INSTANCE.sop_class_uid)
     )
-    for key, sop_class, count in connection.execute(instances):
-        found[key]["instances"] += count
-        found[key]["sop_classes"].append(sop_class)
     manifests = (
         select(imaging_manifest.c.study_key, imaging_manifest.c.patient_id, imaging_manifest.c.unique_id)
-        .where(imaging_manifest.c.study_key.in_(study_keys), imaging_manifest.c.published)
+        .where(imaging_manifest.c.study_key.in_(keys), imaging_manifest.c.published)
         .order_by(imaging_manifest.c.revision)
     )
-    for key, patient, manifest in connection.execute(manifests):
-        found[key]["patient"], found[key]["manifest"] = patient, manifest
-    return dict(found)
+    return Prepared(series), Prepared(instances), Prepared(manifests)
+
+
+def headers(connection: Connection, level: Level, rows: Sequence[Mapping[str, Any]]) -> dict[Place, bytes]:
+    """The packed headers of these answers of `search`, by what `place_of` gives: each that of its first instance by number, of
+    its first series."""
+    found: dict[Place, bytes] = {}
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        values: dict[str, Any] = {"study_keys": sorted({row["study_key"] for row in some})}
+        if level is Level.INSTANCE:
+            values["uids"] = sorted({row["sop_instance_uid"] for row in some})
+        for row in _headers(level).rows(connection, values):
+            found[tuple(row[:-1])] = row[-1]
+    return found
+
+
+def place_of(level: Level, row: Mapping[str, Any]) -> Place:
+    """What an answer of that level is known by."""
+    return tuple(row[name] for name in _PLACES[level])
+
+
+@lru_cache
+def _headers(level: Level) -> Prepared:
+    head = imaging_header.c
+    keys: Any = bindparam("study_keys", expanding=True)
+    if level is Level.INSTANCE:
+        uids: Any = bindparam("uids", expanding=True)
+        place = [head[name] for name in _PLACES[level]]
+        return Prepared(select(*place, head.header).where(head.study_key.in_(keys), head.sop_instance_uid.in_(uids)))
+    group = [_INSTANCE[name] for name in _PLACES[level]]
+    order = (_INSTANCE.series_instance_uid, _INSTANCE.instance_number.nulls_first(), _INSTANCE.sop_instance_uid)
+    rank = func.row_number().over(partition_by=group, order_by=order).label("rank")
+    every = [_INSTANCE[name] for name in _PLACES[Level.INSTANCE]]
+    ranked = select(*every, rank).where(_INSTANCE.study_key.in_(keys), _shared()).subquery()
+    of_instance = and_(*(ranked.c[name] == head[name] for name in _PLACES[Level.INSTANCE]))
+    own = [ranked.c[name] for name in _PLACES[level]]
+    return Prepared(select(*own, head.header).join(ranked, of_instance).where(ranked.c.rank == 1))
 
 
 def _study_columns() -> list[Any]:
