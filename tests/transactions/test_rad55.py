@@ -13,7 +13,10 @@ from PIL import Image
 from pydicom.pixels import pixel_array
 
 from tests.archive import packaged
+from tests.presentation import as_file, item, presentation_state
 from tests.transactions.imaging_server import ImagingServer, audited, hidden, serving
+from xds.model.rendering import Window
+from xds.pixels.rendering import windowed
 
 CT = {
     "requestType": "WADO",
@@ -146,13 +149,71 @@ def test_an_image_in_the_form_that_is_asked_for(server: ImagingServer) -> None:
         {"windowCenter": "1e999", "windowWidth": "5"},
         {"region": "0,0,2,2"},
         {"imageQuality": "0"},
-        {"annotation": "patient"},
+        {"annotation": "patient,doctor"},
     ],
 )
 def test_parameters_of_images_that_are_none(server: ImagingServer, wrong: dict[str, str]) -> None:
     answer = ask(server, contentType="image/jpeg", **wrong)
     assert answer.status_code == 400
     assert next(iter(wrong)) in answer.text
+
+
+def test_annotations_are_burnt_in(server: ImagingServer) -> None:
+    plain = np.asarray(Image.open(BytesIO(ask(server, contentType="image/png", rows="512").content)))
+    patient = np.asarray(Image.open(BytesIO(ask(server, contentType="image/png", rows="512", annotation="patient").content)))
+    both = np.asarray(
+        Image.open(BytesIO(ask(server, contentType="image/png", rows="512", annotation="technique,patient").content))
+    )
+    assert (patient[:100, :300] != plain[:100, :300]).any()
+    assert np.array_equal(patient[256:], plain[256:])
+    assert (both[256:] != plain[256:]).any()
+
+
+def test_an_image_as_a_presentation_state_wants_it(server: ImagingServer) -> None:
+    octets = packaged("CT_small.dcm")
+    window = item(WindowCenter=40, WindowWidth=400)
+    state = presentation_state(pydicom.dcmread(BytesIO(octets)), ImageRotation=180, SoftcopyVOILUTSequence=[window])
+    server.archive.store(as_file(state))
+    wanted = {"presentationUID": state.SOPInstanceUID, "presentationSeriesUID": state.SeriesInstanceUID}
+    shown = ask(server, contentType="image/png", **wanted)
+    raw = np.asarray(pixel_array(pydicom.dcmread(BytesIO(octets)))).astype(float)
+    # The state has no modality LUT: its window is one of stored values.
+    assert np.array_equal(np.asarray(Image.open(BytesIO(shown.content))), np.rint(windowed(np.rot90(raw, 2), Window(40, 400))))
+    half = ask(server, contentType="image/jpeg", region="0,0,0.5,1", rows="64", **wanted)
+    assert Image.open(BytesIO(half.content)).size == (32, 64)
+    assert ask(server, contentType="image/jpeg", windowCenter="40", windowWidth="400", **wanted).status_code == 400
+    assert ask(server, contentType="image/jpeg", **wanted | {"presentationUID": "1.2.3"}).status_code == 404
+    assert ask(server, **wanted).status_code == 400
+    image_itself = {"presentationUID": CT["objectUID"], "presentationSeriesUID": CT["seriesUID"]}
+    assert ask(server, contentType="image/jpeg", **image_itself).status_code == 406
+
+
+@pytest.mark.parametrize(
+    ("content_type", "accept", "given"),
+    [
+        ("text/html", "*/*", "text/html; charset=utf-8"),
+        ("text/plain", "*/*", "text/plain; charset=utf-8"),
+        (None, "text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8"),
+        (None, "image/png;q=0.5,text/plain;q=0.1", "text/plain; charset=utf-8"),
+        ("application/dicom", "*/*", "application/dicom"),
+    ],
+)
+def test_a_report_as_a_text(server: ImagingServer, content_type: str | None, accept: str, given: str) -> None:
+    answer = ask(server, accept, **report(server), contentType=content_type)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, given)
+
+
+@pytest.mark.parametrize("content_type", ["application/pdf", "image/jpeg"])
+def test_a_report_in_forms_that_are_not_given(server: ImagingServer, content_type: str) -> None:
+    assert ask(server, **report(server), contentType=content_type).status_code == 406
+    assert ask(server, contentType="text/html").status_code == 406
+
+
+def report(server: ImagingServer) -> dict[str, str]:
+    octets = packaged("reportsi.dcm")
+    server.archive.store(octets)
+    stored = pydicom.dcmread(BytesIO(octets))
+    return {"studyUID": stored.StudyInstanceUID, "seriesUID": stored.SeriesInstanceUID, "objectUID": stored.SOPInstanceUID}
 
 
 def test_other_methods(server: ImagingServer) -> None:

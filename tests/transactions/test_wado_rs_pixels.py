@@ -166,7 +166,7 @@ def test_parameters_of_rendered_images(server: ImagingServer) -> None:
     part = get(server, f"{instance_path(2)}/rendered", "image/png", viewport="10,10,0,0,20,10")
     assert Image.open(BytesIO(part.content)).size == (10, 5)
     wrong = get(
-        server, f"{instance_path(2)}/rendered", "image/png", viewport="0,0", window="a", quality="200", annotation="patient"
+        server, f"{instance_path(2)}/rendered", "image/png", viewport="0,0", window="a", quality="200", annotation="doctor"
     )
     assert wrong.status_code == 400
     for word in ("viewport", "window", "quality", "annotation"):
@@ -201,6 +201,47 @@ def test_what_is_no_image(server: ImagingServer) -> None:
     assert get(server, f"{path}/thumbnail").status_code == 406
     assert get(server, f"{path}/rendered").status_code == 406
     assert get(server, f"{instance_path(1)}/rendered", "video/mp4").status_code == 406
+
+
+def test_a_report_for_a_browser(server: ImagingServer) -> None:
+    stored = pydicom.dcmread(BytesIO(packaged("reportsi.dcm")))
+    series = f"/studies/{stored.StudyInstanceUID}/series/{stored.SeriesInstanceUID}"
+    path = f"{series}/instances/{stored.SOPInstanceUID}/rendered"
+    answer = get(server, path, "text/html,application/xhtml+xml,*/*;q=0.8")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert answer.headers["content-security-policy"].startswith("sandbox")
+    assert "<h1>" in answer.text
+    assert get(server, path, "text/plain").headers["content-type"] == "text/plain; charset=utf-8"
+    assert get(server, path).headers["content-type"] == "text/html; charset=utf-8"
+    assert get(server, path, "image/jpeg").status_code == 406
+
+
+def test_an_encapsulated_document(server: ImagingServer) -> None:
+    pdf = b"%PDF-1.4 small" + b"\n"
+
+    def encapsulate(dataset: Any) -> None:
+        for name in ("PixelData", "Rows", "Columns"):
+            del dataset[name]
+        dataset.EncapsulatedDocument = pdf + b"\0"
+        dataset.EncapsulatedDocumentLength = len(pdf)
+        dataset.MIMETypeOfEncapsulatedDocument = "application/pdf"
+
+    uids = {"StudyInstanceUID": "1.2.8", "SeriesInstanceUID": "1.2.8.1", "SOPInstanceUID": "1.2.8.1.1"}
+    server.archive.store(image(encapsulate, SOPClassUID="1.2.840.10008.5.1.4.1.1.104.1", **uids))
+    path = "/studies/1.2.8/series/1.2.8.1/instances/1.2.8.1.1/rendered"
+    answer = get(server, path, "application/pdf")
+    assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "application/pdf", pdf)
+    assert get(server, path, "image/png,*/*;q=0.5").content == pdf
+    assert get(server, path, "image/png").status_code == 406
+
+
+def test_annotations_are_burnt_in(server: ImagingServer) -> None:
+    plain, written = (
+        get(server, f"{instance_path(1)}/rendered", "image/png", viewport="512,512", **more)
+        for more in ({}, {"annotation": "patient,technique"})
+    )
+    assert written.status_code == 200
+    assert written.content != plain.content
 
 
 def test_a_broken_image_costs_one_answer(server: ImagingServer) -> None:

@@ -20,7 +20,10 @@ class Rendering:
 
     `frames` count from 1; several of them need `image/gif`. `size` is the viewport (columns, rows) that the result fits into;
     `region` is (left, top, width, height) in pixels of the image, negative extents flip; `part` is (left, top, right, bottom) in
-    fractions of it. `quality` is 1..100 (JPEG).
+    fractions of it. `quality` is 1..100 (JPEG). `annotation` says what is written into it: `patient`, `technique`.
+    `presentation_state` is the Part 10 file of a state that the image is shown by, instead of a window.
+
+    `media_type` may be one of a text, for objects that are no images; nothing else counts then.
     """
 
     media_type: str = "image/jpeg"
@@ -30,3 +33,5 @@ class Rendering:
     region: tuple[float, float, float, float] | None = None
     quality: int = 90
     part: tuple[float, float, float, float] | None = None
+    annotation: tuple[str, ...] = ()
+    presentation_state: bytes = b""

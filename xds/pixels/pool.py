@@ -6,6 +6,7 @@ files in a directory of the pool's own, which is removed with it.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import selectors
@@ -218,8 +219,9 @@ class Pool:
         return self._run(Operation.FRAMES, source, {"numbers": list(numbers)})
 
     def render(self, source: Path, how: Rendering) -> Made:
-        """An image that a browser can show. Errors: PixelError."""
-        return self._run(Operation.RENDER, source, {"rendering": asdict(how)})
+        """An image, or a text, that a browser can show. Errors: PixelError."""
+        told = asdict(how) | {"presentation_state": base64.b64encode(how.presentation_state).decode()}
+        return self._run(Operation.RENDER, source, {"rendering": told})
 
     def close(self) -> None:
         """End the workers and remove their files. Jobs that run fail."""

@@ -1,4 +1,4 @@
-"""Images that a browser can show, made from DICOM objects. Runs in worker processes.
+"""Images, and texts, that a browser can show, made from DICOM objects. Runs in worker processes.
 
 The window is the one asked for, else the one that the object states (for the frame, where frames have their own), else what spans
 the values of the image. Monochrome 1 is shown inverted, palettes are applied.
@@ -15,10 +15,14 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 from pydicom import Dataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
+from pydicom.pixels import apply_color_lut, apply_modality_lut
 
 from xds.model.rendering import Rendering, Window
+from xds.pixels.annotation import annotated
+from xds.pixels.documents import write_document
 from xds.pixels.jobs import PixelError
+from xds.pixels.lookup import looked_up
+from xds.pixels.presentation import Presentation
 from xds.pixels.transcoding import array, frame_count, read
 
 #: Pixels of what is given out, and of what is decoded for it.
@@ -29,20 +33,44 @@ _FRAME_TIME: Final = 100
 
 
 def render(source: Path, output: Path, how: Rendering) -> None:
-    """Write the image to `output`. Errors: PixelError."""
+    """Write the image, or a text that is no image, to `output`. Errors: PixelError."""
     dataset = read(source)
+    if how.media_type not in _FORMATS:
+        output.write_bytes(write_document(dataset, how.media_type))
+        return
     if "PixelData" not in dataset and "FloatPixelData" not in dataset and "DoubleFloatPixelData" not in dataset:
         raise PixelError("the object has no image")
-    if how.media_type not in _FORMATS:
-        raise PixelError(f"images are not given as {how.media_type}")
     if int(dataset.get("Rows") or 0) * int(dataset.get("Columns") or 0) > _MAX_PIXELS:
         raise PixelError("the image is too large to be rendered whole")
     count = frame_count(dataset)
     missing = [number for number in how.frames if not 1 <= number <= count]
     if missing:
         raise PixelError(f"frame {missing[0]} does not exist: the object has {count}")
-    images = [_fitted(_picture(dataset, number - 1, how.window), how) for number in how.frames]
-    _save(images, output, how, dataset)
+    _save([_shown(dataset, number - 1, how) for number in how.frames], output, how, dataset)
+
+
+def _shown(dataset: Dataset, index: int, how: Rendering) -> Any:
+    """One frame (from 0). Annotations come last, when all else was done to the image. Spec: PS3.18 8.3.5.1.1."""
+    picture = _presented(dataset, index, how) if how.presentation_state else _fitted(_picture(dataset, index, how.window), how)
+    return annotated(picture, dataset, how.annotation)
+
+
+def _presented(dataset: Dataset, index: int, how: Rendering) -> Any:
+    """As a presentation state wants it. Spec: PS3.18 9.5.1.2.7; PS3.4 N.2."""
+    state = Presentation(how.presentation_state, dataset, index + 1)
+    stored, _ = array(dataset, index)
+    if stored.ndim != 2 or not str(dataset.get("PhotometricInterpretation", "")).startswith("MONOCHROME"):
+        raise PixelError("a grayscale presentation state is for grey images")
+
+    def shades(values: Any, voi: Dataset) -> Any:
+        return windowed(values, _stored_window(voi) or Window(127.5, 255.0))
+
+    bits = int(dataset.BitsStored), bool(int(dataset.get("PixelRepresentation") or 0))
+    grey = state.grey(stored, bits, shades)
+    picture = Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8), "L")
+    if how.part is None and how.region is None:
+        return state.shown(picture, how.size)
+    return _fitted(state.shown(picture, None), how)
 
 
 def _save(images: list[Any], output: Path, how: Rendering, dataset: Dataset) -> None:
@@ -104,9 +132,7 @@ def _grey(dataset: Dataset, stored: Any, index: int, window: Window | None, *, i
     voi = _macro(dataset, index, "FrameVOILUTSequence") or dataset
     wanted = window or _stored_window(voi)
     if window is None and voi.get("VOILUTSequence"):
-        table = apply_voi_lut(values.astype(np.int64), voi, prefer_lut=True).astype(np.float64)
-        bits = int(voi.VOILUTSequence[0].LUTDescriptor[2])
-        grey = table / (2**bits - 1) * 255.0
+        grey = looked_up(values, voi.VOILUTSequence[0])
     elif wanted is not None:
         grey = windowed(values.astype(np.float64), wanted)
     else:

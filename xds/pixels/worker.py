@@ -5,6 +5,7 @@ Whatever codecs print goes nowhere; the answers have a descriptor of their own.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import resource
@@ -35,6 +36,8 @@ def _rendering(fields: Mapping[str, Any]) -> Rendering:
         region=(region[0], region[1], region[2], region[3]) if region else None,
         quality=fields["quality"],
         part=(part[0], part[1], part[2], part[3]) if part else None,
+        annotation=tuple(fields["annotation"]),
+        presentation_state=base64.b64decode(fields["presentation_state"]),
     )
 
 

@@ -2,7 +2,8 @@
 
 Spec: RAD TF-2 4.55; DICOM PS3.18 9. `GET /wado?requestType=WADO&studyUID=…&seriesUID=…&objectUID=…`, with
 `contentType=application/dicom`, or with `contentType=image/jpeg` (`image/png`, `image/gif`) and then also `frameNumber`, `rows`,
-`columns`, `region`, `windowCenter`, `windowWidth`, `imageQuality`.
+`columns`, `region`, `windowCenter`, `windowWidth`, `imageQuality`, `annotation`, `presentationUID` with `presentationSeriesUID`.
+Structured reports are given as `text/html` and `text/plain`, encapsulated documents as what they are.
 
 Errors: 400 for a missing or senseless parameter; 404 for an object that is not there, not in that series or study (an empty UID
 names none), rejected, or not for the caller; 406 for a content type or transfer syntax
@@ -13,7 +14,9 @@ Tolerated: no contentType (the Accept header then decides); parameter names in a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 from xds.actors.domain import Domain
 from xds.actors.imaging_audit import WADO_URI
@@ -21,13 +24,22 @@ from xds.actors.imaging_renditions import Obtained
 from xds.actors.imaging_retrieval import ImageRetrieval, Selection
 from xds.model.caller import Caller
 from xds.model.foreign_images import PullError
+from xds.model.rendering import Rendering
 from xds.pixels.jobs import PixelError, PixelTimeoutError
 from xds.transactions.transaction import Transaction, Wire
 from xds.transactions.wado_rs_target import not_pulled
 from xds.wire.dicom import EXPLICIT_LITTLE
 from xds.wire.dicom_study import is_uid
-from xds.wire.dicomweb import DICOM, read_accept
-from xds.wire.dicomweb_rendering import RenderingError, image_type, read_wado_uri
+from xds.wire.dicomweb import DICOM, MediaType, read_accept
+from xds.wire.dicomweb_rendering import (
+    DOCUMENT_TYPES,
+    RenderingError,
+    document_headers,
+    document_type,
+    document_types,
+    image_type,
+    read_wado_uri,
+)
 from xds.wire.http import HttpReply, HttpRequest
 
 TRANSACTION = Transaction(
@@ -40,6 +52,8 @@ TRANSACTION = Transaction(
 )
 
 _UIDS = ("studyUID", "seriesUID", "objectUID")
+_PRESENTATION: Final = ("presentationseriesuid", "presentationuid")
+_MAX_STATE: Final = 16 * 1024 * 1024
 _ACCEPTABLE = frozenset({DICOM, "application/*", "*/*"})
 
 
@@ -50,22 +64,54 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
     if problems:
         return _refusal(400, "; ".join(problems))
     accept = read_accept(",".join(parameters.get("contenttype", (request.headers.get("accept", ""),))))
-    wanted = [item for item in accept if item.name in _ACCEPTABLE or image_type((item,)) is not None]
-    if not wanted:
+    known = {*_ACCEPTABLE, *DOCUMENT_TYPES, "text/*"}
+    if not any(item.name in known or image_type((item,)) is not None for item in accept):
         return _refusal(406, f"this source gives objects as {DICOM}, and images as image/jpeg, image/png or image/gif")
-    media_type = None if wanted[0].name in _ACCEPTABLE else image_type(wanted)
     source = domain.imaging_document_source.retrieval
     study, series, instance = (parameters[name.lower()][0].strip() for name in _UIDS)
     selection = source.select(caller, study, series, instance) if all(map(is_uid, (study, series, instance))) else None
     if selection is None:
         source.refuse({study}, caller, WADO_URI)
         return _refusal(404, "there is no such object in that series and study")
+    media_type = _media_type(accept, next(selection.instances())[1].sop_class_uid)
+    if media_type is None:
+        return _refusal(406, "the object has no such form")
     try:
-        if media_type is not None:
-            return _image(source, selection, parameters, media_type, caller)
-        return _object(source, selection, parameters, caller)
+        if media_type == DICOM:
+            if any(parameters.get(name, ("",))[0].strip() for name in _PRESENTATION):
+                # The object without what the state says of it would be another image than was asked for.
+                return _refusal(400, f"a presentation state is for pictures, not for {DICOM}")
+            return _object(source, selection, parameters, caller)
+        state = _state(source, caller, parameters)
+        if state is None:
+            return _refusal(404, "there is no such presentation state in that study")
+        return _rendered(source, selection, parameters, media_type, state, caller)
     except PullError as problem:
         return not_pulled(problem)
+
+
+def _media_type(accept: Sequence[MediaType], sop_class_uid: str) -> str | None:
+    """What is wanted most of what there is of the object."""
+    is_document = bool(document_types(sop_class_uid))
+    for item in accept:
+        if item.name in _ACCEPTABLE:
+            return DICOM
+        found = document_type((item,), sop_class_uid) if is_document else image_type((item,))
+        if found is not None:
+            return found
+    return None
+
+
+def _state(source: ImageRetrieval, caller: Caller, parameters: Mapping[str, tuple[str, ...]]) -> bytes | None:
+    """The presentation state that is asked for, empty when none is; None when it is not there. Errors: PullError."""
+    uids = [parameters.get(name, ("",))[0].strip() for name in ("studyuid", *_PRESENTATION)]
+    if not any(uids[1:]):
+        return b""
+    found = source.select(caller, *uids) if all(map(is_uid, uids)) else None
+    if found is None:
+        return None
+    _, instance = next(found.instances())
+    return b"".join(source.open(instance)) if instance.size <= _MAX_STATE else None
 
 
 def _object(source: ImageRetrieval, selection: Selection, parameters: Mapping[str, tuple[str, ...]], caller: Caller) -> HttpReply:
@@ -87,13 +133,20 @@ def _object(source: ImageRetrieval, selection: Selection, parameters: Mapping[st
     )
 
 
-def _image(
-    source: ImageRetrieval, selection: Selection, parameters: Mapping[str, tuple[str, ...]], media_type: str, caller: Caller
+def _rendered(
+    source: ImageRetrieval,
+    selection: Selection,
+    parameters: Mapping[str, tuple[str, ...]],
+    media_type: str,
+    state: bytes,
+    caller: Caller,
 ) -> HttpReply:
-    """The object as a picture. Spec: PS3.18 9.1.2.2."""
+    """The object as a picture, or as a text. Spec: PS3.18 9.5."""
     _, instance = next(selection.instances())
+    is_document = media_type in DOCUMENT_TYPES
     try:
-        made = source.render(instance, read_wado_uri(parameters, media_type, instance.frames))
+        how = Rendering(media_type) if is_document else read_wado_uri(parameters, media_type, instance.frames)
+        made = source.render(instance, replace(how, presentation_state=state))
     except RenderingError as problem:
         return _refusal(400, str(problem))
     except PixelTimeoutError as problem:
@@ -103,7 +156,7 @@ def _image(
     sent = ((selection, Obtained(instance, instance.transfer_syntax_uid, made.size, made.chunks, made.release)),)
     return HttpReply(
         200,
-        (("Content-Type", media_type),),
+        document_headers(media_type) if is_document else (("Content-Type", media_type),),
         made.chunks(),
         made.size,
         lambda complete: source.finish(sent, complete, caller, WADO_URI),
@@ -119,11 +172,11 @@ def _problems(parameters: Mapping[str, tuple[str, ...]]) -> list[str]:
     if parameters.get("anonymize", ("",))[0]:
         # To give the object as it is would betray who asked for it without names.
         problems.append("anonymize is not offered")
-    presentation = [bool(parameters.get(name, ("",))[0].strip()) for name in ("presentationuid", "presentationseriesuid")]
-    if any(presentation):
-        # An image without what the presentation state says of it would be another one than was asked for.
-        together = "" if all(presentation) else "presentationUID and presentationSeriesUID belong together, and "
-        problems.append(f"{together}presentation states are not applied here")
+    given = {name for name, values in parameters.items() if values[0].strip()}
+    if len(given & set(_PRESENTATION)) == 1:
+        problems.append("presentationUID and presentationSeriesUID belong together")
+    if given & set(_PRESENTATION) and given & {"windowcenter", "windowwidth"}:
+        problems.append("a window and a presentation state exclude each other")
     wanted = parameters.get("transfersyntax", ("",))[0].strip()
     if wanted and not is_uid(wanted):
         problems.append("transferSyntax must be a UID")

@@ -25,7 +25,15 @@ from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError
 from xds.wire.dicom_frames import MEDIA_TYPES
 from xds.wire.dicom_header import element_at
 from xds.wire.dicomweb import MULTIPART, OCTETS, MediaType, Part, write_multipart
-from xds.wire.dicomweb_rendering import THUMBNAIL, RenderingError, image_type, read_rendering
+from xds.wire.dicomweb_rendering import (
+    THUMBNAIL,
+    RenderingError,
+    document_headers,
+    document_type,
+    document_types,
+    image_type,
+    read_rendering,
+)
 from xds.wire.http import HttpReply
 
 _PIXEL_DATA: Final = "7FE00010"
@@ -173,6 +181,8 @@ def _rendered(
     query: Mapping[str, tuple[str, ...]],
 ) -> HttpReply:
     single = len(target.uids) == 3 or target.kind is Kind.THUMBNAIL
+    if target.kind is Kind.RENDERED and single and not target.frames and document_types(_one(selection).sop_class_uid):
+        return _document(_one(selection), source, ranges)
     media_type, only_multipart = _image_type(ranges)
     if media_type is None:
         return plain(406, "images are given as image/jpeg, image/png or image/gif")
@@ -194,6 +204,15 @@ def _rendered(
     if len(images) > _MAX_RENDERED:
         return plain(413, f"more than {_MAX_RENDERED} images are not rendered at once")
     return _pictures(source, [(instance, how) for instance in images], media_type)
+
+
+def _document(instance: Instance, source: ImageRetrieval, ranges: Sequence[MediaType]) -> HttpReply:
+    """A report or an encapsulated document. Spec: PS3.18 8.7.4."""
+    media_type = document_type(ranges, instance.sop_class_uid)
+    if media_type is None:
+        return plain(406, f"the object is given as {' or '.join(document_types(instance.sop_class_uid))}")
+    made = source.render(instance, Rendering(media_type))
+    return HttpReply(200, document_headers(media_type), made.chunks(), made.size, lambda _complete: made.release())
 
 
 def _image_type(ranges: Sequence[MediaType]) -> tuple[str | None, bool]:

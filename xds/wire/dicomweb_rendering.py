@@ -14,6 +14,20 @@ from xds.wire.dicomweb import MediaType
 
 #: What images are rendered as, the first one where any will do.
 IMAGE_TYPES: Final = ("image/jpeg", "image/png", "image/gif")
+#: What objects that are no images are given as, by their SOP Class UID; the first one where any will do. Spec: PS3.18 8.7.4.
+_ENCAPSULATED: Final = {
+    "1.2.840.10008.5.1.4.1.1.104.1": ("application/pdf",),
+    "1.2.840.10008.5.1.4.1.1.104.2": ("text/xml", "application/xml"),
+    "1.2.840.10008.5.1.4.1.1.104.3": ("model/stl",),
+    "1.2.840.10008.5.1.4.1.1.104.4": ("model/obj",),
+    "1.2.840.10008.5.1.4.1.1.104.5": ("model/mtl",),
+}
+_REPORTS: Final = "1.2.840.10008.5.1.4.1.1.88."
+_REPORT_TYPES: Final = ("text/html", "text/plain")
+#: Every type that an object may be given as when it is no image.
+DOCUMENT_TYPES: Final = frozenset({*_REPORT_TYPES, *(name for names in _ENCAPSULATED.values() for name in names)})
+_SANDBOX: Final = ("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'")
+_ANNOTATIONS: Final = ("patient", "technique")
 _WINDOW_FUNCTIONS: Final = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
 _MAX_SIDE: Final = 16384
 #: Side of a thumbnail when the caller does not say.
@@ -34,23 +48,44 @@ def image_type(ranges: Sequence[MediaType], *, animated: bool = False) -> str | 
     return None
 
 
+def document_types(sop_class_uid: str) -> tuple[str, ...]:
+    """What an object of that class is given as when it is a text; empty for all others."""
+    return _REPORT_TYPES if sop_class_uid.startswith(_REPORTS) else _ENCAPSULATED.get(sop_class_uid, ())
+
+
+def document_type(ranges: Sequence[MediaType], sop_class_uid: str) -> str | None:
+    """Which of these types the ranges want most; None when they want none of them."""
+    offered = document_types(sop_class_uid)
+    for item in ranges:
+        for name in offered:
+            if item.name in (name, "*/*", name.partition("/")[0] + "/*"):
+                return name
+    return None
+
+
+def document_headers(media_type: str) -> tuple[tuple[str, str], ...]:
+    """The header fields of such a text. What a browser might execute in it stays in a sandbox."""
+    if media_type in _REPORT_TYPES:
+        return ("Content-Type", f"{media_type}; charset=utf-8"), _SANDBOX
+    return (("Content-Type", media_type), _SANDBOX) if media_type.endswith("/xml") else (("Content-Type", media_type),)
+
+
 def read_rendering(query: Mapping[str, tuple[str, ...]], media_type: str, frames: tuple[int, ...]) -> Rendering:
-    """`window`, `viewport` and `quality`. Errors: RenderingError, for all of them at once."""
+    """`window`, `viewport`, `quality` and `annotation`. Errors: RenderingError, for all of them at once."""
     problems: list[str] = []
     window = _window(query.get("window", ("",))[-1], problems)
     size, region = _viewport(query.get("viewport", ("",))[-1], problems)
     quality = _quality(query.get("quality", ("",))[-1], "quality", problems)
-    if query.get("annotation", ("",))[-1]:
-        problems.append("annotation is not offered: nothing is written into images")
+    annotation = _annotation(",".join(query.get("annotation", ())), problems)
     if problems:
         raise RenderingError("; ".join(problems))
-    return Rendering(media_type, frames, window, size, region, quality)
+    return Rendering(media_type, frames, window, size, region, quality, annotation=annotation)
 
 
 def read_wado_uri(parameters: Mapping[str, tuple[str, ...]], media_type: str, frame_count: int) -> Rendering:
-    """`rows`, `columns`, `region`, `windowCenter`, `windowWidth`, `frameNumber`, `imageQuality`; names in lower case.
+    """`rows`, `columns`, `region`, `windowCenter`, `windowWidth`, `frameNumber`, `imageQuality`, `annotation`.
 
-    Errors: RenderingError, for all of them at once.
+    The names are in lower case. Errors: RenderingError, for all of them at once.
     """
     problems: list[str] = []
     values = {name: texts[-1].strip() for name, texts in parameters.items() if texts and texts[-1].strip()}
@@ -71,14 +106,22 @@ def read_wado_uri(parameters: Mapping[str, tuple[str, ...]], media_type: str, fr
     region = _numbers(values["region"], 4) if "region" in values else None
     if "region" in values and (region is None or not all(0 <= part <= 1 for part in region)):
         problems.append("region is left,top,right,bottom between 0 and 1")
-    if values.get("annotation"):
-        problems.append("annotation is not offered: nothing is written into images")
+    annotation = _annotation(values.get("annotation", ""), problems)
     quality = _quality(values.get("imagequality", ""), "imageQuality", problems)
     if problems:
         raise RenderingError("; ".join(problems))
     size = (width or _MAX_SIDE, height or _MAX_SIDE) if width or height else None
     part = (region[0], region[1], region[2], region[3]) if region else None
-    return Rendering(media_type, (frame or 1,), window, size, None, quality, part)
+    return Rendering(media_type, (frame or 1,), window, size, None, quality, part, annotation)
+
+
+def _annotation(text: str, problems: list[str]) -> tuple[str, ...]:
+    """Spec: PS3.18 8.3.5.1.1."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if any(word not in _ANNOTATIONS for word in words):
+        problems.append("annotation is patient, technique or both with a comma between")
+        return ()
+    return tuple(dict.fromkeys(words))
 
 
 def _window(text: str, problems: list[str]) -> Window | None:
