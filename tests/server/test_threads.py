@@ -6,10 +6,14 @@ import threading
 import time
 from pathlib import Path
 
-from tests.server.echo import Echo, running
-from tests.server.test_connection import GET, Wire
+import pytest
+
+from tests.server.echo import KEEP, NAMESPACE, Echo, running
+from tests.server.test_connection import GET, PATH, SAYING, Wire, post
 from xds.server.limits import Limits
 from xds.server.threads import LastIdleFirst
+from xds.store.database import turns
+from xds.wire.soap import Addressing, write_envelope
 
 
 class Workers:
@@ -80,3 +84,24 @@ def test_a_thread_leaves_its_client_when_others_need_it(tmp_path: Path) -> None:
             assert [client.answer() for client in clients] == [200] * 6
         for client in clients:
             client.socket.close()
+
+
+@pytest.mark.parametrize("kept_back", [10, len(SAYING) + 20], ids=["body", "header"])
+def test_a_client_that_keeps_others_waiting_has_no_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept_back: int) -> None:
+    """Whether it is in the middle of its header or of its body."""
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 60)
+    data = post(PATH, "Content-Type: application/soap+xml", f"Content-Length: {len(SAYING)}") + SAYING
+    with running(tmp_path, Echo()) as port, Wire(port) as slow, Wire(port) as other:
+        slow.send(data[:-kept_back])
+        assert other.send(GET).answer() == 200
+        assert slow.send(data[-kept_back:]).answer() == 200
+
+
+def test_a_reader_that_stops_has_no_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 60)
+    body = f'<Keep xmlns="{NAMESPACE}" make="50000000"/>'.encode()
+    data = b"--B\r\n\r\n" + b"".join(write_envelope([body], Addressing(KEEP.action or ""))) + b"\r\n--B--"
+    with running(tmp_path, Echo()) as port, Wire(port) as slow, Wire(port) as other:
+        slow.send(post(PATH, "Content-Type: multipart/related; boundary=B", f"Content-Length: {len(data)}"), data)
+        assert slow.socket.recv(1000).startswith(b"HTTP/1.1 200")
+        assert other.send(GET).answer() == 200

@@ -26,6 +26,7 @@ from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.wsgi import Gateway_10
 
 from xds.server.octets import BUFFER, MAX_FIELDS, Body, Pace, SocketReader, SocketWriter
+from xds.store.database import turns
 
 _LINGER_SECONDS = 2.0
 #: How long a thread stays with a connection whose client may go on at once.
@@ -268,6 +269,8 @@ class Connection(HTTPConnection):
 
     def __init__(self, server: Any, sock: Any, makefile: Callable[..., Any]) -> None:
         pace = Pace(server.limits)
+        # It is asked before it is waited for: most requests have come as a whole, and most answers go out at once.
+        sock.setblocking(False)
         super().__init__(server, sock, lambda s, mode, size: SocketReader(s, pace) if "r" in mode else SocketWriter(s, pace))
         self.is_new = True
         self.is_unread = False
@@ -278,10 +281,15 @@ class Connection(HTTPConnection):
         """Serve one request, and those that follow at once. True: the connection can be kept."""
         if self.server.ssl_adapter is not None and not self.ssl_env and not self._shake_hands():
             return False
-        while super().communicate():  # type: ignore[no-untyped-call]
+        while self._serve_one():
             if not self._has_more():
                 return True
         return False
+
+    @turns.taken()
+    def _serve_one(self) -> bool:
+        """Serve one request, from its first octet to the last of the answer, in one turn unless it has to wait."""
+        return bool(super().communicate())  # type: ignore[no-untyped-call]
 
     def _has_more(self) -> bool:
         """Wait for a moment whether the client goes on, while there are threads to spare.
@@ -293,8 +301,10 @@ class Connection(HTTPConnection):
         return self.rfile.has_data() or bool(self._poll.poll(_STAY_MILLISECONDS))
 
     def _shake_hands(self) -> bool:
+        self.socket.settimeout(self.server.timeout)
         try:
             self.socket.do_handshake()
+            self.socket.setblocking(False)
         except ssl.SSLError as error:
             if "HTTP_REQUEST" in (error.reason or ""):
                 self._explain_tls()

@@ -6,6 +6,7 @@ Spec: RFC 9112 sections 6.3, 7.1.
 from __future__ import annotations
 
 import re
+import select
 import ssl
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from xds.server.limits import Limits
+from xds.store.database import turns
 
 #: Octets that are read from a socket with one call.
 BUFFER: Final = 64 << 10
@@ -26,6 +28,21 @@ MAX_FIELDS: Final = 100
 _MAX_LINE: Final = 4 << 10
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+#: What a socket says that would have to wait.
+_NOT_YET: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+def _wait(sock: Any, reason: OSError, event: int, seconds: float) -> None:
+    """Wait, which is nobody's turn, until the socket can go on. Errors: TimeoutError."""
+    turns.end()
+    if isinstance(reason, ssl.SSLError):
+        # Whichever way the application's octets go, those of TLS may have to go the other.
+        event = select.POLLIN if isinstance(reason, ssl.SSLWantReadError) else select.POLLOUT
+    poll = select.poll()
+    poll.register(sock, event)
+    if not poll.poll(seconds * 1000):
+        # cheroot recognises this very text as a time-out of the client.
+        raise TimeoutError("timed out")
 
 
 class Pace:
@@ -33,6 +50,8 @@ class Pace:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        #: Seconds that a socket may wait for one octet to move.
+        self.patience = limits.idle_seconds
         self._deadline: float | None = None
         self._since = 0.0
         self._octets = 0
@@ -52,7 +71,6 @@ class Pace:
         now = time.monotonic()
         if self._deadline is not None:
             if now > self._deadline:
-                # cheroot recognises this very text as a time-out of the client.
                 raise TimeoutError("timed out")
             return
         self._octets += octets
@@ -68,6 +86,7 @@ class SocketReader:
         self._socket = sock
         self._buffer = b""
         self._position = 0
+        self._patience = pace.patience
         self.pace = pace
         self.bytes_read = 0
         self.closed = False
@@ -78,10 +97,18 @@ class SocketReader:
         return self._position < len(self._buffer) or bool(pending is not None and pending())
 
     def _receive(self, size: int) -> bytes:
-        data: bytes = self._socket.recv(size)
+        data = self._received(size)
         self.bytes_read += len(data)
         self.pace.moved(len(data))
         return data
+
+    def _received(self, size: int) -> bytes:
+        while True:
+            try:
+                data: bytes = self._socket.recv(size)
+                return data
+            except _NOT_YET as reason:
+                _wait(self._socket, reason, select.POLLIN, self._patience)
 
     def read_some(self, size: int) -> bytes:
         """At most `size` octets, none at the end. Errors: OSError, TimeoutError among them."""
@@ -123,12 +150,11 @@ class SocketReader:
     @contextmanager
     def hurrying(self) -> Iterator[None]:
         """Within this, only what is already on its way is worth waiting for."""
-        patience = self._socket.gettimeout()
-        self._socket.settimeout(_HURRY_SECONDS)
+        patience, self._patience = self._patience, _HURRY_SECONDS
         try:
             yield
         finally:
-            self._socket.settimeout(patience)
+            self._patience = patience
 
     def close(self) -> None:
         """The socket is closed by its connection."""
@@ -154,6 +180,8 @@ class SocketWriter:
         self._held.append(data)
         self._size += len(data)
         if self._size >= _GATHERED or len(self._held) >= _PIECES:
+            # There is more to come: others need not wait for all of it.
+            turns.end()
             self.flush()
 
     def flush(self) -> None:
@@ -164,8 +192,9 @@ class SocketWriter:
         self._held, self._size = [], 0
         sent = 0
         if self._can_gather and len(held) > 1:
-            sent = self._socket.sendmsg(held)
-            self._pace.moved(sent)
+            with suppress(BlockingIOError):
+                sent = self._socket.sendmsg(held)
+                self._pace.moved(sent)
         if sent < size:
             self._send_rest(held[0] if len(held) == 1 else b"".join(held), sent)
         self.bytes_written += size
@@ -173,9 +202,13 @@ class SocketWriter:
     def _send_rest(self, data: bytes, done: int) -> None:
         with memoryview(data) as octets:
             while done < len(octets):
-                sent = self._socket.send(octets[done:])
-                done += sent
-                self._pace.moved(sent)
+                try:
+                    sent = self._socket.send(octets[done:])
+                except _NOT_YET as reason:
+                    _wait(self._socket, reason, select.POLLOUT, self._pace.patience)
+                else:
+                    done += sent
+                    self._pace.moved(sent)
 
 
 class Body:
