@@ -7,7 +7,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, Connection, Integer, Table, bindparam, func, select, text
+from sqlalchemy import Column, Connection, Table, func, select, text
 
 from xds.store.statements import Prepared, ServerDriver, insert_embedded, server_driver
 
@@ -89,17 +89,17 @@ def next_keys(connection: Connection, column: Column[int], number: int) -> Seque
 def ask_keys(connection: Connection, column: Column[int], number: int) -> Callable[[], Sequence[int]]:
     """The same without waiting for them: they come from what this returns."""
     if server_driver(connection):
-        rows = _drawn(column).ask(connection, {"number": number})
+        rows = _drawn(column, number).ask(connection, {})
         return lambda: [row[0] for row in rows()]
     ((last,),) = _last(column).rows(connection, {})
     return lambda: range(last + 1, last + number + 1)
 
 
-@lru_cache
-def _drawn(column: Column[int]) -> Prepared:
+@lru_cache(maxsize=256)
+def _drawn(column: Column[int], number: int) -> Prepared:
+    # With parameters the server would plan it anew each time, and look the sequence up for each key.
     sequence = f"{column.table.name}_{column.name}_seq"
-    drawn = select(func.nextval(sequence)).select_from(func.generate_series(1, bindparam("number", type_=Integer)))
-    return Prepared(drawn)
+    return Prepared(text(f"SELECT nextval('{sequence}') FROM generate_series(1, {number})"))
 
 
 @lru_cache

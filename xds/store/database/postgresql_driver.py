@@ -96,36 +96,38 @@ class DriverConnection(psycopg.Connection[Any]):
 
     def rows(self, text: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
         """Run a statement without SQLAlchemy; every row of its answer. Errors: DBAPIError, as SQLAlchemy would raise it."""
-        with _as_usual(text):
-            return self.exchange.rows(self.exchange.put(text, values))
+        return self.ask(text, values)()
 
     def ask(self, text: str, values: Sequence[Any]) -> Callable[[], Sequence[tuple[Any, ...]]]:
         """Put a statement, without waiting; what this returns gives its rows, once. Errors: DBAPIError."""
-        with _as_usual(text):
-            statement = self.exchange.put(text, values)
+        exchange = self.exchange
+        try:
+            statement = exchange.put(text, values)
+        except psycopg.Error as error:
+            raise _as_usual(text, error) from error
 
         def rows() -> Sequence[tuple[Any, ...]]:
-            with _as_usual(text):
-                return self.exchange.rows(statement)
+            try:
+                return exchange.rows(statement)
+            except psycopg.Error as error:
+                raise _as_usual(text, error) from error
 
         return rows
 
     def run(self, text: str, rows: Sequence[Sequence[Any]]) -> None:
         """Put a statement whose answer nobody needs, once for each of these. Errors: DBAPIError."""
-        with _as_usual(text):
+        try:
             for values in rows:
                 self.exchange.put(text, values)
             if self.is_reading:
                 self.exchange.settle()
+        except psycopg.Error as error:
+            raise _as_usual(text, error) from error
 
 
-@contextmanager
-def _as_usual(text: str) -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        usual = sql.DBAPIError.instance(text, None, error, psycopg.Error, dialect=_DIALECT, hide_parameters=True)
-        raise cast(BaseException, usual) from error
+def _as_usual(text: str, error: psycopg.Error) -> BaseException:
+    usual = sql.DBAPIError.instance(text, None, error, psycopg.Error, dialect=_DIALECT, hide_parameters=True)
+    return cast(BaseException, usual)
 
 
 #: What begins so answers nothing that anybody looks at, unless it says RETURNING.
