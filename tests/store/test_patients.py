@@ -58,6 +58,32 @@ def test_an_identifier_belongs_to_one_person(database: Database) -> None:
         assert Patients(connection).clusters_after(0, (), 10) == ()
 
 
+def test_records_of_one_transaction_and_of_the_next_have_keys_of_their_own(database: Database) -> None:
+    def work(connection: object) -> list[int]:
+        patients = Patients(connection)
+        return [patients.add_person(number) for number in range(3)]
+
+    keys = [*database.write(work), *database.write(work)]
+    assert keys == sorted(set(keys))
+    with database.read() as connection:
+        assert Patients(connection).cluster_of(keys) == {key: key for key in keys}
+
+
+def test_keys_after_work_that_failed_follow_one_another(database: Database) -> None:
+    def failing(connection: object) -> None:
+        Patients(connection).add_person(1)
+        raise LookupError
+
+    def work(connection: object) -> list[int]:
+        patients = Patients(connection)
+        return [patients.add_person(1), patients.add_person(2)]
+
+    with pytest.raises(LookupError):
+        database.write(failing)
+    one, other = database.write(work)
+    assert other == one + 1
+
+
 def test_an_ended_link_can_be_in_force_again(database: Database) -> None:
     def work(connection: object) -> list[int]:
         patients = Patients(connection)

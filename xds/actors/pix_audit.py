@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import Final
 from urllib.parse import urlsplit
 
 from xds.model.audit import (
@@ -97,6 +98,36 @@ def feed_events(
             outcome_description=description,
         )
         for action, identifiers in touched
+    )
+
+
+#: What a feed does that tells of one patient.
+_ACTIONS: Final = {FeedKind.ADD: EventAction.CREATE, FeedKind.REVISE: EventAction.UPDATE}
+
+
+def accepted_events(feed: IdentityFeed, caller: Caller, identity: DomainIdentity, occurred: datetime) -> Sequence[Written]:
+    """The events of a feed that took effect, in their stored form: those of `feed_events`."""
+    action = _ACTIONS.get(feed.kind)
+    if action is None:
+        return [audit.write(item) for item in feed_events(feed, caller, identity, occurred)]
+    partners = (feed.source, feed.destination, caller.address, identity.public_url, os.getpid())
+    pattern = _accepted(partners, feed.event_type, action)
+    return (pattern.write(occurred, [_patient(item, ((_MESSAGE_ID, feed.message_id),)) for item in feed.identifiers[:1]]),)
+
+
+@lru_cache(maxsize=1024)
+def _accepted(partners: tuple[str, str, str, str, int], event_type: Code, action: EventAction) -> Pattern:
+    """What the events of a partner's feeds that took effect have alike."""
+    return Pattern(
+        AuditEvent(
+            event_id=PATIENT_RECORD,
+            action=action,
+            outcome=EventOutcome.SUCCESS,
+            event_type=event_type,
+            occurred=datetime.min,
+            participants=_partners(*partners),
+            objects=(),
+        )
     )
 
 

@@ -115,16 +115,18 @@ class DescribingTransaction:
             return None
         self._clusters.touch(persons)
         added = [entry for entry, identity in known.items() if identity is None]
-        self._patients.add_identities([self._identity(person, key, item) for key, item in added])
+        if added:
+            self._patients.add_identities([self._identity(person, key, item) for key, item in added])
         changed = self._restate(person, prepared, statements, mine, note=note)
-        changed |= self._state_nationals(person, prepared, entries)
+        is_otherwise_known = self._state_nationals(person, prepared, entries)
         self._announce(entries, feed)
         for other in persons[1:]:
             self._clusters.link(person, other, LinkReason.STATED, by=feed.source)
-        if changed:
+        if changed or is_otherwise_known:
             self._linker.relink(person)
             self.effects.changed.append(person)
-        if added or changed:
+        if added or is_otherwise_known or (changed and feed.kind is FeedKind.ADD):
+            # What a revision says of her traits regroups nobody but by links, which see to it themselves.
             self._clusters.regroup([person])
         if feed.visit:
             demographics_index.put_visit(self._patients.connection, person, feed.visit, self._clusters.now)
@@ -273,9 +275,9 @@ class DescribingTransaction:
     def _state_nationals(self, person: int, prepared: PreparedFeed, entries: Sequence[tuple[int, PatientIdentifier]]) -> bool:
         """Bring the national identifiers of a known record up to date. True when others may be told something else now."""
         given = [(key, item) for key, item in entries if linkage.is_national(item)]
-        held = [item for item in self._patients.identities((person,)) if item.national_state is not None]
-        if not given and not held:
+        if not given:
             return False
+        held = [item for item in self._patients.identities((person,)) if item.national_state is not None]
         statements = self._patients.statements((person,)).get(person, ())
         mine = next((item for item in statements if item.source == prepared.feed.source), None)
         stated = prepare_demographics(mine.stated().demographics) if mine else prepared.stated

@@ -79,7 +79,7 @@ class Linker:
 
     def candidates(self, keys: Sequence[int], traits: Traits) -> Candidates:
         """The clusters, with their records, that share a selective key with a record that is not stored yet."""
-        return self._found(0, keys, (), (traits,)) if keys else {}
+        return self._around(self._sharing(keys), (traits,))
 
     def place(self, person_key: int, traits: Traits, domains: frozenset[int], found: Candidates) -> bool:
         """Decide where a new record belongs among these candidates. False when it stays alone."""
@@ -131,24 +131,32 @@ class Linker:
         statements = self._patients.statements((person_key,)).get(person_key, ())
         traits = [Traits.unpack(item.traits) for item in statements]
         keys = dict.fromkeys(key for item in traits for key in linkage.blocking_keys(item))
-        own_cluster = self._patients.cluster_of((person_key,))[person_key]
-        own = self._patients.members((own_cluster,))[own_cluster]
-        found = self._found(person_key, list(keys), own, traits) if len(own) <= _MOST_MEMBERS else {}
+        shared = self._sharing(list(keys))
+        shared.pop(person_key, None)
+        found: Candidates = {}
+        own: Sequence[int] = ()
+        if shared:
+            own_cluster = self._patients.cluster_of((person_key,))[person_key]
+            own = self._patients.members((own_cluster,))[own_cluster]
+            for key in own:
+                shared.pop(key, None)
+            found = self._around(shared, traits) if len(own) <= _MOST_MEMBERS else {}
         members = self.members(own) if found else {}
         if found and members[person_key].traits:
             self._join(members[person_key], [members[key] for key in own], found)
         else:
             self._dismiss(person_key, (), ())
 
-    def _found(self, person_key: int, keys: Sequence[int], own: Collection[int], traits: Sequence[Traits]) -> Candidates:
-        """The clusters of those who share a selective key and are not in the own cluster, without those of strangers alone."""
+    def _sharing(self, keys: Sequence[int]) -> Counter[int]:
+        """The records that share a selective key, each with how many of them."""
         shared: Counter[int] = Counter()
         for records in self._patients.candidates(keys, MOST_PER_KEY).values():
             if len(records) < MOST_PER_KEY:
                 shared.update(records)
-        shared.pop(person_key, None)
-        for key in own:
-            shared.pop(key, None)
+        return shared
+
+    def _around(self, shared: Counter[int], traits: Sequence[Traits]) -> Candidates:
+        """The clusters of records that share keys, without those of strangers alone."""
         if not shared:
             return {}
         nearest = [key for key, _ in shared.most_common(_MOST_CANDIDATES)]

@@ -111,7 +111,7 @@ class PixManager:
         completed = replace(feed, identifiers=identifiers, subsumed=subsumed, linked=linked)
         prepared = prepare(completed, self._domains.known())
         self._register.refresh()
-        events = [audit.write(item) for item in pix_audit.feed_events(completed, caller, self._identity, self.clock())]
+        events = pix_audit.accepted_events(completed, caller, self._identity, self.clock())
         waiting = self._batches.begin(prepared, events)
 
         def finish() -> tuple[IdentityProblem, ...]:
@@ -275,10 +275,13 @@ class PixManager:
         """Apply feeds one after another in one transaction. What each of them writes alike is written once."""
         moment = self.clock()
         patients = self._register.take_turn(connection)
-        found = []
+        found: list[Effects] = []
         events: list[Written] = []
+        change = self._register.change(patients, moment)
         for item in feeds:
-            change = self._register.change(patients, moment)
+            if found and change.changed_sets is not None:
+                # What one feed changed is told apart from what the next one does.
+                change = self._register.change(patients, moment)
             transaction = FeedTransaction(change.clusters, change.linker, item.prepared.domain_keys, self._register.words)
             effects = transaction.apply(item.prepared)
             if not effects.is_repeated:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, bindparam, exists, select, text, update
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.store.schema.registry import patient
-from xds.store.statements import Prepared, Row, prepared_insert
+from xds.store.statements import Prepared, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,9 @@ _BY_IDENTIFIER: Final = Prepared(_IDENTIFIED)
 _ACTIVE: Final = Prepared(_IDENTIFIED.where(patient.c.surviving_key.is_(None)).add_columns(_HAS_SUBSUMED))
 _BY_KEYS: Final = Prepared(select(*_COLUMNS).where(patient.c.patient_key.in_(bindparam("patient_keys", expanding=True))))
 _SUBSUMED: Final = Prepared(select(patient.c.patient_key).where(patient.c.surviving_key == bindparam("surviving_key")))
-_ADD_NEW: Final = prepared_insert(patient, "authority", "value")
+_INSERTION: Final = "INSERT INTO patient (authority, value) VALUES (:authority, :value)"
+_ADD: Final = Prepared(text(f"{_INSERTION} RETURNING patient_key"))
+_ADD_NEW: Final = Prepared(text(f"{_INSERTION} ON CONFLICT DO NOTHING RETURNING patient_key"))
 
 
 def find(connection: Connection, identifier: PatientIdentifier) -> AffinityPatient | None:
@@ -68,19 +70,14 @@ def add(connection: Connection, identifier: PatientIdentifier) -> AffinityPatien
     if known:
         return known
     authority, value = identifier.key
-    statement = insert(patient).values(authority=authority, value=value).returning(patient.c.patient_key)
-    return AffinityPatient(
-        connection.execute(statement).scalar_one(), PatientIdentifier(value, AssigningAuthority(None, authority))
-    )
+    ((key,),) = _ADD.rows(connection, {"authority": authority, "value": value})
+    return AffinityPatient(key, PatientIdentifier(value, AssigningAuthority(None, authority)))
 
 
 def add_new(connection: Connection, identifier: PatientIdentifier) -> bool:
     """Make an identifier known that nobody had before. False, and nothing changes, when somebody had it."""
-    if find(connection, identifier) is not None:
-        return False
     authority, value = identifier.key
-    _ADD_NEW.run(connection, ({"authority": authority, "value": value},))
-    return True
+    return bool(_ADD_NEW.rows(connection, {"authority": authority, "value": value}))
 
 
 def merge(connection: Connection, subsumed: PatientIdentifier, surviving: PatientIdentifier) -> bool:

@@ -16,7 +16,6 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
-from xds.store.dialects import next_keys
 from xds.store.patients_domains import Domain, DomainRows
 from xds.store.patients_links import LinkRows, StoredLink
 from xds.store.patients_stated import Statement, StatementRows, read_demographics, write_demographics
@@ -293,7 +292,7 @@ class Patients(DomainRows, StatementRows, LinkRows):
 
     def add_person(self, now: int) -> int:
         """A new record, alone in her cluster."""
-        (key,) = next_keys(self.connection, person.c.person_key, 1)
+        key = self.new_key(person.c.person_key)
         _INSERT_PERSON.run(self.connection, ({"person_key": key, "cluster_key": key, "created": now},))
         return key
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, func, or_, select, text, update
 
 from xds.model.identity_review import DecisionAction, LinkDecision, LinkEvidence, ReviewCase, ReviewKind
-from xds.store.dialects import next_keys, put
+from xds.store.dialects import put
+from xds.store.patients_keys import KeyRows
 from xds.store.schema.identity import link_decision, link_review, person_link
 from xds.store.statements import Prepared, prepared_insert
 
@@ -35,9 +36,13 @@ _ADD_LINK: Final = Prepared(
         " ON CONFLICT (lower_key, higher_key, reason) DO UPDATE SET created = excluded.created, ended = NULL"
     )
 )
+_END_LINK: Final = Prepared(
+    text("UPDATE person_link SET ended = :ended WHERE lower_key = :lower_key AND higher_key = :higher_key AND reason = :reason")
+)
 _DECIDE: Final = prepared_insert(link_decision)
 _CASE: Final = "FROM link_review WHERE lower_key = :lower_key AND higher_key = :higher_key"
 _HAS_CASE: Final = Prepared(text(f"SELECT 1 {_CASE}"))
+_CASE_OF: Final = Prepared(text(f"SELECT kind, weight, opened, evidence {_CASE}"))
 _CLOSE_CASE: Final = Prepared(text(f"DELETE {_CASE}"))
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -69,7 +74,7 @@ def read_evidence(stored: str) -> LinkEvidence:
     return LinkEvidence(**json.loads(stored))
 
 
-class LinkRows:
+class LinkRows(KeyRows):
     """Links, decisions and cases as one transaction sees them. `connection` is that transaction's."""
 
     connection: Connection
@@ -82,12 +87,8 @@ class LinkRows:
 
     def end_link(self, link: StoredLink, now: int) -> None:
         """End a link; its row stays."""
-        where = (
-            person_link.c.lower_key == link.lower_key,
-            person_link.c.higher_key == link.higher_key,
-            person_link.c.reason == link.reason,
-        )
-        self.connection.execute(update(person_link).where(*where).values(ended=now))
+        key = {"lower_key": link.lower_key, "higher_key": link.higher_key, "reason": link.reason}
+        _END_LINK.run(self.connection, ({"ended": now, **key},))
 
     def links(self, person_keys: Collection[int]) -> tuple[StoredLink, ...]:
         """Every link in force at one of those records."""
@@ -117,7 +118,7 @@ class LinkRows:
         """Keep a decision, and give its key."""
         lower, higher = sorted((one, other))
         evidence = evidence or LinkEvidence()
-        (key,) = next_keys(self.connection, link_decision.c.decision_key, 1)
+        key = self.new_key(link_decision.c.decision_key)
         values = {
             "decision_key": key,
             "lower_key": lower,
@@ -180,9 +181,11 @@ class LinkRows:
     def case(self, one: int, other: int) -> ReviewCase | None:
         """The open case of two records."""
         lower, higher = sorted((one, other))
-        where = (link_review.c.lower_key == lower, link_review.c.higher_key == higher)
-        row = self.connection.execute(select(link_review).where(*where)).mappings().first()
-        return _case(row) if row else None
+        row = _CASE_OF.row(self.connection, {"lower_key": lower, "higher_key": higher})
+        if row is None:
+            return None
+        kind, weight, opened, evidence = row
+        return ReviewCase(lower, higher, ReviewKind(kind), weight, opened, read_evidence(evidence))
 
     def cases(
         self,
