@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from bench.imaging_peers import AbsentError, Peer, nginx, resident_memory
 from tests.running import RunningServer
 from xds.model.imaging import Instance, Series, Study, StudyPatient
-from xds.store import imaging
+from xds.store import imaging_arrivals
 from xds.store.database import open_database
 
 _STUDIES = 100_000
@@ -134,7 +134,7 @@ def fill(directory: Path, studies: int) -> None:
     def some(start: int) -> Callable[[Connection], None]:
         def work(connection: Connection) -> None:
             for number in range(start, min(start + 5000, studies)):
-                imaging.add_instance(connection, _study(number), now, b"{}")
+                imaging_arrivals.add_instance(connection, imaging_arrivals.arriving(_study(number), b"{}"), now)
 
         return work
 

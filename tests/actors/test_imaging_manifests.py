@@ -28,7 +28,7 @@ from xds.model.imaging import Addition, ImagingOrder, ManifestForm, OrderNumber,
 from xds.model.imaging_report import ImagingReport, ReportFacts, ReportFormat
 from xds.model.metadata import Submission
 from xds.model.vocabulary import KEY_OBJECT_SELECTION, AssociationType
-from xds.store import imaging, jobs
+from xds.store import imaging, imaging_arrivals, jobs
 from xds.wire import kos_writing
 from xds.wire.dicom_study import read_study
 from xds.wire.kos import ManifestIdentifiers, RetrieveInformation, read_manifest, write_manifest
@@ -438,7 +438,7 @@ def test_a_study_of_five_thousand_is_announced_in_time_and_replaced_once(ct: Dep
         for number in range(5000):
             instance = replace(first, sop_instance_uid=f"1.2.3.{number}", blob=f"blob{number}", instance_number=number)
             study = replace(base, series=(replace(series, instances=(instance,)),))
-            imaging.add_instance(connection, study, ct.archive.clock(), b"{}")
+            imaging_arrivals.add_instance(connection, imaging_arrivals.arriving(study, b"{}"), ct.archive.clock())
 
     ct.archive.database.write(fill)
     since = time.monotonic()

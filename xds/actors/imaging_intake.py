@@ -29,7 +29,7 @@ from xds.model.imaging import Addition, Study, StudyPatient
 from xds.model.metadata import Code
 from xds.model.vocabulary import KEY_OBJECT_SELECTION
 from xds.ports import BlobStore, Clock, KnowsItsKey, Staging
-from xds.store import audit, imaging, imaging_changes, jobs
+from xds.store import audit, imaging, imaging_arrivals, imaging_changes, jobs
 from xds.store.database import Database
 from xds.store.jobs import Job
 from xds.wire import dicom_json, kos
@@ -56,13 +56,13 @@ Write = Callable[[Any], Addition]
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What is written of an instance beside its file: `study` with it alone, its header in the JSON model, its audit event.
+    """What is written of an instance beside its file: its rows and its audit event. `study` has it alone.
 
-    `parsed` is that header as it was read.
+    `parsed` is its header as it was read.
     """
 
     study: Study
-    header: bytes
+    rows: imaging_arrivals.Arriving
     parsed: Header
     event: AuditEvent
     written: audit.Written
@@ -116,12 +116,12 @@ class InstanceIntake:
         """
         study = study_of(header, source=caller.node or "")
         sop_class = study.series[0].instances[0].sop_class_uid
-        written = dicom_json.write_header(header)
+        rows = imaging_arrivals.arriving(study, dicom_json.write_header(header))
         patient = self._named(study)
         event = imaging_audit.instance_stored(
             self._identity, caller, event_type, self._clock(), study.study_instance_uid, sop_class, patient
         )
-        return Described(study, written, header, event, audit.write(event))
+        return Described(study, rows, header, event, audit.write(event))
 
     def _named(self, study: Study) -> str:
         """The patient as CX, for the audit trail. The images of a study come one after the other, and are of one patient."""
@@ -148,27 +148,25 @@ class InstanceIntake:
         Errors: OSError when the disk is full; DicomError for a file that ends inside its pixels, and for a broken rejection note.
         """
         check_whole(described.parsed, staging.size, staging.open)
-        series = described.study.series[0]
+        study, (_, sop_instance_uid) = described.study.study_instance_uid, described.uids
         rejected = _rejected(staging, described.study)
         blob = staging.key if isinstance(staging, KnowsItsKey) else staging.commit()
-        instance = replace(series.instances[0], blob=blob, size=staging.size)
-        study = replace(described.study, series=(replace(series, instances=(instance,)),))
-        now = self._clock()
+        rows, now = described.rows.kept_as(blob, staging.size), self._clock()
 
         def work(connection: Any) -> Addition:
-            addition = imaging.add_instance(connection, study, now, described.header)
+            addition = imaging_arrivals.add_instance(connection, rows, now)
             if addition is Addition.CONFLICT:
                 audit.append(connection, replace(described.event, outcome=EventOutcome.SERIOUS_FAILURE))
                 return addition
             audit.append_written(connection, (described.written,))
             if rejected:
-                imaging.reject(connection, study.study_instance_uid, rejected[1], rejected[0])
+                imaging.reject(connection, study, rejected[1], rejected[0])
             if addition is not Addition.IDENTICAL:
-                jobs.add(connection, PUBLISH_STUDY, study.study_instance_uid, {}, now + self._settle)
+                jobs.add(connection, PUBLISH_STUDY, study, {}, now + self._settle)
             return addition
 
         if self._at_once:
-            return self._keep(staging, study.study_instance_uid, instance.sop_instance_uid, blob, now, work)
+            return self._keep(staging, study, sop_instance_uid, blob, now, work)
         staging.commit()
         return self._database.write(work)
 

@@ -19,7 +19,7 @@ import structlog
 from xds.model.foreign_images import OUTLINE, FoundInstance, PullError, StudySummary
 from xds.model.imaging import Study
 from xds.ports import Clock, ForeignArchive
-from xds.store import imaging, imaging_sources, jobs
+from xds.store import imaging, imaging_arrivals, imaging_sources, jobs
 from xds.store.database import Database
 from xds.store.imaging_sources import Place, Registered
 from xds.store.jobs import Job
@@ -257,4 +257,4 @@ def _is_news(there: Registered | None, read: _Read) -> bool:
 
 def _add(connection: Any, some: Sequence[_Read], now: Any) -> None:
     for item in some:
-        imaging.add_instance(connection, item.study, now, item.header)
+        imaging_arrivals.add_instance(connection, imaging_arrivals.arriving(item.study, item.header), now)

@@ -9,13 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import lru_cache
-from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, insert, select, update
 
 from xds.model.imaging import (
-    Addition,
     Instance,
     ManifestForm,
     PublishedManifest,
@@ -24,33 +22,11 @@ from xds.model.imaging import (
     Study,
     StudyPatient,
     StudyState,
-    is_other_patient,
 )
-from xds.model.imaging_query import fold_name
 from xds.model.metadata import Code
-from xds.store import imaging_headers
 from xds.store.dialects import put
 from xds.store.schema.imaging import imaging_instance, imaging_manifest, imaging_rejection, imaging_series, imaging_study
 from xds.store.statements import Prepared
-
-# What is run for every instance that arrives.
-_STUDY_COLUMNS: Final = tuple(column.name for column in imaging_study.c)
-_STUDY_BY_UID: Final = Prepared(
-    select(imaging_study).where(imaging_study.c.study_instance_uid == bindparam("uid")).with_for_update()
-)
-_BLOB_OF: Final = Prepared(
-    select(imaging_instance.c.blob, imaging_instance.c.location).where(
-        imaging_instance.c.study_key == bindparam("key"),
-        imaging_instance.c.series_instance_uid == bindparam("series"),
-        imaging_instance.c.sop_instance_uid == bindparam("uid"),
-    )
-)
-_COUNTED: Final = Prepared(
-    text("UPDATE imaging_study SET received = :at, revision = :counted, state = :stands, reason = NULL WHERE study_key = :key")
-)
-
-#: The title of a rejection note that says nothing against the instances themselves.
-RETENTION_EXPIRED = "113039"
 
 
 def _milliseconds(moment: datetime) -> int:
@@ -59,52 +35,6 @@ def _milliseconds(moment: datetime) -> int:
 
 def _moment(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
-def add_instance(connection: Connection, study: Study, received: datetime, header: bytes) -> Addition:
-    """Take in the one instance of `study`, whose blob is durable, and what it says of its series and study.
-
-    `header` is its data set in the DICOM JSON model.
-
-    An instance that is there with the same blob changes nothing. Another content under the same SOP Instance UID takes its place.
-    Whatever changes the study gives it the next revision and the state RECEIVED. An instance that names another patient than its
-    study does is refused: CONFLICT, nothing is stored.
-    """
-    series = study.series[0]
-    instance = series.instances[0]
-    # Instances of one study arrive on several associations: each waits until the one before has counted its revision.
-    found = _STUDY_BY_UID.row(connection, {"uid": study.study_instance_uid})
-    row = None if found is None else SimpleNamespace(**dict(zip(_STUDY_COLUMNS, found, strict=True)))
-    if row is None:
-        values = _study_values(study) | {"received": _milliseconds(received), "revision": 1, "state": StudyState.RECEIVED.value}
-        key = connection.execute(insert(imaging_study).values(values).returning(imaging_study.c.study_key)).scalar_one()
-    elif _other_patient(row, study.patient) and _holds_anything(connection, row.study_key):
-        return Addition.CONFLICT
-    else:
-        # A study all of which was rejected is empty: it may come again under the patient whose it really is.
-        key = row.study_key
-    place = {"key": key, "series": series.series_instance_uid, "uid": instance.sop_instance_uid}
-    there = _BLOB_OF.row(connection, place)
-    restored = there is not None and _restore(connection, key, instance.sop_instance_uid)
-    if there is not None and not restored and (there[0] or "", there[1] or "") == (instance.blob, instance.location):
-        return Addition.IDENTICAL
-    if row is not None:
-        said = ((name, value) for name, value in _study_values(study).items() if value not in (None, ""))
-        changed = {name: value for name, value in said if value != getattr(row, name)}
-        if changed:
-            connection.execute(update(imaging_study).where(imaging_study.c.study_key == key).values(changed))
-        state = {"at": _milliseconds(received), "counted": row.revision + 1, "stands": StudyState.RECEIVED.value}
-        _COUNTED.run(connection, ({"key": key, **state},))
-    put(connection, imaging_series, ("study_key", "series_instance_uid"), {"study_key": key, **_series_values(series)})
-    values = {"study_key": key, "series_instance_uid": series.series_instance_uid, "stored": _milliseconds(received)}
-    put(
-        connection,
-        imaging_instance,
-        ("study_key", "series_instance_uid", "sop_instance_uid"),
-        values | _instance_values(instance),
-    )
-    imaging_headers.put_header(connection, key, series.series_instance_uid, instance.sop_instance_uid, header)
-    return Addition.NEW if there is None else Addition.REPLACED
 
 
 def reject(connection: Connection, study_instance_uid: str, sop_instance_uids: Iterable[str], title: str) -> None:
@@ -117,22 +47,6 @@ def reject(connection: Connection, study_instance_uid: str, sop_instance_uids: I
             ("study_key", "sop_instance_uid"),
             {"study_key": key, "sop_instance_uid": uid, "title": title},
         )
-
-
-def _holds_anything(connection: Connection, study_key: int) -> bool:
-    """Whether a study has an instance that no note rejects."""
-    withheld = select(imaging_rejection.c.sop_instance_uid).where(imaging_rejection.c.study_key == study_key)
-    own = (imaging_instance.c.study_key == study_key) & imaging_instance.c.sop_instance_uid.not_in(withheld)
-    return connection.execute(select(imaging_instance.c.sop_instance_uid).where(own).limit(1)).first() is not None
-
-
-def _restore(connection: Connection, study_key: int, sop_instance_uid: str) -> bool:
-    """An instance whose retention had expired and that is sent again is wanted again; what was rejected for its content is not.
-
-    Spec: RAD TF IOCM (113039 Data Retention Policy Expired).
-    """
-    own = (imaging_rejection.c.study_key == study_key) & (imaging_rejection.c.sop_instance_uid == sop_instance_uid)
-    return bool(connection.execute(delete(imaging_rejection).where(own, imaging_rejection.c.title == RETENTION_EXPIRED)).rowcount)
 
 
 def find(
@@ -231,66 +145,6 @@ def referenced(connection: Connection, blobs: Sequence[str]) -> frozenset[str]:
 def _key(connection: Connection, study_instance_uid: str) -> int:
     statement = select(imaging_study.c.study_key).where(imaging_study.c.study_instance_uid == study_instance_uid)
     return int(connection.execute(statement).scalar_one())
-
-
-def _other_patient(row: Any, patient: StudyPatient) -> bool:
-    return is_other_patient(StudyPatient(row.patient_id, row.issuer_oid), patient)
-
-
-def _study_values(study: Study) -> dict[str, Any]:
-    procedure = study.procedure_code
-    return {
-        "study_instance_uid": study.study_instance_uid,
-        "patient_id": study.patient.patient_id,
-        "issuer_oid": study.patient.issuer_oid,
-        "issuer_namespace": study.patient.issuer_namespace,
-        "patient_name": study.patient.name,
-        "patient_name_folded": fold_name(study.patient.name),
-        "birth_date": study.patient.birth_date,
-        "sex": study.patient.sex,
-        "accession_number": study.accession_number,
-        "accession_issuer_oid": study.accession_issuer_oid,
-        "study_id": study.study_id,
-        "study_date": study.study_date,
-        "study_time": study.study_time,
-        "timezone_offset": study.timezone_offset,
-        "description": study.description,
-        "referring_physician": study.referring_physician,
-        "referring_physician_folded": fold_name(study.referring_physician),
-        "institution": study.institution,
-        "procedure_code": procedure.code if procedure else None,
-        "procedure_scheme": procedure.scheme if procedure else None,
-        "procedure_display": procedure.display if procedure else None,
-        "source": study.source,
-    }
-
-
-def _series_values(series: Series) -> dict[str, Any]:
-    return {
-        "series_instance_uid": series.series_instance_uid,
-        "modality": series.modality,
-        "number": series.number,
-        "description": series.description,
-        "body_part": series.body_part,
-        "region_code": series.region.code if series.region else None,
-        "region_scheme": series.region.scheme if series.region else None,
-        "region_display": series.region.display if series.region else None,
-    }
-
-
-def _instance_values(instance: Instance) -> dict[str, Any]:
-    return {
-        "sop_instance_uid": instance.sop_instance_uid,
-        "sop_class_uid": instance.sop_class_uid,
-        "transfer_syntax_uid": instance.transfer_syntax_uid,
-        "size": instance.size,
-        "blob": instance.blob or None,
-        "location": instance.location or None,
-        "instance_number": instance.instance_number,
-        "frames": instance.frames,
-        "rows": instance.rows,
-        "columns": instance.columns,
-    }
 
 
 def _stored_study(

@@ -13,14 +13,9 @@ from xds.store.schema.imaging import imaging_header, imaging_instance, imaging_r
 _codecs = local()
 
 
-def put_header(connection: Connection, study_key: int, series_uid: str, sop_uid: str, header: bytes) -> None:
-    """Keep the header of an instance, in place of one that it had."""
-    values = {
-        "study_key": study_key,
-        "series_instance_uid": series_uid,
-        "sop_instance_uid": sop_uid,
-        "header": _compressor().compress(header),
-    }
+def put_header(connection: Connection, study_key: int, series_uid: str, sop_uid: str, packed: bytes) -> None:
+    """Keep the packed header of an instance, in place of one that it had."""
+    values = {"study_key": study_key, "series_instance_uid": series_uid, "sop_instance_uid": sop_uid, "header": packed}
     put(connection, imaging_header, ("study_key", "series_instance_uid", "sop_instance_uid"), values)
 
 
@@ -56,6 +51,11 @@ def headers(
     if limit is not None:
         statement = statement.limit(limit)
     return [(row[0], row[1], row[2]) for row in connection.execute(statement)]
+
+
+def pack(header: bytes) -> bytes:
+    """A header in the DICOM JSON model as it is kept."""
+    return _compressor().compress(header)
 
 
 def unpack(packed: bytes) -> bytes:
