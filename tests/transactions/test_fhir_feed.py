@@ -240,10 +240,12 @@ def test_all_faults_at_once(service: FhirService) -> None:
         "implicitRules": "http://rules.example",
         "modifierExtension": [{"url": "http://x.example", "valueBoolean": True}],
         "identifier": [{"system": "urn:oid:1.02", "value": "A1"}, {"system": HOSPITAL_A, "value": "other"}],
+        "address": [{"text": "x" * 10_001, "line": ["y" * 10_001]}],
     }
     answer = service.client.put("/Patient", params={"identifier": f"{HOSPITAL_A}|A1"}, json=patient)
     assert answer.status_code == 422
     assert {path for _, _, path in issues(answer)} == {
+        "Patient",
         "Patient.modifierExtension",
         "Patient.implicitRules",
         "Patient.identifier[0].system",

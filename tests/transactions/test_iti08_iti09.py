@@ -146,6 +146,8 @@ class TestFeed:
             ("A-1^^^HOSP_A&1.2&ISO||X||19621399", [("PID^1^7", "102")]),
             ("A-1||X", [("PID^1^3^1^4", "101")]),
             ("A-1^^^HOSP_A~7^^^X&pix.example&DNS||X", [("PID^1^3^2^4^3", "103")]),
+            ("A-1^^^HOSP_A~7^^^X&pix.example&ISO||X", [("PID^1^3^2^4^2", "102")]),
+            (f"A-1^^^HOSP_A||X~{'Y' * 10_001}", [("PID^1^5^2", "102")]),
         ],
     )
     def test_content_that_cannot_be_stored(self, place: Place, pid: str, expected: list[tuple[str, str]]) -> None:

@@ -165,6 +165,11 @@ class TestFeed:
             (f'<id root="{HOSPITAL_A}"/>', PERSON, [("SYN101", PATIENT_ID)]),
             ('<id root="3f2504e0-4f89-11d3-9a0c-0305e82c3301" extension="1"/>', PERSON, [("SYN102", PATIENT_ID)]),
             (
+                ii("A-1"),
+                f"<name><family>{'Y' * 10_001}</family></name>",
+                [("SYN102", PATIENT_ID.removesuffix("id") + "patientPerson")],
+            ),
+            (
                 ii("A-1") + f'<id root="{HOSPITAL_A}"/>',
                 f"{NAME}<administrativeGenderCode code='X'/><birthTime value='19621399'/>",
                 [

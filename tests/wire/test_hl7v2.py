@@ -108,6 +108,7 @@ class TestReading:
             (HEAD + b"||||||ISO IR87\r", Condition.TABLE_VALUE, "MSH^1^18"),
             (HEAD + b"||||||UNICODE UTF-8\rPID|||\xff\r", Condition.DATA_TYPE, "MSH^1^18"),
             (HEAD + b"\rPID|||" + b"~" * 1000 + b"\r", Condition.DATA_TYPE, "PID^1^3"),
+            (HEAD + b"\rZZZ" * 50_001, Condition.SEGMENT_SEQUENCE, ""),
         ],
     )
     def test_unreadable(self, data: bytes, condition: Condition, location: str) -> None:

@@ -6,8 +6,9 @@ Spec: ITI TF-2 3.8 (feed), 3.9 (query).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
+from typing import Final
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.metadata import Code
@@ -17,6 +18,20 @@ PATIENT_IDENTITY_FEED = Code("ITI-8", "IHE Transactions", "Patient Identity Feed
 PATIENT_IDENTITY_MANAGEMENT = Code("ITI-30", "IHE Transactions", "Patient Identity Management")
 PATIENT_ENCOUNTER_MANAGEMENT = Code("ITI-31", "IHE Transactions", "Patient Encounter Management")
 PIX_QUERY = Code("ITI-9", "IHE Transactions", "PIX Query")
+
+#: No honest name, address or telephone number is longer, in characters: HL7 v2 has 250 for a field.
+LONGEST_VALUE: Final = 10_000
+
+
+def longest_value(stated: object) -> int:
+    """How long the longest text in demographics, or in a part of them, is."""
+    if isinstance(stated, str):
+        return len(stated)
+    if isinstance(stated, tuple):
+        return max(map(longest_value, stated), default=0)
+    if is_dataclass(stated):
+        return max(longest_value(getattr(stated, item.name)) for item in fields(stated))
+    return 0
 
 
 @dataclass(frozen=True, slots=True)

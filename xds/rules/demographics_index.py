@@ -90,7 +90,9 @@ def sound_codes(written: str) -> frozenset[int]:
     """Codes of which a name has one in common with every name that sounds like it, is one slip of the pen away, or is a form of
     the same given name.
     """
-    folded = fold(written)
+    # What is longer is kept, and found, by its beginning: the cost of the codes grows with the square of the length.
+    written = written[: 2 * LONGEST]
+    folded = fold(written)[:LONGEST]
     codes = {f"s{code}" for code in phonetic_codes(written)} | {f"d{folded}"}
     if len(folded) >= LEAST_FOR_SLIPS:
         # Two words that a slip separates become the same when the right letter of each is left out.

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from xds.model.demographics_query import PatientMatch
-from xds.model.patient import Address, Demographics, PersonName
+from xds.model.patient import LONGEST_VALUE, Address, Demographics, PersonName, longest_value
 from xds.wire.fhir_identifiers import IdentifierSystems
 from xds.wire.fhir_structure import Element, Issue
 
@@ -109,12 +109,15 @@ def unstated(demographics: Demographics) -> tuple[str, ...]:
 
 
 def profile_issues(patient: Element) -> list[Issue]:
-    """What the PIXm Patient profile forbids and a Patient does not."""
-    return [
+    """What the PIXm Patient profile forbids and a Patient does not, and values that are longer than anybody's."""
+    issues = [
         Issue("business-rule", f"Patient.{name}: the profile forbids it", f"Patient.{name}")
         for name in ("modifierExtension", "implicitRules")
         if name in patient
     ]
+    if longest_value(read_demographics(patient)) > LONGEST_VALUE:
+        issues.append(Issue("too-long", f"Patient: a value has more than {LONGEST_VALUE} characters", "Patient"))
+    return issues
 
 
 def write_patient(match: PatientMatch, systems: IdentifierSystems, *, is_whole: bool = True) -> Element:

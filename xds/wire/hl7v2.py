@@ -54,6 +54,8 @@ _PATH = re.compile(r"([A-Z][A-Z0-9]{2})-([1-9][0-9]*)(?:\.([1-9][0-9]*))?(?:\.([
 _CHARACTER_SET_FIELD = 18
 #: No honest field repeats more often.
 MOST_REPETITIONS = 1000
+#: No honest message has more segments; each costs more than its octets.
+MOST_SEGMENTS = 50_000
 #: How long a value of a header may be that is remembered.
 _LONGEST_CACHED = 100
 
@@ -320,11 +322,11 @@ def read(data: bytes) -> Message:
     """Read one message, without MLLP framing.
 
     Errors: UnreadableError when it does not begin with an MSH segment that declares its separators, holds a second MSH, names an
-    unknown character set or is not written in the one it names, or has a field with more than `MOST_REPETITIONS`.
+    unknown character set or is not written in the one it names, has more than `MOST_SEGMENTS`, or a field with more than
+    `MOST_REPETITIONS`.
     """
     if b"\0" in data:
-        # Programs in C leave the ends of their strings behind.
-        data = data.replace(b"\0", b"")
+        data = data.replace(b"\0", b"")  # Programs in C leave the ends of their strings behind.
     data = data.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n\t ")
     if not data.startswith(b"MSH"):
         raise _unreadable("the message does not begin with MSH", location=Location("MSH"))
@@ -352,6 +354,8 @@ def _read_body(data: bytes, end: str, character_sets: str, separators: Separator
         lines = text.split(end)
         if "\n" in text:
             lines = [line.strip("\n") for line in lines]
+    if len(lines) > MOST_SEGMENTS:
+        raise _unreadable(f"the message has more than {MOST_SEGMENTS} segments")
     segments = tuple([_segment(line, separators.field) for line in lines if line and not line.isspace()])
     if text.count("MSH") > 1 and any(item.name == "MSH" for item in segments[1:]):
         raise _unreadable("the frame holds more than one message", location=Location("MSH", 2))

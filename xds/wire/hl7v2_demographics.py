@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime
 from typing import Final
 
 from xds.model.identifiers import is_dtm
-from xds.model.patient import Address, Demographics, PersonName
+from xds.model.patient import LONGEST_VALUE, Address, Demographics, PersonName
 from xds.wire.hl7v2 import DELETED, Condition, Fault, Location, Message, Segment, components, escape
 from xds.wire.hl7v2_answers import cx
 from xds.wire.hl7v2_identity import identifiers
@@ -130,11 +130,25 @@ def _sex(text: str | None, faults: list[Fault]) -> str | None:
     return None
 
 
+def _too_long(message: Message, pid: Segment) -> list[Fault]:
+    text = f"a repetition has more than {LONGEST_VALUE} characters"
+    return [
+        Fault(Condition.DATA_TYPE, text, Location("PID", 1, number, repetition))
+        for number, whole in enumerate(pid.fields, 1)
+        if len(whole) > LONGEST_VALUE
+        for repetition, given in enumerate(whole.split(message.separators.repetition), 1)
+        if len(given) > LONGEST_VALUE
+    ]
+
+
 def read_demographics(message: Message, pid: Segment, faults: list[Fault]) -> Demographics:
     """The demographics of a PID segment. What is wrong with them is added to `faults`.
 
-    Errors: 102 (PID-7, PID-29), 103 (PID-8).
+    Errors: 102 (PID-7, PID-29, a repetition of any field that is longer than `LONGEST_VALUE`), 103 (PID-8).
     """
+    if max(map(len, pid.fields), default=0) > LONGEST_VALUE and (found := _too_long(message, pid)):
+        faults += found
+        return Demographics()
     fields = (*pid.fields, *_BLANK)
     components = message.components
 

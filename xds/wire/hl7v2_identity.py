@@ -17,11 +17,12 @@ NO_AUTHORITY: Final = AssigningAuthority()
 
 
 @lru_cache(maxsize=4096)
-def _authority(text: str, separators: Separators, codec: str) -> tuple[AssigningAuthority, bool]:
-    """An authority (CX.4), and whether its universal id is of another type than ISO."""
+def _authority(text: str, separators: Separators, codec: str) -> tuple[AssigningAuthority, int]:
+    """An authority (CX.4), and which of its subcomponents is wrong: 3, another type than ISO; 2, ISO and no number; or 0."""
     parts = [unescape(part, separators, codec).strip() for part in text.split(separators.subcomponent)]
     namespace, oid, kind = ["" if part == DELETED else part for part in (*parts, "", "")[:3]]
-    return AssigningAuthority(namespace or None, oid or None), kind not in ("", "ISO")
+    wrong = 3 if kind not in ("", "ISO") else 2 if kind and oid and not oid.replace(".", "").isdecimal() else 0
+    return AssigningAuthority(namespace or None, oid or None), wrong
 
 
 def authority(message: Message, text: str) -> AssigningAuthority:
@@ -47,9 +48,19 @@ def read_identifier(message: Message, text: str) -> PatientIdentifier | None:
     return PatientIdentifier(value, named, (_value(message, parts[4]) or None) if len(parts) > 4 else None)
 
 
-def _is_foreign(message: Message, text: str) -> bool:
+def _wrong_part(message: Message, text: str) -> int:
+    """The subcomponent of CX.4 that is wrong, or 0."""
     parts = text.split(message.separators.component)
-    return len(parts) > 3 and _authority(parts[3], message.separators, message.codec)[1] and _value(message, parts[0]) != DELETED
+    if len(parts) < 4 or _value(message, parts[0]) == DELETED:
+        return 0
+    return _authority(parts[3], message.separators, message.codec)[1]
+
+
+#: What is wrong with a subcomponent of CX.4.
+_UNIVERSAL_ID_FAULTS: Final = {
+    2: (Condition.DATA_TYPE, "the universal id of an assigning authority must be an OID when its type is ISO"),
+    3: (Condition.TABLE_VALUE, "the universal id of an assigning authority must be of type ISO"),
+}
 
 
 def identifiers(message: Message, text: str) -> tuple[PatientIdentifier, ...]:
@@ -61,14 +72,13 @@ def identifiers(message: Message, text: str) -> tuple[PatientIdentifier, ...]:
 
 
 def universal_id_faults(message: Message, text: str, place: Location) -> list[Fault]:
-    """What is wrong with the types of the universal ids in a CX field; `place` is that of the field."""
+    """What is wrong with the universal ids in a CX field and their types; `place` is that of the field."""
     if not text:
         return []
-    reason = "the universal id of an assigning authority must be of type ISO"
     return [
-        Fault(Condition.TABLE_VALUE, reason, Location(place.segment, place.sequence, place.field, number, 4, 3))
+        Fault(*_UNIVERSAL_ID_FAULTS[wrong], Location(place.segment, place.sequence, place.field, number, 4, wrong))
         for number, item in enumerate(text.split(message.separators.repetition), 1)
-        if _is_foreign(message, item)
+        if (wrong := _wrong_part(message, item))
     ]
 
 

@@ -17,7 +17,7 @@ from lxml import etree
 
 from xds.model.identifiers import PatientIdentifier
 from xds.model.metadata import Code
-from xds.model.patient import Demographics, FeedKind, IdentityFeed, IdentityProblem
+from xds.model.patient import LONGEST_VALUE, Demographics, FeedKind, IdentityFeed, IdentityProblem, longest_value
 from xds.wire.hl7v3 import (
     INTERACTIONS,
     Detail,
@@ -76,7 +76,8 @@ def read_feed(root: etree._Element) -> ReceivedFeed:
 
     Identifiers keep whatever their authority states: the PIX Manager completes them.
     Errors: those of `message_details`; SYN100 (no patient, no prior registration), SYN101 (no identifier), SYN102 (a time, a
-    root), SYN103 (gender), SYN110 (several subjects, a replacement where there is none), SYN112 (several prior identifiers).
+    root, a value that is too long), SYN103 (gender), SYN110 (several subjects, a replacement where there is none), SYN112
+    (several prior identifiers).
     Spec: ITI TF-2 3.44.4.1.2, 3.44.4.2.2.
     """
     transmission = read_transmission(root)
@@ -93,6 +94,9 @@ def read_feed(root: etree._Element) -> ReceivedFeed:
     prior = list(_prior(event, kind, details))
     demographics, wrong = read_demographics(child(patient, "patientPerson"))
     details += wrong
+    if longest_value(demographics) > LONGEST_VALUE:
+        text = f"a value has more than {LONGEST_VALUE} characters"
+        details.append(Detail(DetailCode.DATA_TYPE, text, f"{location(patient)}/patientPerson"))
     national = tuple(item for _, item in own if is_trait(item))
     keys = [(element, item) for element, item in own if not is_trait(item)]
     if not keys and not any(detail.location and "/patient/" in detail.location for detail in details):
