@@ -105,8 +105,9 @@ def load_and_kill(data: Path, round_number: int) -> list[Attempt]:
     return attempts
 
 
-def running(data: Path) -> RunningServer:
-    return RunningServer(data, DOMAIN__REPOSITORY_UNIQUE_ID=REPOSITORY, REGISTRY__REQUIRE_KNOWN_PATIENT="false")
+def running(data: Path, processes: int = 1) -> RunningServer:
+    settings = {"DOMAIN__REPOSITORY_UNIQUE_ID": REPOSITORY, "REGISTRY__REQUIRE_KNOWN_PATIENT": "false"}
+    return RunningServer(data, SERVER__PROCESSES=str(processes), **settings)
 
 
 def registered(server: RunningServer, attempt: Attempt) -> tuple[list[DocumentEntry], int, int]:

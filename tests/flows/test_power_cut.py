@@ -4,7 +4,7 @@ Killing the server alone proves little, because the kernel still writes what the
 below the server is shut down in the middle of the load, so that whatever was not forced to the device is lost.
 
 Database and blobs lie on volumes of their own, as an operator may have them, because one journal would carry what the other
-side forgot. That the tests can fail was tried by hand: both do with `PRAGMA synchronous` OFF or NORMAL and without the fsync of
+side forgot. That the tests can fail was tried by hand: both do when the log of the database is not forced and without the fsync of
 a blob, the second also without the fsync of the directory that names it.
 """
 
@@ -61,15 +61,20 @@ def send(tried: Attempt, server: RunningServer) -> bool:
     return iti41.send(tried.submission, documents, endpoint=f"{server.http}/services/repository").succeeded
 
 
-def submit_until_it_dies(server: RunningServer, seed: int, attempts: list[Attempt], acknowledged: threading.Semaphore) -> None:
+def submit_until_it_dies(
+    server: RunningServer, seed: int, attempts: list[Attempt], acknowledged: threading.Semaphore, cutting: threading.Event
+) -> None:
     numbers = random.Random(seed)
     while True:
         tried = attempt(numbers)
         attempts.append(tried)
         try:
-            tried.acknowledged = send(tried, server)
+            succeeded = send(tried, server)
         except (ConnectionError, SoapFault):
             return
+        # A real cut lets no answer out. Here an fsync that is under way may end well although the journal was given up: an ioctl
+        # is no plug, and the kernel finds no transaction left to wait for.
+        tried.acknowledged = succeeded and not cutting.is_set()
         if not tried.acknowledged:
             return
         acknowledged.release()
@@ -78,16 +83,19 @@ def submit_until_it_dies(server: RunningServer, seed: int, attempts: list[Attemp
 def load_and_cut(volumes: Sequence[Volume], data: Path, round_number: int) -> list[Attempt]:
     """Submit from several clients at once and cut the power in the middle of it. What they tried."""
     attempts: list[Attempt] = []
-    acknowledged = threading.Semaphore(0)
-    with running(data) as server:
+    acknowledged, cutting = threading.Semaphore(0), threading.Event()
+    with running(data, processes=2) as server:
         clients = [
-            threading.Thread(target=submit_until_it_dies, args=(server, 100 * round_number + number, attempts, acknowledged))
+            threading.Thread(
+                target=submit_until_it_dies, args=(server, 100 * round_number + number, attempts, acknowledged, cutting)
+            )
             for number in range(CLIENTS)
         ]
         for client in clients:
             client.start()
         for _ in range(ACKNOWLEDGED_BEFORE_THE_CUT):
             assert acknowledged.acquire(timeout=60), "the server does not acknowledge"
+        cutting.set()
         cut_power(volumes, server)
         for client in clients:
             client.join(60)

@@ -141,7 +141,7 @@ class RepositoryCare:
         `committed_before` must lie further back than the longest submission takes. Errors: OSError.
         """
         if not rehearse:
-            return document_repository.sweep(self._blobs, (self.needed,), committed_before=committed_before)
+            return document_repository.sweep(self._blobs, (self._surely_needed,), committed_before=committed_before)
         unneeded = (key for page in self._listed() for key in _without(page, self.needed(page)))
         return sum(self._is_older(key, committed_before) for key in unneeded)
 
@@ -210,6 +210,12 @@ class RepositoryCare:
         keys = self._blobs.keys()
         while page := list(islice(keys, _PAGE)):
             yield page
+
+    def _surely_needed(self, keys: Sequence[str]) -> Mapping[str, tuple[Reference, ...]]:
+        """As `needed`; what the snapshot did not show because somebody removed it stays removed if the power fails now."""
+        needed = self.needed(keys)
+        self._database.flush()
+        return needed
 
     def _references(self, key: str) -> tuple[Reference, ...]:
         return self.needed([key]).get(key, ())

@@ -76,6 +76,8 @@ class StorageCommitment:
         asked = [InstanceReference(sop_class, uid) for sop_class, uid in payload["instances"]]
         with self._database.read() as connection:
             held = imaging_holdings.holdings(connection, [each.sop_instance_uid for each in asked])
+        # What the snapshot showed must outlive a power cut before it is promised.
+        self._database.flush()
         committed, failed = [], []
         for each in asked:
             reason = self._failure(each, held.get(each.sop_instance_uid))

@@ -64,6 +64,8 @@ class Database(ABC):
     def read(self) -> AbstractContextManager[Connection]:
         """A connection that sees one snapshot until the block ends. It must not write.
 
+        What others committed in the last moment may be in it before it is durable: who promises or destroys something because of
+        what it has only read calls `flush` first.
         Errors: DatabaseUnavailableError, also from inside the block; DatabaseClosedError.
         """
 
@@ -93,7 +95,7 @@ class Database(ABC):
 
     @abstractmethod
     def flush(self) -> None:
-        """Wait until what was to be written later is stored."""
+        """Wait until what was to be written later, and all that a snapshot has shown, is durable."""
 
     @abstractmethod
     def close(self) -> None:

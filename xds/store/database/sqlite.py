@@ -1,8 +1,9 @@
 """The embedded database: many readers, one writer that commits for several callers at once.
 
 Readers see a snapshot and never wait. Writes go through one thread, because SQLite's own waiting for the write lock starves
-callers: it takes whatever stands in the queue, runs each piece of work inside a savepoint, and answers all of them after one
-durable COMMIT. A piece of work that fails is rolled back alone.
+callers: it takes whatever stands in the queue, runs each piece of work inside a savepoint, and commits all of them at once. A
+piece of work that fails is rolled back alone. They are answered when the log is on the disk (`sqlite_log`), while the writer goes
+on with the next.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sqlalchemy.exc import OperationalError
 from xds.store.database import turns
 from xds.store.database.interface import Database, DatabaseClosedError, DatabaseFullError, DatabaseUrlError, Result, Work
 from xds.store.database.joint import Joint, Loan
+from xds.store.database.sqlite_log import CHECKPOINT_PAGES, Checkpoints, WriteAheadLog
 from xds.store.migrations import migrate
 
 #: How many pieces of work one COMMIT carries at most, and how many may wait before callers are held back.
@@ -40,7 +42,9 @@ _log = structlog.get_logger()
 _PRAGMAS = (
     "PRAGMA page_size = 8192",
     "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
+    # The log is forced by `sqlite_log`; this still orders it before a checkpoint, and that before the log begins anew.
+    "PRAGMA synchronous = NORMAL",
+    f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
     "PRAGMA busy_timeout = 30000",
     "PRAGMA mmap_size = 8589934592",
     "PRAGMA cache_size = -16384",
@@ -167,6 +171,8 @@ class SqliteDatabase(Database):
         self._closed = False
         self._writing = self._engine.connect().execution_options(writing=True)
         self._turn = _Turn(f"{make_url(url).database}-turn")
+        self._log = WriteAheadLog(str(make_url(url).database))
+        self._checkpoints = Checkpoints(str(make_url(url).database))
         self._writer = threading.Thread(target=self._write_until_closed, name="database-writer", daemon=True)
         self._writer.start()
 
@@ -204,7 +210,11 @@ class SqliteDatabase(Database):
         return self.begin_write(work).result()
 
     def begin_write(self, work: Work[Result]) -> Future[Result]:
-        """Hand `work` to the writer; the future waits until it is durable. Errors: DatabaseClosedError, RuntimeError."""
+        """Hand `work` to the writer; the future waits until it is durable.
+
+        Errors: DatabaseClosedError, DatabaseUnavailableError, RuntimeError.
+        """
+        self._log.check()
         if self._joint is not None or threading.current_thread() is self._writer:
             raise RuntimeError("a piece of work must not open another transaction")
         future: Future[Result] = Future()
@@ -220,7 +230,7 @@ class SqliteDatabase(Database):
             self._queue.put(_Item(work, None))
 
     def flush(self) -> None:
-        """Wait until what was to be written later is stored."""
+        """Wait until what was to be written later, and all that a snapshot has shown, is durable."""
         self.write(lambda _connection: None)
 
     def close(self) -> None:
@@ -230,6 +240,8 @@ class SqliteDatabase(Database):
         self._closed = True
         self._queue.close()
         self._writer.join()
+        self._log.close()
+        self._checkpoints.close()
         self._writing.close()
         self._turn.close()
         while self._idle:
@@ -243,6 +255,7 @@ class SqliteDatabase(Database):
         while self._queue.wait():
             with self._turn:
                 self._commit(self._queue.take())
+                self._checkpoints.after_commit(_driver(self._writing))
 
     def _commit(self, batch: list[_Item]) -> None:
         outcomes: list[tuple[_Item, Any, BaseException | None]] = []
@@ -251,9 +264,15 @@ class SqliteDatabase(Database):
                 outcomes.extend((item, *self._attempt(item.work)) for item in batch)
         except BaseException as error:
             # Carried to everybody who took part, for whom nothing happened; this thread must go on in any case.
-            outcomes = [(item, None, _as_told(error)) for item in batch]
-        for item, result, failure in outcomes:
-            self._answer(item, result, failure)
+            for item in batch:
+                self._answer(item, None, _as_told(error))
+            return
+
+        def answer(undurable: BaseException | None) -> None:
+            for item, result, failure in outcomes:
+                self._answer(item, result, failure or undurable)
+
+        self._log.when_durable(answer)
 
     def _attempt(self, work: Work[Any]) -> tuple[Any, BaseException | None]:
         driver = _driver(self._writing)

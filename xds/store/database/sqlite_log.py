@@ -1,0 +1,149 @@
+"""The write-ahead log of the embedded database: forced to the disk, and emptied, beside the writer.
+
+SQLite would do that inside each COMMIT, while it keeps the only lock for writing: nobody writes until the disk has answered. Here
+a COMMIT hands its pages to the kernel alone, the next transaction begins at once, and a thread of this module forces whatever was
+committed until then with one call, after which all of it is acknowledged. The order of the log makes this safe: whoever is
+durable, everything that was committed before is durable too, by whichever process.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from xds.store.database.interface import DatabaseUnavailableError
+
+_log = structlog.get_logger()
+
+#: Told that something is durable, or why that is unknown.
+Durable = Callable[[BaseException | None], None]
+_SUFFIX: Final = "-wal"
+
+#: A checkpoint is due when so many rows were changed, and that is looked at so often.
+CHECKPOINT_ROWS: Final = 1000
+CHECKPOINT_SECONDS: Final = 1.0
+#: Pages in the log after which a COMMIT does not wait for the thread.
+CHECKPOINT_PAGES: Final = 16384
+_CHECKPOINT: Final = "PRAGMA wal_checkpoint(PASSIVE)"
+
+
+class WriteAheadLog:
+    """Forces the log of one database file. The database must stay open as long as this is used."""
+
+    def __init__(self, database: str) -> None:
+        self._path = database + _SUFFIX
+        self._file: int | None = None
+        self._failed = False
+        self._changed = threading.Condition()
+        self._committed: list[Durable] = []
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._sync_until_closed, name="database-log", daemon=True)
+        self._thread.start()
+
+    def when_durable(self, action: Durable) -> None:
+        """Call `action`, in another thread, when all that is committed by now is durable. It must not raise, and not wait."""
+        with self._changed:
+            self._committed.append(action)
+            self._changed.notify()
+
+    def check(self) -> None:
+        """Errors: DatabaseUnavailableError once the disk has failed, until the server is started again.
+
+        The kernel forgets what it could not write, and would call the next attempt a success.
+        """
+        if self._failed:
+            raise _unknown()
+
+    def close(self) -> None:
+        """Make durable what was committed, and end."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        self._thread.join()
+        if self._file is not None:
+            os.close(self._file)
+
+    def _sync_until_closed(self) -> None:
+        while actions := self._take():
+            failure = self._sync()
+            for action in actions:
+                action(failure)
+
+    def _take(self) -> list[Durable]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._committed or self._is_closed)
+            actions, self._committed = self._committed, []
+            return actions
+
+    def _sync(self) -> BaseException | None:
+        try:
+            self.check()
+            if self._file is None:
+                # It exists since the first commit, and stays the same file until the last connection is closed.
+                self._file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            os.fdatasync(self._file)
+        except DatabaseUnavailableError as error:
+            return error
+        except OSError as error:
+            self._failed = True
+            _log.critical("database.log.failed", error=error.strerror)
+            return _unknown()
+        return None
+
+
+def _unknown() -> DatabaseUnavailableError:
+    return DatabaseUnavailableError("the disk failed below the database, and what it holds is unknown: start the server again")
+
+
+class Checkpoints:
+    """Moves committed pages from the log to the database file, in a thread of its own, so that no COMMIT has to.
+
+    A log can begin anew only when all of it was moved, which never happens beside a writer without pauses: when nearly all is
+    done, the writer moves the rest between two of its transactions.
+    """
+
+    def __init__(self, database: str) -> None:
+        self._connection = sqlite3.connect(database, check_same_thread=False, isolation_level=None)
+        self._changed_rows = 0
+        self._seen_rows = 0
+        self._is_nearly_done = False
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._move_until_closed, name="database-checkpoints", daemon=True)
+        self._thread.start()
+
+    def after_commit(self, writer: sqlite3.Connection) -> None:
+        """To be called by the writer between two transactions."""
+        self._changed_rows = writer.total_changes
+        if self._is_nearly_done:
+            self._is_nearly_done = False
+            _move(writer)
+
+    def close(self) -> None:
+        """End, leaving what was not moved to the next who opens the database, or to the last who closes it."""
+        self._closing.set()
+        # Not to wait for the disk.
+        self._connection.interrupt()
+        self._thread.join()
+        self._connection.close()
+
+    def _move_until_closed(self) -> None:
+        while not self._closing.wait(CHECKPOINT_SECONDS):
+            if self._changed_rows - self._seen_rows < CHECKPOINT_ROWS:
+                continue
+            self._seen_rows = self._changed_rows
+            self._is_nearly_done = _move(self._connection)
+
+
+def _move(connection: sqlite3.Connection) -> bool:
+    """Whether it was moved, as far as the log reached then. A failure is the next one's to mend: nothing is lost by it."""
+    try:
+        busy, _, _ = connection.execute(_CHECKPOINT).fetchone()
+    except sqlite3.Error as error:
+        _log.warning("database.checkpoint.failed", error=error.sqlite_errorname)
+        return False
+    return not busy
