@@ -4,8 +4,8 @@ Killing the server alone proves little, because the kernel still writes what the
 below the server is shut down in the middle of the load, so that whatever was not forced to the device is lost.
 
 Database and blobs lie on volumes of their own, as an operator may have them, because one journal would carry what the other
-side forgot. That the tests can fail was tried by hand: both do when the log of the database is not forced and without the fsync of
-a blob, the second also without the fsync of the directory that names it.
+side forgot. That the tests can fail was tried by hand: both do when the log of the database is not forced and without the fsync
+of a blob, the second also without the fsync of the directory that names it.
 """
 
 from __future__ import annotations
