@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+\Z")
 _UUID_URN = re.compile(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")
@@ -117,8 +118,10 @@ class PatientIdentifier:
         return f"{escape_hl7(self.value)}^^^&{self.authority.oid or ''}&ISO"
 
 
+@lru_cache(maxsize=4096)
 def read_cx(text: str) -> PatientIdentifier | None:
     """Read an HL7 CX; None when it has no id or no authority at all."""
+    # Remembered, because each step of a submission or a query reads the one of its patient again.
     parts = text.strip().split("^")
     if len(parts) < 4 or not parts[0]:
         return None

@@ -119,7 +119,8 @@ class _OfThisThread(threading.local):
             collect_ids=False,
         )
         self.schemas: dict[str, etree.XMLSchema] = {}
-        self.is_large = etree.XPath(f"boolean((.//*)[{_MAX_TREE_ELEMENTS}])")
+        # Written so that libxml2 stops at that element and collects none.
+        self.is_large = etree.XPath(f"boolean(descendant::*[{_MAX_TREE_ELEMENTS}])")
 
     def schema(self, name: str) -> etree.XMLSchema:
         compiled = self.schemas.get(name)
@@ -185,7 +186,7 @@ def _recoded(data: bytes, encoding: str) -> bytes:
 
 def _refuse_attribute_flood(text: bytes) -> None:
     """Many attributes in one start tag cost time in their square wherever they are read (50 000 of them ten seconds)."""
-    if _LONG_TAG.search(text) is None:
+    if text.count(b"=") <= MAX_ATTRIBUTES or _LONG_TAG.search(text) is None:
         return
     for piece in _LONG_TAG.finditer(text):
         tag = _START_TAG.match(text, piece.start())

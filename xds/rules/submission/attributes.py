@@ -248,6 +248,8 @@ def _check_slots(
         if rule is None:
             _check_extra_slot(obj, slot, findings, prefix)
             continue
+        if len(values) == 1 and len(values[0]) <= LONGEST_VALUE and rule.type.accepts(values[0]):
+            continue
         if not values:
             findings.add(obj, prefix + name, "must have a value", None)
         elif len(values) > 1 and not rule.several:

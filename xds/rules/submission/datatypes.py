@@ -125,11 +125,14 @@ def _is_recipient(text: str) -> bool:
 
 
 def _is_uri(text: str) -> bool:
-    return bool(text) and not any(character.isspace() for character in text)
+    return text.split() == [text]
+
+
+_patient_field = re.compile(r"PID-([1-9][0-9]?)\|").match
 
 
 def _is_patient_field(text: str) -> bool:
-    found = re.match(r"PID-([1-9][0-9]?)\|", text)
+    found = _patient_field(text)
     return found is not None and found[1] not in ("2", "4", "12", "19") and int(found[1]) <= _FIELDS_OF_PID
 
 

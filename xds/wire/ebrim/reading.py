@@ -120,7 +120,19 @@ def _labelled(package: RegistryObject) -> RegistryObject:
     kind = SubmissionSet if SUBMISSION_SET_NODE in nodes else Folder if FOLDER_NODE in nodes else None
     if kind is None:
         return package
-    return kind(*(getattr(package, name) for name in RegistryObject.__slots__))
+    return kind(
+        package.id,
+        package.object_type,
+        package.lid,
+        package.home,
+        package.status,
+        package.version,
+        package.slots,
+        package.name,
+        package.description,
+        package.classifications,
+        package.external_identifiers,
+    )
 
 
 #: The fields of RegistryObject in their order.
