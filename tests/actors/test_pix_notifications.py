@@ -137,6 +137,21 @@ class TestDelivery:
             person = replace(MARIE, birth_date=f"19{20 + 17 * number}0{1 + number}09")
             region.feed(at(HOSPITAL_A, value), demographics=person)
 
+    def test_one_delivery_at_a_time(self, region: Region) -> None:
+        self.fed(region, "1", "2")
+        meanwhile: list[str | None] = []
+
+        def send(subscriber: IdentitySubscriber, update: IdentityUpdate) -> bool:
+            # As a second worker would, whose job a feed has asked for meanwhile.
+            meanwhile.append(courier.deliver(subscriber.name))
+            return True
+
+        courier = Courier(region.database, (BOTH, ONE), {"v2": send})
+        assert courier.deliver("ONE") is None
+        assert meanwhile == ["a delivery to the subscriber is under way"] * 2
+        assert courier.deliver("ONE") is None
+        assert len(meanwhile) == 2
+
     def test_in_order_and_once(self, region: Region, courier: Courier, consumer: Consumer) -> None:
         self.fed(region, "1", "2", "3")
         assert courier.deliver("ONE") is None

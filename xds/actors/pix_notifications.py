@@ -7,6 +7,7 @@ identifier leaves behind, limited to the domains that the consumer is interested
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -130,12 +131,26 @@ class Courier:
         self._database = database
         self._subscribers = {item.name: item for item in subscribers}
         self._senders = senders
+        self._lock = threading.Lock()
+        self._under_way: set[str] = set()
 
     def deliver(self, name: str) -> str | None:
         """Send what waits for that subscriber, in its order. Gives why it has to be tried again; nothing is lost meanwhile.
 
         A notification that the subscriber refuses for good is passed over: sent again it would be refused again.
         """
+        with self._lock:
+            if name in self._under_way:
+                # A change during a delivery has asked for another: two at once would not keep the order.
+                return "a delivery to the subscriber is under way"
+            self._under_way.add(name)
+        try:
+            return self._deliver(name)
+        finally:
+            with self._lock:
+                self._under_way.remove(name)
+
+    def _deliver(self, name: str) -> str | None:
         subscriber = self._subscribers.get(name)
         if subscriber is None:
             return "the subscriber is not configured any more"
