@@ -13,6 +13,7 @@ import pydicom
 import pydicom.data
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 from pynetdicom import AE, evt
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
@@ -122,6 +123,29 @@ def test_queries_are_hierarchical_unless_relational_is_negotiated(archive: Archi
         assert status == 0xA900
         ((status, _),) = find(port, QueryRetrieveLevel="STUDY", StudyDate="yesterday")
         assert status == 0xA900
+
+
+def test_series_by_the_request_that_they_belong_to(archive: Archive) -> None:
+    """Spec: PS3.4 C.2.2.2.6."""
+
+    def request(step: str) -> Sequence:
+        item = Dataset()
+        item.ScheduledProcedureStepID, item.RequestedProcedureID = step, ""
+        return Sequence([item])
+
+    for number, step in enumerate(("SPS1", "SPS2"), 1):
+        of_request = request(step)
+        of_request[0].RequestedProcedureID = f"RP{number}"
+        uids = {"StudyInstanceUID": "1.2.9", "SeriesInstanceUID": f"1.2.9.{number}", "SOPInstanceUID": f"1.2.9.{number}.1"}
+        archive.store(image(RequestAttributesSequence=of_request, **uids))
+    with serving(archive) as port:
+        keys = {"QueryRetrieveLevel": "SERIES", "StudyInstanceUID": "1.2.9", "SeriesInstanceUID": ""}
+        (found,) = matches(port, **keys, RequestAttributesSequence=request("SPS2"))
+        assert found.SeriesInstanceUID == "1.2.9.2"
+        assert found.RequestAttributesSequence[0].RequestedProcedureID == "RP2"
+        assert len(matches(port, **keys, RequestAttributesSequence=request("SPS*"))) == 2
+        assert matches(port, **keys, RequestAttributesSequence=request("SPS")) == []
+        assert len(matches(port, **keys, RequestAttributesSequence=Sequence())) == 2
 
 
 def test_keys_that_are_not_matched_are_said_so(archive: Archive) -> None:

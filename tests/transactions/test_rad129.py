@@ -11,6 +11,7 @@ import pytest
 import requests
 from dicomweb_client.api import DICOMwebClient
 from lxml import etree
+from pydicom import Dataset
 
 from tests.archive import image
 from tests.transactions.imaging_server import ImagingServer, audited, hidden, serving
@@ -142,7 +143,10 @@ def test_matching(server: ImagingServer, parameters: dict[str, str], studies: li
         ("山田*", True),
         ("山田^太郎", True),
         ("やまだ*", True),
-        ("=山田^太郎", False),
+        ("=山田^太郎", True),
+        ("=山田*", True),
+        ("Yamada*=*=やまだ*", True),
+        ("Suzuki*=山田*", False),
         ("Yamada*", True),
         ("山*郎", True),
         ("田*", False),
@@ -180,6 +184,49 @@ def test_more_than_the_answer_holds_is_told(server: ImagingServer) -> None:
     answer = requests.get(f"{server.url}/dicomweb/studies", params={"limit": 2}, timeout=10)
     assert answer.headers["Warning"].startswith("299 ")
     assert "Warning" not in requests.get(f"{server.url}/dicomweb/studies", params={"limit": 3}, timeout=10).headers
+
+
+@pytest.mark.parametrize(
+    ("parameters", "series"),
+    [
+        ({"RequestAttributesSequence.ScheduledProcedureStepID": "SPS1"}, [1, 2]),
+        ({"00400275.00400009": "SPS*", "00400275.00401001": "RP2"}, [2]),
+        ({"RequestAttributesSequence.ScheduledProcedureStepID": "SPS3"}, []),
+        # Of one item all must be true.
+        ({"00400275.00400009": "SPS1", "00400275.00401001": "RP3"}, []),
+        ({"PerformedProcedureStepStartDate": "20260301-"}, [2]),
+        ({"PerformedProcedureStepStartTime": "0900-0959", "PerformedProcedureStepStartDate": "20260228"}, [1]),
+        ({"RequestAttributesSequence.ScheduledProcedureStepID": ""}, [1, 2, 3]),
+    ],
+)
+def test_series_by_the_request_and_the_step_that_they_belong_to(
+    server: ImagingServer, parameters: dict[str, str], series: list[int]
+) -> None:
+    """Spec: PS3.18 Table 10.6.1-5 (series); PS3.4 C.2.2.2.6."""
+
+    def request(step: str, procedure: str) -> Dataset:
+        made = Dataset()
+        made.ScheduledProcedureStepID, made.RequestedProcedureID = step, procedure
+        return made
+
+    steps = {
+        1: {"PerformedProcedureStepStartDate": "20260228", "PerformedProcedureStepStartTime": "095930"},
+        2: {"PerformedProcedureStepStartDate": "20260301"},
+        3: {},
+    }
+    requests_of = {1: [request("SPS1", "RP1")], 2: [request("SPS1", "RP2"), request("SPS2", "RP3")], 3: []}
+    for number, attributes in steps.items():
+        sequence = {"RequestAttributesSequence": requests_of[number]} if requests_of[number] else {}
+        server.archive.store(_instance(8, number, 1, **attributes, **sequence))
+    try:
+        found = _found(server, "studies/1.2.3.8/series", "0020000E", **parameters)
+        assert found == [f"1.2.3.8.{number}" for number in series]
+        everywhere = _found(server, "series", "0020000E", **parameters, StudyInstanceUID="1.2.3.8")
+        assert everywhere == found
+        page = _found(server, "studies/1.2.3.8/series", "0020000E", **parameters, limit="1", offset="1")
+        assert page == found[1:2]
+    finally:
+        server.archive.source.remove_instances("1.2.3.8", None, "test")
 
 
 def test_attributes_that_are_not_matched_are_told(server: ImagingServer) -> None:

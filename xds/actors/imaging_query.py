@@ -6,8 +6,8 @@ Spec: DICOM PS3.4 C.6.2 (Study Root), PS3.18 10.6.3.3 (attributes of the answers
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from xds.model.audit import AuditEvent
@@ -22,6 +22,7 @@ from xds.model.imaging_query import (
     Matching,
 )
 from xds.ports import AccessRule
+from xds.rules.imaging_matching import fits
 from xds.store import audit, imaging_headers, imaging_search
 from xds.store.database import Database
 
@@ -66,6 +67,10 @@ _OF_INSTANCE: Final = (
 #: Taken from the header of the series' first instance, when it has them.
 _SERIES_FROM_HEADER: Final = ("00400244", "00400245", "00400275")
 _INSTANCE_FROM_HEADER: Final = ("00280100",)
+#: Attributes of series that are matched there, too, and how many candidates are looked at for one answer.
+_MATCHED_IN_HEADER: Final = frozenset({0x00400244, 0x00400245, 0x00400275})
+_MAX_CANDIDATES: Final = 20_000
+_PAGE: Final = 500
 
 
 class StudyQueries:
@@ -93,7 +98,10 @@ class StudyQueries:
         `event` makes the audit event from the patients (CX) whose studies were found.
         """
         limit = min(query.limit if query.limit is not None else self._max_matches, self._max_matches)
-        ignored = tuple(item.tag for item in query.matchings if imaging_search.level_of(item.tag) is None)
+        looked_up = {item.tag for item in _in_headers(query)}
+        ignored = tuple(
+            item.tag for item in query.matchings if imaging_search.level_of(item.tag) is None and item.tag not in looked_up
+        )
         if query.level is Level.PATIENT:
             found, patients, more = self._patients(query, caller, limit)
         else:
@@ -106,13 +114,26 @@ class StudyQueries:
         self, query: ImagingQuery, caller: Caller, limit: int, base_url: str
     ) -> tuple[list[ImagingMatch], list[str], bool]:
         with self._database.read() as connection:
-            rows = imaging_search.search(connection, query, limit + 1)
+            rows = self._found(connection, query, limit + 1)
             more, rows = len(rows) > limit, rows[:limit]
             summaries = imaging_search.summaries(connection, list({row["study_key"] for row in rows}))
             rows, patients = self._permitted(rows, summaries, caller)
             made = [_match(query, row, summaries[row["study_key"]], base_url) for row in rows]
             _add_from_headers(connection, query, rows, made)
         return [ImagingMatch(dict(sorted(item.attributes.items())), *item.uids) for item in made], patients, more
+
+    def _found(self, connection: Any, query: ImagingQuery, limit: int) -> list[Mapping[str, Any]]:
+        """At most `limit` rows; keys that are in no column are compared with the headers of what fits the others."""
+        wanted = _in_headers(query)
+        if not wanted:
+            return imaging_search.search(connection, query, limit)
+        found: list[Mapping[str, Any]] = []
+        for start in range(0, _MAX_CANDIDATES, _PAGE):
+            rows = imaging_search.search(connection, replace(query, offset=start), _PAGE)
+            found += _fitting(connection, query.level, rows, wanted)
+            if len(rows) < _PAGE or len(found) >= query.offset + limit:
+                break
+        return found[query.offset : query.offset + limit]
 
     def _permitted(
         self, rows: Sequence[Mapping[str, Any]], summaries: Mapping[int, Mapping[str, Any]], caller: Caller
@@ -191,6 +212,21 @@ def _add_from_headers(connection: Any, query: ImagingQuery, rows: Sequence[Mappi
         found: dict[str, Any] = json.loads(imaging_headers.unpack(packed[place]))
         told = found if query.includes is None else {tag: found[tag] for tag in wanted if tag in found}
         attributes.update((tag, value) for tag, value in told.items() if "BulkDataURI" not in value)
+
+
+def _in_headers(query: ImagingQuery) -> list[Matching]:
+    return [item for item in query.matchings if item.tag in _MATCHED_IN_HEADER] if _QUERY_LEVELS.get(query.level, 0) > 1 else []
+
+
+def _fitting(
+    connection: Any, level: Level, rows: Sequence[Mapping[str, Any]], wanted: Sequence[Matching]
+) -> Iterator[Mapping[str, Any]]:
+    """The rows whose header fits: that of the instance, or of the first one of a series."""
+    packed = imaging_search.headers(connection, level, rows) if rows else {}
+    for row in rows:
+        header = packed.get(imaging_search.place_of(level, row))
+        if header is not None and fits(json.loads(imaging_headers.unpack(header)), wanted):
+            yield row
 
 
 def matching_uids(study: str | None = None, series: str | None = None) -> tuple[Matching, ...]:

@@ -42,12 +42,15 @@ class Matching:
     """One attribute to be matched: `tag` and, of the forms of PS3.4 C.2.2.2, what fits the value.
 
     `values` are one text (EQUAL, WILDCARD with `*` and `?`), several UIDs (LIST), or both ends of a RANGE, an open one empty.
+    `inside` are the tags that lead from the items of a sequence `tag` to the attribute.
+
     Universal matching is no Matching: it asks for the attribute only.
     """
 
     tag: int
     form: Form
     values: tuple[str, ...]
+    inside: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,11 @@ Spec: DICOM PS3.4 C.2.2.2.
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
-from xds.model.imaging_query import Form, Matching
+from xds.model.imaging_query import DicomJson, Form, Matching
 
 #: Value representations that match by range.
 _RANGED: Final = frozenset({"DA", "TM", "DT"})
@@ -42,6 +44,42 @@ def matching(tag: int, vr: str, text: str) -> Matching | None:
     if vr not in _PLAIN and ("*" in text or "?" in text):
         return Matching(tag, Form.WILDCARD, (text,))
     return Matching(tag, Form.EQUAL, (text,))
+
+
+def fits(data_set: DicomJson, wanted: Iterable[Matching]) -> bool:
+    """Whether a data set fits all of these; those inside of one sequence must fit the same item of it.
+
+    Spec: PS3.4 C.2.2.2.6 (sequences).
+    """
+    groups: dict[int, list[Matching]] = {}
+    for item in wanted:
+        groups.setdefault(item.tag, []).append(item)
+    return all(_group_fits(data_set.get(f"{tag:08X}", {}).get("Value", ()), group) for tag, group in groups.items())
+
+
+def _group_fits(values: Sequence[Any], group: Sequence[Matching]) -> bool:
+    if not group[0].inside:
+        return all(any(_value_fits(_text(value), item) for value in values) for item in group)
+    inner = [replace(item, tag=item.inside[0], inside=item.inside[1:]) for item in group]
+    return any(isinstance(value, Mapping) and fits(value, inner) for value in values)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "=".join(str(value.get(form, "")) for form in ("Alphabetic", "Ideographic", "Phonetic")).rstrip("=")
+    return "" if value is None else str(value)
+
+
+def _value_fits(text: str, item: Matching) -> bool:
+    if not text:
+        return False
+    if item.form is Form.RANGE:
+        low, high = item.values
+        return low <= text and (not high or text <= high or text.startswith(high))
+    if item.form is Form.WILDCARD:
+        pattern = "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in re.sub(r"\*+", "*", item.values[0]))
+        return re.fullmatch(pattern, text, re.DOTALL) is not None
+    return text in item.values
 
 
 def _ranged(tag: int, vr: str, text: str) -> Matching:

@@ -8,7 +8,7 @@ Spec: DICOM PS3.4 C.4.1 (C-FIND), C.6.1 and C.6.2 (Patient Root, Study Root), C.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -20,7 +20,7 @@ from xds.model.imaging_query import DicomJson, Form, ImagingMatch, ImagingQuery,
 from xds.pacs.association import Association, Received
 from xds.rules.imaging_matching import MatchingError, matching
 from xds.store.database import DatabaseUnavailableError
-from xds.wire.dicom import DicomError
+from xds.wire.dicom import DicomError, Elements
 from xds.wire.dimse import Field, Message, Status, read_data_set, response_to
 from xds.wire.dimse_classes import PATIENT_ROOTS, QUERY_RETRIEVE
 from xds.wire.dimse_identifiers import CHARACTER_SET, QUERY_RETRIEVE_LEVEL, read_keys, write_identifier
@@ -83,7 +83,7 @@ def read_identifier(octets: bytes, received: Received, *, is_relational: bool) -
     found = []
     for tag, (vr, value) in keys.items():
         try:
-            found.append(matching(tag, vr, value))
+            found += _inside(elements, tag) if vr == "SQ" else [matching(tag, vr, value)]
         except MatchingError as problem:
             raise IdentifierError(str(problem), tag) from None
     identifier = Identifier(level, keys, tuple(item for item in found if item is not None), elements.text(CHARACTER_SET))
@@ -93,6 +93,16 @@ def read_identifier(octets: bytes, received: Received, *, is_relational: bool) -
         names = ", ".join(f"({tag >> 16:04X},{tag & 0xFFFF:04X})" for tag in missing)
         raise IdentifierError(f"a single value is required in {names}", *missing)
     return identifier
+
+
+def _inside(elements: Elements, tag: int) -> list[Matching | None]:
+    """What the item of a sequence asks for. Spec: PS3.4 C.2.2.2.6. Errors: MatchingError; DicomError."""
+    found: list[Matching | None] = []
+    for item in elements.items(tag)[:1]:
+        for inner, (vr, value) in read_keys(item).items():
+            deeper = _inside(item, inner) if vr == "SQ" else [matching(inner, vr, value)]
+            found += [replace(wanted, tag=tag, inside=(inner, *wanted.inside)) for wanted in deeper if wanted is not None]
+    return found
 
 
 def _is_single(identifier: Identifier, level: Level) -> bool:

@@ -300,13 +300,22 @@ def _name(column: ColumnElement[Any], item: Matching, *, fuzzy: bool) -> ColumnE
         words = [word for word in folded.replace("^", " ").replace("=", " ").replace("*", " ").split() if word]
         at = [(_pattern(word) + "%", f"%^{_pattern(word)}%", f"% {_pattern(word)}%") for word in words]
         return and_(*(or_(*(column.like(form, escape="\\") for form in forms)) for forms in at))
+    if "=" in folded:
+        return _groups(column, folded)
     if item.form is Form.WILDCARD:
         found = _like(column, folded)
     else:
         # Alone, a group or component stands for a name that has no more of them.
         found = or_(column == folded, and_(column >= folded + "=", column < folded + ">"))
-    if "=" in folded or not any(character > _LAST_LATIN for character in folded):
+    if not any(character > _LAST_LATIN for character in folded):
         return found
     # In another script it stands for one of the groups after the first. Spec: PS3.5 6.2.1.2.
     alone = column.like(f"%={_pattern(folded)}", escape="\\")
     return or_(found, alone, column.like(f"%={_pattern(folded)}=%", escape="\\"))
+
+
+def _groups(column: ColumnElement[Any], folded: str) -> ColumnElement[bool]:
+    """A name with several groups: each that is not empty is sought in its own place, the others may be any. Spec: PS3.5 6.2.1."""
+    groups = [_pattern(group) or "%" for group in folded.split("=")]
+    whole = "=".join(groups)
+    return or_(column.like(whole, escape="\\"), column.like(f"{whole}=%", escape="\\"))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from xds.actors import imaging_audit
@@ -22,7 +23,7 @@ from xds.model.caller import Caller
 from xds.model.imaging_query import ImagingQuery, ImagingQueryAnswer, Level, Matching
 from xds.rules.imaging_matching import MatchingError, matching
 from xds.transactions.transaction import Transaction, Wire
-from xds.wire.dicom_names import UnknownAttributeError, tag_of, vr_of
+from xds.wire.dicom_names import UnknownAttributeError, path_of, tag_of, vr_of
 from xds.wire.dicom_xml import write_native_model
 from xds.wire.dicomweb import DICOM_JSON, DICOM_XML, MULTIPART, accepts_json, prefers_xml, read_accept, write_documents
 from xds.wire.http import HttpReply, HttpRequest
@@ -78,14 +79,14 @@ def _read(request: HttpRequest) -> ImagingQuery | list[str]:
         if name.lower() in _CONTROLS:
             continue
         try:
-            tag = tag_of(name)
-            found = matching(tag, vr_of(tag), "\\".join(values))
+            tag, *inside = path_of(name)
+            found = matching((tag, *inside)[-1], vr_of((tag, *inside)[-1]), "\\".join(values))
         except (UnknownAttributeError, MatchingError) as problem:
             problems.append(str(problem))
             continue
         includes.append(tag)
         if found is not None:
-            matchings.append(found)
+            matchings.append(replace(found, tag=tag, inside=tuple(inside)))
     fields = [name.strip() for name in ",".join(request.query.get("includefield", ())).split(",")]
     for name in fields:
         try:

@@ -17,17 +17,20 @@ class UnknownAttributeError(ValueError):
     """No attribute has that name. The message quotes it: it is a name, no value."""
 
 
-def tag_of(name: str) -> int:
-    """The tag of an attribute; of a path into sequences, that of the outermost one. Errors: UnknownAttributeError."""
-    found = None
+def path_of(name: str) -> tuple[int, ...]:
+    """The tags of an attribute and of the sequences that it is in, the outermost first. Errors: UnknownAttributeError."""
+    found = []
     for step in name.split("."):
         tag = int(step, 16) if _TAG.match(step) else tag_for_keyword(step)
         if tag is None:
             raise UnknownAttributeError(f"{name[:64]!r} is neither a tag nor the keyword of an attribute")
-        found = tag if found is None else found
-    if found is None:
-        raise UnknownAttributeError("an attribute has no name")
-    return found
+        found.append(tag)
+    return tuple(found)
+
+
+def tag_of(name: str) -> int:
+    """The tag of an attribute; of a path into sequences, that of the outermost one. Errors: UnknownAttributeError."""
+    return path_of(name)[0]
 
 
 def vr_of(tag: int) -> str:
