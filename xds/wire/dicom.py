@@ -13,7 +13,7 @@ Spec: DICOM PS3.5 7 (data set), 7.5 (sequences), 6.1 and C.12.1.1.2 of PS3.3 (ch
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -149,6 +149,10 @@ def _end_of_item(buffer: bytes, position: int, encoding: Encoding, depth: int) -
         position = next_element(buffer, position, encoding, depth).next
 
 
+#: A raw value, whether it is written implicit inside, and its value representation as it stands there.
+Raw = tuple[bytes, bool, bytes]
+
+
 class Elements:
     """The elements of a data set or item: raw values by tag, decoded on request. Absent elements read as empty."""
 
@@ -158,7 +162,7 @@ class Elements:
         self._encoding = encoding
         self._encodings = encodings
         self._depth = depth
-        self._values: dict[int, tuple[bytes, bool, bytes]] = {}
+        self._values: dict[int, Raw] = {}
 
     def __contains__(self, tag: int) -> bool:
         return tag in self._values
@@ -199,6 +203,10 @@ class Elements:
             if tag == _CHARACTER_SET:
                 self._encodings = _python_encodings(values[tag][0])
         return position
+
+    def raw(self) -> Iterable[tuple[int, Raw]]:
+        """The tags with what stands there, in the order of the data set."""
+        return self._values.items()
 
     def value(self, tag: int) -> bytes:
         """The raw value."""

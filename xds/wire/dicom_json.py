@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from pydicom.datadict import dictionary_VR
 
-from xds.wire.dicom import DicomError, Element, Elements, Encoding
+from xds.wire.dicom import DicomError, Elements, Raw
 from xds.wire.dicom_header import Header
 
 #: Octets of a binary value that stand in the JSON itself; longer ones are bulk data. Texts are always written out up to the next.
@@ -36,6 +36,7 @@ _TEXT: Final = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "PN", "SH", "TM", 
 _BINARY_NUMBER: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
 _PIXEL_DATA: Final = 0x7FE00010
 _CHARACTER_SET: Final = 0x00080005
+_PIXEL_REPRESENTATION: Final = 0x00280103
 
 #: Octets of a value whose JSON is kept for the next object, and of how many such values.
 _SHORT: Final = 64
@@ -57,27 +58,40 @@ def write_header(header: Header) -> bytes:
     def bulk_uri(path: str) -> str:
         return f"{ADDRESS}/{base}/bulkdata/{path}"
 
+    remembered = _remembered(elements.order, elements.encodings, elements.short(_PIXEL_REPRESENTATION))
     found: dict[int, str] = {}
-    for tag in elements:
-        if _is_left_out(tag):
-            continue
-        octets, vr = elements.value(tag), _representation(elements, tag)
-        if len(octets) <= _SHORT and vr != "SQ" and tag != _CHARACTER_SET:
-            found[tag] = _short_value(tag, vr, octets, elements.order, elements.encodings)
-        else:
-            found[tag] = _encode(_value(elements, tag, vr, bulk_uri, ""))
+    for tag, raw in elements.raw():
+        written = remembered.get((tag, raw)) if len(raw[0]) <= _SHORT else None
+        if written is None:
+            if _is_left_out(tag):
+                continue
+            vr = _representation(elements, tag)
+            written = _member(tag, _value(elements, tag, vr, bulk_uri, ""))
+            if len(raw[0]) <= _SHORT and vr != "SQ":
+                _remember(remembered, (tag, raw), written)
+        found[tag] = written
     if 0x00280010 in elements:
-        found[_PIXEL_DATA] = _encode({"vr": _pixel_vr(header), "BulkDataURI": bulk_uri("7FE00010")})
-    body = ",".join([f'"{tag:08X}":{found[tag]}' for tag in sorted(found)])
-    return f"{{{body}}}".encode("utf-8", "replace")
+        found[_PIXEL_DATA] = _member(_PIXEL_DATA, {"vr": _pixel_vr(header), "BulkDataURI": bulk_uri("7FE00010")})
+    return f"{{{','.join([found[tag] for tag in sorted(found)])}}}".encode("utf-8", "replace")
 
 
-@lru_cache(_REMEMBERED)
-def _short_value(tag: int, vr: str, octets: bytes, order: str, encodings: tuple[str, ...]) -> str:
-    """An element that is no sequence, as JSON. The slices of a series have most of them in common."""
-    alone = Elements(Encoding(little=order == "<"), encodings)
-    alone.add(Element(tag, vr.encode(), 0, 0, 0), octets)
-    return _encode(_element(alone, tag, vr, str))
+def _member(tag: int, element: Item) -> str:
+    return f'"{tag:08X}":{_encode(element)}'
+
+
+@lru_cache(8)
+def _remembered(_order: str, _encodings: tuple[str, ...], _pixel_representation: int | None) -> dict[tuple[int, Raw], str]:
+    """Short elements that stood in objects before: the slices of a series have most of them in common.
+
+    What they look like in JSON depends on nothing else in their objects.
+    """
+    return {}
+
+
+def _remember(remembered: dict[tuple[int, Raw], str], element: tuple[int, Raw], written: str) -> None:
+    if len(remembered) >= _REMEMBERED:
+        remembered.clear()
+    remembered[element] = written
 
 
 def with_address(stored: bytes, address: str) -> bytes:
@@ -204,7 +218,7 @@ def _representation(elements: Elements, tag: int) -> str:
     if " or " not in found:
         return found
     if found.startswith("US or SS"):
-        return "SS" if elements.short(0x00280103) == 1 else "US"
+        return "SS" if elements.short(_PIXEL_REPRESENTATION) == 1 else "US"
     return "OW"
 
 

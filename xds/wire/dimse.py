@@ -95,6 +95,7 @@ class Status(IntEnum):
     OTHER_PATIENT = 0xC001
 
 
+_FIELDS: Final = {item.value: item for item in Field}
 _NUMBERS: Final = frozenset(
     (
         Field.COMMAND,
@@ -160,7 +161,6 @@ class Message:
 def read_command(octets: bytes) -> Message:
     """A command set: implicit little endian, always. Errors: DicomError when it is broken or has no Command Field."""
     fields: dict[Field, Value] = {}
-    known = {item.value: item for item in Field}
     position = 0
     while position < len(octets):
         if position + 8 > len(octets):
@@ -170,7 +170,7 @@ def read_command(octets: bytes) -> Message:
         if group != 0 or position + length > len(octets):
             raise DicomError("a command set holds an element of another group, or one that is cut off")
         value, position = octets[position : position + length], position + length
-        name = known.get(number)
+        name = _FIELDS.get(number)
         if name is None:
             continue
         if name in _NUMBERS:
