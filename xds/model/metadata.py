@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
+from xds.model.frozen import filled_directly
 from xds.model.vocabulary import (
     ON_DEMAND,
     AvailabilityStatus,
@@ -22,6 +23,7 @@ from xds.model.vocabulary import (
 )
 
 
+@filled_directly
 @dataclass(frozen=True, slots=True)
 class Slot:
     """`rim:Slot`: a name and its values."""
@@ -30,6 +32,7 @@ class Slot:
     values: tuple[str, ...]
 
 
+@filled_directly
 @dataclass(frozen=True, slots=True)
 class LocalizedString:
     """`rim:LocalizedString`."""
@@ -39,6 +42,7 @@ class LocalizedString:
     charset: str | None = None
 
 
+@filled_directly
 @dataclass(frozen=True, slots=True)
 class Code:
     """A coded value: code, coding scheme and display name. Two codes are the same when code and scheme are."""
@@ -52,6 +56,7 @@ class Code:
         return f"{self.code}^^{self.scheme}"
 
 
+@filled_directly
 @dataclass(frozen=True, slots=True)
 class Classification:
     """`rim:Classification` inside a registry object: a code, an author, or (with `node`) a label.
@@ -82,6 +87,7 @@ class Classification:
         return Code(self.node_representation, scheme[0] if scheme else "", self.name[0].value if self.name else "")
 
 
+@filled_directly
 @dataclass(frozen=True, slots=True)
 class ExternalIdentifier:
     """`rim:ExternalIdentifier` inside a registry object."""
@@ -115,6 +121,7 @@ def _author(classification: Classification) -> Author:
     )
 
 
+@filled_directly
 @dataclass(frozen=True, slots=True)
 class RegistryObject:
     """What every registry object has. `id` is the entryUUID, or a symbolic id until the Registry has assigned one."""
@@ -181,6 +188,7 @@ class RegistryObject:
         return self.lid or self.id
 
 
+@filled_directly
 @dataclass(frozen=True, slots=True)
 class DocumentEntry(RegistryObject):
     """`rim:ExtrinsicObject`. Spec: ITI TF-3 Table 4.2.3.2-1."""
@@ -264,6 +272,7 @@ class DocumentEntry(RegistryObject):
         return self.object_type == ON_DEMAND
 
 
+@filled_directly
 @dataclass(frozen=True, slots=True)
 class SubmissionSet(RegistryObject):
     """`rim:RegistryPackage` labelled as SubmissionSet. Spec: ITI TF-3 Table 4.2.3.3-1."""
@@ -293,6 +302,7 @@ class SubmissionSet(RegistryObject):
         return self.slot_value(SlotName.SUBMISSION_TIME)
 
 
+@filled_directly
 @dataclass(frozen=True, slots=True)
 class Folder(RegistryObject):
     """`rim:RegistryPackage` labelled as Folder. Spec: ITI TF-3 Table 4.2.3.4-1."""
@@ -314,11 +324,13 @@ class Folder(RegistryObject):
         return self.slot_value(SlotName.LAST_UPDATE_TIME)
 
 
+@filled_directly
 @dataclass(frozen=True, slots=True)
 class UnlabelledPackage(RegistryObject):
     """A `rim:RegistryPackage` that is classified as neither SubmissionSet nor Folder; never valid, kept to be reported."""
 
 
+@filled_directly
 @dataclass(frozen=True, slots=True)
 class Association(RegistryObject):
     """`rim:Association`. Spec: ITI TF-3 4.2.2. `association_type` is a plain string: it may be an unknown one."""
