@@ -77,6 +77,23 @@ class TestEvidence:
         assert newest.action in (DecisionAction.UNLINK, DecisionAction.REVIEW)
         assert any(item.evidence.veto for item in region.pix.desk.history(linked[1], CALLER))
 
+    def test_a_revision_of_one_of_several_given_names_withdraws_nothing(self, region: Region) -> None:
+        """Marie and Claire are one person because a third record lists both names: she stays so."""
+
+        def called(given: str, further: str = "", **stated: object) -> Demographics:
+            return replace(MARIE, names=(PersonName("Lefèvre", given, further, use="L"),), **stated)
+
+        region.feed(C1, demographics=called("Marie", "Claire"), source="HOSP_C|ADT")
+        region.feed(A1, demographics=called("Marie"))
+        region.feed(B1, demographics=called("Claire"), source="HOSP_B|ADT")
+        assert are_one(region)
+        for identifier, given, source in ((A1, "Marie", "HOSP_A|ADT"), (B1, "Claire", "HOSP_B|ADT")):
+            revised = called(given, telephones=("0611223344",))
+            region.feed(identifier, kind=FeedKind.REVISE, demographics=revised, source=source)
+        assert are_one(region)
+        history = [item for record in records(region, A1, B1, C1) for item in region.pix.desk.history(record, CALLER)]
+        assert {item.action for item in history} == {DecisionAction.LINK}
+
     def test_those_whom_only_a_corrected_record_joined_find_each_other_anew(self, region: Region) -> None:
         for identifier, source in ((A1, "HOSP_A|ADT"), (B1, "HOSP_B|ADT"), (C1, "HOSP_C|ADT")):
             region.feed(identifier, source=source)

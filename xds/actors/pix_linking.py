@@ -218,17 +218,14 @@ class Linker:
         cluster = self._patients.cluster_of((person_key,))[person_key]
         keys = self._patients.members((cluster,))[cluster]
         members = self.members(keys)
-        compared = {
-            key: linkage.compare_members(members[person_key], members[key], self._weights, self._frequencies)
-            for key in keys
-            if key != person_key
-        }
-        doubtful = {key for key, evidence in compared.items() if evidence is not None and evidence.veto is not None}
+        group = [members[key] for key in keys if key != person_key]
+        compared = linkage.compare_with(members[person_key], group, self._weights, self._frequencies)
+        doubtful = {key for key, (_, forbids) in compared.items() if forbids}
         behind = self._behind(person_key, keys, links)
         ended = []
         for item in links:
             other = item.lower_key if item.higher_key == person_key else item.higher_key
-            evidence = compared[other]
+            evidence, _ = compared[other]
             holds = evidence is not None and linkage.links_alone(evidence, self._weights)
             if not holds or doubtful & behind[other]:
                 self._end(item, evidence)

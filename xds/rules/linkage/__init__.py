@@ -11,7 +11,17 @@ from __future__ import annotations
 
 from xds.rules.linkage.blocking import blocking_keys
 from xds.rules.linkage.comparison import Evidence, Veto, compare, confirms, frequency_values, prior
-from xds.rules.linkage.decision import Decision, Group, Member, Scored, compare_members, decide, links_alone, needs_review
+from xds.rules.linkage.decision import (
+    Decision,
+    Group,
+    Member,
+    Scored,
+    compare_members,
+    compare_with,
+    decide,
+    links_alone,
+    needs_review,
+)
 from xds.rules.linkage.folding import fold, fold_words
 from xds.rules.linkage.national import (
     NATIONAL_OIDS,
@@ -51,6 +61,7 @@ __all__ = [
     "blocking_keys",
     "compare",
     "compare_members",
+    "compare_with",
     "confirms",
     "decide",
     "fold",

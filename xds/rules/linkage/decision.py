@@ -195,6 +195,19 @@ def _forbids(evidence: Evidence, one: Member, other: Member, *groups: Group) -> 
     )
 
 
+def compare_with(
+    record: Member, group: Group, weights: Weights, frequencies: Frequencies
+) -> dict[int, tuple[Evidence | None, bool]]:
+    """How a record compares with each of a group, and whether that forbids that they are one person, as `decide` sees it."""
+    own = _borne(group)
+    found = {}
+    for member in group:
+        evidence = compare_members(record, member, weights, frequencies, own)
+        forbids = evidence is not None and _forbids(evidence, record, member, (record,), group)
+        found[member.person_key] = (evidence, forbids)
+    return found
+
+
 def _best(
     record: Member, number: int, group: Group, weights: Weights, frequencies: Frequencies, own: Mapping[str, int]
 ) -> tuple[Scored | None, bool]:
