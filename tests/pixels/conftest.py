@@ -10,7 +10,11 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
+from xds.pixels import transcoding
 from xds.pixels.pool import Pool
+
+# Whatever reads a file here reads it as the workers do: values that are none are no warning.
+assert transcoding.config.settings.reading_validation_mode == transcoding.config.IGNORE
 
 
 def sample(name: str) -> Path:

@@ -124,6 +124,11 @@ class Renditions:
         with self._at_hand(instance) as source:
             return self._pixels.render(source, how)
 
+    def anonymous(self, instance: Instance, target: str, key: str) -> Made:
+        """The image without whose it is. Errors: PixelError; KeyError when the blob is gone."""
+        with self._at_hand(instance) as source:
+            return self._pixels.anonymize(source, target, key)
+
     @contextmanager
     def _at_hand(self, instance: Instance) -> Iterator[Path]:
         """The object as a file that another process can read."""

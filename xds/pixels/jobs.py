@@ -37,3 +37,4 @@ class Operation(StrEnum):
     TRANSCODE = "transcode"
     FRAMES = "frames"
     RENDER = "render"
+    ANONYMIZE = "anonymize"

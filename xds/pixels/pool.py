@@ -211,6 +211,13 @@ class Pool:
         """
         return self._run(Operation.TRANSCODE, source, {"target": target})
 
+    def anonymize(self, source: Path, target: str, key: str) -> Made:
+        """The image without whose it is, in another transfer syntax; `key` decides which UIDs others become.
+
+        Errors: PixelError, also when it cannot be known that nothing is left of whose it is.
+        """
+        return self._run(Operation.ANONYMIZE, source, {"target": target, "key": key})
+
     def frames(self, source: Path, numbers: Sequence[int]) -> Made:
         """Decoded frames (from 1) one after the other, as PS3.18 8.7.3.5.2 wants: little endian, planes as in the object.
 

@@ -37,17 +37,16 @@ def transcode(source: Path, output: Path, target: str) -> None:
 
     Errors: PixelError when there is no way from the one to the other.
     """
-    dataset = read(source)
-    wanted = UID(target)
-    stored = dataset.file_meta.TransferSyntaxUID
+    write(read(source), output, UID(target))
+
+
+def write(dataset: Dataset, output: Path, wanted: UID) -> None:
+    """Write a data set in the transfer syntax `wanted`; it is not to be used any more then. Errors: PixelError."""
     if wanted == ExplicitVRBigEndian:
-        raise PixelError(f"transfer syntax {target} is retired and not written")
+        raise PixelError(f"transfer syntax {wanted} is retired and not written")
     if wanted not in _NATIVE and "PixelData" not in dataset:
         raise PixelError("an object without pixels has no compressed form")
-    if stored not in _NATIVE:
-        _decode(dataset)
-    elif stored == ExplicitVRBigEndian:
-        _swap(dataset)
+    make_native(dataset)
     if wanted not in _NATIVE:
         _encode(dataset, wanted)
     else:
@@ -56,6 +55,16 @@ def transcode(source: Path, output: Path, target: str) -> None:
     for _ in dataset.iterall():
         pass
     dcmwrite(output, dataset, implicit_vr=wanted == ImplicitVRLittleEndian, little_endian=True, force_encoding=True)
+
+
+def make_native(dataset: Dataset) -> None:
+    """Decode the pixels, and turn what is big-endian around. Errors: PixelError."""
+    stored = dataset.file_meta.TransferSyntaxUID
+    if stored not in _NATIVE:
+        _decode(dataset)
+    elif stored == ExplicitVRBigEndian:
+        _swap(dataset)
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
 
 
 def frames(source: Path, output: Path, numbers: Sequence[int]) -> list[int]:

@@ -18,7 +18,7 @@ from typing import IO, Any
 from pydicom.errors import InvalidDicomError
 
 from xds.model.rendering import Rendering, Window
-from xds.pixels import rendering, transcoding
+from xds.pixels import anonymity, rendering, transcoding
 from xds.pixels.jobs import Operation, PixelError
 
 #: What an object makes codecs raise when it is not what it says; anything else would be a fault of ours, and ends the process.
@@ -47,6 +47,9 @@ def work(job: Mapping[str, Any]) -> dict[str, Any]:
     match Operation(job["operation"]):
         case Operation.TRANSCODE:
             transcoding.transcode(source, output, job["target"])
+            return {"media_type": "application/dicom", "transfer_syntax": job["target"]}
+        case Operation.ANONYMIZE:
+            anonymity.anonymize(source, output, job["target"], job["key"])
             return {"media_type": "application/dicom", "transfer_syntax": job["target"]}
         case Operation.FRAMES:
             lengths = transcoding.frames(source, output, job["numbers"])

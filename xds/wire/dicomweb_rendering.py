@@ -130,13 +130,8 @@ def _window(text: str, problems: list[str]) -> Window | None:
         return None
     parts = text.split(",")
     values = _numbers(",".join(parts[:2]), 2)
-    function = (
-        _WINDOW_FUNCTIONS.get(parts[2].strip().lower().replace("_", "-"))
-        if len(parts) == 3
-        else "LINEAR"
-        if len(parts) == 2
-        else None
-    )
+    named = parts[2].strip().lower().replace("_", "-") if len(parts) == 3 else "linear"
+    function = _WINDOW_FUNCTIONS.get(named) if len(parts) in (2, 3) else None
     lowest = 1.0 if function == "LINEAR" else math.ulp(0)
     if values is None or function is None or not all(map(math.isfinite, values)) or values[1] < lowest:
         problems.append("a window is center,width,function; function is linear, linear-exact or sigmoid, width above 0")
