@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from tests.identity import HOSPITAL_A, MARIE, Region, at
 from xds.actors.pix_batches import MOST_TOGETHER, FeedBatches
 from xds.actors.pix_description import Effects
 from xds.actors.pix_preparation import prepare
 from xds.model.patient import FeedKind, IdentityFeed
+from xds.store.database import DatabaseClosedError
 
 
 def together(work: list[Callable[[], object]]) -> None:
@@ -73,3 +77,52 @@ def test_one_that_fails_does_not_take_the_others_with_it(tmp_path: Path) -> None
     assert max(sizes) <= MOST_TOGETHER
     assert len(sizes) < 40
     region.close()
+
+
+def test_the_next_are_applied_while_the_disk_takes_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, back_end: str
+) -> None:
+    region = Region(tmp_path)
+    applied = {number: threading.Event() for number in range(2)}
+    done: list[int] = []
+
+    def apply(_connection: object, feeds: list) -> list[Effects]:
+        for item in feeds:
+            applied[int(item.prepared.feed.message_id)].set()
+        return [Effects() for _ in feeds]
+
+    batches = FeedBatches(region.database, apply)
+    is_written = threading.Event()
+    force = os.fdatasync
+
+    def slowly(file: int) -> None:
+        assert is_written.wait(60)
+        force(file)
+
+    def submit(number: int) -> None:
+        feed = IdentityFeed(FeedKind.ADD, "HOSP_A|ADT", str(number), (at(HOSPITAL_A, str(number)),), MARIE)
+        batches.submit(prepare(feed, {}), ())
+        done.append(number)
+
+    monkeypatch.setattr(os, "fdatasync", slowly)
+    threads = [threading.Thread(target=submit, args=(number,)) for number in applied]
+    for number, thread in enumerate(threads):
+        thread.start()
+        assert applied[number].wait(60)
+    # A server forces its disk by itself, and its feeds wait for its lock.
+    assert not done or back_end == "postgresql"
+    is_written.set()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(done) == [0, 1]
+    region.close()
+
+
+def test_who_cannot_be_applied_is_told_and_the_next_go_on(tmp_path: Path) -> None:
+    region = Region(tmp_path)
+    batches = FeedBatches(region.database, lambda _connection, feeds: [Effects() for _ in feeds])
+    region.close()
+    feed = IdentityFeed(FeedKind.ADD, "HOSP_A|ADT", "M", (at(HOSPITAL_A, "1"),), MARIE)
+    for _ in range(2):
+        with pytest.raises(DatabaseClosedError):
+            batches.submit(prepare(feed, {}), ())

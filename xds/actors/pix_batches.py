@@ -1,8 +1,8 @@
 """Feeds that arrive together are applied in one transaction.
 
-Whoever comes first leads: its thread takes what waits, has it applied, and wakes those whose feeds were among it; the next ones
-gather meanwhile. One commit carries several feeds then, also on a database server, where feeds take turns anyway; what all of
-them write alike is written once.
+Whoever comes first leads: what waits when its transaction begins is applied in it, and those whose feeds were among it are woken
+when that is durable; the next ones gather meanwhile, and are applied while the disk takes its time. One commit carries several
+feeds then, also on a database server, where feeds take turns anyway; what all of them write alike is written once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from xds.actors.pix_description import Effects
 from xds.actors.pix_preparation import PreparedFeed, is_upsert
 from xds.store.audit import Written
 from xds.store.database import Connection, Database, turns
+from xds.store.statements import server_driver
 
 #: How many feeds one transaction carries at most: those behind it wait until it is durable.
 MOST_TOGETHER: Final = 16
@@ -83,15 +84,12 @@ class FeedBatches:
 
     def _lead(self) -> None:
         """Apply what waits, the own feed first, and hand over to whoever waits longest then."""
-        batch = self._take()
+        batch = _Batch(self._take)
         try:
             self._run(batch)
         finally:
-            with self._lock:
-                self._has_leader = bool(self._waiting)
-                if self._waiting:
-                    self._waiting[0].awake.set()
-            for item in batch[1:]:
+            self._hand_over(batch)
+            for item in batch.taken()[1:]:
                 item.awake.set()
 
     def _take(self) -> list[Waiting]:
@@ -104,16 +102,59 @@ class FeedBatches:
                 batch.append(self._waiting.popleft())
             return batch
 
-    def _run(self, batch: Sequence[Waiting]) -> None:
+    def _hand_over(self, batch: _Batch) -> None:
+        """Let the next lead, once."""
+        if batch.is_handed_over:
+            return
+        # Without this its own leader would be called to lead again.
+        batch.taken()
+        batch.is_handed_over = True
+        with self._lock:
+            self._has_leader = bool(self._waiting)
+            if self._waiting:
+                self._waiting[0].awake.set()
+
+    def _run(self, batch: _Batch) -> None:
+        def work(connection: Connection) -> list[Effects]:
+            # What came until the writer had time for it goes together.
+            found = self._apply(connection, batch.taken())
+            if server_driver(connection) is None:
+                # The writer goes on while the disk takes its time; on a server the next feeds would only wait for its lock.
+                self._hand_over(batch)
+            return found
+
         try:
-            found = self._database.write(lambda connection: self._apply(connection, batch))
+            found = self._database.write(work)
         except BaseException as failure:
             # It belongs to those who wait. One feed that fails must not take the others with it.
-            if len(batch) == 1:
-                batch[0].failure = failure
+            if len(batch.taken()) == 1 or batch.is_handed_over:
+                # When others have gone on already, applying it again could put an older message after a newer one.
+                for item in batch.taken():
+                    item.failure = failure
                 return
-            for item in batch:
-                self._run((item,))
+            for item in batch.taken():
+                self._run_alone(item)
             return
-        for item, effects in zip(batch, found, strict=True):
+        for item, effects in zip(batch.taken(), found, strict=True):
             item.effects = effects
+
+    def _run_alone(self, item: Waiting) -> None:
+        try:
+            (item.effects,) = self._database.write(lambda connection: self._apply(connection, (item,)))
+        except BaseException as failure:
+            item.failure = failure
+
+
+class _Batch:
+    """Feeds that go together, taken when their transaction has begun."""
+
+    def __init__(self, take: Callable[[], list[Waiting]]) -> None:
+        self._take = take
+        self._taken: list[Waiting] = []
+        self.is_handed_over = False
+
+    def taken(self) -> list[Waiting]:
+        """The same ones every time."""
+        if not self._taken:
+            self._taken = self._take()
+        return self._taken
