@@ -62,7 +62,8 @@ def test_a_missing_parameter(server: ImagingServer, missing: str) -> None:
     [
         {"requestType": "WADU"},
         {"requestType": ""},
-        {"anonymize": "yes"},
+        {"anonymize": "no"},
+        {"anonymize": "yes", "contentType": "image/jpeg"},
         {"transferSyntax": "explicit"},
         {"presentationUID": "1.2.3"},
         {"presentationUID": "1.2.3", "presentationSeriesUID": "1.2.4"},
@@ -130,6 +131,23 @@ def test_compressed_objects_are_decoded_unless_their_syntax_is_asked_for(server:
     decoded = pydicom.dcmread(BytesIO(ask(server, **place).content))
     assert decoded.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
     assert np.array_equal(pixel_array(decoded), pixel_array(stored))
+
+
+def test_an_image_without_whose_it_is(server: ImagingServer) -> None:
+    """Spec: PS3.18 9.4.1.2.1."""
+    plain = pydicom.dcmread(BytesIO(packaged("CT_small.dcm")))
+    answer = ask(server, anonymize="yes")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/dicom")
+    found = pydicom.dcmread(BytesIO(answer.content))
+    assert found.PatientIdentityRemoved == "YES"
+    for text in (str(plain.PatientName), plain.PatientID, plain.StudyInstanceUID, plain.SOPInstanceUID):
+        assert text.encode() not in answer.content
+    assert np.array_equal(pixel_array(found), pixel_array(plain))
+    packed = pydicom.dcmread(BytesIO(ask(server, anonymize="yes", transferSyntax="1.2.840.10008.1.2.4.90").content))
+    assert packed.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.90"
+    assert packed.SOPInstanceUID == found.SOPInstanceUID
+    assert ask(server, anonymize="yes", transferSyntax="1.2.840.10008.1.2.4.100").status_code == 406
+    assert ask(server, **report(server), anonymize="yes").status_code == 406
 
 
 def test_an_image_in_the_form_that_is_asked_for(server: ImagingServer) -> None:

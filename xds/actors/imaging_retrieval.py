@@ -303,6 +303,13 @@ class ImageRetrieval:
         """An image that a browser can show. Errors: PixelError; KeyError when the blob is gone."""
         return self._renditions.render(instance, how)
 
+    def anonymous(self, instance: Instance, transfer_syntax: str) -> Made:
+        """The image without whose it is, in that transfer syntax. Its UIDs are other ones, the same each time.
+
+        Errors: PixelError, also when it cannot be known that nothing is left of whose it is; KeyError when the blob is gone.
+        """
+        return self._renditions.anonymous(instance, transfer_syntax, self._identity.imaging_source_unique_id)
+
     def open(self, instance: Instance) -> Iterator[bytes]:
         """The Part 10 file as it is stored. Errors: KeyError when the blob is gone."""
         return self._blobs.open(instance.blob)

@@ -1,9 +1,10 @@
 """RAD-55 WADO Retrieve: one DICOM object, or an image made of it, by three UIDs in a URL.
 
 Spec: RAD TF-2 4.55; DICOM PS3.18 9. `GET /wado?requestType=WADO&studyUID=…&seriesUID=…&objectUID=…`, with
-`contentType=application/dicom`, or with `contentType=image/jpeg` (`image/png`, `image/gif`) and then also `frameNumber`, `rows`,
-`columns`, `region`, `windowCenter`, `windowWidth`, `imageQuality`, `annotation`, `presentationUID` with `presentationSeriesUID`.
-Structured reports are given as `text/html` and `text/plain`, encapsulated documents as what they are.
+`contentType=application/dicom` and then also `transferSyntax`, `anonymize`; or with `contentType=image/jpeg` (`image/png`,
+`image/gif`) and then also `frameNumber`, `rows`, `columns`, `region`, `windowCenter`, `windowWidth`, `imageQuality`,
+`annotation`, `presentationUID` with `presentationSeriesUID`. Structured reports are given as `text/html` and `text/plain`,
+encapsulated documents as what they are.
 
 Errors: 400 for a missing or senseless parameter; 404 for an object that is not there, not in that series or study (an empty UID
 names none), rejected, or not for the caller; 406 for a content type or transfer syntax
@@ -82,6 +83,8 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
                 # The object without what the state says of it would be another image than was asked for.
                 return _refusal(400, f"a presentation state is for pictures, not for {DICOM}")
             return _object(source, selection, parameters, caller)
+        if parameters.get("anonymize", ("",))[0].strip():
+            return _refusal(400, f"anonymize is for {DICOM}")
         state = _state(source, caller, parameters)
         if state is None:
             return _refusal(404, "there is no such presentation state in that study")
@@ -118,6 +121,8 @@ def _object(source: ImageRetrieval, selection: Selection, parameters: Mapping[st
     """The object itself. Errors: PullError when a source outside does not give it."""
     _, found = next(selection.instances())
     wanted = parameters.get("transfersyntax", ("",))[0].strip()
+    if parameters.get("anonymize", ("",))[0].strip():
+        return _anonymous(source, selection, wanted or EXPLICIT_LITTLE, caller)
     obtained = source.obtain(found, (wanted or EXPLICIT_LITTLE,))
     if obtained is None and not wanted:
         obtained = source.obtain(found, None)
@@ -129,6 +134,25 @@ def _object(source: ImageRetrieval, selection: Selection, parameters: Mapping[st
         (("Content-Type", DICOM),),
         obtained.chunks(),
         obtained.size,
+        lambda complete: source.finish(sent, complete, caller, WADO_URI),
+    )
+
+
+def _anonymous(source: ImageRetrieval, selection: Selection, transfer_syntax: str, caller: Caller) -> HttpReply:
+    """The object without whose it is. Spec: PS3.18 9.4.1.2.1."""
+    _, instance = next(selection.instances())
+    try:
+        made = source.anonymous(instance, transfer_syntax)
+    except PixelTimeoutError as problem:
+        return _refusal(503, str(problem))
+    except PixelError as problem:
+        return _refusal(406, str(problem))
+    sent = ((selection, Obtained(instance, transfer_syntax, made.size, made.chunks, made.release)),)
+    return HttpReply(
+        200,
+        (("Content-Type", DICOM),),
+        made.chunks(),
+        made.size,
         lambda complete: source.finish(sent, complete, caller, WADO_URI),
     )
 
@@ -169,9 +193,9 @@ def _problems(parameters: Mapping[str, tuple[str, ...]]) -> list[str]:
     if parameters.get("requesttype", ("",))[0] != "WADO":
         problems.append("requestType must be WADO")
     problems += [f"{name} is missing" for name in _UIDS if name.lower() not in parameters]
-    if parameters.get("anonymize", ("",))[0]:
+    if parameters.get("anonymize", ("",))[0].strip() not in ("", "yes"):
         # To give the object as it is would betray who asked for it without names.
-        problems.append("anonymize is not offered")
+        problems.append("anonymize is yes")
     given = {name for name, values in parameters.items() if values[0].strip()}
     if len(given & set(_PRESENTATION)) == 1:
         problems.append("presentationUID and presentationSeriesUID belong together")
