@@ -72,6 +72,8 @@ INLINE = '<x:Document id="Document01">{}</x:Document>'
         (INCLUDE.format("1.a@b"), "1.a@b"),
         (INCLUDE.format("urn%3Auuid%3Aabc"), "urn:uuid:abc"),
         (INCLUDE.format("urn:uuid:abc"), "urn:uuid:abc"),
+        # The part is `<a%40b>`, which its reader decoded.
+        (INCLUDE.format("a%2540b"), "a@b"),
         ('<x:Document id="Document01">\n  <xop:Include href=" CID:1.a@b "></xop:Include>\n</x:Document>', "1.a@b"),
     ],
 )

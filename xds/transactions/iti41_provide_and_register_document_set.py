@@ -30,6 +30,7 @@ from xds.transactions.client import post_soap
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.ebrim import escape, read_submission, write_submission
 from xds.wire.ebrs import read_content, read_registry_response, write_registry_response
+from xds.wire.mtom import plain_content_id
 from xds.wire.soap import ReceivedPart, SentPart, SoapReply, SoapRequest
 from xds.wire.xml import LCM, XDSB, XOP
 
@@ -164,7 +165,9 @@ def _content(element: etree._Element, parts: Mapping[str, ReceivedPart], allowan
         return f"content: must be a MIME part when base64 in the message exceeds {INLINE_CHARACTERS} characters"
     content_id, octets = read_content(element)
     if content_id is not None:
-        return parts.get(content_id, "xop:Include: href: must name a MIME part of the message; there is no such part")
+        # A Content-ID with percent signs of its own was read as one that is encoded: so is what names it.
+        named = parts.get(content_id) or parts.get(plain_content_id(content_id))
+        return named or "xop:Include: href: must name a MIME part of the message; there is no such part"
     if octets is None:
         return "content: must be a xop:Include with a cid: URL, or base64; received neither"
     return octets
