@@ -204,6 +204,8 @@ class TestCriteria:
             ("@PID.5.1^DUPONT~@PID.8^Q", [("QPD^1^3^2^2", "103")]),
             ("@PID.8^Q~@PID.7^yesterday", [("QPD^1^3^2^2", "102"), ("QPD^1^3^1^2", "103")]),
             ("~".join(["@PID.5.1^DUPONT"] * 101), [("QPD^1^3", "102")]),
+            ("@PID.13^" + "&".join(map(str, range(101))), [("QPD^1^3^1^2", "102")]),
+            ("@PID.5.1^A&B&C&D&E~@PID.5.2^F&G&H&I", [("QPD^1^3^2^2", "102")]),
         ],
     )
     def test_refused(self, place: Place, criteria: str, expected: list[tuple[str, str]]) -> None:

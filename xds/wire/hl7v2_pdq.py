@@ -232,8 +232,12 @@ class _Collected:
                     self.others.append(item)
                     continue
                 patterns = [text_pattern(value, fuzzy=self.fuzzy and part in ("family", "given")) for value in item.values]
+                if len(alternatives) * len(patterns) > _MOST_ALTERNATIVES:
+                    text = f"a name has at most {_MOST_ALTERNATIVES} combinations of its alternatives"
+                    self.faults.append(item.fault(Condition.DATA_TYPE, text))
+                    break
                 alternatives = [{**known, part: pattern} for known in alternatives for pattern in patterns]
-            self.names += [NamePattern(**parts) for parts in alternatives[:_MOST_ALTERNATIVES] if parts]
+            self.names += [NamePattern(**parts) for parts in alternatives if parts]
 
     def _add_mothers(self, given: list[Criterion]) -> None:
         for item in given:

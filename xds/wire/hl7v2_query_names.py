@@ -16,6 +16,8 @@ from xds.wire.hl7v2 import Condition, Fault, Location, Message
 _NAME = re.compile(r"@([A-Z][A-Z0-9]{2})\.([1-9][0-9]?)(?:\.([1-9][0-9]?))?(?:\.([1-9][0-9]?))?\Z")
 #: No honest query has more of them.
 _MOST_CRITERIA: Final = 100
+#: Nor does any sought value have more alternatives (`A&B`).
+_MOST_VALUES: Final = 100
 #: How many fields a segment has that a query may name, in HL7 2.5.
 _FIELDS: Final = {"PID": 39, "PD1": 21, "PV1": 52, "PV2": 49}
 #: How many components the data types of PID have.
@@ -71,7 +73,8 @@ def read_criteria(message: Message, field: str, segments: Sequence[str], faults:
     """The criteria of QPD-3 (`field` in its wire form) that name elements of these segments.
 
     Those without a value, or with nothing but `*`, say nothing and are left out. What is wrong is added to `faults`: 102 (no
-    name of an element, more than a value, too many criteria), 103 (an element that does not exist or is not searched here).
+    name of an element, more than a value, too many criteria or alternatives), 103 (an element that does not exist or is not
+    searched here).
     """
     separators = message.separators
     repeated = field.split(separators.repetition) if field else []
@@ -86,6 +89,9 @@ def read_criteria(message: Message, field: str, segments: Sequence[str], faults:
         if not item.strip(separators.component + separators.subcomponent + " "):
             continue
         criterion, fault = _criterion(number, message.subcomponents(parts[0])[0], values, segments)
+        if fault is None and len(values) > _MOST_VALUES:
+            text = f"a criterion has at most {_MOST_VALUES} alternatives"
+            fault = Fault(Condition.DATA_TYPE, text, Location("QPD", 1, 3, number, 2))
         if fault is None and any(part.strip() for part in parts[2:]):
             fault = Fault(Condition.DATA_TYPE, "a criterion has a name and a value, no more", Location("QPD", 1, 3, number, 3))
         if fault:
