@@ -3,20 +3,27 @@
     python -m bench.pull                 three times 500 slices of 512 x 512, Debian's Orthanc as the PACS
     python -m bench.pull --slices 100
 
-Each way of fetching has a series that nobody asked for before. What the PACS itself needs is measured right before, from the
+Each way of fetching has series that nobody asked for before. What the PACS itself needs is measured right before each, from the
 request for a connection on, by the protocol that its images are fetched with: WADO-RS, C-GET, or C-MOVE to a listener that does
-nothing else. The first octet of an object is that of its first fragment, for whom reads it there and through us alike.
+nothing else. HTTP is spoken by the same plain client to the PACS and to us, and nobody has a connection open from before. The
+first octet of an object is that of its first fragment, for whom reads it there and through us alike. The processor time is our
+server's until the first octet was here; its memory is that before, and the most while three readers fetched one series at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -47,18 +54,55 @@ def fill(orthanc: Orthanc, study: str, slices: int) -> None:
         orthanc.put(image(pixels, **uids, InstanceNumber=number, PatientID="P1"))
 
 
-def timed(read: Callable[[], Iterator[bytes]]) -> tuple[float, float]:
-    """Seconds to the first octet and to the last."""
-    start, first = time.perf_counter(), 0.0
+def timed(read: Callable[[], Iterator[bytes]], processor: Callable[[], float] = float) -> tuple[float, float, float]:
+    """Seconds to the first octet and to the last, and those of the `processor` until the first."""
+    before, start, first, spent = processor(), time.perf_counter(), 0.0, 0.0
     for _ in read():
-        first = first or time.perf_counter() - start
-    return first, time.perf_counter() - start
+        if not first:
+            first = time.perf_counter() - start
+            spent = processor() - before
+    return first, time.perf_counter() - start, spent
+
+
+def processor_time(process: int) -> float:
+    """Seconds that the threads of a process that are alive have run."""
+    seconds = 0
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            seconds += int((task / "schedstat").read_text().split()[0])
+    return seconds / 1e9
+
+
+def memory_of_three(server: RunningServer, address: str) -> tuple[int, int]:
+    """Resident octets of the server before three readers fetch a series at once, and the most meanwhile."""
+
+    def read() -> None:
+        for _ in over_http(address):
+            pass
+
+    before = most = server.resident_memory()
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    while any(reader.is_alive() for reader in readers):
+        most = max(most, server.resident_memory())
+        readers[0].join(0.05)
+        time.sleep(0.01)
+    return before, most
 
 
 def over_http(address: str) -> Iterator[bytes]:
-    with httpx.stream("GET", address, headers={"Accept": ANY}, timeout=300) as answer:
-        answer.raise_for_status()
-        yield from answer.iter_raw()
+    parts = urlsplit(address)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=300)
+    try:
+        connection.request("GET", parts.path, headers={"Accept": ANY})
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise RuntimeError(f"{address} answered {answer.status}")
+        while piece := answer.read1(1 << 20):
+            yield piece
+    finally:
+        connection.close()
 
 
 def over_dicom(orthanc: Orthanc, study: str, slices: int, receiver: MoveReceiver | None = None) -> Iterator[bytes]:
@@ -70,7 +114,7 @@ def over_dicom(orthanc: Orthanc, study: str, slices: int, receiver: MoveReceiver
         yield from pulled.chunks
 
 
-def directly(orthanc: Orthanc, study: str, slices: int, retrieve: str, own_port: int) -> tuple[float, float]:
+def directly(orthanc: Orthanc, study: str, slices: int, retrieve: str, own_port: int) -> tuple[float, float, float]:
     """The series from the PACS itself."""
     if retrieve == "wado-rs":
         return timed(lambda: over_http(f"{orthanc.dicomweb}/studies/{study}/series/{study}.1"))
@@ -120,11 +164,13 @@ def main() -> None:
         tempfile.TemporaryDirectory() as name,
         running_orthanc(Path(name) / "orthanc", modalities) as orthanc,
     ):
-        studies = [f"1.2.826.{number}" for number in range(given.times)]
+        studies = [f"1.2.826.{number}" for number in range(given.times + 1)]
         for study in studies:
             fill(orthanc, study, given.slices)
-        print("| fetched by | PACS: first octet ms | all ms | through us: first octet ms | all ms | first octets, ratio |")
-        print("|---|---|---|---|---|---|")
+        print(
+            "| fetched by | PACS: first octet ms | all ms | through us: first octet ms | all ms | ratio of first | CPU ms | MB |"
+        )
+        print("|---|---|---|---|---|---|---|---|")
         for query, retrieve in WAYS:
             config = configuration(Path(name) / f"{retrieve}.toml", orthanc, query, retrieve, move_port)
             with RunningServer(Path(name) / retrieve, config=config) as server:
@@ -132,14 +178,17 @@ def main() -> None:
                     wait_for(server, study, given.slices)
                 # Their manifests are still being written.
                 time.sleep(5)
+                assert server.process is not None
+                spent = partial(processor_time, server.process.pid)
                 rows = []
-                for study in studies:
-                    path = f"/studies/{study}/series/{study}.1"
+                *some, last = [(study, f"{server.http}/dicomweb/studies/{study}/series/{study}.1") for study in studies]
+                for study, address in some:
                     direct = directly(orthanc, study, given.slices, retrieve, own_port)
-                    rows.append((*direct, *timed(lambda path=path: over_http(f"{server.http}/dicomweb{path}"))))  # type: ignore[misc]
-                found = [statistics.median(column) for column in zip(*rows, strict=True)]
-                shown = " | ".join(f"{1000 * value:.0f}" for value in found)
-                print(f"| {retrieve} | {shown} | {found[2] / found[0]:.2f} |", flush=True)
+                    rows.append((*direct[:2], *timed(partial(over_http, address), spent)))
+                found = [1000 * statistics.median(column) for column in zip(*rows, strict=True)]
+                before, most = memory_of_three(server, last[1])
+                ratio, shown = found[2] / found[0], " | ".join(f"{value:.0f}" for value in found[:4])
+                print(f"| {retrieve} | {shown} | {ratio:.2f} | {found[4]:.1f} | {before >> 20}, {most >> 20} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import structlog
 
 from xds.actors.imaging_arrival import Arrival, Place
 from xds.actors.imaging_breaker import Breaker
-from xds.actors.imaging_pull_orders import Ahead, Order, SeriesPlace
+from xds.actors.imaging_pull_orders import Ahead, FirstReader, Order, SeriesPlace
 from xds.model.foreign_images import Pulled, PullError, PullProblem
 from xds.model.imaging import StudyPatient, StudyState
 from xds.ports import ForeignArchive
@@ -77,7 +77,7 @@ class PullThrough:
         """
         with self._database.read() as connection:
             held = imaging_sources.held_outside(connection, study, series)
-        begun: SimpleQueue[Arrival | None] = SimpleQueue()
+        reader = FirstReader()
         orders = []
         with self._lock:
             for (location, series_uid), classes in held.items():
@@ -85,13 +85,13 @@ class PullThrough:
                 if location not in self._sources or place in self._orders or self._cache.holds_any(place.group):
                     continue
                 whole = len(classes) > 1
-                order = Order(place, classes, self._cache, self._digests, whole_series=whole, patient=patient, begun=begun)
+                order = Order(place, classes, self._cache, self._digests, whole_series=whole, patient=patient, reader=reader)
                 self._orders[place] = [order]
                 orders.append(order)
         if not orders:
             return None
         self._start(orders)
-        return Ahead(orders, begun)
+        return Ahead(orders, reader)
 
     def begin(self, places: Sequence[Place], ahead: Ahead | None = None) -> list[Arrival]:
         """Have instances fetched that are neither here nor on their way; one arrival for each, in the same order.
@@ -183,12 +183,12 @@ class PullThrough:
         orders = self._orders.get(series, ())
         return next((found for order in orders if (found := order.awaited(sop_instance_uid)) is not None), None)
 
-    def _registered(self, series: SeriesPlace) -> Mapping[tuple[str, str], Registered]:
+    def _registered(self, series: SeriesPlace, sop_instance_uid: str | None = None) -> Mapping[tuple[str, str], Registered]:
         with self._database.read() as connection:
-            return imaging_sources.registered(connection, series.study, series.series)
+            return imaging_sources.registered(connection, series.study, series.series, sop_instance_uid)
 
-    def _digests(self, series: SeriesPlace) -> Callable[[str], str]:
-        registered = self._registered(series)
+    def _digests(self, series: SeriesPlace, sop_instance_uid: str | None) -> Callable[[str], str]:
+        registered = self._registered(series, sop_instance_uid)
 
         def digest(sop_instance_uid: str) -> str:
             here = registered.get((series.series, sop_instance_uid))
@@ -254,7 +254,7 @@ class PullThrough:
             for pulled in self._sources[location].fetch(study, series, order.sop_classes, whole_series=order.whole_series):
                 arrival = order.next(pulled.sop_instance_uid)
                 if arrival is not None:
-                    self._receive(arrival, pulled, patient)
+                    self._receive(order, arrival, pulled, patient)
 
     def _patient(self, study: str) -> StudyPatient:
         with self._database.read() as connection:
@@ -263,11 +263,11 @@ class PullThrough:
             raise PullError(PullProblem.GONE)
         return patient
 
-    def _receive(self, arrival: Arrival, pulled: Pulled, patient: StudyPatient) -> None:
+    def _receive(self, order: Order, arrival: Arrival, pulled: Pulled, patient: StudyPatient) -> None:
         place = arrival.place
         try:
-            chunks = _looked_at(pulled, place, patient)
-            arrival.receive(chunks, pulled.transfer_syntax_uid)
+            looked_at = _looked_at(pulled, place, patient)
+            arrival.receive(chain(looked_at, order.paced(pulled.chunks)), pulled.transfer_syntax_uid)
         except PullError as problem:
             if problem.problem is PullProblem.OTHER_PATIENT:
                 self._dispute(place)
@@ -312,8 +312,8 @@ class PullThrough:
         self._database.write(work)
 
 
-def _looked_at(pulled: Pulled, place: Place, patient: StudyPatient) -> Iterator[bytes]:
-    """The octets of an object after its head was compared with what was asked for. Errors: PullError, DicomError."""
+def _looked_at(pulled: Pulled, place: Place, patient: StudyPatient) -> list[bytes]:
+    """The first octets of an object after its head was compared with what was asked for. Errors: PullError, DicomError."""
     held: list[bytes] = []
 
     def kept() -> Iterator[bytes]:
@@ -329,4 +329,4 @@ def _looked_at(pulled: Pulled, place: Place, patient: StudyPatient) -> Iterator[
     other = bool(shown.patient_id and patient.patient_id and shown.patient_id != patient.patient_id)
     if other or bool(shown.issuer_oid and patient.issuer_oid and shown.issuer_oid != patient.issuer_oid):
         raise PullError(PullProblem.OTHER_PATIENT)
-    return chain(held, pulled.chunks)
+    return held

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from xds.actors.imaging_arrival import Arrival, Place
 from xds.model.foreign_images import PullError
@@ -26,6 +27,22 @@ class SeriesPlace(NamedTuple):
         return "/".join(self)
 
 
+#: What the source says, in short, of an instance (by its SOP Instance UID), or of every one of a series (None).
+Digests = Callable[[SeriesPlace, str | None], Callable[[str], str]]
+
+
+#: How long the one who fetches waits for the first octets to go out, at most.
+_PACE_SECONDS: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class FirstReader:
+    """For whom something is fetched ahead: told of what begins, and of the end (None)."""
+
+    begun: SimpleQueue[Arrival | None] = field(default_factory=SimpleQueue)
+    is_served: threading.Event = field(default_factory=threading.Event)
+
+
 class Order:
     """Instances of one series. The thread that fetches them asks for each as it comes, readers for those that they want."""
 
@@ -34,16 +51,16 @@ class Order:
         place: SeriesPlace,
         sop_classes: Mapping[str, str],
         cache: PullCache,
-        digests: Callable[[SeriesPlace], Callable[[str], str]],
+        digests: Digests,
         *,
         whole_series: bool,
         patient: StudyPatient | None = None,
-        begun: SimpleQueue[Arrival | None] | None = None,
+        reader: FirstReader | None = None,
     ) -> None:
-        """`sop_classes` are those of the instances by SOP Instance UID; `digests` gives what the source says of each.
+        """`sop_classes` are those of the instances by SOP Instance UID; `digests` gives what the source says of them.
 
-        With `begun` it was given ahead: everything that comes is kept for one reader, who is told here of what begins, and of
-        the end (None). `patient` is the study's, as far as it is known already.
+        With `reader` it was given ahead: everything that comes is kept for that one. `patient` is the study's, as far as it is
+        known already.
         """
         self.place = place
         self.sop_classes = sop_classes
@@ -52,12 +69,13 @@ class Order:
         self._cache = cache
         self._digests = digests
         self._digest: Callable[[str], str] | None = None
-        self._begun = begun
+        self._is_one_kept = False
+        self._reader = reader
         #: That of all its arrivals, and of what is known of them.
         self._condition = threading.Condition()
         self._arrivals: dict[str, Arrival] = {}
         self._promised: set[str] = set()
-        self._is_followed = begun is not None
+        self._is_followed = reader is not None
         self._is_over = False
 
     # ---- readers
@@ -111,8 +129,18 @@ class Order:
             self._is_over = True
         for arrival in missing:
             arrival.fail(problem)
-        if self._begun is not None:
-            self._begun.put(None)
+        if self._reader is not None:
+            self._reader.begun.put(None)
+
+    def paced(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """The rest of an object whose head was looked at. Whom it was given ahead for sends the head first.
+
+        Both threads share one interpreter: the one that fetches, which never waits for long, would keep it to itself.
+        """
+        if self._reader is not None:
+            self._reader.is_served.wait(_PACE_SECONDS)
+            self._reader.is_served.set()
+        yield from chunks
 
     def count(self) -> int:
         """How many have come."""
@@ -124,28 +152,31 @@ class Order:
         if found is None:
             place = Place(*self.place, uid)
             found = self._arrivals[uid] = Arrival(place, lambda: self._digest_of(uid), self._cache, self._condition)
-            if self._is_followed and self._begun is not None:
+            if self._is_followed and self._reader is not None:
                 self._promised.add(uid)
-                found.shared().tell(self._begun.put)
+                found.shared().tell(self._reader.begun.put)
         return found
 
     def _digest_of(self, uid: str) -> str:
-        # Nothing of it is needed before the first object is here.
+        if not self._is_one_kept:
+            # Those of all others are read when the first object is on its way to its reader.
+            self._is_one_kept = True
+            return self._digests(self.place, uid)(uid)
         if self._digest is None:
-            self._digest = self._digests(self.place)
+            self._digest = self._digests(self.place, None)
         return self._digest(uid)
 
 
 class Ahead:
     """What is fetched for one reader before he has looked at it piece by piece. He closes it."""
 
-    def __init__(self, orders: Sequence[Order], begun: SimpleQueue[Arrival | None]) -> None:
+    def __init__(self, orders: Sequence[Order], reader: FirstReader) -> None:
         self._orders = {order.place: order for order in orders}
-        self._begun = begun
+        self._reader = reader
 
     def first(self) -> tuple[Arrival, str] | None:
         """Wait for the first that begins, to be released: it and its SOP Class UID; None when none comes, or not that one."""
-        arrival = self._begun.get()
+        arrival = self._reader.begun.get()
         if arrival is None or arrival.problem is not None:
             return None
         place = arrival.place
@@ -153,6 +184,12 @@ class Ahead:
         taken = order.promised(place.instance)
         assert taken is arrival
         return arrival, order.sop_classes[place.instance]
+
+    def chunks(self, arrival: Arrival) -> Iterator[bytes]:
+        """The octets of the first."""
+        for chunk in arrival.chunks():
+            yield chunk
+            self._reader.is_served.set()
 
     def of(self, place: SeriesPlace) -> Order | None:
         """What is fetched of a series."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -221,11 +222,11 @@ class ImageRetrieval:
         """
         done = ""
         try:
-            begun = selection.ahead.first() if selection.ahead is not None else None
-            if begun is not None:
+            ahead = selection.ahead
+            if ahead is not None and (begun := ahead.first()) is not None:
                 arrival, sop_class = begun
                 try:
-                    first = _as_it_comes(arrival, sop_class, transfer_syntaxes)
+                    first = _as_it_comes(ahead, arrival, sop_class, transfer_syntaxes)
                     if first is not None:
                         done = arrival.place.instance
                         yield first
@@ -347,13 +348,13 @@ class ImageRetrieval:
         self._database.write_later(lambda connection: audit.append(connection, event))
 
 
-def _as_it_comes(arrival: Arrival, sop_class: str, transfer_syntaxes: Sequence[str] | None) -> Obtained | None:
+def _as_it_comes(ahead: Ahead, arrival: Arrival, sop_class: str, transfer_syntaxes: Sequence[str] | None) -> Obtained | None:
     """An object that nothing more is known of than what came; None when it has to be converted."""
     place, syntax = arrival.place, arrival.transfer_syntax_uid
     if transfer_syntaxes is not None and syntax not in transfer_syntaxes:
         return None
     instance = Instance(place.instance, sop_class, syntax, 0, place.key, location=place.location)
-    return Obtained(instance, syntax, None, arrival.chunks)
+    return Obtained(instance, syntax, None, partial(ahead.chunks, arrival))
 
 
 def _by_patient(items: Iterable[tuple[Selection, Instance]]) -> dict[str, dict[str, dict[str, int]]]:

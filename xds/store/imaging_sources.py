@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from functools import lru_cache
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
 
@@ -51,12 +51,10 @@ def digest(header: bytes) -> str:
     return hashlib.sha256(header).hexdigest()
 
 
-def registered(
-    connection: Connection, study_instance_uid: str, series_instance_uid: str | None = None
-) -> dict[Place, Registered]:
-    """Every instance of a study or series, also rejected ones."""
+@lru_cache
+def _registered(*, of_one_series: bool, of_one_instance: bool) -> Prepared:
     table, head = imaging_instance.c, imaging_header.c
-    study = select(imaging_study.c.study_key).where(imaging_study.c.study_instance_uid == study_instance_uid).scalar_subquery()
+    study = select(imaging_study.c.study_key).where(imaging_study.c.study_instance_uid == bindparam("study")).scalar_subquery()
     joined = (
         (head.study_key == table.study_key)
         & (head.series_instance_uid == table.series_instance_uid)
@@ -67,12 +65,27 @@ def registered(
         .join(imaging_header, joined)
         .where(table.study_key == study)
     )
-    if series_instance_uid is not None:
-        statement = statement.where(table.series_instance_uid == series_instance_uid)
-    rows = connection.execute(statement).all()
+    if of_one_series:
+        statement = statement.where(table.series_instance_uid == bindparam("series"))
+    if of_one_instance:
+        statement = statement.where(table.sop_instance_uid == bindparam("instance"))
+    return Prepared(statement)
+
+
+def registered(
+    connection: Connection,
+    study_instance_uid: str,
+    series_instance_uid: str | None = None,
+    sop_instance_uid: str | None = None,
+) -> dict[Place, Registered]:
+    """Every instance of a study or series, or one of them; also rejected ones."""
+    given = {"study": study_instance_uid, "series": series_instance_uid, "instance": sop_instance_uid}
+    statement = _registered(of_one_series=series_instance_uid is not None, of_one_instance=sop_instance_uid is not None)
+    rows = statement.rows(connection, {name: value for name, value in given.items() if value is not None})
     return {(row[0], row[1]): Registered(row[2] or "", bool(row[3]), row[4], row[5]) for row in rows}
 
 
+@lru_cache
 def _held_outside(*, of_one_series: bool) -> Prepared:
     table, rejected = imaging_instance.c, imaging_rejection.c
     study = select(imaging_study.c.study_key).where(imaging_study.c.study_instance_uid == bindparam("study")).scalar_subquery()
@@ -87,19 +100,13 @@ def _held_outside(*, of_one_series: bool) -> Prepared:
     return Prepared(statement)
 
 
-_HELD_OF_STUDY: Final = _held_outside(of_one_series=False)
-_HELD_OF_SERIES: Final = _held_outside(of_one_series=True)
-
-
 def held_outside(
     connection: Connection, study_instance_uid: str, series_instance_uid: str | None = None
 ) -> dict[Place, dict[str, str]]:
     """What sources outside hold of a study or series and nobody rejected: by source and Series Instance UID, the SOP Class UIDs
     by SOP Instance UID."""
-    if series_instance_uid is None:
-        rows = _HELD_OF_STUDY.rows(connection, {"study": study_instance_uid})
-    else:
-        rows = _HELD_OF_SERIES.rows(connection, {"study": study_instance_uid, "series": series_instance_uid})
+    of_series = {"series": series_instance_uid} if series_instance_uid is not None else {}
+    rows = _held_outside(of_one_series=bool(of_series)).rows(connection, {"study": study_instance_uid, **of_series})
     found: dict[Place, dict[str, str]] = {}
     for location, series, instance, sop_class in rows:
         found.setdefault((location, series), {})[instance] = sop_class
