@@ -287,6 +287,19 @@ def test_other_interactions(service: FhirService) -> None:
     ]
     assert [item.status_code for item in answers] == [405] * 4
     assert all(item.headers["allow"] for item in answers)
+    allowed = {
+        "Patient/1": "GET, HEAD",
+        "Patient": "DELETE, GET, HEAD, PUT",
+        "Patient/$ihe-pix": "GET, HEAD, POST",
+        "Patient/$match": "POST",
+        "Patient/_search": "POST",
+        "metadata": "GET, HEAD",
+    }
+    for path, methods in allowed.items():
+        assert client.patch(f"/{path}", json={}).headers["allow"] == methods
+    for path in ("Patient/$match", "Patient/_search?family=Lef"):
+        answer = client.get(f"/{path}")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
     assert client.post("", json={"resourceType": "Bundle", "type": "message"}).status_code == 404
     assert client.get("/Observation?code=1").status_code == 404
     assert service.found("family=Lef") == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 from xds import __version__
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
-from xds.transactions.fhir_service import PATH, answered
+from xds.transactions.fhir_service import PATH, answered, not_offered
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.fhir import Accepted, FhirError, reply
 from xds.wire.fhir_capability import capability_statement
@@ -37,6 +37,5 @@ def _answer(request: HttpRequest, domain: Domain, wanted: Accepted) -> HttpReply
     if path == "metadata" and request.method in ("GET", "HEAD"):
         return reply(request, 200, capability_statement(domain.identity.public_url + PATH, __version__), wanted)
     if path.partition("/")[0] in ("Patient", "metadata"):
-        allowed = {"Allow": "GET, HEAD"}
-        raise FhirError(405, [Issue("not-supported", f"{request.method} is not offered here")], allowed)
+        raise not_offered(request.method, path)
     raise FhirError(404, [Issue("not-found", "there is nothing at this address; metadata says what is offered")])

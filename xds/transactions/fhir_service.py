@@ -35,6 +35,22 @@ _RETRY_SECONDS: Final = 60
 _MAX_ANSWER: Final = 64 << 20
 
 
+#: What may be done at a path below the base; an instance is read.
+_METHODS: Final = {
+    "metadata": "GET, HEAD",
+    "Patient": "DELETE, GET, HEAD, PUT",
+    "Patient/_search": "POST",
+    "Patient/$ihe-pix": "GET, HEAD, POST",
+    "Patient/$match": "POST",
+}
+
+
+def not_offered(method: str, path: str) -> FhirError:
+    """That a method is none of those of a path below the base: 405, with those that are."""
+    allowed = {"Allow": _METHODS.get(path.strip("/"), "GET, HEAD")}
+    return FhirError(405, [Issue("not-supported", f"{method} is not offered here")], allowed)
+
+
 def systems_of(domain: Domain) -> IdentifierSystems:
     """The URIs of the assigning authorities, under this server's base."""
     return IdentifierSystems(domain.identity.public_url + PATH, domain.identity_domains)

@@ -6,7 +6,8 @@ modifier, those are answered whose names sound alike or are one slip of the pen 
 
 Spec: PDQm 3.2 2:3.78; FHIR R4 3.1.0.1 (read), 3.1.1 (search).
 Errors: 400 (a parameter that cannot be used; too few criteria: `too-costly`), 404 `not-found` (a domain, or the Patient, is not
-known), 405 (a Patient is not created by POST), 406 `not-supported` (format), 429 `throttled` (too many queries of one caller).
+known), 405 (a Patient is not created by POST; $match and _search are not asked by GET), 406 `not-supported` (format), 429
+`throttled` (too many queries of one caller).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from xds.transactions.fhir_service import (
     answered,
     asked,
     exchange,
+    not_offered,
     query_text,
     refuse_problems,
     systems_of,
@@ -72,6 +74,8 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
             raise FhirError(405, [Issue("not-supported", text)], {"Allow": "GET, HEAD, PUT, DELETE"})
         parameters = _form(request)
         return _search(request, parameters, domain, caller, accepted(replace(request, query=parameters)))
+    if path in ("_search", "$match"):
+        raise not_offered(request.method, f"Patient/{path}")
     if not path:
         return _search(request, request.query, domain, caller, wanted)
     return _read(request, path, domain, caller, wanted)
