@@ -83,6 +83,8 @@ def test_nothing_is_left_of_whose_it_is(pool: Pool, tmp_path: Path) -> None:
     assert (after.PatientIdentityRemoved, after.BurnedInAnnotation) == ("YES", "NO")
     assert [code.CodeValue for code in after.DeidentificationMethodCodeSequence] == ["113100", "113101"]
     assert after.file_meta.MediaStorageSOPInstanceUID == after.SOPInstanceUID
+    assert after.file_meta.FileMetaInformationGroupLength > 0
+    assert after.file_meta.ImplementationClassUID
     for name in ("Rows", "PixelSpacing", "RescaleIntercept", "SliceThickness", "ImagePositionPatient", "SOPClassUID", "KVP"):
         assert after[name].value == before[name].value
     assert np.array_equal(pixel_array(after), pixel_array(before))

@@ -20,7 +20,7 @@ import numpy as np
 from pydicom import DataElement, Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, ExplicitVRLittleEndian
 
 from xds.pixels.jobs import PixelError
 from xds.pixels.transcoding import frame_count, make_native, read, write
@@ -34,7 +34,7 @@ _KEPT: Final = frozenset(
     {0x00080008, 0x00080060, 0x00080064, 0x00089205, 0x00089206, 0x00089207, 0x00089208, 0x00089209}
     | {0x00281101, 0x00281102, 0x00281103, 0x00281201, 0x00281202, 0x00281203, 0x00283002, 0x00283006}
 )
-#: Present and empty: type 2 of the modules of patient and study. Spec: PS3.3 C.7.1.1, C.7.2.1.
+#: Present and empty: type 2 of modules that every image has. Spec: PS3.3 C.7.1.1, C.7.2.1, C.7.4.1, C.7.5.1.
 _EMPTIED: Final = (
     "PatientName",
     "PatientID",
@@ -45,6 +45,8 @@ _EMPTIED: Final = (
     "AccessionNumber",
     "ReferringPhysicianName",
     "StudyID",
+    "Manufacturer",
+    "PositionReferenceIndicator",
 )
 _UIDS: Final = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
 _STANDARD: Final = "1.2.840.10008."
@@ -80,6 +82,9 @@ def anonymize(source: Path, output: Path, target: str, key: str) -> None:
     made.BurnedInAnnotation = "NO"
     made.LongitudinalTemporalInformationModified = "REMOVED"
     made.file_meta = FileMetaDataset()
+    made.file_meta.FileMetaInformationGroupLength = 0  # what it is becomes known when it is written
+    made.file_meta.FileMetaInformationVersion = b"\0\1"
+    made.file_meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
