@@ -31,7 +31,9 @@ def key_of(name: str) -> CacheKey:
 def kept(cache: PullCache, key: str, octets: bytes = b"octets", digest: str = "as told") -> CachedObject:
     file = cache.new_file()
     file.write_bytes(octets)
-    return cache.keep(key_of(key), file, "1.2.840.10008.1.2.1", digest)
+    found = cache.keep(key_of(key), file, "1.2.840.10008.1.2.1", digest)
+    cache.unpin(found.path)
+    return found
 
 
 def test_what_was_kept_is_found_also_after_a_restart(tmp_path: Path, clock: SteppedClock) -> None:

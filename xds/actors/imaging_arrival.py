@@ -131,7 +131,9 @@ class Arrival:
                 self._begin(path, transfer_syntax_uid)
                 for chunk in chunks:
                     self._write(file, chunk)
-            self._finish(self._cache.keep(self.place.cache_key, path, transfer_syntax_uid, self._digest()))
+            found = self._cache.keep(self.place.cache_key, path, transfer_syntax_uid, self._digest())
+            self._finish(found)
+            self._cache.unpin(found.path)
         except PullError as problem:
             self.fail(problem)
             raise

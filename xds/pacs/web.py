@@ -54,7 +54,8 @@ class WebArchive:
         self._places = Places(partner.requests, partner.patience)
         address = urlsplit(partner.dicomweb)
         self._address = address
-        self._ssl_context = ssl_context
+        # Reading the certificates of all authorities takes longer than most requests.
+        self._ssl_context = ssl_context or (ssl.create_default_context() if address.scheme == "https" else None)
         self._headers: dict[str, str] = {}
         if address.username is not None:
             secret = f"{unquote(address.username)}:{unquote(address.password or '')}"

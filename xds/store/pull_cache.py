@@ -127,7 +127,10 @@ class PullCache:
         return CachedObject(path, found.size, found.transfer_syntax_uid, found.digest)
 
     def keep(self, key: CacheKey, file: Path, transfer_syntax_uid: str, digest: str) -> CachedObject:
-        """Take over a complete file that `new_file` named; one of the same key before it is gone. Errors: OSError."""
+        """Take over a complete file that `new_file` named; one of the same key before it is gone. Errors: OSError.
+
+        It is pinned: whoever waits for it must find it however full the cache is. The caller unpins it.
+        """
         place = self._place(key)
         place.parent.mkdir(exist_ok=True, mode=0o700)
         size = file.stat().st_size
@@ -145,6 +148,7 @@ class PullCache:
             # Somebody may be about to open the former one; what stays without description goes at the next start.
             if former is not None and not self._pins[place.parent / former.file]:
                 (place.parent / former.file).unlink(missing_ok=True)
+            self._pins[target] += 1
             self._total += size
             is_full = self._total > self._size
         if is_full:

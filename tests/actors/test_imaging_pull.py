@@ -1,0 +1,265 @@
+"""Fetching what others hold: one fetch for all readers, whatever becomes of it meanwhile.
+
+Spec: RAD TF-2 4.16 (Retrieve Images), 4.107.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from tests.archive import SteppedClock, image
+from tests.databases import fresh_database
+from xds.actors.imaging_arrival import Arrival, Place
+from xds.actors.imaging_pull import PullThrough
+from xds.model.foreign_images import FoundInstance, InstanceOutline, Pulled, PullError, PullProblem, StudySummary
+from xds.model.imaging import Instance, Series, Study, StudyPatient
+from xds.store import imaging_arrivals
+from xds.store.database import Database
+from xds.store.pull_cache import PullCache
+from xds.wire.dicom import EXPLICIT_LITTLE
+
+STUDY, SERIES, CT = "1.2.60", "1.2.60.1", "1.2.840.10008.5.1.4.1.1.2"
+PATIENT = StudyPatient("P1")
+SECONDS = 60
+
+
+def octets(number: int, patient: str = "P1") -> bytes:
+    return image(
+        StudyInstanceUID=STUDY, SeriesInstanceUID=SERIES, SOPInstanceUID=f"{SERIES}.{number}", PatientID=patient, SOPClassUID=CT
+    )
+
+
+@dataclass
+class Source:
+    """A PACS of a few objects that gives each when the test lets it."""
+
+    objects: dict[str, bytes]
+    name: str = "pacs"
+    fetches: list[tuple[str, ...]] = field(default_factory=list)
+    asked: threading.Event = field(default_factory=threading.Event)
+    gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1000))
+    #: The object in whose middle the connection breaks.
+    breaks_in: str = ""
+
+    def studies(self, first_date: str, last_date: str) -> Iterator[StudySummary]:
+        return iter(())
+
+    def study(self, study_instance_uid: str) -> StudySummary | None:
+        return None
+
+    def instances(self, study_instance_uid: str, series_instance_uid: str | None = None) -> Iterator[FoundInstance]:
+        return iter(())
+
+    def outline(self, study_instance_uid: str, series_instance_uid: str) -> Iterator[InstanceOutline]:
+        return iter(())
+
+    def fetch(
+        self, study_instance_uid: str, series_instance_uid: str, sop_classes: Mapping[str, str], *, whole_series: bool
+    ) -> Iterator[Pulled]:
+        self.fetches.append(tuple(sorted(sop_classes)))
+        self.asked.set()
+        for uid, content in self.objects.items():
+            if whole_series or uid in sop_classes:
+                assert self.gate.acquire(timeout=SECONDS)
+                yield Pulled(uid, EXPLICIT_LITTLE, self._chunks(uid, content))
+
+    def _chunks(self, uid: str, content: bytes) -> Iterator[bytes]:
+        yield content[:-100]
+        if uid == self.breaks_in:
+            raise PullError(PullProblem.UNREACHABLE, "the association broke")
+        yield content[-100:]
+
+
+@dataclass
+class Bench:
+    pull: PullThrough
+    source: Source
+    cache: PullCache
+    database: Database
+    checks: list[tuple[str, str, str]]
+
+    def places(self, *numbers: int) -> list[Place]:
+        return [Place("pacs", STUDY, SERIES, f"{SERIES}.{number}") for number in numbers]
+
+    def settled(self) -> None:
+        """Wait until nothing is being fetched any more."""
+        for thread in threading.enumerate():
+            if thread.name == "pull-pacs":
+                thread.join(SECONDS)
+
+
+def registered(number: int) -> Study:
+    instance = Instance(f"{SERIES}.{number}", CT, EXPLICIT_LITTLE, 0, "", number, location="pacs")
+    return Study(STUDY, PATIENT, (Series(SERIES, "CT", (instance,), 1),), source="pacs")
+
+
+@contextmanager
+def opened(tmp_path: Path, source: Source, *, size: int = 100 << 20) -> Iterator[Bench]:
+    database = fresh_database(tmp_path)
+    cache = PullCache(tmp_path / "pulled", size, timedelta(hours=1), SteppedClock())
+    checks: list[tuple[str, str, str]] = []
+
+    def check(location: str, study: str, series: str) -> bool:
+        checks.append((location, study, series))
+        return True
+
+    def work(connection: Connection) -> None:
+        for number in (1, 2, 3):
+            imaging_arrivals.add_instance(connection, imaging_arrivals.arriving(registered(number), b"{}"), datetime.now(UTC))
+
+    database.write(work)
+    bench = Bench(PullThrough(database, {"pacs": source}, cache, check, check_seconds=0), source, cache, database, checks)
+    try:
+        yield bench
+    finally:
+        bench.settled()
+        bench.pull.close()
+        database.close()
+
+
+def source_of(*numbers: int, gate: int = 1000, **settings: str) -> Source:
+    return Source({f"{SERIES}.{number}": octets(number) for number in numbers}, gate=threading.Semaphore(gate), **settings)
+
+
+def read(arrival: Arrival) -> bytes:
+    try:
+        return b"".join(arrival.chunks())
+    finally:
+        arrival.release()
+
+
+def test_a_reader_who_joins_a_fetch_ahead_shares_it(tmp_path: Path) -> None:
+    with opened(tmp_path, source_of(1, 2, 3, gate=1)) as bench:
+        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        assert ahead is not None
+        # Who comes second finds the series on its way.
+        assert bench.pull.ahead(STUDY, PATIENT, SERIES) is None
+        first = ahead.first()
+        assert first is not None
+        arrival, sop_class = first
+        assert sop_class == CT
+        joined = bench.pull.begin(bench.places(2, 3))
+        bench.source.gate.release(2)
+        assert b"".join(ahead.chunks(arrival)) == octets(1)
+        arrival.release()
+        own = bench.pull.begin(bench.places(2, 3), ahead)
+        assert [read(each) for each in (*own, *joined)] == [octets(2), octets(3)] * 2
+        ahead.close()
+        assert len(bench.source.fetches) == 1
+        assert not bench.checks
+
+
+def test_a_reader_who_joins_as_the_fetch_ends_gets_everything_once_fetched(tmp_path: Path) -> None:
+    with opened(tmp_path, source_of(1, 2, 3)) as bench:
+        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        assert ahead is not None
+        bench.settled()
+        # Whom it was fetched for needs no question: he waited for it. Anybody else has the source asked first.
+        own = bench.pull.begin(bench.places(1, 2, 3), ahead)
+        assert not bench.checks
+        others = bench.pull.begin(bench.places(1, 2, 3))
+        assert bench.checks == [("pacs", STUDY, SERIES)]
+        assert [read(each) for each in (*own, *others)] == [octets(1), octets(2), octets(3)] * 2
+        ahead.close()
+        assert len(bench.source.fetches) == 1
+
+
+def test_many_readers_that_come_and_go_while_it_arrives(tmp_path: Path) -> None:
+    with opened(tmp_path, source_of(1, 2, 3, gate=0)) as bench:
+        failures: list[object] = []
+
+        def reader(number: int) -> None:
+            ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+            arrivals = bench.pull.begin(bench.places(1, 2, 3), ahead)
+            try:
+                if number % 4:
+                    found = [b"".join(arrival.chunks()) for arrival in arrivals]
+                    if found != [octets(1), octets(2), octets(3)]:
+                        failures.append(number)
+            except PullError as problem:
+                failures.append(problem)
+            finally:
+                for arrival in arrivals:
+                    arrival.release()
+                if ahead is not None:
+                    ahead.close()
+
+        readers = [threading.Thread(target=reader, args=(number,)) for number in range(12)]
+        for thread in readers:
+            thread.start()
+            bench.source.gate.release()
+        for thread in readers:
+            thread.join(SECONDS)
+        bench.settled()
+        assert not failures
+        assert sum(map(len, bench.source.fetches)) == 3
+
+
+def test_a_source_that_dies_in_the_middle_of_an_object(tmp_path: Path) -> None:
+    with opened(tmp_path, source_of(1, 2, 3, breaks_in=f"{SERIES}.2")) as bench:
+        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        assert ahead is not None
+        whole, cut, never = bench.pull.begin(bench.places(1, 2, 3), ahead)
+        assert read(whole) == octets(1)
+        with pytest.raises(PullError):
+            read(cut)
+        # What follows came whole: the connection of this source survived.
+        assert read(never) == octets(3)
+        ahead.close()
+        bench.settled()
+        assert not bench.cache.held(f"pacs/{STUDY}/{SERIES}", [f"{SERIES}.2"])
+        # Nothing half is left, and whoever asks again has it fetched again.
+        bench.source.breaks_in = ""
+        assert [read(each) for each in bench.pull.begin(bench.places(2))] == [octets(2)]
+
+
+def test_a_source_that_does_not_have_it_all(tmp_path: Path) -> None:
+    with opened(tmp_path, source_of(1)) as bench:
+        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        assert ahead is not None
+        found = bench.pull.begin(bench.places(1, 2), ahead)
+        assert read(found[0]) == octets(1)
+        with pytest.raises(PullError) as raised:
+            read(found[1])
+        assert raised.value.problem is PullProblem.BROKEN
+        ahead.close()
+        # It was asked once, and not again for the same reader.
+        assert len(bench.source.fetches) == 1
+
+
+def test_an_image_of_somebody_else_is_not_the_first(tmp_path: Path) -> None:
+    source = Source({f"{SERIES}.1": octets(1, "P2"), f"{SERIES}.2": octets(2)})
+    with opened(tmp_path, source) as bench:
+        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        assert ahead is not None
+        assert ahead.first() is None
+        other, own = bench.pull.begin(bench.places(1, 2), ahead)
+        with pytest.raises(PullError) as raised:
+            read(other)
+        assert raised.value.problem is PullProblem.OTHER_PATIENT
+        assert read(own) == octets(2)
+        ahead.close()
+
+
+def test_what_is_promised_is_kept_in_a_full_cache_until_it_was_read(tmp_path: Path) -> None:
+    with opened(tmp_path, source_of(1, 2, 3), size=1) as bench:
+        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        assert ahead is not None
+        bench.settled()
+        arrivals = bench.pull.begin(bench.places(1, 2, 3), ahead)
+        assert [read(arrival) for arrival in arrivals] == [octets(1), octets(2), octets(3)]
+        ahead.close()
+        ahead.close()
+        # The next one that is kept makes room.
+        last = bench.cache.new_file()
+        last.write_bytes(b"octets")
+        bench.cache.keep(bench.places(9)[0].cache_key, last, EXPLICIT_LITTLE, "")
+        assert bench.cache.used == len(b"octets")
