@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from xds.pacs_settings import SOURCE_JOBS
 from xds.portal import create_portal, identity_blueprint
 from xds.server.asynchronous import AsynchronousExchange
 from xds.server.dimse import DimseServer
+from xds.server.dimse_listener import Listener, Shared
 from xds.server.dimse_retrieve import Destination
 from xds.server.http import HttpApplication, StartResponse, caller_from_environ
 from xds.server.launcher import HttpServer
@@ -45,12 +45,12 @@ BODY_LIMITS = {
 class Among:
     """A node among several that answer HTTP at one address, HL7 v2 and DICOM at others. Only the first has the workers.
 
-    `endpoints` are those of the first, as far as they are known; `dicom` listens for all of them.
+    `number` is this one's, from 0; `endpoints` are those of the first, as far as they are known; `dicom` listens for all of them.
     """
 
     port: int
-    dicom: socket.socket
-    is_first: bool
+    dicom: Shared
+    number: int
     endpoints: Mapping[str, object]
 
 
@@ -99,7 +99,7 @@ class Node:
         exchange = self._exchange(app)
         app.domain.imaging_document_source.intake.resume()
         self._endpoints = {"http": address}
-        if self._among is None or self._among.is_first:
+        if self._among is None or self._among.number == 0:
             self._endpoints |= self._start_others(app, exchange)
         else:
             self._endpoints |= self._among.endpoints
@@ -173,7 +173,7 @@ class Node:
             server.host,
             server.dicom_port,
             destinations=_destinations(self._settings),
-            listening=among.dicom if among else None,
+            listener=Listener(among.dicom, among.number) if among else None,
         )
 
     def _exchange(self, app: App) -> AsynchronousExchange:

@@ -8,72 +8,85 @@ from collections.abc import Iterator
 
 import pytest
 
-from xds.server.dimse_listener import Listener, listen
+from xds.server import dimse_listener
+from xds.server.dimse_listener import Listener, Shared, listen
 
 
 @pytest.fixture
-def shared() -> Iterator[socket.socket]:
-    with listen("127.0.0.1", 0) as listening:
-        yield listening
+def shared() -> Iterator[Shared]:
+    among = Shared.among("127.0.0.1", 0, 2)
+    yield among
+    among.listening.close()
 
 
 class Accepting:
-    """A process, as far as accepting goes. `engaged` is asked before each attempt."""
+    """A process, as far as accepting goes."""
 
-    def __init__(self, listening: socket.socket, *, is_shared: bool = True) -> None:
-        self.listener = Listener(listening, is_shared=is_shared)
-        self.is_asked = threading.Event()
-        self.may_answer = threading.Event()
+    def __init__(self, listening: Shared | socket.socket, number: int = 0) -> None:
+        self.listener = Listener(listening, number)
         self.taken: list[int] = []
         self.one_more = threading.Semaphore(0)
         self.thread = threading.Thread(target=self._run)
+
+    def start(self) -> Accepting:
         self.thread.start()
+        return self
 
     def _run(self) -> None:
-        while (accepted := self.listener.accept(self._engaged)) is not None:
+        while (accepted := self.listener.accept()) is not None:
             connection, address = accepted
             assert address == "127.0.0.1"
-            self.taken.append(connection.getpeername()[1])
             assert connection.getblocking()
+            self.taken.append(connection.getpeername()[1])
             connection.close()
             self.one_more.release()
         self.listener.release()
 
-    def _engaged(self) -> int:
-        self.is_asked.set()
-        assert self.may_answer.wait(30)
-        return len(self.taken)
-
     def stop(self) -> None:
-        self.may_answer.set()
         self.listener.close()
         self.thread.join(30)
         assert not self.thread.is_alive()
 
 
-def test_who_has_associations_lets_others_go_first(shared: socket.socket) -> None:
-    busy, idle = Accepting(shared), Accepting(shared)
-    idle.may_answer.set()
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is courteous is so for longer than a machine with much to do takes."""
+    monkeypatch.setattr(dimse_listener, "_COURTESY_SECONDS", 3)
+
+
+@pytest.mark.usefixtures("slow")
+def test_who_has_fewer_connections_takes_the_next(shared: Shared) -> None:
+    busy, idle = Accepting(shared, 0), Accepting(shared, 1)
+    busy.listener.engaged(3)
+    idle.listener.engaged(2)
+    busy.start()
+    idle.start()
     with socket.create_connection(("127.0.0.1", busy.listener.port), timeout=30) as connection:
         assert idle.one_more.acquire(timeout=30)
         assert idle.taken == [connection.getsockname()[1]]
     idle.stop()
-    # The other one found nothing; it takes the next, and the socket listens on.
-    busy.may_answer.set()
-    with socket.create_connection(("127.0.0.1", busy.listener.port), timeout=30) as connection:
-        assert busy.one_more.acquire(timeout=30)
-        assert busy.taken == [connection.getsockname()[1]]
     busy.stop()
-    with socket.create_connection(shared.getsockname(), timeout=30):
+    assert not busy.taken
+
+
+def test_what_others_leave_is_taken_all_the_same(shared: Shared) -> None:
+    """Another process may be about to end, or have ended without a word."""
+    left = Accepting(shared, 0).start()
+    left.listener.engaged(3)
+    with socket.create_connection(("127.0.0.1", left.listener.port), timeout=30) as connection:
+        assert left.one_more.acquire(timeout=30)
+        assert left.taken == [connection.getsockname()[1]]
+    left.stop()
+    # The socket listens on, for whoever comes next.
+    with socket.create_connection(("127.0.0.1", left.listener.port), timeout=30):
         pass
 
 
 def test_an_address_of_its_own_is_given_up_in_the_end() -> None:
-    alone = Accepting(listen("127.0.0.1", 0), is_shared=False)
+    alone = Accepting(listen("127.0.0.1", 0)).start()
     port = alone.listener.port
     with socket.create_connection(("127.0.0.1", port), timeout=30):
         assert alone.one_more.acquire(timeout=30)
-    assert not alone.is_asked.is_set()
     alone.stop()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=30)

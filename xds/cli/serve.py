@@ -105,20 +105,20 @@ def _run_in_processes(settings: Settings, *, guide: bool) -> None:
         from prometheus_client.multiprocess import mark_process_dead
 
         from xds.node import Among, Node, listening
-        from xds.server.dimse_listener import listen
+        from xds.server.dimse_listener import Shared
         from xds.server.processes import Processes, StartError, reserve, signals
 
         server = settings.server
         signalled = signals()
         try:
             held = listening("http", server, lambda: reserve(server.host, server.http_port))
-            dicom = listening("dicom", server, lambda: listen(server.host, server.dicom_port))
+            dicom = listening("dicom", server, lambda: Shared.among(server.host, server.dicom_port, server.processes))
         except OSError as error:
             raise Usage(f"cannot start: {error}") from error
         port = held.getsockname()[1]
 
         def make(number: int, told: Mapping[str, Any]) -> _Serving:
-            among = Among(port, dicom, number == 0, told)
+            among = Among(port, dicom, number, told)
             known = _with_ports(settings, told)
             return _Serving(known, lambda: Node(known, among), is_first=number == 0 and not told)
 
@@ -137,7 +137,7 @@ def _run_in_processes(settings: Settings, *, guide: bool) -> None:
         log.info("stopping")
         processes.stop()
         held.close()
-        dicom.close()
+        dicom.listening.close()
     log.info("stopped")
 
 

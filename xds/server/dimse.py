@@ -70,12 +70,12 @@ class DimseServer:
         ssl_context: ssl.SSLContext | None = None,
         stored: Callable[[Addition], None] | None = None,
         destinations: Iterable[Destination] = (),
-        listening: socket.socket | None = None,
+        listener: Listener | None = None,
     ) -> None:
         """`port` 0 takes a free one. `idle_seconds` ends silent connections, `max_data_set` is in octets.
 
         `destinations` are where C-MOVE may send to. `stored` is told of each instance after its answer is decided (metrics).
-        `listening` takes the place of `host` and `port`: a socket that several processes accept from.
+        `listener` takes the place of `host` and `port`, where several processes share them.
         """
         self._ae_title = ae_title
         self._address = (host, port)
@@ -101,7 +101,7 @@ class DimseServer:
             Command.N_SET: notifications.set,
             Command.C_STORE: StoreService(source, max_data_set=max_data_set, stored=stored).serve,
         }
-        self._shared = listening
+        self._given = listener
         self._listener: Listener | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -111,8 +111,7 @@ class DimseServer:
 
     def start(self) -> int:
         """Listen, and return the port. Errors: OSError when it is taken."""
-        shared = self._shared
-        self._listener = Listener(shared or listen(*self._address), is_shared=shared is not None)
+        self._listener = self._given or Listener(listen(*self._address))
         self._thread = threading.Thread(target=self._accept, args=(self._listener,), name="dimse", daemon=True)
         self._thread.start()
         return self._listener.port
@@ -146,17 +145,20 @@ class DimseServer:
     # ---- connections
 
     def _accept(self, listener: Listener) -> None:
-        while (accepted := listener.accept(lambda: len(self._open))) is not None:
+        while (accepted := listener.accept()) is not None:
             connection, address = accepted
             with self._lock:
-                is_too_many = len(self._open) >= self._max_associations + _UNDECIDED
+                engaged = len(self._open)
+            is_too_many = engaged >= self._max_associations + _UNDECIDED
+            listener.engaged(engaged + 1)
             if is_too_many:
                 connection.close()
                 continue
-            threading.Thread(target=self._connected, args=(connection, address), name="dimse", daemon=True).start()
+            serving = (connection, address, listener)
+            threading.Thread(target=self._connected, args=serving, name="dimse", daemon=True).start()
         listener.release()
 
-    def _connected(self, connection: socket.socket, address: str) -> None:
+    def _connected(self, connection: socket.socket, address: str, listener: Listener) -> None:
         try:
             if self._ssl_context is not None:
                 connection.settimeout(self._seconds)
@@ -164,6 +166,7 @@ class DimseServer:
             association = Association(connection, address, self._seconds)
         except OSError:
             connection.close()
+            listener.engaged(len(self._open))
             return
         with self._lock:
             self._open[association] = threading.current_thread()
@@ -178,6 +181,7 @@ class DimseServer:
         finally:
             with self._lock:
                 del self._open[association]
+                listener.engaged(len(self._open))
             association.close()
 
     def _converse(self, association: Association) -> None:

@@ -1,22 +1,23 @@
 """Where connections for DICOM come in: an address of this process's own, or one that several processes accept from.
 
-Associations live long and are few: two processes that leave it to chance who gets the next are soon as slow as one. Whoever has
-associations already lets the others go first for a moment, so that the one with the fewest takes the next.
+Associations live long and are few: two processes that leave it to chance who gets the next are soon as slow as one. Who has more
+than another lets that one go first for a moment.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import select
 import socket
+import struct
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 _BACKLOG: Final = 128
-#: How long a process waits for each association that it has, and for so many at most.
-_COURTESY_SECONDS: Final = 0.002
-_MOST: Final = 16
+#: How long a process leaves a connection to others that have fewer.
+_COURTESY_SECONDS: Final = 0.02
 #: How long a connection waits when there is no file left for it.
 _NO_FILE_SECONDS: Final = 0.1
 
@@ -27,28 +28,48 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=_BACKLOG)
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A socket that a process and those which it forks accept from. `engaged` tells all of them how many connections each has."""
+
+    listening: socket.socket
+    engaged: memoryview
+
+    @classmethod
+    def among(cls, host: str, port: int, processes: int) -> Shared:
+        """One for so many processes. Errors: OSError when the port is taken."""
+        return cls(listen(host, port), memoryview(mmap.mmap(-1, processes * struct.calcsize("I"))).cast("I"))
+
+
 class Listener:
     """Gives connections to one thread, which another one may send away."""
 
-    def __init__(self, listening: socket.socket, *, is_shared: bool = False) -> None:
-        """`is_shared`: other processes accept from this socket, too. It then goes on listening when this is closed."""
+    def __init__(self, listening: socket.socket | Shared, number: int = 0) -> None:
+        """`number` is this process's among those that share the socket; it then goes on listening when this is closed."""
+        self._shared = listening if isinstance(listening, Shared) else None
+        self._listening = listening.listening if isinstance(listening, Shared) else listening
         # Who finds that another one was quicker must not wait for the next connection inside the call.
-        listening.setblocking(False)
-        self.port = int(listening.getsockname()[1])
-        self._listening = listening
-        self._is_shared = is_shared
+        self._listening.setblocking(False)
+        self._number = number
+        self.port = int(self._listening.getsockname()[1])
         self._closed, self._close = os.pipe()
+        self.engaged(0)
 
-    def accept(self, engaged: Callable[[], int]) -> tuple[socket.socket, str] | None:
-        """The next connection and its peer's address; None after `close`. `engaged` tells how many associations there are."""
+    def engaged(self, connections: int) -> None:
+        """Tell the others how many connections this process has."""
+        if self._shared is not None:
+            self._shared.engaged[self._number] = connections
+
+    def accept(self) -> tuple[socket.socket, str] | None:
+        """The next connection and its peer's address; None after `close`."""
         poll = select.poll()
         poll.register(self._listening, select.POLLIN)
         poll.register(self._closed, select.POLLIN)
         while True:
             if any(descriptor == self._closed for descriptor, _ in poll.poll()):
                 return None
-            if self._is_shared:
-                time.sleep(min(engaged(), _MOST) * _COURTESY_SECONDS)
+            if self._shared is not None and min(self._shared.engaged) < self._shared.engaged[self._number]:
+                time.sleep(_COURTESY_SECONDS)
             try:
                 connection, address = self._listening.accept()
             except BlockingIOError:
@@ -67,5 +88,5 @@ class Listener:
         """Give up the socket, after the last `accept` has returned."""
         os.close(self._closed)
         os.close(self._close)
-        if not self._is_shared:
+        if self._shared is None:
             self._listening.close()
