@@ -118,7 +118,12 @@ class PullThrough:
 
     def _start(self, orders: Sequence[Order]) -> None:
         name = f"pull-{orders[0].place.location}"
-        threading.Thread(target=self._pull, args=(orders,), name=name, daemon=True).start()
+        try:
+            threading.Thread(target=self._pull, args=(orders,), name=name, daemon=True).start()
+        except RuntimeError:
+            # There are too many threads. Nobody may wait for what nobody fetches.
+            for order in orders:
+                self._end(order, PullError(PullProblem.BUSY, "nothing more can be fetched at once"))
 
     def in_order_of_arrival(self, arrivals: Sequence[Arrival]) -> Iterator[Arrival]:
         """The same as they begin, or fail."""
