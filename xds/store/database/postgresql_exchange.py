@@ -45,6 +45,8 @@ _PARAMETERS: Final[Mapping[type, tuple[Callable[[Any], bytes | None], int]]] = {
     type(None): (lambda value: None, _BINARY),
     str: (str.encode, _BINARY),
     bytes: (bytes, _BINARY),
+    # What SQLAlchemy makes of octets.
+    psycopg.Binary: (lambda value: bytes(value.obj), _BINARY),
     bool: (lambda value: b"t" if value else b"f", _TEXT),
     int: (b"%d".__mod__, _TEXT),
     float: (lambda value: repr(value).encode(), _TEXT),
