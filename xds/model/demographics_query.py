@@ -32,6 +32,8 @@ class Comparison(StrEnum):
     WILDCARD = "wildcard"
     #: As it sounds, in French and English, or one slip of the pen away.
     FUZZY = "fuzzy"
+    #: The whole text letter by letter: case, accents and punctuation count.
+    LITERAL = "literal"
 
 
 @dataclass(frozen=True, slots=True)

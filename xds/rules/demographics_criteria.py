@@ -69,7 +69,7 @@ def letters(text: TextPattern) -> int:
 
 def _tells_a_name(text: TextPattern) -> bool:
     """True for two letters, and for a whole name of one: there are such."""
-    return letters(text) >= (1 if text.comparison is Comparison.EXACT else _LEAST_LETTERS)
+    return letters(text) >= (1 if text.comparison in (Comparison.EXACT, Comparison.LITERAL) else _LEAST_LETTERS)
 
 
 def _names_an_identifier(query: DemographicsQuery) -> bool:

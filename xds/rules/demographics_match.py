@@ -1,7 +1,7 @@
 """Whether a person meets a demographics query, and how well.
 
 A person is looked at as a whole: she is found by whatever any of her sources states. Texts compare without case, accents and
-punctuation.
+punctuation, unless the query wants them letter by letter.
 
 Spec: ITI TF-2 3.21.4.1.2.2 (query parameters), 3.47.4.1.2.3; PDQm 2:3.78.4.1.2.
 """
@@ -9,6 +9,7 @@ Spec: ITI TF-2 3.21.4.1.2.2 (query parameters), 3.47.4.1.2.3; PDQm 2:3.78.4.1.2.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
@@ -95,6 +96,8 @@ def is_graded(query: DemographicsQuery) -> bool:
 
 def text_quality(pattern: TextPattern, value: str, phonetics: Phonetics = no_phonetics) -> float:
     """How well a value fits a pattern, 0..1."""
+    if pattern.comparison is Comparison.LITERAL:
+        return float(bool(value) and _composed(value) == _composed(pattern.value))
     found = fold(value)
     if pattern.comparison is Comparison.WILDCARD:
         return float(bool(found) and _fits_wildcard(pattern.value, found))
@@ -110,6 +113,10 @@ def text_quality(pattern: TextPattern, value: str, phonetics: Phonetics = no_pho
     if pattern.comparison is Comparison.FUZZY:
         return _fuzzy(pattern.value, wanted, value, found, phonetics)
     return 0.0
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text.strip())
 
 
 def _fits_wildcard(pattern: str, value: str) -> bool:

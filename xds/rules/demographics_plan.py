@@ -53,7 +53,11 @@ def plan(query: DemographicsQuery, alike: Alike) -> Plan:
 
 
 def simplified(pattern: TextPattern) -> TextPattern:
-    """The same pattern without `*` where there is a simpler word for it."""
+    """The same pattern without `*` where there is a simpler word for it. What is compared letter by letter is found as any whole
+    text, and held against the query then.
+    """
+    if pattern.comparison is Comparison.LITERAL:
+        return TextPattern(pattern.value, Comparison.EXACT)
     if pattern.comparison is not Comparison.WILDCARD:
         return pattern
     first, *others = pattern.value.split("*")
@@ -80,7 +84,9 @@ def _has_only_names(query: DemographicsQuery) -> bool:
         query.updated,
         query.minimum_score,
     )
-    return len(query.names) == 1 and not any(others) and query.active is not False
+    texts = (text for each in query.names for name in each for text in (name.family, name.given, name.any_part))
+    is_literal = any(text is not None and text.comparison is Comparison.LITERAL for text in texts)
+    return len(query.names) == 1 and not any(others) and query.active is not False and not is_literal
 
 
 # Names

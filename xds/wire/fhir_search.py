@@ -10,7 +10,8 @@
 | `_count`, `_page`, `_summary`, `_elements`, `_total`, `_format`, `_pretty` | of the answer | |
 
 A comma means or, a repetition means and; `\\,` `\\|` `\\$` `\\\\` stand for themselves. A parameter that is not known here is
-left out, or refused with `Prefer: handling=strict`. What no patient can have is no error, but finds nobody.
+left out, or refused with `Prefer: handling=strict`. `:exact` compares letter by letter. What no
+patient can have is no error, but finds nobody.
 
 Spec: FHIR R4 3.1.1 (search); PDQm 2:3.78.4.1.2.
 """
@@ -70,7 +71,7 @@ _PLACES: Final = {
     "address-postalcode": "postal_code",
     "address-state": "state",
 }
-_COMPARISONS: Final = {"": Comparison.PREFIX, "exact": Comparison.EXACT, "contains": Comparison.CONTAINS}
+_COMPARISONS: Final = {"": Comparison.PREFIX, "exact": Comparison.LITERAL, "contains": Comparison.CONTAINS}
 _SUMMARIES: Final = frozenset({"true", "false", "text", "data", "count"})
 #: The systems of contact points that are kept.
 _CONTACT_POINTS: Final = frozenset({"phone", "sms", "email"})
