@@ -9,13 +9,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InternalError, ProgrammingError
 
 from tests.databases import UrlOf
 from xds.store.database import Database, open_database
 from xds.store.database.postgresql_driver import DriverConnection, driver_of
 from xds.store.schema.operations import setting
+from xds.store.schema.registry import folder
 
 pytestmark = pytest.mark.postgresql
 
@@ -149,6 +150,35 @@ def test_a_failure_that_is_overlooked_is_no_success(database: Database) -> None:
     with pytest.raises(InternalError):
         database.write(work)
     assert names(database) == []
+
+
+def test_rows_are_fetched_in_portions_and_counted(database: Database) -> None:
+    """The cursor of SQLAlchemy."""
+
+    def work(connection: Connection) -> None:
+        connection.execute(insert(setting), [{"name": name, "value": "1"} for name in "abcde"])
+        found = connection.execute(ALL.where(setting.c.name != "%"))
+        assert (list(found.keys()), found.rowcount) == (["name"], 5)
+        assert [row.name for row in found.fetchmany(2)] == ["a", "b"]
+        assert found.fetchone() == ("c",)
+        assert found.scalars().all() == ["d", "e"]
+        changed = update(setting).where(setting.c.name.in_(["a", "b", "z"])).values(value="2")
+        assert connection.execute(changed).rowcount == 2
+        each = update(setting).where(setting.c.name == bindparam("own")).values(value=bindparam("new"))
+        assert connection.execute(each, [{"own": name, "new": "3"} for name in "ayz"]).rowcount == 1
+        assert connection.execute(delete(setting).where(setting.c.value == "2").returning(setting.c.name)).all() == [("b",)]
+        assert connection.execute(ALL.where(setting.c.name == "z")).one_or_none() is None
+
+    database.write(work)
+    assert names(database) == ["a", "c", "d", "e"]
+
+
+def test_octets_that_sqlalchemy_has_wrapped_arrive_as_they_are(database: Database) -> None:
+    row = {"patient_key": 1, "object_key": 2, "entry_uuid": b"\0" * 16, "last_update_time": 3, "unique_id": "1.2"}
+    values = {**row, "deprecated": 0, "version": 1, "fragment": b"\xff\0"}
+    database.write(lambda connection: connection.execute(insert(folder).values(**values)))
+    with database.read() as connection:
+        assert connection.execute(select(folder.c.fragment).where(folder.c.entry_uuid == b"\0" * 16)).all() == [(b"\xff\0",)]
 
 
 def test_an_answer_that_nobody_waits_for_is_no_harm(database: Database) -> None:

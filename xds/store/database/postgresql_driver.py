@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
-from typing import Any, Final, Self, cast
+from typing import Any, Final, cast
 
 import psycopg
-from psycopg.pq import Format
 from sqlalchemy import Connection, Dialect, Engine, QueuePool, create_engine, event
 from sqlalchemy import exc as sql
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import URL
 
 from xds.store.database.interface import DatabaseFullError, DatabaseUnavailableError
+from xds.store.database.postgresql_cursor import Cursor
 from xds.store.database.postgresql_exchange import Exchange
 
 #: Connections of this process at most, for reads and for writes each.
@@ -71,14 +69,15 @@ _UNAVAILABLE: Final = frozenset(
 
 
 class DriverConnection(psycopg.Connection[Any]):
-    """A connection whose statements travel together, until one of them is to be answered.
-
-    What SQLAlchemy runs by cursors of the driver comes behind what waits, in the same transaction.
-    """
+    """A connection whose statements travel together, until one of them is to be answered."""
 
     exchange: Exchange
     #: Without the right to write, what tries it is told at once: its transaction is never committed.
     is_reading: bool
+
+    def cursor(self, *_arguments: Any, **_named: Any) -> Any:
+        """What SQLAlchemy runs statements by."""
+        return Cursor(self.exchange, may_defer=not self.is_reading)
 
     def check(self) -> None:
         """See that the connection has not broken, without a round trip. Errors: psycopg.OperationalError."""
@@ -130,49 +129,6 @@ def _as_usual(text: str, error: psycopg.Error) -> BaseException:
     return cast(BaseException, usual)
 
 
-#: What begins so answers nothing that anybody looks at, unless it says RETURNING.
-_ANSWERLESS: Final = "INSERT "
-
-
-class _Cursor(psycopg.Cursor[Any]):
-    """Fetches values as the server has them: a fragment is not written in hexadecimal and read back.
-
-    What has no answer waits for what has one.
-    """
-
-    connection: DriverConnection
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self.format = Format.BINARY
-
-    def execute(self, query: Any, params: Any = None, **named: Any) -> Self:
-        if isinstance(params, dict) and query.startswith(_ANSWERLESS) and " RETURNING " not in query:
-            text, names = _numbered(query)
-            self.connection.run(text, ([params[name] for name in names],))
-            return self
-        self.connection.exchange.begin()
-        return super().execute(query, params, **named)
-
-    def executemany(self, query: Any, params_seq: Any, **named: Any) -> None:
-        self.connection.exchange.begin()
-        super().executemany(query, params_seq, **named)
-
-
-_PLACE: Final = re.compile(r"%(?:%|\((\w+)\)s)")
-
-
-@lru_cache(maxsize=256)
-def _numbered(query: str) -> tuple[str, tuple[str, ...]]:
-    """A text with $1, $2, … instead of %(name)s, and the names in this order."""
-    names: dict[str, str] = {}
-
-    def number(place: re.Match[str]) -> str:
-        return names.setdefault(place[1], f"${len(names) + 1}") if place[1] else "%"
-
-    return _PLACE.sub(number, query), tuple(names)
-
-
 def make_engine(url: URL, *, reading: bool) -> Engine:
     """A pool of connections whose transactions are snapshots that cannot write, or ordinary ones."""
     engine = create_engine(
@@ -182,7 +138,9 @@ def make_engine(url: URL, *, reading: bool) -> Engine:
         max_overflow=0,
         pool_timeout=POOL_SECONDS,
         pool_use_lifo=True,
-        connect_args={name: value for name, value in _CONNECT.items() if name not in url.query} | {"cursor_factory": _Cursor},
+        connect_args={name: value for name, value in _CONNECT.items() if name not in url.query},
+        # It would be asked for on each engine's first connection.
+        use_native_hstore=False,
     )
 
     @event.listens_for(engine, "do_connect")

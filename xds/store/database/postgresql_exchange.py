@@ -136,12 +136,6 @@ class Exchange:
         reader.set_pgresult(result)
         return reader.load_rows(0, result.ntuples, tuple)
 
-    def begin(self) -> None:
-        """Begin the transaction if need be, and let the server do what waits, before a statement that goes its own way."""
-        if not self._waiting and self._server.transaction_status == _IDLE:
-            self._transmit([Statement(self._beginning)])
-        self.settle()
-
     def settle(self) -> None:
         """Let the server do what waits."""
         statements, self._waiting = self._waiting, []
