@@ -161,6 +161,15 @@ class TestSearch:
 
 
 class TestDomains:
+    def test_a_namespace_that_becomes_known_is_asked_by_at_once(self, build: Callable[..., Region]) -> None:
+        region = build()
+        only_oid = AssigningAuthority(None, HOSPITAL_C.oid)
+        region.feed(at(only_oid, "c1"))
+        assert len(ask(region, identifiers=((IdentifierPattern("c1", only_oid),),)).matches) == 1
+        region.feed(at(HOSPITAL_C, "c1"), kind=FeedKind.REVISE)
+        by_name = IdentifierPattern("c1", AssigningAuthority(HOSPITAL_C.namespace))
+        assert len(ask(region, identifiers=((by_name,),)).matches) == 1
+
     def test_only_those_asked_for_are_answered(self, region: Region) -> None:
         region.feed(at(HOSPITAL_A, "a1"))
         region.feed(at(HOSPITAL_B, "b1"), source=SOURCE_B)

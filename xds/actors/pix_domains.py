@@ -101,6 +101,8 @@ class Domains:
             if domain is None:
                 return None
             key = self._asked[full] = domain.domain_key
+            # It may have got this name after it was remembered without.
+            self._names.pop(key, None)
         if len(self._certain) < _MOST_NAMES and not self.table.is_contradictory(authority):
             self._certain[authority] = key
         return key
