@@ -26,7 +26,6 @@ from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.wsgi import Gateway_10
 
 from xds.server.octets import BUFFER, MAX_FIELDS, Body, Pace, SocketReader, SocketWriter
-from xds.store.database import turns
 
 _LINGER_SECONDS = 2.0
 #: How long a thread stays with a connection whose client may go on at once.
@@ -281,15 +280,10 @@ class Connection(HTTPConnection):
         """Serve one request, and those that follow at once. True: the connection can be kept."""
         if self.server.ssl_adapter is not None and not self.ssl_env and not self._shake_hands():
             return False
-        while self._serve_one():
+        while super().communicate():  # type: ignore[no-untyped-call]
             if not self._has_more():
                 return True
         return False
-
-    @turns.taken()
-    def _serve_one(self) -> bool:
-        """Serve one request, from its first octet to the last of the answer, in one turn unless it has to wait."""
-        return bool(super().communicate())  # type: ignore[no-untyped-call]
 
     def _has_more(self) -> bool:
         """Wait for a moment whether the client goes on, while there are threads to spare.

@@ -39,7 +39,7 @@ from xds.server.http_answers import (
 from xds.server.limits import BodyError, Limits, RequestBody
 from xds.server.metrics import Metrics
 from xds.server.soap import SoapServices
-from xds.store.database import DatabaseUnavailableError, turns
+from xds.store.database import DatabaseUnavailableError
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.http import HttpReply, HttpRequest
 
@@ -191,8 +191,6 @@ class HttpApplication:
             return self._service(environ, visit, path)
         if path == "/health/live":
             return plain(200, "alive", path)
-        # What follows may wait for anything.
-        turns.end()
         if path == "/health/ready":
             return self._readiness(path)
         if path == "/metrics":
@@ -217,8 +215,6 @@ class HttpApplication:
             if not self._uploads.acquire(blocking=False):
                 return None
             visit.is_upload = True
-            # It is written down while it comes.
-            turns.end()
         return visit.body
 
     def _service(self, environ: Environ, visit: _Visit, path: str) -> Answer:

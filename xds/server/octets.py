@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from xds.server.limits import Limits
-from xds.store.database import turns
 
 #: Octets that are read from a socket with one call.
 BUFFER: Final = 64 << 10
@@ -33,8 +32,7 @@ _NOT_YET: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 def _wait(sock: Any, reason: OSError, event: int, seconds: float) -> None:
-    """Wait, which is nobody's turn, until the socket can go on. Errors: TimeoutError."""
-    turns.end()
+    """Wait until the socket can go on. Errors: TimeoutError."""
     if isinstance(reason, ssl.SSLError):
         # Whichever way the application's octets go, those of TLS may have to go the other.
         event = select.POLLIN if isinstance(reason, ssl.SSLWantReadError) else select.POLLOUT
@@ -180,8 +178,6 @@ class SocketWriter:
         self._held.append(data)
         self._size += len(data)
         if self._size >= _GATHERED or len(self._held) >= _PIECES:
-            # There is more to come: others need not wait for all of it.
-            turns.end()
             self.flush()
 
     def flush(self) -> None:
