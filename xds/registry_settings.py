@@ -34,6 +34,7 @@ def document_registry(settings: Settings, database: Database, identity: DomainId
         require_known_patient=settings.registry.require_known_patient,
         max_results=settings.registry.max_results,
         local_rules=_local_rules(settings),
+        type_codes=settings.registry.type_codes,
         link_change_content_type=_link_change_code(settings),
     )
 

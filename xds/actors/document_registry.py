@@ -126,12 +126,14 @@ class DocumentRegistry:
         require_known_patient: bool = True,
         max_results: int = 5000,
         local_rules: LocalRules = no_local_rules,
+        type_codes: bool = False,
         link_change_content_type: Code = XAD_PID_LINK_CHANGE,
     ) -> None:
         """`max_results`: objects answered in full. Without `require_known_patient` submissions announce their patients.
 
-        `local_rules` are those of the affinity domain beside the standard's, such as its codes. `link_change_content_type` is the
-        contentTypeCode of the SubmissionSets of link changes.
+        `local_rules` are those of the affinity domain beside the standard's, such as its codes. With `type_codes` the kind of an
+        identifier may stand in CX.5 and XON.7. `link_change_content_type` is the contentTypeCode of the SubmissionSets of link
+        changes.
         """
         self._database = database
         self._identity = identity
@@ -140,6 +142,7 @@ class DocumentRegistry:
         self._require_known_patient = require_known_patient
         self._max_results = max_results
         self._local_rules = local_rules
+        self._type_codes = type_codes
         self._codes = CodeTable()
         self._removal = MetadataRemoval(database, self._codes, self._permitted, identity, clock)
         self._links = PatientLinks(
@@ -158,6 +161,7 @@ class DocumentRegistry:
             clock,
             require_known_patient=require_known_patient,
             local_rules=local_rules,
+            type_codes=type_codes,
         )
 
     # --- ITI-42, ITI-61 ----------------------------------------------------------------------------------------------
@@ -181,7 +185,11 @@ class DocumentRegistry:
         Spec: ITI TF-2 3.42.4.1.3, 3.61.4.1.3.
         Errors: those of `xds.rules.submission`; XDSRegistryOutOfResources.
         """
-        findings = [*found, *check(submission, registering=True, on_demand=on_demand), *self._local_rules(submission)]
+        findings = [
+            *found,
+            *check(submission, registering=True, on_demand=on_demand, type_codes=self._type_codes),
+            *self._local_rules(submission),
+        ]
         if _has_error(findings):
             with self._database.read() as connection:
                 findings += self._meet(connection, submission)[1]

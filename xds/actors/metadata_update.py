@@ -59,14 +59,16 @@ class MetadataUpdate:
         *,
         require_known_patient: bool = True,
         local_rules: Callable[[Submission], Sequence[RegistryError]] = lambda _submission: (),
+        type_codes: bool = False,
     ) -> None:
-        """`local_rules` are those of the affinity domain beside the standard's, such as its codes."""
+        """`local_rules` and `type_codes` as `DocumentRegistry` has them."""
         self._database = database
         self._codes = codes
         self._permitted = permitted
         self._identity = identity
         self._clock = clock
         self._local_rules = local_rules
+        self._type_codes = type_codes
         self._require_known_patient = require_known_patient
 
     def update(
@@ -80,7 +82,7 @@ class MetadataUpdate:
         Spec: ITI TF-2 3.57.4.1.3, 3.92.4.1.3.
         Errors: those of `xds.rules.update`, all of them; XDSRegistryOutOfResources.
         """
-        findings = [*found, *rules.check(submission, dialect), *self._local_rules(submission)]
+        findings = [*found, *rules.check(submission, dialect, type_codes=self._type_codes), *self._local_rules(submission)]
         if _has_error(findings):
             with self._database.read() as connection:
                 findings += self._meet(connection, submission, caller, dialect)[1]

@@ -83,6 +83,11 @@ class RegistrySettings(Section):
         description="What happens to a code or MIME type that is not there: nothing, a warning, or a refusal. "
         "It holds for what this server registers itself, too: manifests of images, snapshots.",
     )
+    type_codes: bool = Field(
+        default=False,
+        description="Accept the kind of an identifier where IHE leaves no room for it: CX.5 of patients (`NH`, `PI`) and XON.7 "
+        "of institutions (`IDNST`), as the French CI-SIS has them for the DMP and the DRIMbox.",
+    )
     max_results: int = Field(default=5000, ge=1, description="Most objects that one stored query returns with LeafClass.")
     link_change_code: CodeText = Field(
         default="ITI-64^Notify XAD-PID Link Change^IHE Transactions",

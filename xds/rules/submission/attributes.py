@@ -254,11 +254,10 @@ def _check_slots(
             findings.add(obj, prefix + name, "must have a value", None)
         elif len(values) > 1 and not rule.several:
             findings.add(obj, prefix + name, "must have exactly one value", f"{len(values)} values")
-        accepts = rule.type.accepts
         for value in values:
             if len(value) > LONGEST_VALUE:
                 findings.add(obj, prefix + name, f"a Value must have at most {LONGEST_VALUE} characters", value)
-            elif not accepts(value):
+            elif not findings.accepts(rule.type, value):
                 findings.add(obj, prefix + name, rule.type.rule, value)
 
 
@@ -345,7 +344,7 @@ def _check_identifiers(obj: RegistryObject, rules: Mapping[str, IdentifierRule],
             findings.add(obj, "identificationScheme", "must be one of the standard's for this kind of object", item.scheme)
             continue
         counts[item.scheme] = counts.get(item.scheme, 0) + 1
-        if not rule.type.accepts(item.value):
+        if not findings.accepts(rule.type, item.value):
             findings.add(obj, rule.attribute, rule.type.rule, item.value)
         wanted = _IDENTIFIER_NAMES[item.scheme]
         if not (item.name and item.name[0].value == wanted) and not any(text.value == wanted for text in item.name):

@@ -28,10 +28,14 @@ _FIELDS_OF_PID: Final = 39
 
 @dataclass(frozen=True, slots=True)
 class DataType:
-    """A data type: its rule in words, for whoever has to repair a message, and the test itself."""
+    """A data type: its rule in words, for whoever has to repair a message, and the test itself.
+
+    `with_type_code` is the test of national profiles that name the kind of an identifier as well.
+    """
 
     rule: str
     accepts: Callable[[str], bool]
+    with_type_code: Callable[[str], bool] | None = None
 
 
 def _matching(pattern: str, longest: int = LONGEST_VALUE) -> Callable[[str], bool]:
@@ -43,6 +47,7 @@ _oid = _matching(_OID, 64)
 _dtm = re.compile(
     r"(?!0000)[0-9]{4}(?:(?:0[1-9]|1[0-2])(?:(?:0[1-9]|[12][0-9]|3[01])(?:(?:[01][0-9]|2[0-3])(?:[0-5][0-9](?:[0-5][0-9])?)?)?)?)?"
 ).fullmatch
+_type_code = re.compile("[A-Z]{1,10}").fullmatch
 _cx_authority = re.compile(rf"&({_OID})&ISO").fullmatch
 
 
@@ -109,6 +114,19 @@ def _is_xon(text: str) -> bool:
     return bool(authority) or not identifier or _oid(identifier)
 
 
+def _without(place: int, accepts: Callable[[str], bool]) -> Callable[[str], bool]:
+    """A test that passes over one component, counted from 0, when a code of capital letters stands there."""
+
+    def accepts_without(text: str) -> bool:
+        parts = text.split("^")
+        if len(parts) <= place or _type_code(parts[place]) is None:
+            return False
+        parts[place] = ""
+        return accepts("^".join(parts[:place] if place == len(parts) - 1 else parts))
+
+    return accepts_without
+
+
 def _is_xtn(text: str) -> bool:
     parts = [*text.split("^"), *[""] * 12]
     if parts[2] == "Internet":
@@ -116,11 +134,11 @@ def _is_xtn(text: str) -> bool:
     return bool(parts[2]) and bool(parts[6] or parts[11])
 
 
-def _is_recipient(text: str) -> bool:
+def _is_recipient(text: str, is_xon: Callable[[str], bool] = _is_xon) -> bool:
     parts = text.split("|")
     if len(parts) > 3 or not any(parts):
         return False
-    checks: tuple[Callable[[str], bool], ...] = (_is_xon, _is_xcn, _is_xtn)
+    checks: tuple[Callable[[str], bool], ...] = (is_xon, _is_xcn, _is_xtn)
     return all(not part or accepts(part) for part, accepts in zip(parts, checks, strict=False))
 
 
@@ -128,6 +146,7 @@ def _is_uri(text: str) -> bool:
     return text.split() == [text]
 
 
+_is_xon_with_type_code: Final = _without(6, _is_xon)
 _patient_field = re.compile(r"PID-([1-9][0-9]?)\|").match
 
 
@@ -136,8 +155,8 @@ def _is_patient_field(text: str) -> bool:
     return found is not None and found[1] not in ("2", "4", "12", "19") and int(found[1]) <= _FIELDS_OF_PID
 
 
-CX: Final = DataType("must be HL7 CX of the form id^^^&OID&ISO and nothing else", _is_cx)
-LOCAL_CX: Final = DataType(CX.rule, _is_local_cx)
+CX: Final = DataType("must be HL7 CX of the form id^^^&OID&ISO and nothing else", _is_cx, _without(4, _is_cx))
+LOCAL_CX: Final = DataType(CX.rule, _is_local_cx, _without(4, _is_local_cx))
 CXI: Final = DataType("must be HL7 CX of the form id^^^[&OID&ISO]^typecode", _is_cxi)
 DTM: Final = DataType("must be a real date and time YYYY[MM[DD[hh[mm[ss]]]]]", is_dtm)
 HASH: Final = DataType("must be a SHA-1 in 40 hexadecimal digits", _matching("[0-9A-Fa-f]{40}"))
@@ -150,11 +169,17 @@ MIME_TYPE: Final = DataType("must be a MIME type of the form type/subtype", _mat
 OID: Final = DataType("must be an OID of at most 64 digits and dots, without leading zeros", _oid)
 OID_URN: Final = DataType("must be urn:oid: followed by an OID, 64 characters in all", _matching(rf"urn:oid:{_OID}", 64))
 PATIENT_FIELD: Final = DataType("must be PID-n|value with n other than 2, 4, 12 and 19", _is_patient_field)
-RECIPIENT: Final = DataType("must be XON|XCN|XTN with at least one of them", _is_recipient)
+RECIPIENT: Final = DataType(
+    "must be XON|XCN|XTN with at least one of them",
+    _is_recipient,
+    lambda text: _is_recipient(text, _is_xon_with_type_code),
+)
 TEXT: Final = DataType("must not be empty", lambda text: bool(text.strip()))
 URI: Final = DataType("must be a URI of at most 256 characters", _is_uri)
 XCN: Final = DataType("must be HL7 XCN with an id or a name, and &OID&ISO as its assigning authority when it has one", _is_xcn)
-XON: Final = DataType("must be HL7 XON with a name, and &OID&ISO in component 6 when component 10 is not an OID", _is_xon)
+XON: Final = DataType(
+    "must be HL7 XON with a name, and &OID&ISO in component 6 when component 10 is not an OID", _is_xon, _is_xon_with_type_code
+)
 XTN: Final = DataType("must be HL7 XTN: ^^Internet^address, or equipment type in component 3 and number in 7", _is_xtn)
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from xds.model.errors import ErrorCode, RegistryError
 from xds.model.metadata import Association, DocumentEntry, Folder, RegistryObject, SubmissionSet, UnlabelledPackage
+from xds.rules.submission.datatypes import DataType
 
 _KINDS: Final[dict[type[RegistryObject], str]] = {
     DocumentEntry: "DocumentEntry",
@@ -22,8 +23,14 @@ _LONGEST_VALUE: Final = 100
 class Findings:
     """Errors in the order in which they are found."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, type_codes: bool = False) -> None:
+        """With `type_codes` the kind of an identifier may be told where the standard leaves no room for it."""
         self.errors: list[RegistryError] = []
+        self._type_codes = type_codes
+
+    def accepts(self, kind: DataType, value: str) -> bool:
+        """Whether a value is right here."""
+        return kind.accepts(value) or (self._type_codes and kind.with_type_code is not None and kind.with_type_code(value))
 
     def add(
         self,

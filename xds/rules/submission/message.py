@@ -41,17 +41,17 @@ NOT_APPENDED: Final = "a transformation (XFRM) is another form of its original, 
 _FORBIDDEN_ON_DEMAND: Final = (SlotName.CREATION_TIME, SlotName.HASH, SlotName.SIZE)
 
 
-def check(submission: Submission, *, registering: bool, on_demand: bool = False) -> list[RegistryError]:
+def check(submission: Submission, *, registering: bool, on_demand: bool = False, type_codes: bool = False) -> list[RegistryError]:
     """Every error that the message alone shows.
 
     `registering` False checks as a Repository does, before it has added hash, size and repositoryUniqueId;
-    `on_demand` True checks a registration of on-demand entries.
+    `on_demand` True checks a registration of on-demand entries; `type_codes` True allows CX.5 and XON.7.
 
     Spec: ITI TF-2 3.41.4.1.3, 3.42.4.1.3, 3.61.4.1.3.
     Errors: XDSRegistryMetadataError, XDSPatientIdDoesNotMatch, UnresolvedReferenceException,
     XDSRegistryDuplicateUniqueIdInMessage.
     """
-    findings = Findings()
+    findings = Findings(type_codes=type_codes)
     check_frame(submission, findings)
     required = attributes.required_slots(registering=registering, on_demand=on_demand)
     for entry in submission.document_entries:

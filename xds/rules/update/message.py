@@ -39,24 +39,24 @@ _RELATION: Final = replace(attributes.ASSOCIATION, slots={})
 _PROPAGATIONS: Final = (("yes",), ("no",), ())
 
 
-def check(submission: Submission, dialect: Dialect) -> list[RegistryError]:
-    """Every error that the request alone shows.
+def check(submission: Submission, dialect: Dialect, *, type_codes: bool = False) -> list[RegistryError]:
+    """Every error that the request alone shows. `type_codes` True allows CX.5 and XON.7.
 
     Spec: ITI TF-2 3.57.4.1.3, 3.92.4.1.3.
     Errors: XDSRegistryMetadataError, XDSPatientIdDoesNotMatch, XDSRegistryDuplicateUniqueIdInMessage,
     UnresolvedReferenceException, XDSMetadataUpdateError, XDSMetadataUpdateOperationError, XDSInvalidRequestException,
     XDSMetadataAnnotationError.
     """
-    return _Request(submission, dialect).errors()
+    return _Request(submission, dialect, Findings(type_codes=type_codes)).errors()
 
 
 class _Request:
     """One request."""
 
-    def __init__(self, submission: Submission, dialect: Dialect) -> None:
+    def __init__(self, submission: Submission, dialect: Dialect, findings: Findings) -> None:
         self._submission = submission
         self._dialect = dialect
-        self._findings = Findings()
+        self._findings = findings
         self._objects = {obj.id: obj for obj in submission.objects()}
         self._operations = operations_of(submission)
 
