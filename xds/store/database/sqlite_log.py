@@ -144,6 +144,8 @@ def _move(connection: sqlite3.Connection) -> bool:
     try:
         busy, _, _ = connection.execute(_CHECKPOINT).fetchone()
     except sqlite3.Error as error:
-        _log.warning("database.checkpoint.failed", error=error.sqlite_errorname)
+        # `close` interrupts what would keep it waiting.
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            _log.warning("database.checkpoint.failed", error=error.sqlite_errorname)
         return False
     return not busy
