@@ -142,7 +142,7 @@ def test_the_file_is_set_up_for_power_loss(database: Database) -> None:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
         # The log before a checkpoint; what is acknowledged is forced beside the writer, as the tests below show.
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 1
-        assert connection.exec_driver_sql("PRAGMA page_size").scalar_one() == 8192
+        assert connection.exec_driver_sql("PRAGMA page_size").scalar_one() == 4096
 
 
 def test_a_full_disk_fails_what_needs_it_and_nothing_after(database: Database) -> None:

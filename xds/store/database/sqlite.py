@@ -40,7 +40,7 @@ _NO_SPACE: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 _log = structlog.get_logger()
 
 _PRAGMAS = (
-    "PRAGMA page_size = 8192",
+    "PRAGMA page_size = 4096",
     "PRAGMA journal_mode = WAL",
     # The log is forced by `sqlite_log`; this still orders it before a checkpoint, and that before the log begins anew.
     "PRAGMA synchronous = NORMAL",

@@ -28,7 +28,7 @@ _SUFFIX: Final = "-wal"
 CHECKPOINT_ROWS: Final = 1000
 CHECKPOINT_SECONDS: Final = 1.0
 #: Pages in the log after which a COMMIT does not wait for the thread.
-CHECKPOINT_PAGES: Final = 16384
+CHECKPOINT_PAGES: Final = 32768
 _CHECKPOINT: Final = "PRAGMA wal_checkpoint(PASSIVE)"
 
 
