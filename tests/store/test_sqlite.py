@@ -237,6 +237,7 @@ def test_a_disk_that_fails_is_trusted_no_more(database: Database, monkeypatch: p
 def test_the_log_begins_anew_beside_a_busy_writer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_log, "CHECKPOINT_ROWS", 5)
     monkeypatch.setattr(sqlite_log, "CHECKPOINT_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite_log, "RESTART_PAGES", 20)
     database = open_database(f"sqlite:///{path}")
     try:
         database.create_schema()

@@ -54,6 +54,24 @@ def test_turns_come_in_the_order_of_asking(monkeypatch: pytest.MonkeyPatch) -> N
     assert done == [0, 1, 2, 3, 4]
 
 
+def test_who_is_first_overtakes_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 5)
+    done: list[str] = []
+
+    def work(name: str) -> None:
+        with turns.taken(first=name == "writer"):
+            done.append(name)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("one", "two", "writer")]
+    with turns.taken():
+        for number, each in enumerate(threads):
+            each.start()
+            until_waiting(number + 1)
+    for each in threads:
+        each.join()
+    assert done == ["writer", "one", "two"]
+
+
 def test_a_turn_inside_a_turn_changes_nothing() -> None:
     with turns.taken(), turns.taken():
         pass

@@ -260,7 +260,7 @@ class SqliteDatabase(Database):
     def _commit(self, batch: list[_Item]) -> None:
         outcomes: list[tuple[_Item, Any, BaseException | None]] = []
         try:
-            with self._writing.begin(), turns.taken():
+            with self._writing.begin(), turns.taken(first=True):
                 outcomes.extend((item, *self._attempt(item.work)) for item in batch)
         except BaseException as error:
             # Carried to everybody who took part, for whom nothing happened; this thread must go on in any case.

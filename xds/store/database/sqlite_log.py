@@ -26,9 +26,10 @@ _SUFFIX: Final = "-wal"
 
 #: A checkpoint is due when so many rows were changed, and that is looked at so often.
 CHECKPOINT_ROWS: Final = 1000
-CHECKPOINT_SECONDS: Final = 1.0
-#: Pages in the log after which a COMMIT does not wait for the thread.
-CHECKPOINT_PAGES: Final = 32768
+CHECKPOINT_SECONDS: Final = 0.5
+#: Pages in the log after which it is to begin anew, and after which a COMMIT does not wait for the thread to see to that.
+RESTART_PAGES: Final = 16384
+CHECKPOINT_PAGES: Final = 4 * RESTART_PAGES
 _CHECKPOINT: Final = "PRAGMA wal_checkpoint(PASSIVE)"
 
 
@@ -136,16 +137,21 @@ class Checkpoints:
             if self._changed_rows - self._seen_rows < CHECKPOINT_ROWS:
                 continue
             self._seen_rows = self._changed_rows
-            self._is_nearly_done = _move(self._connection)
+            if _move(self._connection) >= RESTART_PAGES:
+                # Once more, so that the writer finds no more than what was committed in a moment.
+                self._is_nearly_done = _move(self._connection) > 0
 
 
-def _move(connection: sqlite3.Connection) -> bool:
-    """Whether it was moved, as far as the log reached then. A failure is the next one's to mend: nothing is lost by it."""
+def _move(connection: sqlite3.Connection) -> int:
+    """How many pages the log has, all of them moved as far as it reached then; 0 when they were not.
+
+    A failure is the next one's to mend: nothing is lost by it.
+    """
     try:
-        busy, _, _ = connection.execute(_CHECKPOINT).fetchone()
+        busy, pages, _ = connection.execute(_CHECKPOINT).fetchone()
     except sqlite3.Error as error:
         # `close` interrupts what would keep it waiting.
         if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
             _log.warning("database.checkpoint.failed", error=error.sqlite_errorname)
-        return False
-    return not busy
+        return 0
+    return 0 if busy else int(pages)

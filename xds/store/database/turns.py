@@ -26,15 +26,18 @@ class _Turns:
         self._is_taken = False
         self._waiting: deque[threading.Lock] = deque()
 
-    def take(self) -> bool:
-        """Wait for the turn. False: it took too long."""
+    def take(self, *, first: bool) -> bool:
+        """Wait for the turn, before all who wait already if it is to be the `first`. False: it took too long."""
         with self._lock:
             if not self._is_taken:
                 self._is_taken = True
                 return True
             called = threading.Lock()
             called.acquire()
-            self._waiting.append(called)
+            if first:
+                self._waiting.appendleft(called)
+            else:
+                self._waiting.append(called)
         if called.acquire(timeout=PATIENCE_SECONDS):
             return True
         with self._lock:
@@ -45,7 +48,7 @@ class _Turns:
         return True
 
     def hand_over(self) -> None:
-        """End the turn; the next one is that of who waits longest."""
+        """End the turn; the next one is that of who waits in front."""
         with self._lock:
             if self._waiting:
                 self._waiting.popleft().release()
@@ -64,12 +67,15 @@ _own = _Own()
 
 
 @contextmanager
-def taken() -> Iterator[None]:
-    """Within this, the thread has its turn, unless it had to wait too long. Inside another turn this changes nothing."""
+def taken(*, first: bool = False) -> Iterator[None]:
+    """Within this, the thread has its turn, unless it had to wait too long. Inside another turn this changes nothing.
+
+    Who holds what all the others wait for is to be `first`.
+    """
     if _own.has_turn:
         yield
         return
-    _own.has_turn = _turns.take()
+    _own.has_turn = _turns.take(first=first)
     try:
         yield
     finally:
