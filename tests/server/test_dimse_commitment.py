@@ -174,6 +174,7 @@ def test_a_completed_procedure_step_has_its_study_published(archive: Archive, se
     association = unit.associate("127.0.0.1", server.port, ext_neg=[build_role(STEP, scu_role=True)])  # type: ignore[attr-defined]
     assert association.send_n_set(step("COMPLETED"), STEP, "1.2.3.7")[0].Status == 0x0112
     assert association.send_n_create(step("COMPLETED"), STEP, "1.2.3.7")[0].Status == 0x0106
+    assert association.send_n_create(step(""), STEP, "1.2.3.7")[0].Status == 0x0120
     assert association.send_n_create(step("IN PROGRESS"), STEP, "1.2.3.7")[0].Status == 0
     assert association.send_n_create(step("IN PROGRESS"), STEP, "1.2.3.7")[0].Status == 0x0111
     assert waiting(archive, PUBLISH_STUDY) == []

@@ -51,8 +51,10 @@ class NotificationService:
         association.send(received.context_id, answer)
 
     def _begin(self, request: Message, elements: Elements) -> Message:
-        if elements.text(0x00400252) != IN_PROGRESS:
-            return response_to(request, Status.INVALID_VALUE, "Performed Procedure Step Status is IN PROGRESS at first")
+        status = elements.text(0x00400252)
+        if status != IN_PROGRESS:
+            problem = Status.INVALID_VALUE if status else Status.MISSING_ATTRIBUTE
+            return response_to(request, problem, "Performed Procedure Step Status (0040,0252) is IN PROGRESS at first")
         studies = dict.fromkeys(item.text(0x0020000D) for item in elements.items(0x00400270))
         answer = self._steps.create(request.sop_instance, [uid for uid in studies if is_uid(uid)], IN_PROGRESS)
         return response_to(request, Status.DUPLICATE_INSTANCE if answer is StepAnswer.DUPLICATE else Status.SUCCESS)
