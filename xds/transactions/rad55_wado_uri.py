@@ -128,6 +128,10 @@ def _object(source: ImageRetrieval, selection: Selection, parameters: Mapping[st
         obtained = source.obtain(found, None)
     if obtained is None:
         return _refusal(406, "the object cannot be given in that transfer syntax")
+    return _given(source, selection, obtained, caller)
+
+
+def _given(source: ImageRetrieval, selection: Selection, obtained: Obtained, caller: Caller) -> HttpReply:
     sent = ((selection, obtained),)
     return HttpReply(
         200,
@@ -147,14 +151,7 @@ def _anonymous(source: ImageRetrieval, selection: Selection, transfer_syntax: st
         return _refusal(503, str(problem))
     except PixelError as problem:
         return _refusal(406, str(problem))
-    sent = ((selection, Obtained(instance, transfer_syntax, made.size, made.chunks, made.release)),)
-    return HttpReply(
-        200,
-        (("Content-Type", DICOM),),
-        made.chunks(),
-        made.size,
-        lambda complete: source.finish(sent, complete, caller, WADO_URI),
-    )
+    return _given(source, selection, Obtained(instance, transfer_syntax, made.size, made.chunks, made.release), caller)
 
 
 def _rendered(
