@@ -117,24 +117,31 @@ def test_private_storage_classes_are_taken(archive: Archive, port: int) -> None:
     assert send(port, dataset).Status == 0
 
 
-def test_a_data_set_of_another_class_is_refused(archive: Archive, port: int) -> None:
-    """0xA900: the data set does not match the SOP class of the request."""
-    dataset = pydicom.dcmread(BytesIO(packaged("CT_small.dcm")))
+def answered(port: int, sop_class: str, uid: str, transfer_syntax: str, octets: bytes) -> int:
+    """The status of a C-STORE of these octets, which need be no data set that pynetdicom would send."""
     unit = AE("MODALITY1")
-    unit.requested_contexts = [build_context("1.2.840.10008.5.1.4.1.1.4", dataset.file_meta.TransferSyntaxUID)]
+    unit.requested_contexts = [build_context(sop_class, transfer_syntax)]
     association = unit.associate("127.0.0.1", port)
     request = C_STORE()
     request.MessageID = 1
-    request.AffectedSOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
-    request.AffectedSOPInstanceUID = dataset.SOPInstanceUID
-    request.DataSet = BytesIO(encode(dataset, False, True) or b"")
+    request.AffectedSOPClassUID = sop_class
+    request.AffectedSOPInstanceUID = uid
+    request.DataSet = BytesIO(octets)
     association._reactor_checkpoint.clear()
     association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
     _, answer = association.dimse.get_msg(block=True)
     association._reactor_checkpoint.set()
     association.release()
     assert answer is not None
-    assert answer.Status == 0xA900
+    return int(answer.Status)
+
+
+def test_a_data_set_of_another_class_is_refused(archive: Archive, port: int) -> None:
+    """0xA900: the data set does not match the SOP class of the request."""
+    dataset = pydicom.dcmread(BytesIO(packaged("CT_small.dcm")))
+    octets = encode(dataset, False, True) or b""
+    uid, transfer_syntax = dataset.SOPInstanceUID, dataset.file_meta.TransferSyntaxUID
+    assert answered(port, "1.2.840.10008.5.1.4.1.1.4", uid, transfer_syntax, octets) == 0xA900
     assert archive.source.study(dataset.StudyInstanceUID) is None
 
 
@@ -143,21 +150,8 @@ def test_an_object_that_is_cut_off_in_its_pixels_is_refused(archive: Archive, po
     octets = packaged(name)
     header = read_header((octets,))
     sent = pydicom.dcmread(BytesIO(octets), stop_before_pixels=True)
-    unit = AE("MODALITY1")
-    unit.requested_contexts = [build_context(sent.SOPClassUID, header.transfer_syntax)]
-    association = unit.associate("127.0.0.1", port)
-    request = C_STORE()
-    request.MessageID = 1
-    request.AffectedSOPClassUID = sent.SOPClassUID
-    request.AffectedSOPInstanceUID = sent.SOPInstanceUID
-    request.DataSet = BytesIO(octets[header.data_set : -1000])
-    association._reactor_checkpoint.clear()
-    association.dimse.send_msg(request, association.accepted_contexts[0].context_id)
-    _, answer = association.dimse.get_msg(block=True)
-    association._reactor_checkpoint.set()
-    association.release()
-    assert answer is not None
-    assert answer.Status == 0xC000
+    cut = octets[header.data_set : -1000]
+    assert answered(port, sent.SOPClassUID, sent.SOPInstanceUID, header.transfer_syntax, cut) == 0xC000
     assert archive.source.study(sent.StudyInstanceUID) is None
 
 
