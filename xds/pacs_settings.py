@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from xds.actors.imaging_pull import PullThrough
 from xds.actors.imaging_triggers import PUBLISH_STUDY
 from xds.actors.registered_documents import RegisteredDocuments
 from xds.model.imaging_manifest import RetrieveInformation
-from xds.pacs.archive import open_archive
+from xds.pacs.archive import Archive, open_archive
 from xds.pacs.partner import Partner
 from xds.pacs.receiver import MoveReceiver
 from xds.ports import Clock, ForeignArchive
@@ -72,8 +72,15 @@ def open_sources(settings: Settings, database: Database, clock: Clock, publish: 
         timedelta(hours=imaging.cache_hours),
         clock,
     )
-    pull = PullThrough(database, archives, cache, polling.check, check_seconds=imaging.cache_check_seconds)
-    return Sources(archives, polling, pull, receiver)
+    pull = PullThrough(
+        database,
+        archives,
+        cache,
+        polling.check,
+        check_seconds=imaging.cache_check_seconds,
+        ended=lambda: _close(archives.values()),
+    )
+    return Sources({**archives}, polling, pull, receiver)
 
 
 def prefetch_handlers(
@@ -113,6 +120,11 @@ def locations(settings: Settings, url: str | None) -> dict[str, RetrieveInformat
     }
 
 
+def _close(archives: Iterable[Archive]) -> None:
+    for archive in archives:
+        archive.close()
+
+
 def _partner(pacs: PacsSettings, settings: Settings) -> Partner:
     return Partner(
         name=pacs.name,
@@ -125,6 +137,8 @@ def _partner(pacs: PacsSettings, settings: Settings) -> Partner:
         patience=pacs.wait_seconds,
         associations=pacs.associations,
         requests=pacs.requests,
+        kept_associations=pacs.kept_associations,
+        kept_seconds=pacs.kept_seconds,
     )
 
 

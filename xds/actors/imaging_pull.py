@@ -54,21 +54,24 @@ class PullThrough:
         *,
         check_seconds: float = 10.0,
         breaker: Callable[[], Breaker] = Breaker,
+        ended: Callable[[], object] = object,
     ) -> None:
-        """`check_seconds` is how long an answer of the source about a series counts."""
+        """`check_seconds` is how long an answer of the source about a series counts, `ended` is called by `close`."""
         self._database = database
         self._sources = sources
         self._cache = cache
         self._ask = check
         self._check_seconds = check_seconds
+        self._ended = ended
         self._breakers = {name: breaker() for name in sources}
         self._lock = threading.Lock()
         self._orders: dict[SeriesPlace, list[Order]] = {}
         self._checked: dict[SeriesPlace, float] = {}
 
     def close(self) -> None:
-        """Remove what was still arriving."""
+        """Remove what was still arriving, and end what is open towards the sources."""
         self._cache.close()
+        self._ended()
 
     def ahead(self, study: str, patient: StudyPatient, series: str | None = None) -> Ahead | None:
         """Have a study or series fetched, of whose series nothing is here or on its way, before anybody looks closer at it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from xds.model.foreign_images import FoundInstance, InstanceOutline, Pulled, StudySummary
 from xds.pacs.dimse import DimseArchive
@@ -12,19 +13,26 @@ from xds.pacs.web import WebArchive
 from xds.ports import ForeignArchive
 
 
-def open_archive(partner: Partner, *, query: str, retrieve: str, receiver: MoveReceiver | None = None) -> ForeignArchive:
+class Archive(ForeignArchive, Protocol):
+    """A PACS with which connections may be open."""
+
+    def close(self) -> None:
+        """End those that nobody uses, and keep none from now on. Idempotent."""
+
+
+def open_archive(partner: Partner, *, query: str, retrieve: str, receiver: MoveReceiver | None = None) -> Archive:
     """The PACS, with `query` one of qido and c-find, `retrieve` one of wado-rs, c-get and c-move (which needs `receiver`)."""
     web = WebArchive(partner)
     dimse = DimseArchive(partner, receiver if retrieve == "c-move" else None)
-    asked: ForeignArchive = web if query == "qido" else dimse
-    giving: ForeignArchive = web if retrieve == "wado-rs" else dimse
+    asked: Archive = web if query == "qido" else dimse
+    giving: Archive = web if retrieve == "wado-rs" else dimse
     return asked if asked is giving else TwoWays(asked, giving)
 
 
 class TwoWays:
     """One PACS behind two protocols."""
 
-    def __init__(self, asked: ForeignArchive, giving: ForeignArchive) -> None:
+    def __init__(self, asked: Archive, giving: Archive) -> None:
         self._asked = asked
         self._giving = giving
 
@@ -54,3 +62,8 @@ class TwoWays:
     ) -> Iterator[Pulled]:
         """The objects as they arrive."""
         return self._giving.fetch(study_instance_uid, series_instance_uid, sop_classes, whole_series=whole_series)
+
+    def close(self) -> None:
+        """End the connections that nobody uses."""
+        self._asked.close()
+        self._giving.close()

@@ -200,9 +200,13 @@ class Association(PduConnection):
         received = self.receive()
         if received is None:
             raise AssociationError("the peer ended the association in place of a response")
+        self.check_response(request, received)
+        return received
+
+    def check_response(self, request: Message, received: Received) -> None:
+        """Errors: AssociationError when it is no response to that request; the association has ended then."""
         if not received.message.is_response or received.message.message_id != request.message_id:
             raise self._broken("another message in place of a response")
-        return received
 
     def is_cancelled(self, message_id: int) -> bool:
         """Whether the peer has cancelled that request. Errors: AssociationError when it says something else meanwhile."""

@@ -10,17 +10,19 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 from pynetdicom.presentation import StoragePresentationContexts
 
 from xds.model.foreign_images import FoundInstance, InstanceOutline, Pulled, PullError, PullProblem, StudySummary
-from xds.pacs.association import Association, Received, connect
+from xds.pacs.association import Association, Received
 from xds.pacs.attributes import INSTANCE, OUTLINED, SERIES, STUDY, found_instance, outline, summary
 from xds.pacs.delivery import Delivery
+from xds.pacs.keeping import Associations, Kinds, Lease
 from xds.pacs.objects import part_10, told
-from xds.pacs.partner import Partner, Places
+from xds.pacs.partner import Partner
 from xds.pacs.receiver import MoveReceiver
 from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from xds.wire.dicom_json import read_item
@@ -57,8 +59,6 @@ _PENDING: Final = frozenset({Status.PENDING, Status.PENDING_KEYS_IGNORED})
 #: How a retrieval may end: when some sub-operations failed, the objects that did not arrive tell which.
 _ENDED: Final = frozenset({Status.SUCCESS, Status.SUB_OPERATIONS_FAILED})
 
-_Kinds = Sequence[tuple[str, tuple[str, ...]]]
-
 
 class DimseArchive:
     """A PACS over DICOM. With `receiver` its images come by C-MOVE, else by C-GET. One object serves all threads."""
@@ -66,7 +66,11 @@ class DimseArchive:
     def __init__(self, partner: Partner, receiver: MoveReceiver | None = None) -> None:
         self._partner = partner
         self._receiver = receiver
-        self._places = Places(partner.associations, partner.patience)
+        self._associations = Associations(partner)
+
+    def close(self) -> None:
+        """Release the associations that are kept. Idempotent."""
+        self._associations.close()
 
     @property
     def name(self) -> str:
@@ -125,10 +129,10 @@ class DimseArchive:
     def _find(self, level: str, keys: Mapping[str, str], wanted: Mapping[str, str]) -> list[Mapping[str, Any]]:
         identifier = _identifier(level, {**dict.fromkeys(keys, ""), **wanted})
         found: list[Mapping[str, Any]] = []
-        with self._association([(STUDY_ROOT_FIND, (IMPLICIT_LITTLE,))]) as association:
-            request = _sent(association, Command.C_FIND, STUDY_ROOT_FIND, identifier)
+        with self._associations.lease([(STUDY_ROOT_FIND, (IMPLICIT_LITTLE,))]) as lease:
+            request, answer = lease.ask(partial(_sent, Command.C_FIND, STUDY_ROOT_FIND, identifier))
             while True:
-                answer = association.response(request)
+                lease.association.check_response(request, answer)
                 status = answer.message.number(Field.STATUS)
                 if status in _PENDING:
                     found.append(_item(answer))
@@ -138,6 +142,7 @@ class DimseArchive:
                     return found
                 else:
                     raise PullError(PullProblem.REFUSED, f"C-FIND status {status:04X}")
+                answer = lease.association.response(request)
 
     # ---- C-GET
 
@@ -145,17 +150,17 @@ class DimseArchive:
         classes = tuple(dict.fromkeys(sop_classes.values()))
         for start in range(0, len(classes), _CLASSES_AT_ONCE):
             some = classes[start : start + _CLASSES_AT_ONCE]
-            kinds: _Kinds = [(uid, (syntax,)) for uid in some for syntax in _SYNTAXES]
+            kinds: Kinds = [(uid, (syntax,)) for uid in some for syntax in _SYNTAXES]
             if "" in some:
                 # Nobody knows what they are: every usual class, each in whatever syntax the source likes.
                 some = _USUAL_CLASSES
                 kinds = [(uid, _SYNTAXES) for uid in some]
             roles = dict.fromkeys(some, (False, True))
             refused: PullError | None = None
-            with self._association([(STUDY_ROOT_GET, (IMPLICIT_LITTLE,)), *kinds], roles) as association:
+            with self._associations.lease([(STUDY_ROOT_GET, (IMPLICIT_LITTLE,)), *kinds], roles) as lease:
                 for question in questions:
                     # What one of them is refused for does not keep the others from being asked.
-                    status = yield from _got(association, question, sop_classes)
+                    status = yield from _got(lease, question, sop_classes)
                     refused = refused or _refusal(status)
             if refused is not None:
                 raise refused
@@ -166,11 +171,11 @@ class DimseArchive:
         delivery = Delivery(self._partner.ae_title, self._partner.seconds + self._partner.patience)
         with (
             receiver.expecting(wanted, delivery),
-            self._association([(STUDY_ROOT_MOVE, (IMPLICIT_LITTLE,))]) as association,
+            self._associations.lease([(STUDY_ROOT_MOVE, (IMPLICIT_LITTLE,))]) as lease,
         ):
             # The answers to C-MOVE come here while the objects arrive there.
             thread = threading.Thread(
-                target=_ask, args=(association, questions, receiver.ae_title, delivery), name=f"move-{self.name}", daemon=True
+                target=_ask, args=(lease, questions, receiver.ae_title, delivery), name=f"move-{self.name}", daemon=True
             )
             thread.start()
             is_over = False
@@ -179,28 +184,11 @@ class DimseArchive:
                 is_over = True
             finally:
                 if not is_over:
-                    association.end()
+                    lease.end()
                 thread.join()
 
-    @contextmanager
-    def _association(self, kinds: _Kinds, roles: Mapping[str, tuple[bool, bool]] | None = None) -> Iterator[Association]:
-        """An association for as long as the context lasts; what leaves it in the middle of something aborts it."""
-        partner = self._partner
-        with self._places.one(), told():
-            association = connect(partner.host, partner.port, partner.seconds)
-            is_over = False
-            try:
-                association.request(partner.calling_ae_title, partner.ae_title, kinds, roles)
-                yield association
-                is_over = True
-            finally:
-                if is_over:
-                    association.release()
-                else:
-                    association.abort()
 
-
-def _sent(association: Association, command: Command, model: str, identifier: bytes, **fields: str) -> Message:
+def _sent(command: Command, model: str, identifier: bytes, association: Association, **fields: str) -> Message:
     """A request that was sent. Errors: PullError when the source did not accept what it needs; AssociationError."""
     number = association.context_of(model)
     if number is None:
@@ -216,13 +204,11 @@ def _sent(association: Association, command: Command, model: str, identifier: by
     return request
 
 
-def _got(association: Association, question: bytes, wanted: Mapping[str, str]) -> Generator[Pulled, None, int]:
+def _got(lease: Lease, question: bytes, wanted: Mapping[str, str]) -> Generator[Pulled, None, int]:
     """Ask by C-GET, take what comes, and give the status in the end."""
-    request = _sent(association, Command.C_GET, STUDY_ROOT_GET, question)
-    while True:
-        received = association.receive()
-        if received is None:
-            raise PullError(PullProblem.UNREACHABLE, "the source ended the association")
+    request, answer = lease.ask(partial(_sent, Command.C_GET, STUDY_ROOT_GET, question))
+    association = lease.association
+    for received in chain((answer,), iter(association.receive, None)):
         message = received.message
         if message.command == Command.C_STORE:
             chunks = part_10(received)
@@ -239,25 +225,28 @@ def _got(association: Association, question: bytes, wanted: Mapping[str, str]) -
             raise PullError(PullProblem.BROKEN, "another message in place of a response")
         if message.number(Field.STATUS) not in _PENDING:
             return message.number(Field.STATUS)
+    raise PullError(PullProblem.UNREACHABLE, "the source ended the association")
 
 
-def _ask(association: Association, questions: Sequence[bytes], destination: str, delivery: Delivery) -> None:
+def _ask(lease: Lease, questions: Sequence[bytes], destination: str, delivery: Delivery) -> None:
     """Ask by C-MOVE, one after the other, and tell the delivery when that is over."""
     refused: PullError | None = None
     try:
         with told():
             for question in questions:
-                request = _sent(association, Command.C_MOVE, STUDY_ROOT_MOVE, question, MOVE_DESTINATION=destination)
-                while (status := _status(association, request)) in _PENDING:
-                    pass
+                request, answer = lease.ask(
+                    partial(_sent, Command.C_MOVE, STUDY_ROOT_MOVE, question, MOVE_DESTINATION=destination)
+                )
+                lease.association.check_response(request, answer)
+                while (status := _status(answer)) in _PENDING:
+                    answer = lease.association.response(request)
                 refused = refused or _refusal(status)
     except PullError as problem:
         refused = problem
     delivery.end(refused)
 
 
-def _status(association: Association, request: Message) -> int:
-    answer = association.response(request)
+def _status(answer: Received) -> int:
     for _ in answer.data:
         pass
     return answer.message.number(Field.STATUS)

@@ -8,6 +8,7 @@ Spec: DICOM PS3.8 9.2 (state machine), 9.3 (PDUs).
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import ssl
@@ -53,9 +54,25 @@ class PduConnection:
             return
         # The kernel keeps the time: a timeout of Python's own would cost a further call for each that may wait.
         self.connection.settimeout(None)
+        self._set_limit()
+
+    def _set_limit(self) -> None:
         limit = struct.pack("ll", int(self.seconds), int(self.seconds % 1 * 1_000_000))
         for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self.connection.setsockopt(socket.SOL_SOCKET, option, limit)
+
+    def wait_at_most(self, seconds: float) -> None:
+        """From now on the peer may keep still for so long, at most for as long as before."""
+        self.seconds = min(self.seconds, seconds)
+        if isinstance(self.connection, ssl.SSLSocket):
+            self.connection.settimeout(self.seconds)
+        else:
+            self._set_limit()
+
+    def expect_acknowledgement(self, seconds: float) -> None:
+        """What is sent from now on must reach the peer's system within that time, whatever the peer does with it; 0: any time."""
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
     def end(self) -> None:
         """Have the association end: whoever waits in it is woken. For other threads."""
@@ -122,7 +139,9 @@ class PduConnection:
         while done < len(view):
             try:
                 number = self.connection.recv_into(view[done:], len(view) - done, flags)
-            except (BlockingIOError, TimeoutError):
+            except (BlockingIOError, TimeoutError) as problem:
+                if problem.errno == errno.ETIMEDOUT:
+                    raise AssociationError("the peer is not there any more") from None
                 self._give_up()
                 raise SilentPeerError("nothing came for too long") from None
             except OSError:

@@ -110,6 +110,9 @@ class WebArchive:
                     if pulled.sop_instance_uid in sop_classes:
                         yield pulled
 
+    def close(self) -> None:
+        """Nothing is kept open."""
+
     def _study(self, study_instance_uid: str) -> Item | None:
         found = self._search("/studies", STUDY, {"StudyInstanceUID": study_instance_uid})
         return next((item for item in found if text_of(item, "0020000D") == study_instance_uid), None)

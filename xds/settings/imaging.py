@@ -116,6 +116,10 @@ class PacsSettings(Section):
     silence_seconds: float = Field(default=30.0, gt=0, description="How long it may be silent before a request is given up.")
     wait_seconds: float = Field(default=60.0, gt=0, description="How long a request waits for its turn.")
     associations: int = Field(default=4, ge=1, le=64, description="DICOM associations with it at once.")
+    kept_associations: int = Field(
+        default=2, ge=0, le=64, description="How many of them stay open for the next image when nobody uses them; 0: none."
+    )
+    kept_seconds: float = Field(default=10.0, ge=0, le=3600, description="How long they stay open.")
     requests: int = Field(default=8, ge=1, le=256, description="HTTP requests to it at once.")
     calling_ae_title: str = Field(
         default="", max_length=16, description="Our title in associations with it; empty: `server.ae_title`."

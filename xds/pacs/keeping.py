@@ -1,0 +1,290 @@
+"""Associations with one PACS: so many at once, and those that are done with stay open for a moment for whoever comes next.
+
+To connect and to agree on presentation contexts takes a PACS as long as to find its first image. What it ends meanwhile is let
+go at once; what breaks before it has answered anything is replaced by a fresh one, of which nobody notices anything.
+
+Spec: DICOM PS3.8 7.1 to 7.4 (association, release, abort); PS3.7 D.3.3.4 (role selection).
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
+
+from xds.pacs.association import Association, AssociationRejectedError, Received, connect
+from xds.pacs.objects import told
+from xds.pacs.partner import Partner, Places
+from xds.pacs.pdus import AssociationError, SilentPeerError
+from xds.wire.dimse import Message
+
+Kinds = Sequence[tuple[str, tuple[str, ...]]]
+Roles = Mapping[str, tuple[bool, bool]]
+
+#: How long a PACS has for the end of an association that nobody uses.
+_END_SECONDS: Final = 2.0
+#: How long its system has to acknowledge what is sent on an association that was kept: it may be gone without a word.
+_LOST_SECONDS: Final = 3.0
+#: Seconds after which one is asked for again that was refused before others were released.
+_PAUSES: Final = (0.01, 0.05, 0.25)
+
+
+@dataclass(slots=True, eq=False)
+class _Kept:
+    """An association that nobody uses, with what was proposed for it. `due` is when it is let go."""
+
+    association: Association
+    kinds: frozenset[tuple[str, tuple[str, ...]]]
+    roles: Roles
+    due: float = 0.0
+
+    def fits(self, kinds: Kinds, roles: Roles) -> bool:
+        """Whether everything was proposed that is needed, in the same words: the PACS would agree to the same once more."""
+        return self.kinds.issuperset(kinds) and all(self.roles.get(uid) == role for uid, role in roles.items())
+
+
+class Idle:
+    """Associations that nobody uses. A thread of its own lets those go whose time is over, or which the PACS ends."""
+
+    def __init__(self, most: int, seconds: float, name: str) -> None:
+        """At most so many are kept, for so many seconds. `name` is that of the PACS."""
+        self._most = most if seconds > 0 else 0
+        self._seconds = seconds
+        self._name = name
+        self._lock = threading.Lock()
+        self._kept: list[_Kept] = []
+        self._selector: selectors.BaseSelector | None = None
+        self._wake = (-1, -1)
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+
+    def put(self, kept: _Kept, most: int) -> None:
+        """Keep it, in place of the oldest when there are as many as there may be; `most` is a further limit of that."""
+        most = min(self._most, most)
+        surplus = [kept]
+        with self._lock:
+            if not self._is_closed and most > 0:
+                surplus = self._kept[: max(len(self._kept) + 1 - most, 0)]
+                for each in surplus:
+                    self._forget(each)
+                kept.due = time.monotonic() + self._seconds
+                self._watched().register(kept.association.connection, selectors.EVENT_READ, kept)
+                self._kept.append(kept)
+                if len(self._kept) == 1:
+                    # The thread waits without an end.
+                    os.write(self._wake[1], b".")
+        for each in surplus:
+            _release(each.association)
+
+    def take(self, kinds: Kinds, roles: Roles) -> _Kept | None:
+        """One that fits, the last that was put; None when there is none."""
+        while True:
+            with self._lock:
+                found = next((kept for kept in reversed(self._kept) if kept.fits(kinds, roles)), None)
+                if found is None:
+                    return None
+                self._forget(found)
+            if not found.association.has_input():
+                return found
+            _ended(found.association)
+
+    def leave(self, number: int) -> bool:
+        """Release all but so many, the oldest first; False when there was nothing to release."""
+        with self._lock:
+            surplus = self._kept[: max(len(self._kept) - max(number, 0), 0)]
+            for kept in surplus:
+                self._forget(kept)
+        for kept in surplus:
+            _release(kept.association)
+        return bool(surplus)
+
+    def close(self) -> None:
+        """Release all of them, and keep no more. Idempotent."""
+        with self._lock:
+            self._is_closed = True
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            os.write(self._wake[1], b".")
+            thread.join()
+            for end in self._wake:
+                os.close(end)
+        self.leave(0)
+        if self._selector is not None:
+            self._selector.close()
+
+    def _forget(self, kept: _Kept) -> None:
+        self._kept.remove(kept)
+        if self._selector is not None:
+            self._selector.unregister(kept.association.connection)
+
+    def _watched(self) -> selectors.BaseSelector:
+        if self._selector is None:
+            self._selector = selectors.DefaultSelector()
+            self._wake = os.pipe()
+            self._selector.register(self._wake[0], selectors.EVENT_READ)
+            self._thread = threading.Thread(target=self._watch, args=(self._selector,), name=f"idle-{self._name}", daemon=True)
+            self._thread.start()
+        return self._selector
+
+    def _watch(self, selector: selectors.BaseSelector) -> None:
+        while True:
+            with self._lock:
+                if self._is_closed:
+                    return
+                now = time.monotonic()
+                over = [kept for kept in self._kept if kept.due <= now]
+                for kept in over:
+                    self._forget(kept)
+                wait = self._kept[0].due - now if self._kept else None
+            for kept in over:
+                _release(kept.association)
+            for key, _ in [] if over else selector.select(wait):
+                if key.fileobj == self._wake[0]:
+                    os.read(self._wake[0], 64)
+                    continue
+                with self._lock:
+                    is_idle = key.data in self._kept
+                    if is_idle:
+                        self._forget(key.data)
+                if is_idle:
+                    _ended(key.data.association)
+
+
+class Lease:
+    """An association in somebody's hands: a fresh one, or one that was kept."""
+
+    def __init__(self, partner: Partner, idle: Idle, kinds: Kinds, roles: Roles, room: Callable[[], int]) -> None:
+        """`room` tells how many may be kept beside those in use."""
+        self._partner = partner
+        self._idle = idle
+        self._kinds = kinds
+        self._roles = roles
+        self._room = room
+        self._ended = threading.Event()
+        self._has_answered = False
+        kept = idle.take(kinds, roles)
+        self._was_kept = kept is not None
+        self._held = kept or self._fresh()
+        if kept is not None:
+            kept.association.expect_acknowledgement(min(_LOST_SECONDS, partner.seconds))
+
+    @property
+    def association(self) -> Association:
+        """The association at this moment."""
+        return self._held.association
+
+    def ask(self, send: Callable[[Association], Message]) -> tuple[Message, Received]:
+        """Send a request and wait for the first message that follows: both.
+
+        An association that was kept and is broken by now is replaced, as long as nothing was answered on it.
+        Errors: AssociationError, and whatever `send` raises.
+        """
+        while True:
+            try:
+                request = send(self.association)
+                received = self.association.receive()
+                if received is None:
+                    raise AssociationError("the peer ended the association")
+            except AssociationError as problem:
+                if self._has_answered or not self._was_kept or self._ended.is_set() or isinstance(problem, SilentPeerError):
+                    raise
+                self.association.close()
+                self._was_kept = False
+                self._held = self._fresh()
+                if self._ended.is_set():
+                    # Perhaps the former one alone was ended.
+                    self.association.end()
+                continue
+            if self._was_kept and not self._has_answered:
+                self.association.expect_acknowledgement(0)
+            self._has_answered = True
+            return request, received
+
+    def end(self) -> None:
+        """Have it end: whoever waits in it is woken. For other threads."""
+        self._ended.set()
+        self.association.end()
+
+    def give_back(self, *, is_over: bool) -> None:
+        """It is needed no more. What is not over is aborted."""
+        if is_over and not self._ended.is_set():
+            self._idle.put(self._held, self._room())
+        else:
+            self.association.abort()
+
+    def _fresh(self) -> _Kept:
+        # Those that nobody uses count as well for a PACS that bears so many.
+        self._idle.leave(self._room() - 1)
+        try:
+            association = self._negotiated()
+        except AssociationRejectedError:
+            if not self._idle.leave(0):
+                raise
+            association = self._negotiated_soon()
+        return _Kept(association, frozenset(self._kinds), self._roles)
+
+    def _negotiated_soon(self) -> Association:
+        """The same of a PACS that may need a moment to notice that others were released."""
+        for pause in _PAUSES:
+            try:
+                return self._negotiated()
+            except AssociationRejectedError:
+                time.sleep(pause)
+        return self._negotiated()
+
+    def _negotiated(self) -> Association:
+        partner = self._partner
+        association = connect(partner.host, partner.port, partner.seconds)
+        association.request(partner.calling_ae_title, partner.ae_title, self._kinds, self._roles)
+        return association
+
+
+class Associations:
+    """Associations with one PACS. One object serves all threads."""
+
+    def __init__(self, partner: Partner) -> None:
+        self._partner = partner
+        self._places = Places(partner.associations, partner.patience)
+        self._idle = Idle(partner.kept_associations, partner.kept_seconds, partner.name)
+
+    @contextmanager
+    def lease(self, kinds: Kinds, roles: Roles | None = None) -> Iterator[Lease]:
+        """An association for as long as the context lasts; what leaves it in the middle of something aborts it.
+
+        Errors: PullError, also in place of whatever goes wrong with it within the context.
+        """
+        with self._places.one(), told():
+            lease = Lease(self._partner, self._idle, kinds, roles or {}, self._room)
+            is_over = False
+            try:
+                yield lease
+                is_over = True
+            finally:
+                lease.give_back(is_over=is_over)
+
+    def close(self) -> None:
+        """Release those that nobody uses, and keep no more. Idempotent."""
+        self._idle.close()
+
+    def _room(self) -> int:
+        """How many there may be beside those in use, of which one is the caller's own."""
+        return self._partner.associations - self._places.used + 1
+
+
+def _release(association: Association) -> None:
+    association.wait_at_most(_END_SECONDS)
+    association.release()
+
+
+def _ended(association: Association) -> None:
+    """The PACS has said something on an association that nobody uses: it ends it, or what it says has no place."""
+    association.wait_at_most(_END_SECONDS)
+    with suppress(AssociationError):
+        if association.receive() is not None:
+            association.abort()
+    association.close()
