@@ -71,7 +71,13 @@ class Region:
         rule = access or AllowAll()
         self.pix = PixManager(self.database, IDENTITY, rule, clock, **options)
         self.supplier = PatientDemographicsSupplier(
-            self.database, IDENTITY, rule, clock, domains=options.get("domains", ()), **(supplier or {})
+            self.database,
+            IDENTITY,
+            rule,
+            clock,
+            domains=options.get("domains", ()),
+            known_domains=self.pix.known_domains,
+            **(supplier or {}),
         )
         self.domain = Domain(IDENTITY, None, None, None, self.pix, self.supplier)
         self._messages = itertools.count(1)

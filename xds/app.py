@@ -200,7 +200,7 @@ def _domain(settings: Settings, database: Database, blobs: BlobStore, identity: 
     repository, manifests = document_repository(settings, database, blobs, registry, identity, utc_now)
     pix = pix_manager(settings, database, identity, utc_now)
     imaging = imaging_document_source(settings, database, blobs, identity, pix, repository.provide, sources, manifests, utc_now)
-    supplier = demographics_supplier(settings, database, identity, utc_now)
+    supplier = demographics_supplier(settings, database, identity, pix, utc_now)
     return Domain(identity, registry, repository, imaging, pix, supplier, identity_domains(settings))
 
 

@@ -40,15 +40,16 @@ def pix_manager(settings: Settings, database: Database, identity: DomainIdentity
 
 
 def demographics_supplier(
-    settings: Settings, database: Database, identity: DomainIdentity, clock: Clock
+    settings: Settings, database: Database, identity: DomainIdentity, pix: PixManager, clock: Clock
 ) -> PatientDemographicsSupplier:
-    """Who answers demographics queries."""
+    """Who answers demographics queries, from what `pix` keeps."""
     return PatientDemographicsSupplier(
         database,
         identity,
         AllowAll(),
         clock,
         domains=identity_domains(settings),
+        known_domains=pix.known_domains,
         minimum_criteria=settings.identity.minimum_criteria,
         page_size=settings.identity.page_size,
         max_results=settings.identity.max_results,

@@ -170,6 +170,16 @@ class TestDomains:
         by_name = IdentifierPattern("c1", AssigningAuthority(HOSPITAL_C.namespace))
         assert len(ask(region, identifiers=((by_name,),)).matches) == 1
 
+    def test_a_namespace_that_becomes_known_is_answered_at_once(self, region: Region) -> None:
+        region.feed(at(AssigningAuthority(None, HOSPITAL_C.oid), "c7"))
+        query = DemographicsQuery(names=named("lefevre"))
+        assert (
+            at(AssigningAuthority(None, HOSPITAL_C.oid), "c7")
+            in region.supplier.search(query, PageRequest(), CALLER).matches[0].identifiers
+        )
+        region.feed(at(HOSPITAL_C, "c8"), demographics=somebody("Martin", "Jeanne", "19700101"))
+        assert at(HOSPITAL_C, "c7") in region.supplier.search(query, PageRequest(), CALLER).matches[0].identifiers
+
     def test_only_those_asked_for_are_answered(self, region: Region) -> None:
         region.feed(at(HOSPITAL_A, "a1"))
         region.feed(at(HOSPITAL_B, "b1"), source=SOURCE_B)

@@ -230,6 +230,31 @@ class TestFields:
     def test_refused(self, place: Place, pid: str, faults: list[tuple[str, str]]) -> None:
         assert verdict(place.send("A28^ADT_A05", f"PID{pid}", "PV1||N")) == ("AE", faults)
 
+    def test_what_cannot_be_read_hides_nothing_that_is_refused(self, place: Place) -> None:
+        """Spec: ITI TF-2 C.2.3: every error of a message has its ERR segment."""
+        pid = f"PID|||{CX.format('A-1')}~8^^^&9.9.9&ISO||LEFÈVRE^Marie||1962-03-14|woman"
+        both = [("PID^1^7", "102"), ("PID^1^8", "103"), ("PID^1^3^2^4", "204")]
+        assert verdict(place.send("A28^ADT_A05", pid)) == ("AE", both)
+        assert not place.knows("A-1")
+        # What is wrong with an authority as such is not told again as its being unknown.
+        pid = f"PID|||{CX.format('A-1')}~8^^^&9.9.9&DNS~9^^^&9.9.8&ISO||LEFÈVRE^Marie"
+        assert verdict(place.send("A28^ADT_A05", pid)) == ("AE", [("PID^1^3^2^4^3", "103"), ("PID^1^3^3^4", "204")])
+
+    def test_an_unreadable_message_is_held_against_what_is_stored(self, place: Place) -> None:
+        place.patient("A-1")
+        place.patient("A-2")
+        merge = ("PID|||" + CX.format("A-1") + "||LEFÈVRE^Marie", f"MRG|{CX.format('A-2')}")
+        assert verdict(place.send("A40^ADT_A39", *merge)) == ("AA", [])
+        unreadable = f"PID|||{CX.format('A-2')}||LEFÈVRE^Marie||unknown"
+        assert verdict(place.send("A31^ADT_A05", unreadable)) == ("AE", [("PID^1^7", "102"), ("PID^1^3^1^1", "204")])
+        again = ("PID|||" + CX.format("A-1") + "||LEFÈVRE^Marie||unknown", f"MRG|{CX.format('A-2')}", "MRG|3^^^HOSP_A")
+        assert verdict(place.send("A40^ADT_A39", *again)) == (
+            "AE",
+            [("MRG^2", "100"), ("PID^1^7", "102"), ("MRG^1^1^1^1", "204")],
+        )
+        link = ("PID|||5^^^&9.9.9&ISO", "PID|||5^^^&9.9.9&DNS")
+        assert verdict(place.send("A24^ADT_A24", *link)) == ("AE", [("PID^2^3^1^4^3", "103"), ("PID^1^3^1^4", "204")])
+
     def test_segments_that_are_missing_or_repeated(self, place: Place) -> None:
         assert verdict(place.send("A28^ADT_A05")) == ("AE", [("PID^1", "100")])
         one = f"PID|||{CX.format('A-1')}"

@@ -16,7 +16,6 @@ from xds.model.patient import Demographics, IdentityProblem, IdentityProblemKind
 from xds.rules import linkage
 from xds.rules.demographics_match import Sought
 from xds.rules.golden_record import GoldenRecord, golden_record
-from xds.rules.identity_domains import DomainTable
 from xds.rules.linkage import NationalStatus
 from xds.store.database import Connection
 from xds.store.demographics import KnownPerson
@@ -34,11 +33,11 @@ Names = Mapping[int, AssigningAuthority]
 class Answers:
     """Makes matches of persons. One object serves all threads."""
 
-    def __init__(self, table: DomainTable, source_order: Sequence[str] = ()) -> None:
+    def __init__(self, domains: Domains, source_order: Sequence[str] = ()) -> None:
         """`source_order`: whose word counts among equals."""
-        self._table = table
         self._source_order = source_order
-        self._domains = Domains(table, creates=False)
+        self._domains = domains
+        self._table = domains.table
 
     def names(self, connection: Connection, persons: Iterable[KnownPerson]) -> Names:
         """The full names of the domains in which these persons have identifiers."""

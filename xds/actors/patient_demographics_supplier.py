@@ -17,6 +17,7 @@ from xds.actors import pix_audit
 from xds.actors.demographics_answers import Answers
 from xds.actors.demographics_rate import QueryRate
 from xds.actors.demographics_search import DemographicsSearch, Found
+from xds.actors.pix_domains import Domains
 from xds.model.audit import AuditEvent
 from xds.model.caller import Action, Caller, Resource
 from xds.model.demographics_query import DemographicsAnswer, DemographicsQuery, PageRequest, PatientMatch
@@ -55,12 +56,15 @@ class PatientDemographicsSupplier:
         clock: Clock,
         *,
         domains: Sequence[IdentityDomain] = (),
+        known_domains: Domains | None = None,
         minimum_criteria: int = 1,
         page_size: int = 100,
         max_results: int = 1000,
         queries_per_minute: int = 0,
     ) -> None:
-        """`minimum_criteria` is how many traits a query must name, `max_results` the most patients that one query gives.
+        """`known_domains` are those of a PIX Manager on the same database: what a feed tells of a domain counts here at once.
+
+        `minimum_criteria` is how many traits a query must name, `max_results` the most patients that one query gives.
 
         `queries_per_minute` is how many one caller may ask (0: any number); what is not asked from outside does not count.
         """
@@ -69,9 +73,9 @@ class PatientDemographicsSupplier:
         self._access = access
         self._clock = clock
         configured = AssigningAuthority(identity.assigning_authority_namespace or None, identity.assigning_authority)
-        table = DomainTable(domains, configured)
-        self._affinity = table.complete(configured)
-        self._answers = Answers(table, tuple(source for each in domains for source in each.sources))
+        known = known_domains or Domains(DomainTable(domains, configured), creates=False)
+        self._affinity = known.table.complete(configured)
+        self._answers = Answers(known, tuple(source for each in domains for source in each.sources))
         self._search = DemographicsSearch(self._answers, max_results)
         self._rate = QueryRate(queries_per_minute)
         self._minimum_criteria = minimum_criteria

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
-from xds.model.patient import IdentityProblem, IdentityProblemKind
+from xds.model.patient import IdentityFeed, IdentityProblem, IdentityProblemKind
 from xds.rules.identity_domains import DomainTable
 from xds.store.patients import Patients
 
@@ -46,10 +46,19 @@ class Domains:
         self._certain: dict[AssigningAuthority, int] = {}
         self._names: dict[int, _Named] = {}
 
-    def complete(
+    def completed(self, feed: IdentityFeed) -> tuple[IdentityFeed, list[IdentityProblem]]:
+        """A feed whose identifiers stand under the full names of their domains, and what forbids its source to send them."""
+        identifiers, problems = self._complete(feed.identifiers, feed.source, "identifiers")
+        if not (feed.subsumed or feed.linked):
+            return replace(feed, identifiers=identifiers), problems
+        subsumed, more = self._complete(feed.subsumed, feed.source, "subsumed")
+        linked, others = self._complete(feed.linked, feed.source, "linked")
+        named = replace(feed, identifiers=identifiers, subsumed=subsumed, linked=linked)
+        return named, [*problems, *more, *others]
+
+    def _complete(
         self, identifiers: Sequence[PatientIdentifier], source: str, field: str
     ) -> tuple[tuple[PatientIdentifier, ...], list[IdentityProblem]]:
-        """Identifiers under the full names of their domains, and what forbids the source to send them."""
         completed: list[PatientIdentifier] = []
         problems: list[IdentityProblem] = []
         for number, item in enumerate(identifiers, 1):

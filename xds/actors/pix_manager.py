@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final, Literal
 
 from xds.actors import pix_audit
@@ -20,7 +21,7 @@ from xds.actors.pix_batches import FeedBatches, Waiting
 from xds.actors.pix_clusters import NewValue, affinity_in_use, new_patient_number
 from xds.actors.pix_description import Effects, RefusedError
 from xds.actors.pix_feed import FeedTransaction
-from xds.actors.pix_preparation import prepare
+from xds.actors.pix_preparation import PreparedFeed, prepare
 from xds.actors.pix_register import Register
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
@@ -40,7 +41,6 @@ from xds.ports import AccessRule, Clock
 from xds.rules import linkage
 from xds.rules.access import AllowAll
 from xds.rules.identity_domains import DomainTable
-from xds.rules.linkage import BirthDate, Family, Given, Traits
 from xds.store import audit, jobs, patients_terms
 from xds.store.audit import Written
 from xds.store.database import Database
@@ -77,7 +77,8 @@ class PixManager:
             database, table, table.complete(configured), creates=unknown_domains == "create", new_value=new_value
         )
         self._register.subscribers = tuple(subscribers)
-        self._domains = self._register.domains
+        #: For other actors on the same database.
+        self.known_domains = self._domains = self._register.domains
         self._affinity = self._register.affinity
         self._trail = AuditTrail(database)
         self._batches = FeedBatches(database, self._apply)
@@ -99,16 +100,10 @@ class PixManager:
         What is returned waits for the end and gives the problems. It must be called in the same thread, soon, and in the order in
         which feeds were begun: other feeds may wait for it.
         """
-        identifiers, problems = self._domains.complete(feed.identifiers, feed.source, "identifiers")
-        subsumed, linked = feed.subsumed, feed.linked
-        if subsumed or linked:
-            subsumed, more = self._domains.complete(feed.subsumed, feed.source, "subsumed")
-            linked, others = self._domains.complete(feed.linked, feed.source, "linked")
-            problems += (*more, *others)
+        completed, problems = self._domains.completed(feed)
         if problems:
             refused = self._refused(feed, caller, problems)
             return lambda: refused
-        completed = replace(feed, identifiers=identifiers, subsumed=subsumed, linked=linked)
         prepared = prepare(completed, self._domains.known())
         self._register.refresh()
         events = pix_audit.accepted_events(completed, caller, self._identity, self.clock())
@@ -122,6 +117,26 @@ class PixManager:
             return ()
 
         return finish
+
+    def objections(self, feed: IdentityFeed, caller: Caller) -> tuple[IdentityProblem, ...]:
+        """Why a feed could not take effect which is refused for other reasons anyway: the problems that `feed` would give.
+
+        Of the feed there is what could be read. Nothing is stored but the audit event, when there are problems.
+        """
+        completed, problems = self._domains.completed(feed)
+        if not problems and completed.identifiers:
+            prepared = prepare(replace(completed, demographics=Demographics()), self._domains.known())
+            try:
+                self._database.write(partial(self._rehearse, prepared=prepared))
+            except RefusedError as error:
+                problems = list(error.problems)
+        return self._refused(feed, caller, problems) if problems else ()
+
+    def _rehearse(self, connection: Transaction, prepared: PreparedFeed) -> None:
+        """Apply a feed whose effect is undone. Errors: RefusedError, always, with the problems that there are."""
+        change = self._register.begin(connection, self.clock())
+        FeedTransaction(change.clusters, change.linker, prepared.domain_keys, self._register.words).apply(prepared)
+        raise RefusedError(())
 
     def _refused(self, feed: IdentityFeed, caller: Caller, problems: Sequence[IdentityProblem]) -> tuple[IdentityProblem, ...]:
         events = pix_audit.feed_events(feed, caller, self._identity, self.clock(), problems)
@@ -170,7 +185,7 @@ class PixManager:
                 item.domain_key
                 for item in patients.identities_of_value(value)
                 if any(
-                    self._confirms(described, linkage.traits(each.demographics))
+                    self._register.confirms(described, linkage.traits(each.demographics))
                     for each in patients.stated([item.person_key]).get(item.person_key, ())
                 )
             }
@@ -262,14 +277,6 @@ class PixManager:
         """Have everything stored that waits to be written later."""
         self._register.store_counts()
         self._database.flush()
-
-    def _confirms(self, image: Traits, stated: Traits) -> bool:
-        """True when the patient named in an image and a known one share a name and the full day of birth, without a veto."""
-        evidence = linkage.compare(image, stated, self._register.weights, linkage.Register())
-        levels = evidence.levels
-        named = (levels.get("family"), levels.get("given")) == (Family.EXACT, Given.EXACT)
-        dated = levels.get("birth_date") in (BirthDate.EXACT, BirthDate.EXACT_DEFAULT)
-        return evidence.veto is None and named and dated and levels.get("sex", 1) == 1
 
     def _apply(self, connection: Transaction, feeds: Sequence[Waiting]) -> list[Effects]:
         """Apply feeds one after another in one transaction. What each of them writes alike is written once."""

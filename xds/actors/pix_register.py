@@ -22,8 +22,9 @@ from xds.actors.pix_linking import Linker
 from xds.actors.pix_notifications import ChangedSets
 from xds.model.identifiers import AssigningAuthority
 from xds.model.patient import IdentitySubscriber
+from xds.rules import linkage
 from xds.rules.identity_domains import DomainTable
-from xds.rules.linkage import DEFAULT_WEIGHTS, Weights
+from xds.rules.linkage import DEFAULT_WEIGHTS, BirthDate, Family, Given, Traits, Weights
 from xds.store import patients_terms
 from xds.store.database import Connection, Database
 from xds.store.patients import Patients
@@ -106,6 +107,14 @@ class Register:
                 # Those of another version of this software: what was in force before stays.
                 _log.error("identity.weights_unreadable", version=in_force.version)
         return self.weights
+
+    def confirms(self, image: Traits, stated: Traits) -> bool:
+        """True when the patient named in an image and a known one share a name and the full day of birth, without a veto."""
+        evidence = linkage.compare(image, stated, self.weights, linkage.Register())
+        levels = evidence.levels
+        named = (levels.get("family"), levels.get("given")) == (Family.EXACT, Given.EXACT)
+        dated = levels.get("birth_date") in (BirthDate.EXACT, BirthDate.EXACT_DEFAULT)
+        return evidence.veto is None and named and dated and levels.get("sex", 1) == 1
 
     def begin(self, connection: Connection, moment: datetime) -> Change:
         """Begin to change who is who, in a transaction."""

@@ -26,7 +26,8 @@ from xds.wire.hl7v2_answers import (
 from xds.wire.hl7v2_feed import read_feed
 from xds.wire.hl7v2_identity import fault_of
 
-Reader = Callable[[Message], IdentityFeed | tuple[Fault, ...]]
+#: Gives what can be read of a message, and everything that is wrong with it.
+Reader = Callable[[Message], tuple[IdentityFeed | None, tuple[Fault, ...]]]
 
 
 def begin_feed(
@@ -42,7 +43,7 @@ def begin_feed(
 
     It must be called in the same thread, soon, and in the order in which feeds were begun: other feeds may wait for it.
     `structures` and `versions` are those of the event.
-    Errors: AR 200 (message structure), AR 203 (version); AE what the reader and the PIX Manager find.
+    Errors: AR 200 (message structure), AR 203 (version); AE what the reader and the PIX Manager find, all of it at once.
     """
     pix = domain.pix_manager
 
@@ -51,9 +52,13 @@ def begin_feed(
 
     if rejected := header_faults(request, structures, versions):
         return partial(answer, Acknowledgement.REJECT, rejected)
-    feed = read(request)
-    if not isinstance(feed, IdentityFeed):
-        return partial(answer, Acknowledgement.ERROR, feed)
+    feed, faults = read(request)
+    if feed is None:
+        return partial(answer, Acknowledgement.ERROR, faults)
+    if faults:
+        objections = [fault_of(problem, request) for problem in pix.objections(feed, caller)]
+        more = (item for item in objections if not any(_is_within(fault, item) for fault in faults))
+        return partial(answer, Acknowledgement.ERROR, (*faults, *more))
     finish = pix.begin_feed(feed, caller)
 
     def acknowledge() -> Message:
@@ -62,6 +67,14 @@ def begin_feed(
         return answer(Acknowledgement.ACCEPT)
 
     return acknowledge
+
+
+def _is_within(fault: Fault, objection: Fault) -> bool:
+    """True for a fault of the part of a message that an objection is about: what was read of that part may be why it was made."""
+    one, other = fault.location, objection.location
+    if one is None or other is None or (one.segment, one.sequence, one.field) != (other.segment, other.sequence, other.field):
+        return False
+    return one.repetition is None or one.repetition == other.repetition
 
 
 def send_and_wait(message: Message, endpoint: str, *, timeout: float = 30.0, tls: ssl.SSLContext | None = None) -> Acknowledged:

@@ -125,10 +125,11 @@ def _structure_faults(message: Message, kind: FeedKind) -> list[Fault]:
     return []
 
 
-def read_feed(message: Message) -> IdentityFeed | tuple[Fault, ...]:
-    """An ADT message as a feed, or everything that is wrong with it.
+def read_feed(message: Message) -> tuple[IdentityFeed | None, tuple[Fault, ...]]:
+    """An ADT message as a feed, and everything that is wrong with it: the feed is what can be read of it then.
 
-    Identifiers keep whatever their authority states, nothing included: the PIX Manager completes them.
+    Identifiers keep whatever their authority states, nothing included: the PIX Manager completes them. No feed at all can be read
+    without a PID.
     Errors: 100 (PID or MRG missing or repeated), 101 (PID-3, MRG-1), 102 (dates), 103 (sex, universal id type).
     Spec: ITI TF-2 3.8.4.1.2, 3.8.4.2.2, 3.30.4, 3.31.7.
     """
@@ -136,8 +137,8 @@ def read_feed(message: Message) -> IdentityFeed | tuple[Fault, ...]:
     kind = FEED_KINDS.get(event) or (FeedKind.ADD if event in _ADDING_ENCOUNTERS else FeedKind.REVISE)
     faults = _structure_faults(message, kind)
     pid = message.segment("PID")
-    if pid is None or faults:
-        return tuple(faults)
+    if pid is None:
+        return None, tuple(faults)
     listed = identifiers(message, pid.field(3))
     if not listed:
         text = "PID-3 (patient identifier list) needs an identifier"
@@ -151,9 +152,7 @@ def read_feed(message: Message) -> IdentityFeed | tuple[Fault, ...]:
         if not subsumed:
             text = "MRG-1 (prior patient identifier list) needs an identifier"
             faults.append(Fault(Condition.REQUIRED_MISSING, text, Location("MRG", 1, 1)))
-    if faults:
-        return tuple(faults)
-    return IdentityFeed(
+    feed = IdentityFeed(
         kind=kind,
         source=sending_system(message),
         destination=receiving_system(message),
@@ -167,6 +166,7 @@ def read_feed(message: Message) -> IdentityFeed | tuple[Fault, ...]:
         visit={} if event in _WITHOUT_VISIT else read_visit(message),
         is_lenient=kind is FeedKind.MERGE and _is_identity_management(message),
     )
+    return feed, tuple(faults)
 
 
 def _is_identity_management(message: Message) -> bool:

@@ -105,22 +105,21 @@ _LINK_KINDS = {"A24": FeedKind.LINK, "A37": FeedKind.UNLINK}
 _LINK_EVENTS = {kind: event for event, kind in _LINK_KINDS.items()}
 
 
-def read_link(message: Message) -> IdentityFeed | tuple[Fault, ...]:
-    """An ADT^A24 or A37 as a feed that links or unlinks two records, or everything that is wrong with it.
+def read_link(message: Message) -> tuple[IdentityFeed | None, tuple[Fault, ...]]:
+    """An ADT^A24 or A37 as a feed that links or unlinks two records, and everything that is wrong with it.
 
+    The feed is what can be read of a message with faults: nothing when it has not two PID segments.
     Errors: 100 (not two PID segments), 101 (PID-3), 103 (type of a universal id).
     """
     if message.count("PID") != 2:
-        return (Fault(Condition.SEGMENT_SEQUENCE, "the message needs two PID segments", Location("PID", 2)),)
+        return None, (Fault(Condition.SEGMENT_SEQUENCE, "the message needs two PID segments", Location("PID", 2)),)
     faults = []
     for number in (1, 2):
         if not read_identifiers(message, "PID-3", number):
             text = "PID-3 (patient identifier list) needs an identifier"
             faults.append(Fault(Condition.REQUIRED_MISSING, text, Location("PID", number, 3)))
         faults += universal_id_faults(message, message.field("PID-3", number), Location("PID", number, 3))
-    if faults:
-        return tuple(faults)
-    return IdentityFeed(
+    feed = IdentityFeed(
         kind=_LINK_KINDS[message.event],
         source=sending_system(message),
         destination=receiving_system(message),
@@ -129,6 +128,7 @@ def read_link(message: Message) -> IdentityFeed | tuple[Fault, ...]:
         linked=read_identifiers(message, "PID-3", 2),
         event_type=PATIENT_IDENTITY_MANAGEMENT,
     )
+    return feed, tuple(faults)
 
 
 def write_link(feed: IdentityFeed, *, now: datetime) -> Message:
