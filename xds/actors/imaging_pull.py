@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import chain
 from queue import SimpleQueue
 from typing import Any, Final
@@ -25,8 +26,9 @@ from xds.actors.imaging_breaker import Breaker
 from xds.actors.imaging_pull_orders import Ahead, FirstReader, Order, SeriesPlace
 from xds.model.foreign_images import Pulled, PullError, PullProblem
 from xds.model.imaging import StudyPatient, StudyState
+from xds.model.series_classes import SeriesClasses
 from xds.ports import ForeignArchive
-from xds.store import imaging, imaging_sources
+from xds.store import imaging, imaging_heads, imaging_sources
 from xds.store.database import Database
 from xds.store.imaging_sources import Registered
 from xds.store.pull_cache import CachedObject, PullCache
@@ -79,15 +81,17 @@ class PullThrough:
         None when there is nothing of the kind. `begin` takes what is returned, the caller closes it.
         """
         with self._database.read() as connection:
-            held = imaging_sources.held_outside(connection, study, series)
+            held = imaging_heads.outside(connection, study, series)
+        instances = self._instances_of(study, series)
         reader = FirstReader()
         orders = []
         with self._lock:
-            for (location, series_uid), classes in held.items():
+            for (location, series_uid), numbers in held.items():
                 place = SeriesPlace(location, study, series_uid)
                 if location not in self._sources or place in self._orders or self._cache.holds_any(place.group):
                     continue
-                whole = len(classes) > 1
+                classes = SeriesClasses(tuple(numbers), partial(instances, place))
+                whole = sum(numbers.values()) > 1
                 order = Order(place, classes, self._cache, self._digests, whole_series=whole, patient=patient, reader=reader)
                 self._orders[place] = [order]
                 orders.append(order)
@@ -95,6 +99,16 @@ class PullThrough:
             return None
         self._start(orders)
         return Ahead(orders, reader)
+
+    def _instances_of(self, study: str, series: str | None) -> Callable[[SeriesPlace], Mapping[str, str]]:
+        """Which instances sources outside hold of the series of that study, read for all of them when it is asked of one."""
+
+        @lru_cache(maxsize=1)
+        def held() -> Mapping[tuple[str, str], Mapping[str, str]]:
+            with self._database.read() as connection:
+                return imaging_sources.held_outside(connection, study, series)
+
+        return lambda place: held().get((place.location, place.series), {})
 
     def begin(self, places: Sequence[Place], ahead: Ahead | None = None) -> list[Arrival]:
         """Have instances fetched that are neither here nor on their way; one arrival for each, in the same order.

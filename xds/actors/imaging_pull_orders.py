@@ -176,6 +176,9 @@ class Ahead:
 
     def first(self) -> tuple[Arrival, str] | None:
         """Wait for the first that begins, to be released: it and its SOP Class UID; None when none comes, or not that one."""
+        for order in self._orders.values():
+            # Which instances there are is read here while the source is looking for them.
+            len(order.sop_classes)
         arrival = self._reader.begun.get()
         if arrival is None or arrival.problem is not None:
             return None

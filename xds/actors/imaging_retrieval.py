@@ -32,7 +32,7 @@ from xds.model.metadata import Code
 from xds.model.rendering import Rendering
 from xds.pixels.pool import Made, Pool
 from xds.ports import AccessRule, BlobStore, Clock
-from xds.store import audit, imaging, imaging_headers
+from xds.store import audit, imaging, imaging_headers, imaging_heads
 from xds.store.database import Database
 from xds.wire import dicom_json
 from xds.wire.dicom import DicomError
@@ -120,22 +120,26 @@ class ImageRetrieval:
         ahead = ahead and sop_instance_uid is None and self._blobs.has_sources
         uids = study_instance_uid, series_instance_uid, sop_instance_uid
         with self._database.read() as connection:
-            stored = imaging.find(connection, *uids, head=ahead)
+            stored = imaging_heads.head(connection, study_instance_uid) if ahead else imaging.find(connection, *uids)
         if stored is None or not (ahead or stored.study.series):
             return None
         patient = self._patients.affinity(stored.study)
         if self._is_refused(stored, patient):
             return None
-        self._wanted(stored)
         patient_id = patient.to_cx() if patient else ""
         manifest = stored.published.unique_id if stored.published else None
         confidentiality = tuple(str(code) for code in self._defaults.confidentiality)
         resource = Resource(patient_id, manifest, confidentiality, str(self._defaults.class_code))
-        if not self._access.permits(caller, Action.RETRIEVE, (resource,))[0]:
+        is_permitted = self._access.permits(caller, Action.RETRIEVE, (resource,))[0]
+        begun = None
+        if ahead and is_permitted:
+            begun = self._blobs.ahead(study_instance_uid, stored.study.patient, series_instance_uid)
+        # Whatever comes of this, sources that were asked are busy meanwhile.
+        self._wanted(stored)
+        if not is_permitted:
             return None
         if not ahead:
             return Selection(with_places(stored.study), patient_id)
-        begun = self._blobs.ahead(study_instance_uid, stored.study.patient, series_instance_uid)
         selection = Selection(lambda: self._read(*uids), patient_id, begun)
         return selection if begun is not None or selection.study.series else None
 

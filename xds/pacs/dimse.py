@@ -17,6 +17,7 @@ from typing import Any, Final
 from pynetdicom.presentation import StoragePresentationContexts
 
 from xds.model.foreign_images import FoundInstance, InstanceOutline, Pulled, PullError, PullProblem, StudySummary
+from xds.model.series_classes import distinct_classes
 from xds.pacs.association import Association, Received
 from xds.pacs.attributes import INSTANCE, OUTLINED, SERIES, STUDY, found_instance, outline, summary
 from xds.pacs.delivery import Delivery
@@ -147,7 +148,7 @@ class DimseArchive:
     # ---- C-GET
 
     def _get(self, questions: Sequence[bytes], sop_classes: Mapping[str, str]) -> Iterator[Pulled]:
-        classes = tuple(dict.fromkeys(sop_classes.values()))
+        classes = distinct_classes(sop_classes)
         for start in range(0, len(classes), _CLASSES_AT_ONCE):
             some = classes[start : start + _CLASSES_AT_ONCE]
             kinds: Kinds = [(uid, (syntax,)) for uid in some for syntax in _SYNTAXES]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -35,6 +36,15 @@ _log = structlog.get_logger()
 _STOP_SECONDS: Final = 5.0
 
 
+@dataclass(slots=True, eq=False)
+class _Expected:
+    """What somebody waits for, and what of it has come."""
+
+    uids: Container[str]
+    delivery: Delivery
+    claimed: set[str] = field(default_factory=set)
+
+
 class MoveReceiver:
     """Listens for the images that were asked for. Only the given AE titles may connect."""
 
@@ -48,7 +58,7 @@ class MoveReceiver:
         self._seconds = seconds
         self._most = associations
         self._lock = threading.Lock()
-        self._expected: dict[str, list[Delivery]] = {}
+        self._expected: list[_Expected] = []
         self._open: dict[Association, threading.Thread] = {}
         self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
@@ -79,22 +89,16 @@ class MoveReceiver:
             thread.join(_STOP_SECONDS)
 
     @contextmanager
-    def expecting(self, sop_instance_uids: Iterable[str], delivery: Delivery) -> Iterator[None]:
-        """Meanwhile these instances are taken, and delivered there."""
-        uids = tuple(sop_instance_uids)
+    def expecting(self, sop_instance_uids: Container[str], delivery: Delivery) -> Iterator[None]:
+        """Meanwhile these instances are taken, each once, and delivered there."""
+        expected = _Expected(sop_instance_uids, delivery)
         with self._lock:
-            for uid in uids:
-                self._expected.setdefault(uid, []).append(delivery)
+            self._expected.append(expected)
         try:
             yield
         finally:
             with self._lock:
-                for uid in uids:
-                    left = [item for item in self._expected.get(uid, ()) if item is not delivery]
-                    if left:
-                        self._expected[uid] = left
-                    else:
-                        self._expected.pop(uid, None)
+                self._expected.remove(expected)
 
     # ---- connections
 
@@ -124,8 +128,10 @@ class MoveReceiver:
             if association.accept(self._negotiate):
                 while (received := association.receive()) is not None:
                     self._serve(association, received)
-        except AssociationError as problem:
-            _log.info("dicom_move.association_ended", reason=str(problem))
+        except ConnectionError as problem:
+            # It broke, or what is expected could not be looked up.
+            reason = str(problem) if isinstance(problem, AssociationError) else type(problem).__name__
+            _log.info("dicom_move.association_ended", reason=reason)
         finally:
             with self._lock:
                 del self._open[association]
@@ -159,11 +165,16 @@ class MoveReceiver:
     def _claimed(self, uid: str, calling: str) -> Delivery | None:
         """Who expects an instance, and does so no more. Of two sources with the same object each one's own is meant."""
         with self._lock:
-            waiting = self._expected.get(uid, [])
-            chosen = next((item for item in waiting if item.ae_title == calling), waiting[0] if waiting else None)
-            if chosen is not None:
-                waiting.remove(chosen)
-            return chosen
+            expected = list(self._expected)
+        # Which instances these are may have to be read first.
+        waiting = [each for each in expected if uid in each.uids]
+        with self._lock:
+            waiting = [each for each in waiting if uid not in each.claimed]
+            chosen = next((each for each in waiting if each.delivery.ae_title == calling), waiting[0] if waiting else None)
+            if chosen is None:
+                return None
+            chosen.claimed.add(uid)
+            return chosen.delivery
 
 
 def _answered(context: ProposedContext) -> AnsweredContext:

@@ -1,0 +1,94 @@
+"""As much of a study as decides who may have it, and of whom it is asked for: the first octet waits for nothing else.
+
+Spec: RAD TF-2 4.69, 4.107 (access to what is asked for).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, func, select
+
+from xds.model.imaging import ManifestForm, PublishedManifest, StoredStudy, Study, StudyPatient, StudyState
+from xds.store.schema.imaging import imaging_instance, imaging_manifest, imaging_rejection, imaging_study
+from xds.store.statements import Prepared, Row
+
+_STUDY: Final = ("study_key", "state", "revision", "reason", "reconciled", "source")
+_PATIENT: Final = ("patient_id", "issuer_oid", "issuer_namespace", "patient_name", "birth_date", "sex")
+_MANIFEST: Final = (
+    "revision",
+    "unique_id",
+    "entry_uuid",
+    "submission_unique_id",
+    "blob",
+    "created",
+    "patient_id",
+    "published",
+    "form",
+)
+
+
+@lru_cache
+def _study() -> Prepared:
+    columns = imaging_study.c
+    statement = select(*(columns[name] for name in (*_STUDY, *_PATIENT)))
+    return Prepared(statement.where(columns.study_instance_uid == bindparam("study")))
+
+
+@lru_cache
+def _manifests() -> Prepared:
+    columns = imaging_manifest.c
+    statement = select(*(columns[name] for name in _MANIFEST)).where(columns.study_key == bindparam("key"))
+    return Prepared(statement.order_by(columns.revision.desc(), columns.form.desc()))
+
+
+def _manifest(row: Row) -> PublishedManifest:
+    revision, unique_id, entry_uuid, submission, blob, created, patient_id, published, form = row
+    moment = datetime.fromtimestamp(created / 1000, UTC)
+    return PublishedManifest(
+        revision, unique_id, entry_uuid, submission, blob, moment, patient_id, bool(published), ManifestForm(form)
+    )
+
+
+def head(connection: Connection, study_instance_uid: str) -> StoredStudy | None:
+    """A study without its series: whose it is, who sent it, where it stands, and its manifests; None when there is none."""
+    row = _study().row(connection, {"study": study_instance_uid})
+    if row is None:
+        return None
+    key, state, revision, reason, reconciled, source = row[: len(_STUDY)]
+    study = Study(study_instance_uid, StudyPatient(*row[len(_STUDY) :]), (), source=source)
+    manifests = tuple(_manifest(row) for row in _manifests().rows(connection, {"key": key}))
+    return StoredStudy(study, StudyState(state), revision, reason, manifests, reconciled)
+
+
+@lru_cache
+def _outside(*, of_one_series: bool) -> Prepared:
+    table, rejected = imaging_instance.c, imaging_rejection.c
+    study = select(imaging_study.c.study_key).where(imaging_study.c.study_instance_uid == bindparam("study")).scalar_subquery()
+    withheld = select(rejected.sop_instance_uid).where(rejected.study_key == study)
+    statement = (
+        select(table.location, table.series_instance_uid, table.sop_class_uid, func.count())
+        .where(table.study_key == study, table.location.is_not(None), table.blob.is_(None))
+        .where(table.sop_instance_uid.not_in(withheld))
+        .group_by(table.location, table.series_instance_uid, table.sop_class_uid)
+    )
+    if of_one_series:
+        statement = statement.where(table.series_instance_uid == bindparam("series"))
+    return Prepared(statement)
+
+
+def outside(
+    connection: Connection, study_instance_uid: str, series_instance_uid: str | None = None
+) -> dict[tuple[str, str], dict[str, int]]:
+    """How many instances of which SOP class sources outside hold of a study or series and nobody rejected.
+
+    By source and Series Instance UID; `imaging_sources.held_outside` tells which they are.
+    """
+    of_series = {"series": series_instance_uid} if series_instance_uid is not None else {}
+    rows = _outside(of_one_series=bool(of_series)).rows(connection, {"study": study_instance_uid, **of_series})
+    found: dict[tuple[str, str], dict[str, int]] = {}
+    for location, series, sop_class, number in rows:
+        found.setdefault((location, series), {})[sop_class] = number
+    return found
