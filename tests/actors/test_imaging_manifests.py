@@ -253,6 +253,54 @@ def test_an_order_becomes_part_of_the_manifest(ct: Department) -> None:
     assert "PL1^^^&1.2.3.7&ISO^urn:ihe:iti:xds:2013:order" in references
 
 
+def _requests(manifest: Any) -> list[tuple[str, str]]:
+    found = manifest.get("ReferencedRequestSequence") or ()
+    return [(item.AccessionNumber, item.PlacerOrderNumberImagingServiceRequest) for item in found]
+
+
+def test_each_series_names_its_own_accession_number(ct: Department) -> None:
+    """One examination answers several requests: the study is found by each of them. Spec: MADO 6.X.2; RAD TF-2 4.68.4.1.2.3."""
+    for number, accession in enumerate(("A1", "A2", "A2"), 1):
+        ct.archive.store(
+            image(SeriesInstanceUID=f"1.2.9.{number}", SOPInstanceUID=f"1.2.9.{number}.1", AccessionNumber=accession)
+        )
+    ct.archive.source.orders.ordered([order(accession=OrderNumber("A2", "1.2.3.8"), study_instance_uid="")], MODALITY)
+    assert ct.publish() is None
+    manifest = ct.manifests()[-1]
+    assert manifest.AccessionNumber == ""
+    assert sorted(_requests(manifest)) == [("A1", ""), ("A2", "PL1")]
+    references = ct.archive.repository.submissions[-1].document_entries[0].slot("urn:ihe:iti:xds:2013:referenceIdList")
+    assert "A1^^^&1.2.3.500&ISO^urn:ihe:iti:xds:2013:accession" in references
+    assert "A2^^^&1.2.3.8&ISO^urn:ihe:iti:xds:2013:accession" in references
+
+
+def test_requests_that_series_and_documents_list(ct: Department) -> None:
+    """Of the Request Attributes Sequence and the Referenced Request Sequence; those of another study are not ours."""
+
+    def request(accession: str, **attributes: Any) -> pydicom.Dataset:
+        item, issuer = pydicom.Dataset(), pydicom.Dataset()
+        issuer.UniversalEntityID, issuer.UniversalEntityIDType = "1.2.3.77", "ISO"
+        item.AccessionNumber, item.IssuerOfAccessionNumberSequence = accession, [issuer]
+        for keyword, value in attributes.items():
+            setattr(item, keyword, value)
+        return item
+
+    ct.archive.store(image(AccessionNumber="", RequestAttributesSequence=[request("A1"), request("A2")]))
+    document = {"SOPInstanceUID": "1.2.9.2.1", "SeriesInstanceUID": "1.2.9.2", "AccessionNumber": ""}
+    asked = [
+        request("A2", PlacerOrderNumberImagingServiceRequest="PL2", StudyInstanceUID=STUDY),
+        request("A9", StudyInstanceUID="1.2.9.9"),
+    ]
+    ct.archive.store(image(**document, ReferencedRequestSequence=asked))
+    assert ct.publish() is None
+    manifest = ct.manifests()[-1]
+    assert sorted(_requests(manifest)) == [("A1", ""), ("A2", "PL2")]
+    issuers = {item.IssuerOfAccessionNumberSequence[0].UniversalEntityID for item in manifest.ReferencedRequestSequence}
+    assert issuers == {"1.2.3.77"}
+    references = ct.archive.repository.submissions[-1].document_entries[0].slot("urn:ihe:iti:xds:2013:referenceIdList")
+    assert "A1^^^&1.2.3.77&ISO^urn:ihe:iti:xds:2013:accession" in references
+
+
 def test_an_order_of_somebody_else_does_not_count(ct: Department) -> None:
     ct.archive.store(image())
     other = PatientIdentifier("9", HOSPITAL_PATIENT.authority)

@@ -5,6 +5,7 @@ Spec: RAD TF-2 4.68 (Provide and Register Imaging Document Set - MTOM/XOP); RAD 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
@@ -19,6 +20,7 @@ from xds.actors.imaging_manifests import ManifestMaker
 from xds.actors.imaging_metadata import MIME_TYPE, PublicationDefaults, submission_of
 from xds.actors.imaging_patients import AffinityIdentifiers, SourcePatients
 from xds.actors.imaging_registrations import ManifestRegistry, RegisteredManifest, withdrawal_of
+from xds.actors.imaging_requests import named_requests, with_requests
 from xds.actors.imaging_triggers import is_of_patient
 from xds.model.audit import EventOutcome
 from xds.model.caller import Caller
@@ -28,7 +30,7 @@ from xds.model.identifiers import PatientIdentifier, new_oid, new_uuid_urn, read
 from xds.model.imaging import ManifestForm, PublishedManifest, StoredStudy, StudyState
 from xds.model.metadata import Submission
 from xds.ports import BlobStore, Clock
-from xds.store import audit, imaging, imaging_changes, imaging_orders
+from xds.store import audit, imaging, imaging_changes, imaging_headers, imaging_orders, imaging_search
 from xds.store.database import Database
 from xds.wire import kos
 
@@ -312,15 +314,23 @@ class StudyPublisher:
         self._database.write(lambda connection: imaging.set_state(connection, uid, revision, state, reason))
 
     def _find(self, study_instance_uid: str) -> StoredStudy | None:
-        """The study with the orders that are known of it."""
+        """The study with the orders that are known of it, and the requests that its images name."""
         with self._database.read() as connection:
             stored = imaging.find(connection, study_instance_uid)
             if stored is None:
                 return None
             study = stored.study
-            orders = imaging_orders.of_study(connection, study_instance_uid, study.accession_number, study.accession_issuer_oid)
-            own = tuple(order for order in orders if is_of_patient(order, self._patients.with_issuer(study)))
-            return replace(stored, study=replace(study, orders=own))
+            headers = imaging_search.series_headers(connection, study_instance_uid)
+            named = named_requests(study, (json.loads(imaging_headers.unpack(header)) for header in headers))
+            numbers = {study.accession_number: study.accession_issuer_oid}
+            numbers |= {order.accession.value: order.accession.issuer_oid for order in named if order.accession}
+            orders = [
+                order
+                for number, issuer in numbers.items()
+                for order in imaging_orders.of_study(connection, study_instance_uid, number, issuer)
+            ]
+        own = (order for order in dict.fromkeys(orders) if is_of_patient(order, self._patients.with_issuer(study)))
+        return replace(stored, study=replace(study, orders=with_requests(own, named)))
 
 
 def _was_accepted_before(response: RegistryResponse, manifest: PublishedManifest) -> bool:

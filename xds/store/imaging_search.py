@@ -176,6 +176,13 @@ def headers(connection: Connection, level: Level, rows: Sequence[Mapping[str, An
     return found
 
 
+def series_headers(connection: Connection, study_instance_uid: str) -> list[bytes]:
+    """The packed header of the first instance of each series of a study, of those that hold one to be shared."""
+    key = connection.execute(select(_STUDY.study_key).where(_STUDY.study_instance_uid == study_instance_uid)).scalar()
+    found = headers(connection, Level.SERIES, [{"study_key": key}]) if key is not None else {}
+    return [found[place] for place in sorted(found)]
+
+
 def place_of(level: Level, row: Mapping[str, Any]) -> Place:
     """What an answer of that level is known by."""
     return tuple(row[name] for name in _PLACES[level])
