@@ -96,7 +96,7 @@ def build(settings: Settings, public_url: str) -> App:
         settings, database, utc_now, lambda uid: domain.imaging_document_source.changed(uid, "its source has changed")
     )
     domain = _domain(settings, database, blobs, identity, sources)
-    handlers = _handlers(domain, blobs, database, courier(settings, database, identity)) | sources.handlers
+    handlers = _handlers(domain, blobs, database, courier(settings, database, identity, utc_now)) | sources.handlers
     handlers |= imaging_handlers(domain.imaging_document_source, settings)
     handlers |= prefetch_handlers(settings, database, domain, handlers)
     if settings.imaging.reconcile_hours:
@@ -233,6 +233,6 @@ def _handlers(
         SETTLE_INSTANCES: domain.imaging_document_source.intake.settle,
         SWEEP_BLOBS: _sweep(care, database),
         ERASE_BLOB: _erase(blobs, care),
-        NOTIFY_SUBSCRIBER: lambda job: notifications.deliver(job.key),
+        NOTIFY_SUBSCRIBER: notifications.deliver,
         SETTLE_REGISTRATION: domain.document_repository.settle_registration,
     }

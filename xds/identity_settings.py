@@ -57,7 +57,7 @@ def demographics_supplier(
     )
 
 
-def courier(settings: Settings, database: Database, identity: DomainIdentity) -> Courier:
+def courier(settings: Settings, database: Database, identity: DomainIdentity, clock: Clock) -> Courier:
     """Who tells PIX Consumers of changed identifiers."""
     namespace = identity.assigning_authority_namespace
 
@@ -86,7 +86,7 @@ def courier(settings: Settings, database: Database, identity: DomainIdentity) ->
         )
         return _is_taken(answer.code, answer.is_accepted)
 
-    return Courier(database, _subscribers(settings), {"v2": in_v2, "v3": in_v3})
+    return Courier(database, _subscribers(settings), {"v2": in_v2, "v3": in_v3}, clock)
 
 
 def _subscribers(settings: Settings) -> tuple[IdentitySubscriber, ...]:

@@ -31,6 +31,8 @@ from xds.wire.reply_addresses import ReplyAddresses
 
 #: How many answers of asynchronous requests are made and delivered at a time.
 COURIERS = 4
+#: The longest wait before a PIX Consumer that was away is tried again: when it is back it must not be in the dark for long.
+SUBSCRIBER_WAITS = timedelta(minutes=5)
 
 #: Largest request bodies by path, in octets: documents and images are large, queries are not.
 BODY_LIMITS = {
@@ -134,7 +136,14 @@ class Node:
         handlers = {**app.job_handlers, **dimse.handlers}
         worker = Worker(app.database, handlers, utc_now, kinds=handlers.keys() - {NOTIFY_SUBSCRIBER} - SOURCE_JOBS)
         # Neither must PIX Consumers that are away.
-        notifier = Worker(app.database, app.job_handlers, utc_now, kinds={NOTIFY_SUBSCRIBER}, threads=_notifiers(self._settings))
+        notifier = Worker(
+            app.database,
+            app.job_handlers,
+            utc_now,
+            kinds={NOTIFY_SUBSCRIBER},
+            threads=_notifiers(self._settings),
+            longest_wait=SUBSCRIBER_WAITS,
+        )
         # Partners that are slow to take their answers must not keep other work waiting.
         courier = Worker(
             app.database, exchange.handlers, utc_now, kinds=exchange.handlers.keys(), poll_seconds=2, threads=COURIERS

@@ -7,11 +7,10 @@ identifier leaves behind, limited to the domains that the consumer is interested
 from __future__ import annotations
 
 import json
-import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -19,18 +18,24 @@ import structlog
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import IdentitySubscriber, IdentityUpdate
+from xds.ports import Clock
 from xds.rules.identity_domains import DomainTable
 from xds.store import jobs, patients_outbox
 from xds.store.database import Connection, Database
+from xds.store.jobs import Job
 from xds.store.patients import Identity, Patients
 
 #: The kind of job that sends what waits for one subscriber; its key is the subscriber's name.
 NOTIFY_SUBSCRIBER: Final = "identity-notification"
-#: How many notifications are sent in one go, before the next job has its turn.
+#: How many notifications are read at once.
 _PORTION: Final = 100
+#: How long a subscriber is one worker's: longer than sending one notification takes. The clocks of hosts must not differ by more.
+LEASE: Final = timedelta(minutes=2)
 
 #: Sends one notification. False when the subscriber refuses it for good. Errors: OSError when it is to be sent again later.
 Send = Callable[[IdentitySubscriber, IdentityUpdate], bool]
+
+_LOST: Final = "the delivery took so long that another one has begun"
 
 _log = structlog.get_logger()
 
@@ -79,7 +84,7 @@ class ChangedSets:
             bodies = [_body(some, known, now) for some in self._changed(after, wanted)]
             if bodies:
                 patients_outbox.add(patients.connection, subscriber.name, bodies)
-                jobs.add(patients.connection, NOTIFY_SUBSCRIBER, subscriber.name, {}, now)
+                jobs.call(patients.connection, NOTIFY_SUBSCRIBER, subscriber.name, now)
 
     def _changed(self, after: Sequence[_Cluster], wanted: Collection[int]) -> Iterator[_Set]:
         """The sets that somebody who is interested in these domains does not know: joined, separated, or of other identifiers."""
@@ -124,51 +129,78 @@ def read_update(body: str) -> IdentityUpdate:
 
 
 class Courier:
-    """Sends what waits for the subscribers. Each has a job of its own, so that one who does not answer delays nobody else."""
+    """Sends what waits for the subscribers. Each has a job of its own, so that one who does not answer delays nobody else.
 
-    def __init__(self, database: Database, subscribers: Iterable[IdentitySubscriber], senders: Mapping[str, Send]) -> None:
+    Whoever holds the job is the only one that sends to its subscriber, in whatever process or host, and renews its lease before
+    each notification. When it dies, another goes on as soon as the lease has ended.
+    """
+
+    def __init__(
+        self, database: Database, subscribers: Iterable[IdentitySubscriber], senders: Mapping[str, Send], clock: Clock
+    ) -> None:
         """`senders` are by wire: `v2`, `v3`."""
         self._database = database
         self._subscribers = {item.name: item for item in subscribers}
         self._senders = senders
-        self._lock = threading.Lock()
-        self._under_way: set[str] = set()
+        self._clock = clock
 
-    def deliver(self, name: str) -> str | None:
-        """Send what waits for that subscriber, in its order. Gives why it has to be tried again; nothing is lost meanwhile.
+    def deliver(self, job: Job) -> str | None:
+        """Send what waits for the subscriber of a claimed job, in its order, and end the job when nothing does any more.
 
-        A notification that the subscriber refuses for good is passed over: sent again it would be refused again.
+        Gives why it has to be tried again; nothing is lost meanwhile. A notification that the subscriber refuses for good is
+        passed over: sent again it would be refused again.
         """
-        with self._lock:
-            if name in self._under_way:
-                # A change during a delivery has asked for another: two at once would not keep the order.
-                return "a delivery to the subscriber is under way"
-            self._under_way.add(name)
-        try:
-            return self._deliver(name)
-        finally:
-            with self._lock:
-                self._under_way.remove(name)
-
-    def _deliver(self, name: str) -> str | None:
-        subscriber = self._subscribers.get(name)
+        subscriber = self._subscribers.get(job.key)
         if subscriber is None:
             return "the subscriber is not configured any more"
         send = self._senders[subscriber.wire]
-        while waiting := self._waiting(name):
+        done: int | None = None
+        while waiting := self._next(job, done):
             for item in waiting:
+                if done is not None and not self._went_on(job, done):
+                    return _LOST
                 try:
                     is_taken = send(subscriber, read_update(item.body))
                 except (OSError, ValueError) as error:
                     return f"the subscriber could not be notified ({type(error).__name__})"
                 if not is_taken:
-                    _log.error("identity.notification_refused", subscriber=name, sequence=item.sequence)
-                self._database.write(partial(patients_outbox.remove, subscriber=name, last=item.sequence))
+                    _log.error("identity.notification_refused", subscriber=job.key, sequence=item.sequence)
+                done = item.sequence
         return None
 
-    def _waiting(self, name: str) -> tuple[patients_outbox.Waiting, ...]:
-        with self._database.read() as connection:
-            return patients_outbox.waiting(connection, name, _PORTION)
+    def _next(self, job: Job, done: int | None) -> tuple[patients_outbox.Waiting, ...]:
+        """What is to be sent next, once what is `done` was forgotten. When there is nothing the job has ended, or was lost."""
+
+        def work(connection: Connection) -> tuple[int | None, tuple[patients_outbox.Waiting, ...]]:
+            # First of all the job: until this is durable, nobody adds to what waits without being seen here.
+            lease = self._renew(connection, job, done)
+            waiting = patients_outbox.waiting(connection, job.key, _PORTION) if lease is not None else ()
+            if lease is not None and not waiting:
+                jobs.finish(connection, replace(job, lease=lease))
+            return lease, waiting
+
+        lease, waiting = self._database.write(work)
+        self._hold(job, lease, done)
+        return waiting
+
+    def _went_on(self, job: Job, done: int) -> bool:
+        """Forget what is done, and keep others from the job. False when it was lost to another."""
+        lease = self._database.write(partial(self._renew, job=job, done=done))
+        self._hold(job, lease, done)
+        return lease is not None
+
+    def _renew(self, connection: Connection, job: Job, done: int | None) -> int | None:
+        lease = jobs.renewed(connection, job, self._clock(), LEASE, None if done is None else 1)
+        if done is not None:
+            patients_outbox.remove(connection, job.key, done)
+        return lease
+
+    def _hold(self, job: Job, lease: int | None, done: int | None) -> None:
+        if lease is not None:
+            job.lease = lease
+        if done is not None:
+            # It has got somewhere: what fails now fails for the first time.
+            job.attempts = 1
 
 
 def waiting(connection: Connection) -> dict[str, int]:

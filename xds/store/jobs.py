@@ -28,6 +28,15 @@ _REQUEST: Final = Prepared(
         " WHERE job.attempts > 0 OR job.run_at IS NULL"
     )
 )
+#: Whoever works at a job that goes on while there is something to do finds this, too, before it ends; and who failed waits on.
+#: Even where nothing is updated the row is locked, so that no such job ends between what is to be done and this.
+_CALL: Final = Prepared(
+    text(
+        "INSERT INTO job (kind, key, payload, run_at, attempts) VALUES (:kind, :key, '{}', :run_at, 0)"
+        " ON CONFLICT (kind, key) DO UPDATE SET run_at = excluded.run_at, attempts = 0, error = NULL"
+        " WHERE job.run_at IS NULL OR (job.attempts = 0 AND job.run_at > excluded.run_at)"
+    )
+)
 _WITHDRAW: Final = Prepared(text("DELETE FROM job WHERE kind = :kind AND key = :key"))
 
 
@@ -72,6 +81,14 @@ def request(connection: Connection, kind: str, run_at: datetime, key: str = "", 
     _REQUEST.run(connection, ({"kind": kind, "key": key, "payload": written, "run_at": _milliseconds(run_at)},))
 
 
+def call(connection: Connection, kind: str, key: str, run_at: datetime) -> None:
+    """Have somebody work at what waits under that key. Nobody is disturbed who does, and who failed is tried again in its time.
+
+    For work that is done until nothing is left of it, which whoever does it finds out in the write that ends the job.
+    """
+    _CALL.run(connection, ({"kind": kind, "key": key, "run_at": _milliseconds(run_at)},))
+
+
 def hasten(connection: Connection, kind: str, run_at: datetime) -> None:
     """Have the work of a kind that waits for later done at that time."""
     moment = _milliseconds(run_at)
@@ -108,11 +125,17 @@ def claim(connection: Connection, now: datetime, limit: int, kinds: Collection[s
     return claimed
 
 
-def renewed(connection: Connection, held: Job, now: datetime) -> int | None:
-    """Keep others from a job that takes long. Gives its new `lease`, to be set once this is durable; None: it was lost."""
-    lease = _milliseconds(now + LEASE)
+def renewed(
+    connection: Connection, held: Job, now: datetime, duration: timedelta = LEASE, attempts: int | None = None
+) -> int | None:
+    """Keep others from a job that takes long. Gives its new `lease`, to be set once this is durable; None: it was lost.
+
+    `attempts` is their number from now on: fewer when it has got somewhere.
+    """
+    lease = _milliseconds(now + duration)
     statement = update(job).where(job.c.job_id == held.job_id, job.c.run_at == held.lease)
-    return lease if connection.execute(statement.values(run_at=lease)).rowcount else None
+    values = {"run_at": lease, "attempts": held.attempts if attempts is None else attempts}
+    return lease if connection.execute(statement.values(values)).rowcount else None
 
 
 def finish(connection: Connection, done: Job) -> bool:
