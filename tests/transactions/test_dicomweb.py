@@ -231,6 +231,7 @@ def test_requests_that_are_no_store(server: ImagingServer) -> None:
     assert store(server).status_code == 400
     assert store(server, **{"Content-Type": 'multipart/related; type="application/dicom"'}).status_code == 400
     assert store(server, image(), Accept="text/html").status_code == 406
+    assert store(server, image(), **{"Content-Encoding": "gzip"}).status_code == 415
 
 
 def test_one_object_without_multipart(server: ImagingServer) -> None:
@@ -302,6 +303,24 @@ def test_metadata_with_compressed_frames(server: ImagingServer) -> None:
     back = _back(server, "1.2.3.55")
     assert back.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.50"
     assert list(generate_frames(back.PixelData, number_of_frames=30)) == frames
+
+
+def test_metadata_tell_how_an_object_is_stored_and_may_say_so_of_their_own_pixels(server: ImagingServer) -> None:
+    """Available Transfer Syntax UID (0008,3002): viewers choose their decoder by it; it is no part of the object."""
+    dataset = pydicom.dcmread(BytesIO(packaged("examples_ybr_color.dcm")))
+    dataset.StudyInstanceUID = "1.2.3.57"
+    (frame,) = list(generate_frames(dataset.PixelData, number_of_frames=30))[:1]
+    item = _metadata(dataset, "frames")
+    item["00280008"], item["00083002"] = {"vr": "IS", "Value": [1]}, {"vr": "UI", "Value": ["1.2.840.10008.1.2.4.50"]}
+    metadata = json.dumps([item]).encode()
+    assert described(server, "application/dicom+json", metadata, ("frames", "image/jpeg", frame)).status_code == 200
+    back = _back(server, "1.2.3.57")
+    assert back.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.50"
+    assert "AvailableTransferSyntaxUID" not in back
+    (told,) = httpx.get(f"{server.url}/dicomweb/studies/1.2.3.57/metadata", timeout=20).json()
+    assert told["00083002"] == {"vr": "UI", "Value": ["1.2.840.10008.1.2.4.50"]}
+    (found,) = httpx.get(f"{server.url}/dicomweb/studies/1.2.3.57/instances", timeout=20).json()
+    assert found["00083002"] == told["00083002"]
 
 
 def test_bulk_data_inside_sequences(server: ImagingServer) -> None:

@@ -283,3 +283,27 @@ def test_a_query_is_audited(server: ImagingServer) -> None:
         events = audited(server, "RAD-129", "RAD-129", at_least=len(events) + 1)
     assert [item.query for item in about[0].objects if item.role == "24"] == ["/studies?AccessionNumber=ACC1&limit=7"]
     assert [item.id for item in about[0].objects if item.role == "1"] == ["P1^^^&1.2.3.100&ISO"]
+
+
+@pytest.mark.parametrize(
+    ("dates", "times", "studies"),
+    [
+        ("20260301-20260302", "090000-093000", ["1.2.3.2", "1.2.3.1"]),
+        ("20260301-20260302", "1015-0829", ["1.2.3.1"]),
+        ("20260301-20260302", "101501-0830", ["1.2.3.2"]),
+        ("20260302-", "0800-", ["1.2.3.2"]),
+        ("-20260301", "-101500", ["1.2.3.1", "1.2.3.3"]),
+        # Not open at the same ends: each for itself.
+        ("20260301-", "-0900", ["1.2.3.2"]),
+        ("20260301", "1000-1100", ["1.2.3.1"]),
+    ],
+)
+def test_ranges_of_date_and_time_are_one_range_of_moments(
+    server: ImagingServer, dates: str, times: str, studies: list[str]
+) -> None:
+    """From the first moment to the last, not the same hours of each day. Spec: PS3.4 C.2.2.2.5.4."""
+    assert _found(server, "studies", StudyDate=dates, StudyTime=times) == studies
+
+
+def test_fuzzy_words_are_told_apart_by_commas_too(server: ImagingServer) -> None:
+    assert _found(server, "studies", PatientName="Dupré, Élise", fuzzymatching="true") == ["1.2.3.2", "1.2.3.1"]

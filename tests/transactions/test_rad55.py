@@ -166,6 +166,7 @@ def test_an_image_in_the_form_that_is_asked_for(server: ImagingServer) -> None:
         {"windowCenter": "5"},
         {"windowCenter": "1e999", "windowWidth": "5"},
         {"region": "0,0,2,2"},
+        {"region": "0.5,0.5,0.2,0.7"},
         {"imageQuality": "0"},
         {"annotation": "patient,doctor"},
     ],

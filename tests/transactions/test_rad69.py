@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
 
+import pydicom
 import pytest
 
 from tests.archive import packaged
@@ -87,3 +89,15 @@ def test_errors(server: ImagingServer, changes: dict[str, object], code: ErrorCo
     assert response.status is Status.FAILURE
     assert documents == ()
     assert {error.code for error in response.errors} == {code}
+
+
+def test_a_report_goes_with_images_whose_transfer_syntax_is_asked_for(server: ImagingServer) -> None:
+    """The list is about pixels: who names compressed ones alone gets what has none, too."""
+    server.archive.store(packaged("reportsi.dcm"))
+    report = pydicom.dcmread(BytesIO(packaged("reportsi.dcm")))
+    place = {"study": report.StudyInstanceUID, "series": report.SeriesInstanceUID}
+    response, _, octets = ask(server, report.SOPInstanceUID, **place, syntaxes=("1.2.840.10008.1.2.4.80",))
+    assert response.status is Status.SUCCESS
+    assert octets == [packaged("reportsi.dcm")]
+    response, _, _ = ask(server, report.SOPInstanceUID, **place, syntaxes=("1.2.3.4.5",))
+    assert response.status is Status.FAILURE

@@ -112,6 +112,19 @@ def test_what_was_written_is_read_back() -> None:
     assert {(item.retrieve_ae_title, item.retrieve_location_uid) for item in manifest.references} == {("XDS", "1.2.3.400")}
 
 
+def test_words_are_cut_to_what_the_manifest_may_hold_and_identifiers_are_not() -> None:
+    """Images break the rules of their own values; the manifest of them does not. Spec: PS3.5 6.2; PS3.3 C.7.1.1."""
+    given = study()
+    patient = replace(given.patient, name="N" * 70 + "=" + "字" * 70, sex="X", birth_date="1970")
+    odd = {"description": "é" * 80, "institution": "I" * 90, "study_time": "10h", "referring_physician": "R" * 70}
+    found = written(replace(given, patient=patient, accession_number="A" * 20, **odd))
+    assert (found.StudyDescription, found.InstitutionName) == ("é" * 64, "I" * 64)
+    assert (found.PatientName, found.ReferringPhysicianName) == ("N" * 64 + "=" + "字" * 64, "R" * 64)
+    assert (found.PatientSex, found.PatientBirthDate, found.StudyTime) == ("", "", "")
+    assert found.StudyDate == given.study_date
+    assert found.AccessionNumber == "A" * 20
+
+
 def test_ten_thousand_instances() -> None:
     given = study()
     series: Series = given.series[0]

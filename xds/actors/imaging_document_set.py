@@ -6,6 +6,7 @@ Spec: RAD TF-2 4.69.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import structlog
 
@@ -19,9 +20,13 @@ from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status
 from xds.model.foreign_images import PullError, PullProblem
 from xds.model.imaging import Instance
 from xds.model.retrieval import ImagingDocumentRequest, RetrieveAnswer, RetrievedDocument
+from xds.wire.dicom import EXPLICIT_LITTLE
 
 #: The instances of a study by series and SOP Instance UID.
 _Index = Mapping[tuple[str, str], Instance]
+
+#: Transfer syntaxes of encapsulated pixels, but for RLE. Spec: PS3.5 A.4.
+_ENCAPSULATED: Final = "1.2.840.10008.1.2.4."
 
 _log = structlog.get_logger()
 
@@ -93,7 +98,7 @@ class ImagingDocumentSets:
     def _given(self, instance: Instance, wanted: Sequence[str]) -> Obtained | RegistryError:
         uid = instance.sop_instance_uid
         try:
-            obtained = self._retrieval.obtain(instance, wanted)
+            obtained = self._retrieval.obtain(instance, wanted) or self._without_pixels(instance, wanted)
         except PullError as problem:
             gone = problem.problem is PullProblem.GONE
             code = ErrorCode.DOCUMENT_UNIQUE_ID_ERROR if gone else ErrorCode.REPOSITORY_ERROR
@@ -109,6 +114,15 @@ class ImagingDocumentSets:
             )
             return RegistryError(ErrorCode.REPOSITORY_ERROR, context, location=uid)
         return obtained
+
+    def _without_pixels(self, instance: Instance, wanted: Sequence[str]) -> Obtained | None:
+        """A report or a presentation state, when the consumer has named the transfer syntaxes of pixels alone.
+
+        Those are what the list is about: a study goes out whole, with what it holds beside its images.
+        """
+        if instance.rows is not None or not any(uid.startswith(_ENCAPSULATED) for uid in wanted):
+            return None
+        return self._retrieval.obtain(instance, (EXPLICIT_LITTLE,))
 
 
 def _index(selection: Selection) -> _Index:

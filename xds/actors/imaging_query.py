@@ -59,11 +59,14 @@ _OF_SERIES: Final = (
 _OF_INSTANCE: Final = (
     ("00080016", "UI", "sop_class_uid"),
     ("00080018", "UI", "sop_instance_uid"),
+    ("00083002", "UI", "transfer_syntax_uid"),
     ("00200013", "IS", "instance_number"),
     ("00280008", "IS", "frames"),
     ("00280010", "US", "rows"),
     ("00280011", "US", "columns"),
 )
+#: What is counted of each patient: studies, series and instances.
+_COUNTS_OF_PATIENT: Final = ("00201200", "00201202", "00201204")
 #: Taken from the header of the series' first instance, when it has them.
 _SERIES_FROM_HEADER: Final = ("00400244", "00400245", "00400275")
 _INSTANCE_FROM_HEADER: Final = ("00280100",)
@@ -152,11 +155,18 @@ class StudyQueries:
             rows = imaging_search.search(connection, studies, self._max_matches + 1)
             summaries = imaging_search.summaries(connection, [row["study_key"] for row in rows])
         permitted, patients = self._permitted(rows, summaries, caller)
-        found: dict[tuple[str, str | None], ImagingMatch] = {}
+        found: dict[tuple[str, str | None], dict[str, Any]] = {}
+        counts: dict[tuple[str, str | None], list[int]] = {}
+        named = [item for item in _OF_STUDY if item[0].startswith("0010")]
         for row in permitted:
-            named = [item for item in _OF_STUDY if item[0].startswith("0010")]
-            found.setdefault((row["patient_id"], row["issuer_oid"]), ImagingMatch(_attributes(row, named)))
-        page = list(found.values())[query.offset :]
+            key, summary = (row["patient_id"], row["issuer_oid"]), summaries[row["study_key"]]
+            found.setdefault(key, _attributes(row, named))
+            held = (1, summary["series"], summary["instances"])
+            counts[key] = [one + more for one, more in zip(counts.get(key, (0, 0, 0)), held, strict=True)]
+        for key, attributes in found.items():
+            counted = zip(_COUNTS_OF_PATIENT, counts[key], strict=True)
+            attributes.update((tag, _element("IS", number)) for tag, number in counted)
+        page = [ImagingMatch(attributes) for attributes in found.values()][query.offset :]
         return page[:limit], patients, len(page) > limit or len(rows) > self._max_matches
 
 

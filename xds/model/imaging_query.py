@@ -58,6 +58,7 @@ class ImagingQuery:
     """What is searched for. `includes` are further attributes to be returned; None: all that are known.
 
     `limit` None means as many as the service gives at once. `fuzzy`: words of a name are found wherever they stand in it.
+    `combined`: ranges of a date and of its time are one range of moments (PS3.4 C.2.2.2.5.4).
     """
 
     level: Level
@@ -66,6 +67,7 @@ class ImagingQuery:
     limit: int | None = None
     offset: int = 0
     fuzzy: bool = False
+    combined: bool = False
 
     def value_of(self, tag: int) -> str | None:
         """The single value that an attribute must have; None when it is not asked for so."""

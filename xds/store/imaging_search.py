@@ -64,6 +64,8 @@ _PLACES: Final = {
     Level.SERIES: ("study_key", "series_instance_uid"),
     Level.INSTANCE: ("study_key", "series_instance_uid", "sop_instance_uid"),
 }
+#: Study Date and Study Time.
+_MOMENT: Final = (0x00080020, 0x00080030)
 _MODALITIES_IN_STUDY: Final = 0x00080061
 _SOP_CLASSES_IN_STUDY: Final = 0x00080062
 
@@ -242,7 +244,35 @@ def _counted(place: ColumnElement[bool]) -> Any:
 
 
 def _conditions(query: ImagingQuery, level: Level) -> list[ColumnElement[bool]]:
-    return [_condition(item, query) for item in query.matchings if level_of(item.tag) is level]
+    moments = _moments(query) if level is Level.STUDY else None
+    return [
+        *([moments] if moments is not None else []),
+        *(
+            _condition(item, query)
+            for item in query.matchings
+            if level_of(item.tag) is level and (moments is None or item.tag not in _MOMENT)
+        ),
+    ]
+
+
+def _moments(query: ImagingQuery) -> ColumnElement[bool] | None:
+    """Study Date and Time as one range; None when they are not two ranges that are open at the same ends.
+
+    Spec: PS3.4 C.2.2.2.5.4 (combined datetime matching).
+    """
+    ranges = {item.tag: item.values for item in query.matchings if item.tag in _MOMENT and item.form is Form.RANGE}
+    if not query.combined or len(ranges) != len(_MOMENT):
+        return None
+    (first_day, last_day), (first_time, last_time) = (ranges[tag] for tag in _MOMENT)
+    if bool(first_day) != bool(first_time) or bool(last_day) != bool(last_time):
+        return None
+    day, time = _STUDY.study_date, _STUDY.study_time
+    conditions = [day != ""]
+    if first_day:
+        conditions.append(or_(day > first_day, and_(day == first_day, time >= first_time)))
+    if last_day:
+        conditions.append(or_(day < last_day, and_(day == last_day, time < last_time + "\U0010ffff")))
+    return and_(*conditions)
 
 
 def _condition(item: Matching, query: ImagingQuery) -> ColumnElement[bool]:
@@ -304,7 +334,7 @@ def _pattern(text: str) -> str:
 def _name(column: ColumnElement[Any], item: Matching, *, fuzzy: bool) -> ColumnElement[bool]:
     folded = fold_name(item.values[0])
     if fuzzy:
-        words = [word for word in folded.replace("^", " ").replace("=", " ").replace("*", " ").split() if word]
+        words = re.split(r"[\s^=*,;]+", folded.strip("^=*,; "))
         at = [(_pattern(word) + "%", f"%^{_pattern(word)}%", f"% {_pattern(word)}%") for word in words]
         return and_(*(or_(*(column.like(form, escape="\\") for form in forms)) for forms in at))
     if "=" in folded:

@@ -7,7 +7,8 @@ tells of each object as `application/dicom+json` or `application/dicom+xml`.
 
 Errors: 200 when every object is stored, 202 when some are, 409 when none is; Failure Reason 0xC000 for what is no DICOM object,
 or not whole, 0xA900 for one of another study, 0xC001 for another patient in the study, 0xA700 when it could not be kept; 400 for
-a broken multipart message, or one without objects, 406 when the sender takes neither JSON nor XML, 415 for another media type.
+a broken multipart message, or one without objects, 406 when the sender takes neither JSON nor XML, 415 for another media type, or
+any Content-Encoding.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
     kind = (media_type.part_type or DICOM) if media_type.name == MULTIPART else media_type.name
     if kind not in (DICOM, DICOM_JSON, DICOM_XML) or (media_type.name != MULTIPART and kind != DICOM):
         return _plain(415, f'objects are stored as {MULTIPART}; type="{DICOM}", or as metadata with bulk data')
+    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        return _plain(415, "the message is read as it is, without Content-Encoding")
     answer = _answer_type(request)
     if answer is None:
         return _plain(406, f"the answer is {DICOM_JSON} or {DICOM_XML}")

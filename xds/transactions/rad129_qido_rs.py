@@ -2,8 +2,8 @@
 
 Spec: RAD TF-2 4.129; DICOM PS3.18 10.6. `GET /dicomweb/{studies | series | instances}`, `/dicomweb/studies/{study}/{series |
 instances}`, `/dicomweb/studies/{study}/series/{series}/instances`, with attributes as `{tag}`, `{keyword}` or a path of them,
-`includefield`, `limit`, `offset`, `fuzzymatching`. The answer is `application/dicom+json`, or a part of
-`multipart/related; type="application/dicom+xml"` for each match.
+`includefield`, `limit`, `offset`, `fuzzymatching`. Ranges of Study Date and Study Time are one range of moments. The answer is
+`application/dicom+json`, or a part of `multipart/related; type="application/dicom+xml"` for each match.
 
 Errors: 400 for a parameter that is no attribute or whose value is none of its kind, all of them named; 406.
 A Warning header (299) tells of attributes that are not matched, and that there is more than the answer holds.
@@ -100,7 +100,7 @@ def _read(request: HttpRequest) -> ImagingQuery | list[str]:
     if problems:
         return problems
     wanted = None if "all" in map(str.lower, fields) else tuple(includes)
-    return ImagingQuery(_LEVELS[steps[-1]], tuple(matchings), wanted, limit, offset or 0, fuzzy == "true")
+    return ImagingQuery(_LEVELS[steps[-1]], tuple(matchings), wanted, limit, offset or 0, fuzzy == "true", combined=True)
 
 
 def _number(request: HttpRequest, name: str, problems: list[str]) -> int | None:

@@ -36,6 +36,7 @@ _TEXT: Final = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "PN", "SH", "TM", 
 _BINARY_NUMBER: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
 _PIXEL_DATA: Final = 0x7FE00010
 _CHARACTER_SET: Final = 0x00080005
+_AVAILABLE_TRANSFER_SYNTAX: Final = 0x00083002
 _PIXEL_REPRESENTATION: Final = 0x00280103
 
 #: Octets of a value whose JSON is kept for the next object, and of how many such values.
@@ -49,6 +50,8 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 
 def write_header(header: Header) -> bytes:
     """The data set of an object as one JSON object; its pixels and long values as `BulkDataURI` below the mark of the address.
+
+    Available Transfer Syntax UID (0008,3002) tells how the object is stored: viewers choose their decoder by it.
 
     Errors: DicomError for a sequence that is broken.
     """
@@ -72,6 +75,8 @@ def write_header(header: Header) -> bytes:
         found[tag] = written
     if 0x00280010 in elements:
         found[_PIXEL_DATA] = _member(_PIXEL_DATA, {"vr": _pixel_vr(header), "BulkDataURI": bulk_uri("7FE00010")})
+    stored_as = {"vr": "UI", "Value": [header.transfer_syntax]}
+    found[_AVAILABLE_TRANSFER_SYNTAX] = _member(_AVAILABLE_TRANSFER_SYNTAX, stored_as)
     return f"{{{','.join([found[tag] for tag in sorted(found)])}}}".encode("utf-8", "replace")
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, MAX_DEPTH, DicomError
+from xds.wire.dicom_frames import MEDIA_TYPES
 from xds.wire.dicom_json_reading import text_of, write_data_set
 from xds.wire.dicom_values import write_file_meta
 from xds.wire.dicomweb import OCTETS, MediaType
@@ -27,6 +28,7 @@ MAX_VALUE: Final = 16 * 1024 * 1024
 
 _PIXELS: Final = ("7FE00008", "7FE00009", "7FE00010")
 _FIRST_PIXELS: Final = _PIXELS[0]
+_AVAILABLE_TRANSFER_SYNTAX: Final = "00083002"
 _NATIVE: Final = frozenset({EXPLICIT_LITTLE, IMPLICIT_LITTLE})
 _MAX_NATIVE: Final = 0xFFFFFFFE
 #: What a media type alone stands for. Spec: PS3.18 Table 8.7.3-5 (defaults).
@@ -48,11 +50,14 @@ class BulkPart:
     size: int
     chunks: Callable[[], Iterator[bytes]]
 
-    @property
-    def transfer_syntax(self) -> str:
-        """How its pixels are written. Errors: DicomError when nobody says."""
+    def transfer_syntax_or(self, told: str) -> str:
+        """How its pixels are written: as the part says, or else as the metadata `told`, where both fit each other.
+
+        Errors: DicomError when nobody says.
+        """
         stated = self.media_type.parameters.get("transfer-syntax", "").strip()
-        found = stated or _SYNTAXES.get(self.media_type.name)
+        fits = MEDIA_TYPES.get(told) == self.media_type.name
+        found = stated or (told if fits else _SYNTAXES.get(self.media_type.name))
         if not found:
             raise DicomError("the transfer syntax of the pixels is not stated")
         return found
@@ -79,7 +84,8 @@ def write_object(item: Mapping[str, Any], bulk: Mapping[str, Sequence[BulkPart]]
     if len(pixels) > 1:
         raise DicomError("an object has one kind of pixels")
     parts = _pixel_parts(item[pixels[0]], bulk) if pixels else ()
-    syntaxes = {part.transfer_syntax for part in parts} or {EXPLICIT_LITTLE}
+    stated = text_of(item, _AVAILABLE_TRANSFER_SYNTAX) or text_of(item, "00020010")
+    syntaxes = {part.transfer_syntax_or(stated) for part in parts} or {EXPLICIT_LITTLE}
     if len(syntaxes) > 1:
         raise DicomError("the parts of the pixels differ in their transfer syntax")
     syntax = syntaxes.pop()
@@ -95,7 +101,8 @@ def write_object(item: Mapping[str, Any], bulk: Mapping[str, Sequence[BulkPart]]
 
 
 def _is_meta(tag: str) -> bool:
-    return tag.startswith(("0000", "0002"))
+    """The transfer syntax is that of the file, whatever the object was before."""
+    return tag.startswith(("0000", "0002")) or tag == _AVAILABLE_TRANSFER_SYNTAX
 
 
 def _pixel_parts(element: Any, bulk: Mapping[str, Sequence[BulkPart]]) -> Sequence[BulkPart]:

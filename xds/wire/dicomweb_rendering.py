@@ -104,8 +104,10 @@ def read_wado_uri(parameters: Mapping[str, tuple[str, ...]], media_type: str, fr
             else:
                 window = Window(numbers[0], numbers[1])
     region = _numbers(values["region"], 4) if "region" in values else None
-    if "region" in values and (region is None or not all(0 <= part <= 1 for part in region)):
-        problems.append("region is left,top,right,bottom between 0 and 1")
+    if "region" in values and not (
+        region and all(0 <= part <= 1 for part in region) and region[0] < region[2] and region[1] < region[3]
+    ):
+        problems.append("region is left,top,right,bottom between 0 and 1, right and bottom behind left and top")
     annotation = _annotation(values.get("annotation", ""), problems)
     quality = _quality(values.get("imagequality", ""), "imageQuality", problems)
     if problems:

@@ -5,6 +5,7 @@ Spec: DICOM PS3.3 A.35.4, C.17.6; PS3.16 TID 2010, TID 1600 to 1602; RAD TF-2 4.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,13 @@ from xds.wire.dicom_study import CODING_SCHEMES
 from xds.wire.dicom_values import Value, write_element, write_file_meta
 
 MANIFEST: Final = Code("113030", DCM, "Manifest")
+
+#: Characters of LO, and of a component group of PN.
+_LONG_STRING: Final = 64
+_DATE: Final = re.compile(r"[0-9]{8}")
+_TIME: Final = re.compile(r"[0-9]{2}([0-9]{2}([0-9]{2}(\.[0-9]{1,6})?)?)?")
+#: Spec: PS3.3 C.7.1.1; anything else is nothing that is known.
+_SEXES: Final = frozenset({"M", "F", "O"})
 
 _WAVEFORMS: Final = "1.2.840.10008.5.1.4.1.1.9."
 _IHE: Final = "99IHE"
@@ -124,21 +132,22 @@ def write_kos(
 def _study_and_patient(manifest: StudyManifest) -> dict[int, tuple[str, Value]]:
     study, patient, accession = manifest.study, manifest.study.patient, manifest.accession
     values: dict[int, tuple[str, Value]] = {
-        0x00080020: ("DA", study.study_date),
-        0x00080030: ("TM", study.study_time),
+        0x00080020: ("DA", study.study_date if _DATE.fullmatch(study.study_date) else ""),
+        0x00080030: ("TM", study.study_time if _TIME.fullmatch(study.study_time) else ""),
         0x00080050: ("SH", accession.value),
-        0x00080090: ("PN", study.referring_physician),
-        0x00100010: ("PN", patient.name),
+        0x00080090: ("PN", _name(study.referring_physician)),
+        0x00100010: ("PN", _name(patient.name)),
         0x00100020: ("LO", patient.patient_id),
-        0x00100030: ("DA", patient.birth_date),
-        0x00100040: ("CS", patient.sex),
+        0x00100030: ("DA", patient.birth_date if _DATE.fullmatch(patient.birth_date) else ""),
+        0x00100040: ("CS", patient.sex if patient.sex in _SEXES else ""),
         0x00200010: ("SH", study.study_id),
     }
-    institution = manifest.institution or study.institution
+    # The words of images are cut to what may stand here; identifiers are not: a part of one would be another one.
+    institution = manifest.institution or study.institution[:_LONG_STRING]
     if institution:
         values[0x00080080] = ("LO", institution)
     if study.description:
-        values[0x00081030] = ("LO", study.description)
+        values[0x00081030] = ("LO", study.description[:_LONG_STRING])
     if accession and accession.issuer_oid:
         values[0x00080051] = ("SQ", [_entity(accession.issuer_oid)])
     if patient.issuer_namespace:
@@ -148,6 +157,11 @@ def _study_and_patient(manifest: StudyManifest) -> dict[int, tuple[str, Value]]:
     if manifest.other_patient_ids:
         values[0x00101002] = ("SQ", [_other_patient_id(each) for each in manifest.other_patient_ids])
     return values
+
+
+def _name(text: str) -> str:
+    """A person name, each component group of it cut to its length. Spec: PS3.5 6.2 (PN)."""
+    return "=".join(group[:_LONG_STRING].rstrip("^") for group in text.split("=")[:3])
 
 
 def _other_patient_id(identifier: PatientIdentifier) -> bytes:
@@ -181,7 +195,7 @@ def _code(code: Code) -> bytes:
         (
             write_element(0x00080100, "SH", code.code),
             write_element(0x00080102, "SH", designator if is_short else "99LOCAL"),
-            write_element(0x00080104, "LO", code.display[:64] or code.code),
+            write_element(0x00080104, "LO", code.display[:_LONG_STRING] or code.code),
             b"" if is_short else write_element(0x0008010C, "UI", designator),
         )
     )
@@ -197,7 +211,7 @@ def _request(study: Study, order: ImagingOrder) -> bytes:
             write_element(0x00080051, "SQ", issuer) if issuer else b"",
             write_element(0x00081110, "SQ", []),
             write_element(0x0020000D, "UI", study.study_instance_uid),
-            write_element(0x00321060, "LO", order.description[:64]),
+            write_element(0x00321060, "LO", order.description[:_LONG_STRING]),
             write_element(0x00321064, "SQ", [_code(order.procedure)] if order.procedure else []),
             write_element(0x00400026, "SQ", placer) if order.placer and placer else b"",
             write_element(0x00400027, "SQ", filler) if order.filler and filler else b"",
