@@ -3,23 +3,32 @@
     python -m bench.pull                 three times 500 slices of 512 x 512, Debian's Orthanc as the PACS
     python -m bench.pull --slices 100
 
-Each way of fetching has series that nobody asked for before. What the PACS itself needs is measured right before each, from the
-request for a connection on, by the protocol that its images are fetched with: WADO-RS, C-GET, or C-MOVE to a listener that does
-nothing else. HTTP is spoken by the same plain client to the PACS and to us, and nobody has a connection open from before. The
-first octet of an object is that of its first fragment, for whom reads it there and through us alike. The processor time is our
-server's until the first octet was here; its memory is that before, and the most while three readers fetched one series at once.
+Whatever is asked of us, nobody has asked for before. The PACS is asked by the protocol that its images are fetched with: WADO-RS,
+C-GET, or C-MOVE to a listener that does nothing else. HTTP is spoken by the same plain client to the PACS and to us. The first
+octet of an object is that of its first fragment, for whom reads it there and through us alike. Each of the times is a median.
+
+cold      PACS: from the request for a connection, and an association, on. Us: the first request of all after a start, from the
+          request for a connection on; nothing is open towards the PACS, no statement was ever run.
+warm      PACS: on a connection, and an association, that has served a request before. Us: the same of the reader's connection.
+stranger  what somebody gets who has nothing open: of the PACS what is called cold, of us in the midst of its work.
+
+Cold is compared with cold, warm with warm, and a stranger at our door with a stranger at that of the PACS. The processor time is
+our server's until the stranger's first octet was here; its memory is that before, and the most while three readers fetched one
+series at once.
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
+import shutil
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +48,8 @@ from xds.pacs.receiver import MoveReceiver
 ANY = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 WAYS = (("qido", "wado-rs"), ("c-find", "c-get"), ("c-find", "c-move"))
 MOVE_TITLE, OWN_TITLE = "XDS_PULL", "BENCH"
+#: Seconds in which the server ends what it still has to do for the last reader; shorter than associations are kept.
+_PAUSE = 1.0
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
@@ -54,7 +65,11 @@ def fill(orthanc: Orthanc, study: str, slices: int) -> None:
         orthanc.put(image(pixels, **uids, InstanceNumber=number, PatientID="P1"))
 
 
-def timed(read: Callable[[], Iterator[bytes]], processor: Callable[[], float] = float) -> tuple[float, float, float]:
+#: Seconds to the first octet, to the last one, and of a processor until the first.
+Timed = tuple[float, float, float]
+
+
+def timed(read: Callable[[], Iterator[bytes]], processor: Callable[[], float] = float) -> Timed:
     """Seconds to the first octet and to the last, and those of the `processor` until the first."""
     before, start, first, spent = processor(), time.perf_counter(), 0.0, 0.0
     for _ in read():
@@ -91,41 +106,68 @@ def memory_of_three(server: RunningServer, address: str) -> tuple[int, int]:
     return before, most
 
 
-def over_http(address: str) -> Iterator[bytes]:
-    parts = urlsplit(address)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=300)
-    try:
-        connection.request("GET", parts.path, headers={"Accept": ANY})
-        answer = connection.getresponse()
+class Reader:
+    """A plain client of HTTP with one connection, open from its first request on."""
+
+    def __init__(self, base: str) -> None:
+        parts = urlsplit(base)
+        self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=300)
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def get(self, address: str) -> Iterator[bytes]:
+        """The octets of an answer as they arrive."""
+        self._connection.request("GET", urlsplit(address).path, headers={"Accept": ANY})
+        answer = self._connection.getresponse()
         if answer.status != 200:
             raise RuntimeError(f"{address} answered {answer.status}")
         while piece := answer.read1(1 << 20):
             yield piece
-    finally:
-        connection.close()
 
 
-def over_dicom(orthanc: Orthanc, study: str, slices: int, receiver: MoveReceiver | None = None) -> Iterator[bytes]:
-    archive = DimseArchive(Partner("pacs", AE_TITLE, "127.0.0.1", orthanc.dicom_port), receiver)
-    classes = {f"{study}.1.{number}": CT for number in range(slices)}
-    for pulled in archive.fetch(study, f"{study}.1", classes, whole_series=True):
-        # Its head is made here, before anything has come.
-        next(pulled.chunks)
-        yield from pulled.chunks
+def over_http(address: str) -> Iterator[bytes]:
+    """The same over a connection of its own."""
+    with Reader(address) as reader:
+        yield from reader.get(address)
 
 
-def directly(orthanc: Orthanc, study: str, slices: int, retrieve: str, own_port: int) -> tuple[float, float, float]:
-    """The series from the PACS itself."""
-    if retrieve == "wado-rs":
-        return timed(lambda: over_http(f"{orthanc.dicomweb}/studies/{study}/series/{study}.1"))
-    if retrieve == "c-get":
-        return timed(lambda: over_dicom(orthanc, study, slices))
-    receiver = MoveReceiver(OWN_TITLE, "127.0.0.1", own_port, [AE_TITLE])
-    receiver.start()
-    try:
-        return timed(lambda: over_dicom(orthanc, study, slices, receiver))
-    finally:
-        receiver.stop()
+class Pacs:
+    """The PACS as somebody asks it who has it at hand: `kept` seconds for what is open towards it."""
+
+    def __init__(self, orthanc: Orthanc, slices: int, retrieve: str, own_port: int, kept: float) -> None:
+        self._orthanc = orthanc
+        self._slices = slices
+        self._receiver = MoveReceiver(OWN_TITLE, "127.0.0.1", own_port, [AE_TITLE]) if retrieve == "c-move" else None
+        partner = Partner("pacs", AE_TITLE, "127.0.0.1", orthanc.dicom_port, kept_seconds=kept)
+        self._archive = DimseArchive(partner, self._receiver)
+        self._reader = Reader(orthanc.dicomweb) if retrieve == "wado-rs" else None
+
+    def __enter__(self) -> Pacs:
+        if self._receiver is not None:
+            self._receiver.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._archive.close()
+        if self._receiver is not None:
+            self._receiver.stop()
+        if self._reader is not None:
+            self._reader.__exit__()
+
+    def series(self, study: str) -> Iterator[bytes]:
+        """The octets of its series."""
+        if self._reader is not None:
+            yield from self._reader.get(f"{self._orthanc.dicomweb}/studies/{study}/series/{study}.1")
+            return
+        classes = {f"{study}.1.{number}": CT for number in range(self._slices)}
+        for pulled in self._archive.fetch(study, f"{study}.1", classes, whole_series=True):
+            # Its head is made here, before anything has come.
+            next(pulled.chunks)
+            yield from pulled.chunks
 
 
 def configuration(path: Path, orthanc: Orthanc, query: str, retrieve: str, move_port: int) -> Path:
@@ -152,43 +194,113 @@ def wait_for(server: RunningServer, study: str, slices: int) -> None:
     raise TimeoutError(f"study {study} is not known after five minutes")
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way of fetching, with all that is needed to measure it."""
+
+    orthanc: Orthanc
+    slices: int
+    times: int
+    query: str
+    retrieve: str
+    ports: tuple[int, int]
+    directory: Path
+
+    def server(self) -> RunningServer:
+        """A server that shares the PACS; each one finds the data of the last."""
+        self.directory.mkdir(exist_ok=True)
+        config = configuration(self.directory / "xds.toml", self.orthanc, self.query, self.retrieve, self.ports[0])
+        return RunningServer(self.directory / "data", config=config)
+
+    def pacs(self, kept: float) -> Pacs:
+        return Pacs(self.orthanc, self.slices, self.retrieve, self.ports[1], kept)
+
+    def directly(self, study: str) -> tuple[Timed, Timed]:
+        """The series from the PACS itself, cold and warm."""
+        with self.pacs(0) as pacs:
+            cold = timed(lambda: pacs.series(study))
+        with self.pacs(60) as pacs:
+            timed(lambda: pacs.series(study))
+            return cold, timed(lambda: pacs.series(study))
+
+    def cold(self, studies: list[str]) -> float:
+        """Seconds to the first octet of the first request after a start."""
+        found = []
+        for study in studies:
+            with self.server() as server:
+                # It asks the PACS for news, and looks after what the last one left.
+                time.sleep(5)
+                found.append(timed(partial(over_http, address_of(server, study)))[0])
+        return statistics.median(found)
+
+    def measure(self, studies: list[str]) -> str:
+        """A row of the table."""
+        cold_ones, strange, warm, (last,) = studies[0::3][: self.times], studies[1::3], studies[2::3], studies[-1:]
+        with self.server() as server:
+            for study in studies:
+                wait_for(server, study, self.slices)
+            # Their manifests are still being written.
+            time.sleep(5)
+            assert server.process is not None
+            spent = partial(processor_time, server.process.pid)
+            pairs = [self.directly(study) for study in strange]
+            rows = []
+            with Reader(server.http) as reader:
+                for number, (study, other) in enumerate(zip(strange, warm, strict=True)):
+                    time.sleep(_PAUSE)
+                    stranger = timed(partial(over_http, address_of(server, study)), spent)
+                    time.sleep(_PAUSE)
+                    kept = timed(partial(reader.get, address_of(server, other)))
+                    if number:
+                        rows.append((*stranger, kept[0]))
+            before, most = memory_of_three(server, address_of(server, last))
+        pacs_cold, pacs_all = (statistics.median(pair[0][place] for pair in pairs) for place in (0, 1))
+        pacs_warm = statistics.median(pair[1][0] for pair in pairs)
+        first, everything, processor, us_warm = (statistics.median(column) for column in zip(*rows, strict=True))
+        us_cold = self.cold(cold_ones)
+        seconds = (pacs_cold, us_cold, pacs_warm, us_warm, first)
+        shown = " | ".join(f"{1000 * value:.1f}" for value in seconds)
+        ratios = f"{us_cold / pacs_cold:.2f} | {us_warm / pacs_warm:.2f} | {first / pacs_cold:.2f}"
+        return (
+            f"| {self.retrieve} | {shown} | {ratios} | {1000 * pacs_all:.0f} | {1000 * everything:.0f} | {1000 * processor:.1f} "
+            f"| {before >> 20}, {most >> 20} |"
+        )
+
+
+HEAD = (
+    "| fetched by | cold: PACS ms | us ms | warm: PACS ms | us ms | stranger at us ms | cold/cold | warm/warm | stranger "
+    "| all: PACS ms | us ms | CPU ms | MB |"
+)
+
+
+def address_of(server: RunningServer, study: str) -> str:
+    return f"{server.http}/dicomweb/studies/{study}/series/{study}.1"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slices", type=int, default=500)
     parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--retrieve", choices=[retrieve for _, retrieve in WAYS], help="one way of fetching alone")
     given = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    move_port, own_port = free_port(), free_port()
-    modalities = {"us": (MOVE_TITLE, move_port), "bench": (OWN_TITLE, own_port)}
+    ports = free_port(), free_port()
+    modalities = {"us": (MOVE_TITLE, ports[0]), "bench": (OWN_TITLE, ports[1])}
     with (
         tempfile.TemporaryDirectory() as name,
         running_orthanc(Path(name) / "orthanc", modalities) as orthanc,
     ):
-        studies = [f"1.2.826.{number}" for number in range(given.times + 1)]
+        # Those of each kind, one more to become warm with, and one for three readers.
+        studies = [f"1.2.826.{number}" for number in range(3 * (given.times + 1) + 1)]
         for study in studies:
             fill(orthanc, study, given.slices)
-        print(
-            "| fetched by | PACS: first octet ms | all ms | through us: first octet ms | all ms | ratio of first | CPU ms | MB |"
-        )
-        print("|---|---|---|---|---|---|---|---|")
+        print(HEAD)
+        print("|---" * (HEAD.count("|") - 1) + "|")
         for query, retrieve in WAYS:
-            config = configuration(Path(name) / f"{retrieve}.toml", orthanc, query, retrieve, move_port)
-            with RunningServer(Path(name) / retrieve, config=config) as server:
-                for study in studies:
-                    wait_for(server, study, given.slices)
-                # Their manifests are still being written.
-                time.sleep(5)
-                assert server.process is not None
-                spent = partial(processor_time, server.process.pid)
-                rows = []
-                *some, last = [(study, f"{server.http}/dicomweb/studies/{study}/series/{study}.1") for study in studies]
-                for study, address in some:
-                    direct = directly(orthanc, study, given.slices, retrieve, own_port)
-                    rows.append((*direct[:2], *timed(partial(over_http, address), spent)))
-                found = [1000 * statistics.median(column) for column in zip(*rows, strict=True)]
-                before, most = memory_of_three(server, last[1])
-                ratio, shown = found[2] / found[0], " | ".join(f"{value:.0f}" for value in found[:4])
-                print(f"| {retrieve} | {shown} | {ratio:.2f} | {found[4]:.1f} | {before >> 20}, {most >> 20} |", flush=True)
+            if given.retrieve in (None, retrieve):
+                directory = Path(name) / retrieve
+                print(Way(orthanc, given.slices, given.times, query, retrieve, ports, directory).measure(studies), flush=True)
+                shutil.rmtree(directory)
 
 
 if __name__ == "__main__":

@@ -134,14 +134,18 @@ class ImageRetrieval:
         begun = None
         if ahead and is_permitted:
             begun = self._blobs.ahead(study_instance_uid, stored.study.patient, series_instance_uid)
-        # Whatever comes of this, sources that were asked are busy meanwhile.
+        if begun is not None:
+            return Selection(lambda: self._looked_at(stored, series_instance_uid), patient_id, begun)
         self._wanted(stored)
         if not is_permitted:
             return None
-        if not ahead:
-            return Selection(with_places(stored.study), patient_id)
-        selection = Selection(lambda: self._read(*uids), patient_id, begun)
-        return selection if begun is not None or selection.study.series else None
+        selection = Selection(with_places(self._read(*uids) if ahead else stored.study), patient_id)
+        return selection if selection.study.series else None
+
+    def _looked_at(self, head: StoredStudy, series_instance_uid: str | None) -> Study:
+        """What was selected of a study whose first object is on its way already."""
+        self._wanted(head)
+        return self._read(head.study.study_instance_uid, series_instance_uid, None)
 
     def _read(self, study: str, series: str | None, instance: str | None) -> Study:
         with self._database.read() as connection:

@@ -26,6 +26,7 @@ from xds.pacs.objects import part_10, told
 from xds.pacs.partner import Partner
 from xds.pacs.receiver import MoveReceiver
 from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from xds.wire.dicom_association import MOST_CONTEXTS
 from xds.wire.dicom_json import read_item
 from xds.wire.dicom_json_reading import text_of
 from xds.wire.dimse import Command, Field, Message, Status, read_data_set, response_to
@@ -51,9 +52,13 @@ _SYNTAXES: Final = (
     "1.2.840.10008.1.2.1.99",
     "1.2.840.10008.1.2.2",
 )
-#: Presentation contexts of one association, of which one is for the query. Spec: PS3.8 9.3.2.2.
-_CLASSES_AT_ONCE: Final = 127 // len(_SYNTAXES)
-_USUAL_CLASSES: Final = tuple(str(context.abstract_syntax) for context in StoragePresentationContexts[:127])
+#: What an association is for. Whatever is fetched on one, queries may follow on the same: it is kept for both.
+_FIND: Final = (STUDY_ROOT_FIND, (IMPLICIT_LITTLE,))
+_GET: Final = (STUDY_ROOT_GET, (IMPLICIT_LITTLE,))
+_MOVE: Final = (STUDY_ROOT_MOVE, (IMPLICIT_LITTLE,))
+#: Presentation contexts of one association, of which two are for these. Spec: PS3.8 9.3.2.2.
+_CLASSES_AT_ONCE: Final = (MOST_CONTEXTS - 2) // len(_SYNTAXES)
+_USUAL_CLASSES: Final = tuple(str(context.abstract_syntax) for context in StoragePresentationContexts[: MOST_CONTEXTS - 2])
 #: Answers of one C-FIND.
 _MOST: Final = 100_000
 _PENDING: Final = frozenset({Status.PENDING, Status.PENDING_KEYS_IGNORED})
@@ -130,7 +135,7 @@ class DimseArchive:
     def _find(self, level: str, keys: Mapping[str, str], wanted: Mapping[str, str]) -> list[Mapping[str, Any]]:
         identifier = _identifier(level, {**dict.fromkeys(keys, ""), **wanted})
         found: list[Mapping[str, Any]] = []
-        with self._associations.lease([(STUDY_ROOT_FIND, (IMPLICIT_LITTLE,))]) as lease:
+        with self._associations.lease([_FIND]) as lease:
             request, answer = lease.ask(partial(_sent, Command.C_FIND, STUDY_ROOT_FIND, identifier))
             while True:
                 lease.association.check_response(request, answer)
@@ -158,7 +163,7 @@ class DimseArchive:
                 kinds = [(uid, _SYNTAXES) for uid in some]
             roles = dict.fromkeys(some, (False, True))
             refused: PullError | None = None
-            with self._associations.lease([(STUDY_ROOT_GET, (IMPLICIT_LITTLE,)), *kinds], roles) as lease:
+            with self._associations.lease([_FIND, _GET, *kinds], roles) as lease:
                 for question in questions:
                     # What one of them is refused for does not keep the others from being asked.
                     status = yield from _got(lease, question, sop_classes)
@@ -172,7 +177,7 @@ class DimseArchive:
         delivery = Delivery(self._partner.ae_title, self._partner.seconds + self._partner.patience)
         with (
             receiver.expecting(wanted, delivery),
-            self._associations.lease([(STUDY_ROOT_MOVE, (IMPLICIT_LITTLE,))]) as lease,
+            self._associations.lease([_FIND, _MOVE]) as lease,
         ):
             # The answers to C-MOVE come here while the objects arrive there.
             thread = threading.Thread(

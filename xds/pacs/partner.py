@@ -28,7 +28,7 @@ class Partner:
     patience: float = 60.0
     associations: int = 4
     requests: int = 8
-    kept_associations: int = 2
+    kept_associations: int = 1
     kept_seconds: float = 10.0
 
 

@@ -117,7 +117,10 @@ class PacsSettings(Section):
     wait_seconds: float = Field(default=60.0, gt=0, description="How long a request waits for its turn.")
     associations: int = Field(default=4, ge=1, le=64, description="DICOM associations with it at once.")
     kept_associations: int = Field(
-        default=2, ge=0, le=64, description="How many of them stay open for the next image when nobody uses them; 0: none."
+        default=1,
+        ge=0,
+        le=64,
+        description="How many of them each server process keeps open for the next image when nobody uses them; 0: none.",
     )
     kept_seconds: float = Field(default=10.0, ge=0, le=3600, description="How long they stay open.")
     requests: int = Field(default=8, ge=1, le=256, description="HTTP requests to it at once.")
