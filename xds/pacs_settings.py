@@ -28,23 +28,25 @@ Handler = Callable[[Job], str | None]
 
 #: Where fetched images are kept for a while, in the data directory.
 CACHE_DIRECTORY = "pulled"
+#: The kind of job that removes what has expired there, and how often that is done.
+SWEEP_PULLED = "sweep-pulled-images"
+SWEEP_EVERY = timedelta(hours=1)
 #: Kinds of jobs that wait for PACSs.
 SOURCE_JOBS = frozenset({POLL_SOURCE, PREFETCH_PRIORS})
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The PACSs that are asked, by name, and who fetches from them; `receiver` is where they send by C-MOVE."""
+    """The PACSs that are asked, by name, and who fetches from them; `receiver` is where they send by C-MOVE.
+
+    `handlers` do the jobs of these PACSs, by the kind of job.
+    """
 
     archives: dict[str, ForeignArchive] = field(default_factory=dict)
     polling: SourcePolling | None = None
     pull: PullThrough | None = None
     receiver: MoveReceiver | None = None
-
-    @property
-    def handlers(self) -> dict[str, Handler]:
-        """What does the jobs of these PACSs, by the kind of job."""
-        return {POLL_SOURCE: self.polling.poll} if self.polling is not None else {}
+    handlers: dict[str, Handler] = field(default_factory=dict)
 
 
 def open_sources(settings: Settings, database: Database, clock: Clock, publish: Callable[[str], None]) -> Sources:
@@ -80,7 +82,16 @@ def open_sources(settings: Settings, database: Database, clock: Clock, publish: 
         check_seconds=imaging.cache_check_seconds,
         ended=lambda: _close(archives.values()),
     )
-    return Sources({**archives}, polling, pull, receiver)
+
+    def sweep_later() -> None:
+        database.write(lambda connection: jobs.add(connection, SWEEP_PULLED, "", {}, clock() + SWEEP_EVERY))
+
+    def sweep(_job: Job) -> None:
+        cache.sweep()
+        sweep_later()
+
+    sweep_later()
+    return Sources({**archives}, polling, pull, receiver, {POLL_SOURCE: polling.poll, SWEEP_PULLED: sweep})
 
 
 def prefetch_handlers(

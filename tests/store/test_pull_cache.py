@@ -97,6 +97,53 @@ def test_what_somebody_reads_is_spared(tmp_path: Path, clock: SteppedClock) -> N
     assert cache.find(key_of("first"), "as told") is None
 
 
+def test_what_has_expired_is_swept_away_unless_somebody_waits_for_it(tmp_path: Path, clock: SteppedClock) -> None:
+    cache = opened(tmp_path, clock)
+    entries = {name: kept(cache, name) for name in ("read", "over", "used")}
+    clock.advance(hours=2)
+    fresh = kept(cache, "fresh")
+    for name in ("read", "over"):
+        os.utime(entries[name].path, (1, 1))
+    cache.pin(entries["read"].path)
+    opened(tmp_path, clock).sweep()
+    assert {path.name for path in (tmp_path / "objects").glob("*/*.dcm")} == {
+        entry.path.name for entry in (entries["read"], entries["used"], fresh)
+    }
+    os.utime(entries["read"].path, (1, 1))
+    cache.unpin(entries["read"].path)
+    cache.sweep()
+    assert not entries["read"].path.exists()
+    assert not list(tmp_path.glob("arriving-*/*"))
+
+
+def test_what_another_process_reads_is_spared(tmp_path: Path, clock: SteppedClock) -> None:
+    reader = opened(tmp_path, clock)
+    read = kept(reader, "read", bytes(2 * MIB))
+    for _ in range(2):
+        reader.pin(read.path)
+    os.utime(read.path, (1, 1))
+    # Another object with the same directory knows nothing of the pins of the first, as another process would.
+    other = opened(tmp_path, clock, 4 * MIB)
+    for number in range(8):
+        os.utime(kept(other, str(number), bytes(MIB)).path, (2, 2))
+    assert read.path.exists()
+    reader.unpin(read.path)
+    assert read.path.stat().st_nlink == 2
+    reader.unpin(read.path)
+    kept(other, "last", bytes(3 * MIB))
+    assert not read.path.exists()
+
+
+def test_what_all_processes_have_put_in_is_swept_down_to_the_limit(tmp_path: Path, clock: SteppedClock) -> None:
+    caches = [opened(tmp_path, clock, 4 * MIB) for _ in range(3)]
+    for number, cache in enumerate(caches):
+        for other in range(3):
+            os.utime(kept(cache, f"{number}.{other}", bytes(MIB)).path, (number, number))
+    assert caches[0].used == 9 * MIB
+    caches[0].sweep()
+    assert caches[0].used <= 4 * MIB
+
+
 def test_nothing_of_what_was_arriving_is_left_of_a_process_that_died(tmp_path: Path, clock: SteppedClock) -> None:
     dead = tmp_path / "arriving-999999999"
     dead.mkdir(parents=True)

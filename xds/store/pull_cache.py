@@ -3,6 +3,8 @@
 An entry is two files: the object under a name of its own, and a description that names it. The description is written last and
 put in place in one step, so that a process killed at any moment leaves an entry or none. Nothing is synced: an entry from before
 the machine was started, whose octets may never have reached the disk, counts for nothing.
+
+An object that somebody waits for has a second name, which tells every process that shares the directory.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from xds.ports import Clock
 
 _DESCRIPTION: Final = ".json"
 _OBJECT: Final = ".dcm"
+_PIN: Final = ".pin"
 #: Seconds that a file is spared after its last use: somebody may be about to open it.
 _SPARED: Final = 60.0
 #: How far the cache is emptied when it is full.
@@ -146,9 +149,9 @@ class PullCache:
         with self._lock:
             self.kept += 1
             # Somebody may be about to open the former one; what stays without description goes at the next start.
-            if former is not None and not self._pins[place.parent / former.file]:
+            if former is not None and not _is_awaited(place.parent / former.file):
                 (place.parent / former.file).unlink(missing_ok=True)
-            self._pins[target] += 1
+            self._pin(target)
             self._total += size
             is_full = self._total > self._size
         if is_full:
@@ -166,7 +169,7 @@ class PullCache:
     def pin(self, path: Path) -> None:
         """Keep this file until `unpin`, as often as it was pinned."""
         with self._lock:
-            self._pins[path] += 1
+            self._pin(path)
 
     def unpin(self, path: Path) -> None:
         """Undo one `pin`."""
@@ -174,58 +177,91 @@ class PullCache:
             self._pins[path] -= 1
             if self._pins[path] <= 0:
                 del self._pins[path]
+                self._pin_of(path).unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what has expired, and what is too much after all processes that share the directory have put in theirs."""
+        before = self._total
+        total = self._swept()
+        with self._lock:
+            self._total += total - before
+        if total > self._size:
+            self._make_room()
+
+    def _pin(self, path: Path) -> None:
+        self._pins[path] += 1
+        if self._pins[path] == 1:
+            # What was removed meanwhile needs no second name; a file system without them protects from this process alone.
+            with suppress(OSError):
+                self._pin_of(path).hardlink_to(path)
+
+    def _pin_of(self, path: Path) -> Path:
+        return self._arriving / f"{path.name}{_PIN}"
 
     @property
     def used(self) -> int:
         """Octets that the entries take now."""
-        return sum(size for _, _, size, _ in self._entries())
+        return sum(status.st_size for _, _, status in self._entries())
 
     def _place(self, key: CacheKey) -> Path:
         place = _digest(key.group)
         return self._directory / place[:2] / f"{place}-{_digest(key.name)}{_DESCRIPTION}"
 
-    def _entries(self) -> Iterator[tuple[Path, _Description, int, float]]:
-        """Description, its content, octets and time of last use of each entry."""
+    def _entries(self) -> Iterator[tuple[Path, _Description, os.stat_result]]:
+        """Description, its content, and what the system says of the object of each entry."""
         for place in self._directory.glob(f"*/*{_DESCRIPTION}"):
             found = _read(place)
             if found is None:
                 continue
             with suppress(FileNotFoundError):
-                status = (place.parent / found.file).stat()
-                yield place, found, status.st_size, status.st_mtime
+                yield place, found, (place.parent / found.file).stat()
 
     def _swept(self) -> int:
         """Remove what nobody may have any more, and objects without description; the octets that are left."""
         now, total, named = self._clock().timestamp(), 0, set()
-        for place, found, size, _ in list(self._entries()):
-            if found.boot != self._boot or found.expires <= now or size != found.size:
+        spared_since = time.time() - _SPARED
+        for place, found, status in list(self._entries()):
+            is_over = found.expires <= now and status.st_nlink == 1 and status.st_mtime < spared_since
+            if found.boot != self._boot or is_over or status.st_size != found.size:
                 place.unlink(missing_ok=True)
+                if is_over:
+                    (place.parent / found.file).unlink(missing_ok=True)
             else:
                 named.add(found.file)
-                total += size
+                total += status.st_size
         for path in self._directory.glob(f"*/*{_OBJECT}"):
-            # Another process may be about to describe a young one.
+            # Another process may be about to describe a young one, or wait for one that was replaced.
             with suppress(FileNotFoundError):
-                if path.name not in named and path.stat().st_ctime < time.time() - _SPARED:
+                if path.name not in named and path.stat().st_ctime < spared_since and not _is_awaited(path):
                     path.unlink()
         return total
 
     def _make_room(self) -> None:
         """Remove what was used least recently."""
         with self._lock:
-            entries = sorted(self._entries(), key=lambda entry: entry[3])
-            total = sum(size for _, _, size, _ in entries)
+            entries = sorted(self._entries(), key=lambda entry: entry[2].st_mtime)
+            total = sum(status.st_size for _, _, status in entries)
             spared_since = time.time() - _SPARED
-            for place, found, size, used in entries:
+            for place, found, status in entries:
                 path = place.parent / found.file
                 if total <= self._size * _EMPTIED_TO:
                     break
-                if self._pins[path] or (used > spared_since and total <= 2 * self._size):
+                if path in self._pins or status.st_nlink > 1:
+                    continue
+                if status.st_mtime > spared_since and total <= 2 * self._size:
                     continue
                 place.unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
-                total -= size
+                total -= status.st_size
             self._total = total
+
+
+def _is_awaited(path: Path) -> bool:
+    """Whether any process waits for that object."""
+    try:
+        return path.stat().st_nlink > 1
+    except FileNotFoundError:
+        return False
 
 
 def _read(place: Path) -> _Description | None:
