@@ -180,7 +180,7 @@ class SourcePolling:
             header = header_of(found.attributes)
             study = study_of(header, source=source)
             instance = replace(study.series[0].instances[0], transfer_syntax_uid=found.transfer_syntax_uid, location=name)
-            written = dicom_json.write_header(header)
+            written = dicom_json.write_header(header, found.transfer_syntax_uid)
             series = (replace(study.series[0], instances=(instance,)),)
             read.append(_Read(replace(study, series=series), written, imaging_sources.digest(written)))
         return read

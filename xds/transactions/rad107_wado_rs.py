@@ -5,7 +5,8 @@ each with `/metadata`, `/rendered`, `/thumbnail` and `/bulkdata/{path}` where PS
 
 Answers: Part 10 files as `multipart/related; type="application/dicom"`, one instance also as `application/dicom`, any of them
 as `application/zip`; metadata as `application/dicom+json` or XML; frames as octets or as their codec's images; rendered images as
-JPEG, PNG or GIF. 206 when some of the instances cannot be given in an acceptable transfer syntax.
+JPEG, PNG or GIF, video as the stream that is stored. A single body also in parts (Range). 206 when some of the instances cannot
+be given in an acceptable transfer syntax.
 
 Errors: 400 for a senseless parameter; 404 for what is not there, rejected, or not for the caller; 406 when no media type or
 transfer syntax is acceptable; 503 when too many images are being decoded. Of what a source outside holds: 410 when it is gone
@@ -31,6 +32,7 @@ from xds.model.caller import Caller
 from xds.model.foreign_images import PullError
 from xds.model.imaging import Instance
 from xds.transactions import wado_rs_pixels
+from xds.transactions.byte_range import ranged
 from xds.transactions.transaction import Transaction, Wire
 from xds.transactions.wado_rs_target import Kind, Target, not_pulled, plain
 from xds.wire import dicom_json
@@ -86,8 +88,8 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
         if target.kind is Kind.METADATA:
             return _metadata(selection, source, ranges, caller, f"{domain.identity.public_url}/dicomweb")
         if target.kind is Kind.OBJECTS:
-            return _objects(selection, source, ranges, caller, single=len(target.uids) == 3)
-        return wado_rs_pixels.respond(target, selection, source, ranges, request.query, caller)
+            return ranged(request, _objects(selection, source, ranges, caller, single=len(target.uids) == 3))
+        return ranged(request, wado_rs_pixels.respond(target, selection, source, ranges, request.query, caller))
     except PullError as problem:
         return not_pulled(problem)
     except KeyError:

@@ -4,7 +4,7 @@ Spec: RAD TF-2 4.55; DICOM PS3.18 9. `GET /wado?requestType=WADO&studyUID=…&se
 `contentType=application/dicom` and then also `transferSyntax`, `anonymize`; or with `contentType=image/jpeg` (`image/png`,
 `image/gif`) and then also `frameNumber`, `rows`, `columns`, `region`, `windowCenter`, `windowWidth`, `imageQuality`,
 `annotation`, `presentationUID` with `presentationSeriesUID`. Structured reports are given as `text/html` and `text/plain`,
-encapsulated documents as what they are.
+encapsulated documents as what they are, videos as the stream that they hold (`video/mp4`, `video/mpeg`).
 
 Errors: 400 for a missing or senseless parameter; 404 for an object that is not there, not in that series or study (an empty UID
 names none), rejected, or not for the caller; 406 for a content type or transfer syntax
@@ -27,9 +27,11 @@ from xds.model.caller import Caller
 from xds.model.foreign_images import PullError
 from xds.model.rendering import Rendering
 from xds.pixels.jobs import PixelError, PixelTimeoutError
+from xds.transactions.byte_range import ranged
 from xds.transactions.transaction import Transaction, Wire
 from xds.transactions.wado_rs_target import not_pulled
-from xds.wire.dicom import EXPLICIT_LITTLE
+from xds.transactions.wado_video import is_video, stream, wants_video
+from xds.wire.dicom import EXPLICIT_LITTLE, DicomError
 from xds.wire.dicom_study import is_uid
 from xds.wire.dicomweb import DICOM, MediaType, read_accept
 from xds.wire.dicomweb_rendering import (
@@ -66,15 +68,18 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
         return _refusal(400, "; ".join(problems))
     accept = read_accept(",".join(parameters.get("contenttype", (request.headers.get("accept", ""),))))
     known = {*_ACCEPTABLE, *DOCUMENT_TYPES, "text/*"}
-    if not any(item.name in known or image_type((item,)) is not None for item in accept):
+    if not wants_video(accept) and not any(item.name in known or image_type((item,)) is not None for item in accept):
         return _refusal(406, f"this source gives objects as {DICOM}, and images as image/jpeg, image/png or image/gif")
     source = domain.imaging_document_source.retrieval
-    study, series, instance = (parameters[name.lower()][0].strip() for name in _UIDS)
-    selection = source.select(caller, study, series, instance) if all(map(is_uid, (study, series, instance))) else None
+    uids = [parameters[name.lower()][0].strip() for name in _UIDS]
+    selection = source.select(caller, *uids) if all(map(is_uid, uids)) else None
     if selection is None:
-        source.refuse({study}, caller, WADO_URI)
+        source.refuse({uids[0]}, caller, WADO_URI)
         return _refusal(404, "there is no such object in that series and study")
-    media_type = _media_type(accept, next(selection.instances())[1].sop_class_uid)
+    instance = next(selection.instances())[1]
+    if is_video(instance) and wants_video(accept):
+        return ranged(request, _video(source, selection, accept, caller))
+    media_type = _media_type(accept, instance.sop_class_uid)
     if media_type is None:
         return _refusal(406, "the object has no such form")
     try:
@@ -115,6 +120,28 @@ def _state(source: ImageRetrieval, caller: Caller, parameters: Mapping[str, tupl
         return None
     _, instance = next(found.instances())
     return b"".join(source.open(instance)) if instance.size <= _MAX_STATE else None
+
+
+def _video(source: ImageRetrieval, selection: Selection, accept: Sequence[MediaType], caller: Caller) -> HttpReply:
+    """Moving pictures as they are stored. Spec: PS3.18 8.7.4."""
+    _, instance = next(selection.instances())
+    try:
+        reply = stream(source, instance, accept)
+    except PullError as problem:
+        return not_pulled(problem)
+    except (PixelError, DicomError) as problem:
+        return _refusal(406, str(problem))
+    if reply.status != 200:
+        return reply
+    sent = ((selection, Obtained(instance, instance.transfer_syntax_uid, reply.length, lambda: iter(()))),)
+    release = reply.finished
+
+    def finished(complete: bool) -> None:
+        if release is not None:
+            release(complete)
+        source.finish(sent, complete, caller, WADO_URI)
+
+    return replace(reply, finished=finished)
 
 
 def _object(source: ImageRetrieval, selection: Selection, parameters: Mapping[str, tuple[str, ...]], caller: Caller) -> HttpReply:

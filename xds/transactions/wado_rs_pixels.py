@@ -21,6 +21,7 @@ from xds.model.rendering import Rendering
 from xds.pixels.jobs import PixelError, PixelTimeoutError
 from xds.pixels.pool import Made
 from xds.transactions.wado_rs_target import Kind, Target, plain
+from xds.transactions.wado_video import is_video, stream
 from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError
 from xds.wire.dicom_frames import MEDIA_TYPES
 from xds.wire.dicom_header import element_at
@@ -90,7 +91,9 @@ def _one(selection: Selection) -> Instance:
 
 def _frames(target: Target, selection: Selection, source: ImageRetrieval, ranges: Sequence[MediaType]) -> HttpReply:
     instance = _one(selection)
-    numbers = target.frames or tuple(range(1, instance.frames + 1))
+    # All frames of a video are one stream.
+    count = 1 if is_video(instance) else instance.frames
+    numbers = target.frames or tuple(range(1, count + 1))
     if any(not 1 <= number <= instance.frames for number in numbers):
         return plain(404, f"the instance has {instance.frames} frames")
     syntax = instance.transfer_syntax_uid
@@ -129,7 +132,7 @@ def _agreed(ranges: Sequence[MediaType], stored: str) -> _Agreed | None:
                 return _Agreed(True, as_multipart)
             if syntax in ("", EXPLICIT_LITTLE, IMPLICIT_LITTLE):
                 return _Agreed(is_native, as_multipart)
-        elif wanted in (own_type, "image/*") and not is_native and syntax in ("", "*", stored):
+        elif wanted in (own_type, own_type.partition("/")[0] + "/*") and not is_native and syntax in ("", "*", stored):
             return _Agreed(True, as_multipart, own_type)
     return None
 
@@ -181,6 +184,8 @@ def _rendered(
     query: Mapping[str, tuple[str, ...]],
 ) -> HttpReply:
     single = len(target.uids) == 3 or target.kind is Kind.THUMBNAIL
+    if target.kind is Kind.RENDERED and single and not target.frames and is_video(_one(selection)):
+        return stream(source, _one(selection), ranges)
     if target.kind is Kind.RENDERED and single and not target.frames and document_types(_one(selection).sop_class_uid):
         return _document(_one(selection), source, ranges)
     media_type, only_multipart = _image_type(ranges)

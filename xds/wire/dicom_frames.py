@@ -26,6 +26,12 @@ _STREAM_STARTS: Final = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
 #: Fragments that one object may have.
 _MAX_FRAGMENTS: Final = 1_000_000
 
+#: Media types of streams that hold all frames of an object. Spec: PS3.18 Table 8.7.3-5.
+VIDEO_TYPES: Final = {
+    **{f"1.2.840.10008.1.2.4.{number}": "video/mpeg2" for number in ("100", "100.1", "101", "101.1")},
+    **{f"1.2.840.10008.1.2.4.{number}{form}": "video/mp4" for number in range(102, 107) for form in ("", ".1")},
+    **{f"1.2.840.10008.1.2.4.{number}": "video/h265" for number in (107, 108)},
+}
 #: Media types of encapsulated frames. Spec: PS3.18 Table 8.7.3-5.
 MEDIA_TYPES: Final = {
     "1.2.840.10008.1.2.5": "image/dicom-rle",
@@ -42,10 +48,7 @@ MEDIA_TYPES: Final = {
     "1.2.840.10008.1.2.4.201": "image/jphc",
     "1.2.840.10008.1.2.4.202": "image/jphc",
     "1.2.840.10008.1.2.4.203": "image/jphc",
-    "1.2.840.10008.1.2.4.100": "video/mpeg2",
-    "1.2.840.10008.1.2.4.101": "video/mpeg2",
-    "1.2.840.10008.1.2.4.102": "video/mp4",
-    "1.2.840.10008.1.2.4.103": "video/mp4",
+    **VIDEO_TYPES,
 }
 
 
@@ -76,7 +79,9 @@ def frame_chunks(path: Path, frame: Frame) -> Iterator[bytes]:
 
 
 def stored_frames(path: Path) -> list[Frame] | None:
-    """Every frame of a Part 10 file as it is stored; None when that is no whole octets of this file (deflated, single bits).
+    """Every frame of a Part 10 file as it is stored, a video as one.
+
+    None when that is no whole octets of this file (deflated, single bits).
 
     Errors: DicomError when the object has no pixels, or they are broken.
     """
@@ -147,7 +152,7 @@ def _grouped(file: BinaryIO, found: tuple[bytes, list[tuple[int, int]]], header:
     table, fragments = found
     if not fragments:
         raise DicomError("encapsulated pixels hold no fragment")
-    if count == 1:
+    if count == 1 or header.transfer_syntax in VIDEO_TYPES:
         return [_frame(fragments)]
     if len(fragments) == count:
         return [_frame([fragment]) for fragment in fragments]

@@ -48,10 +48,11 @@ Item = dict[str, Any]
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
-def write_header(header: Header) -> bytes:
+def write_header(header: Header, stored_as: str | None = None) -> bytes:
     """The data set of an object as one JSON object; its pixels and long values as `BulkDataURI` below the mark of the address.
 
-    Available Transfer Syntax UID (0008,3002) tells how the object is stored: viewers choose their decoder by it.
+    Available Transfer Syntax UID (0008,3002) tells how the object is stored: viewers choose their decoder by it. `stored_as`
+    is what a source outside says of that, for a header that was made from its answer (empty: nothing).
 
     Errors: DicomError for a sequence that is broken.
     """
@@ -75,8 +76,10 @@ def write_header(header: Header) -> bytes:
         found[tag] = written
     if 0x00280010 in elements:
         found[_PIXEL_DATA] = _member(_PIXEL_DATA, {"vr": _pixel_vr(header), "BulkDataURI": bulk_uri("7FE00010")})
-    stored_as = {"vr": "UI", "Value": [header.transfer_syntax]}
-    found[_AVAILABLE_TRANSFER_SYNTAX] = _member(_AVAILABLE_TRANSFER_SYNTAX, stored_as)
+    syntax = header.transfer_syntax if stored_as is None else stored_as
+    if syntax:
+        element = {"vr": "UI", "Value": [syntax]}
+        found[_AVAILABLE_TRANSFER_SYNTAX] = _member(_AVAILABLE_TRANSFER_SYNTAX, element)
     return f"{{{','.join([found[tag] for tag in sorted(found)])}}}".encode("utf-8", "replace")
 
 
