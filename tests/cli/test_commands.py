@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from lxml import etree
+from pydicom.data import get_testdata_file
 
 import xds as package
 from tests.cli.commands import Commands
@@ -107,12 +108,17 @@ def test_a_quote_in_a_value_is_doubled(xds: Commands) -> None:
         ("iti18", "FindDocuments", "--patient", "P1^^^&1.2.3&ISO", "--json", "--xml"),
         ("iti41", "absent.pdf", "--patient", "P1^^^&1.2.3&ISO"),
         ("iti41", "absent.pdf"),
+        ("iti41", "/", "--patient", "P1^^^&1.2.3&ISO"),
+        ("iti18", "FindDocuments", "--patient", "P1^^^&1.2.3&ISO", "--timeout", "-1"),
+        ("iti18", "FindDocuments", "--patient", "P1^^^&1.2.3&ISO", "--to", "http://host:port"),
+        ("iti09", "--patient", PATIENT, "--to", "host:port"),
         ("iti42", "absent.xml"),
         ("iti08",),
         ("iti08", "--patient", PATIENT, "--event", "merge"),
         ("iti09", "--patient", "nobody"),
         ("iti09", "--patient", PATIENT, "--to", "host"),
         ("rad08", "absent.dcm"),
+        ("rad08", __file__),
         ("rad107", "--study", "1.2", "--instance", "1.2.3"),
         ("nothing",),
     ],
@@ -153,3 +159,22 @@ def test_nobody_answers_is_3(xds: Commands) -> None:
             outcome = xds("send", *arguments)
             assert outcome.code == 3, arguments
             assert address in outcome.err
+            assert "nothing listens there" in outcome.err
+
+
+def test_an_answer_that_is_none_is_said_in_plain_words(xds: Commands) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = "{}:{}".format(*listening.getsockname())
+        query = ("send", "iti18", "FindDocuments", "--patient", "P1^^^&1.2.3&ISO", "--to", f"http://{address}", "--timeout")
+        silent = xds(*query, "0.2")
+    assert (silent.code, silent.err) == (
+        3,
+        f"xds: no answer: http://{address}/services/registry: it was silent for too long (--timeout)\n",
+    )
+
+
+def test_a_manifest_that_cannot_be_kept_is_wrong_usage(xds: Commands, tmp_path: Path) -> None:
+    place = tmp_path / "absent" / "manifest.dcm"
+    given = ("--patient", "P1^^^&1.2.3&ISO", "--source-patient", PATIENT, "--location", "1.2")
+    outcome = xds("publish", get_testdata_file("CT_small.dcm"), *given, "--save", str(place), "--dry-run")
+    assert (outcome.code, outcome.err) == (2, f"xds: cannot write {place}: No such file or directory\n")

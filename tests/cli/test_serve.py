@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.cli.commands import Commands
@@ -49,6 +50,24 @@ def test_interrupt_ends_it_as_well(tmp_path: Path) -> None:
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(30) == 0
     server.stop()
+
+
+def test_ctrl_c_ends_several_processes_too(tmp_path: Path) -> None:
+    """A terminal sends it to all of them; only the parent heeds it, and tells the others."""
+    server = RunningServer(tmp_path / "data", "--processes", "2").start()
+    assert server.process is not None
+    children = psutil.Process(server.process.pid).children()
+    assert len(children) == 2
+    for child in children:
+        child.send_signal(signal.SIGINT)
+    assert get(f"{server.http}/health/live")
+    for process in (*children, server.process):
+        process.send_signal(signal.SIGINT)
+    assert server.process.wait(60) == 0
+    server.stop()
+    events = [str(item["event"]) for item in log_of(server)]
+    assert events[-2:] == ["stopping", "stopped"]
+    assert [event for event in events if event.startswith("process.")] == []
 
 
 def test_a_taken_port_is_wrong_usage(xds: Commands, tmp_path: Path) -> None:

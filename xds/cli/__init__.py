@@ -1,8 +1,15 @@
 """The `xds` command."""
 
+import sys
+
+#: Exit code of a command that Ctrl-C ended, as shells have it: 128 and the number of the signal.
+_INTERRUPTED = 130
+
 
 def main() -> None:
     """Entry point."""
-    from xds.cli.commands import run  # here, so that the package does not import its own modules while they import it
-
+    try:
+        from xds.cli.commands import run  # here, so that the package does not import its own modules while they import it
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
     run()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import typer
 from lxml import etree
@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from xds.cli.outcome import NoAnswer, Refused, Usage
+from xds.cli.outcome import NoAnswer, Refused, Usage, why_no_answer
 from xds.model.errors import RegistryResponse, Severity, Status
 from xds.model.identifiers import PatientIdentifier, read_cx
 from xds.transactions.transaction import Transaction
@@ -39,7 +39,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON."
 AsXml = Annotated[bool, typer.Option("--xml", help="Print the answer as it came.")]
 AsEr7 = Annotated[bool, typer.Option("--er7", help="Print the answer as it came, a segment a line.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the message instead of sending it.")]
-Timeout = Annotated[float, typer.Option(help="Seconds to wait for the answer.")]
+Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")]
 OutputDirectory = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where files are written.")]
 
 
@@ -53,12 +53,16 @@ class Form(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer in all its forms: what a table says, what JSON says, and the message itself."""
+    """An answer in all its forms: what a table says, what JSON says, and the message itself.
+
+    `has_errors`: an empty one needs no remark, because its errors are shown beside it.
+    """
 
     columns: tuple[str, ...]
     rows: Sequence[Sequence[str]]
     facts: object
     wire: Callable[[], str]
+    has_errors: bool = False
 
 
 def form(as_json: bool, as_wire: bool) -> Form:
@@ -76,7 +80,7 @@ def show(answer: Answer, wanted: Form) -> None:
         print(answer.wire())
     elif answer.rows:
         print_table(answer.columns, answer.rows)
-    else:
+    elif not answer.has_errors:
         print("the answer is empty", file=sys.stderr)
 
 
@@ -97,9 +101,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def service(to: str, transaction: Transaction) -> str:
     """The address of a transaction's service: `to`, with the usual path when it names only a server. Errors: Usage."""
     parts = urlsplit(to)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not _has_proper_port(parts):
         raise Usage(f"--to must be an http or https URL, not {to!r}")
     return to if parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}{transaction.path}"
+
+
+def _has_proper_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def patient_identifier(text: str) -> PatientIdentifier:
@@ -120,7 +131,7 @@ def talking(endpoint: str) -> Iterator[None]:
     except SoapFault as fault:
         raise Refused(f"SOAP fault {fault.code}: {fault.reason}") from fault
     except (OSError, EOFError) as error:
-        raise NoAnswer(f"{endpoint}: {error}") from error
+        raise NoAnswer(f"{endpoint}: {why_no_answer(error)}") from error
 
 
 def show_response(response: RegistryResponse, wanted: Form, *, done: str) -> None:

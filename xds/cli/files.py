@@ -40,11 +40,31 @@ def content(path: Path) -> bytes:
 
 
 def status(path: Path) -> os.stat_result:
-    """Size and times of a file. Errors: Usage when it is not there."""
+    """Size and times of a file. Errors: Usage when it is not there, or nobody may read it."""
     try:
-        return path.stat()
+        with path.open("rb") as file:
+            return os.fstat(file.fileno())
     except OSError as error:
         raise Usage(f"cannot read {path}: {error.strerror}") from error
+
+
+def require_dicom(path: Path) -> None:
+    """Errors: Usage when this is no file of DICOM, or nobody may read it."""
+    try:
+        with path.open("rb") as file:
+            is_dicom = file.read(132)[128:] == b"DICM"
+    except OSError as error:
+        raise Usage(f"cannot read {path}: {error.strerror}") from error
+    if not is_dicom:
+        raise Usage(f"{path}: no DICOM file: the prefix DICM is absent")
+
+
+def save(path: Path, data: bytes) -> None:
+    """Write a file. Errors: Usage when that place does not take it."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise Usage(f"cannot write {path}: {error.strerror}") from error
 
 
 def mime_type_of(path: Path) -> str:

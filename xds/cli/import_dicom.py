@@ -64,7 +64,11 @@ def dicom(
     notes = state or _state_file(directory, to)
     done = set(notes.read_text(encoding="utf-8").splitlines()) if notes.exists() else set()
     found = [path for path in sorted(directory.rglob("*")) if path.is_file() and str(path.relative_to(directory)) not in done]
-    stored = _send_all(found, directory, notes, to, calling, timeout)
+    try:
+        stored = _send_all(found, directory, notes, to, calling, timeout)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        raise
     print(f"{stored.sent} images stored, {stored.refused} refused, {stored.passed} files passed over, {len(done)} done before")
     if stored.refused:
         raise Refused("some images were refused")

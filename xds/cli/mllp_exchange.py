@@ -76,7 +76,7 @@ def _talking(to: str) -> Iterator[None]:
     try:
         address(to)
     except ValueError as error:
-        raise Usage(str(error)) from error
+        raise Usage(f"--to must be HOST:PORT, not {to!r}") from error
     with exchange.talking(to):
         try:
             yield

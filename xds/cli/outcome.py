@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +37,26 @@ def answering() -> Iterator[None]:
     except Usage as error:
         _leave(str(error), USAGE)
     except (NoAnswer, ConnectionError, TimeoutError) as error:
-        _leave(f"nobody answered: {error}", NO_ANSWER)
+        _leave(f"no answer: {error}", NO_ANSWER)
+
+
+def why_no_answer(error: BaseException) -> str:
+    """In plain words why an exchange failed; what is behind an error of ours tells more than it does."""
+    cause = error.__cause__ or error
+    for kinds, words in _WORDS:
+        if isinstance(cause, kinds):
+            return words
+    return (cause.strerror if isinstance(cause, OSError) else None) or str(error)
+
+
+_WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((socket.gaierror,), "this name of a host has no address"),
+    ((ConnectionRefusedError,), "nothing listens there; is the server running?"),
+    ((TimeoutError,), "it was silent for too long (--timeout)"),
+    ((http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError), "it closed the connection without an answer"),
+    ((http.client.IncompleteRead,), "its answer ends too early"),
+    ((http.client.HTTPException,), "what answers there does not speak HTTP"),
+)
 
 
 def _leave(text: str, code: int) -> NoReturn:

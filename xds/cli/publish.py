@@ -68,7 +68,7 @@ def publish(
     uids = ManifestIdentifiers(announced.unique_id, new_oid())
     manifest = write_manifest(study, uids, RetrieveInformation(archive, location, retrieve_url), now, zone)
     if save is not None:
-        save.write_bytes(manifest)
+        files.save(save, manifest)
     _send(
         _submission(study, announced, identifier, location, zone),
         manifest,

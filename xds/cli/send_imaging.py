@@ -10,7 +10,6 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 import typer
-from pydicom.errors import InvalidDicomError
 
 from xds.cli import exchange, files, web
 from xds.cli.exchange import AsJson, AsXml, DicomTo, DryRun, HttpTo, Timeout, talking
@@ -75,12 +74,9 @@ def rad08(
     except ValueError as error:
         raise Usage(str(error)) from error
     for path in given:
-        files.status(path)
-    try:
-        with talking(to):
-            outcomes = list(dicom_client.store(given, to, calling_ae_title=calling, timeout=timeout))
-    except InvalidDicomError as error:
-        raise Usage(f"not a DICOM file: {error}") from error
+        files.require_dicom(path)
+    with talking(to):
+        outcomes = list(dicom_client.store(given, to, calling_ae_title=calling, timeout=timeout))
     rows = [
         (item.sop_instance_uid, "stored" if item.stored else "refused", "" if item.status is None else f"{item.status:04X}H")
         for item in outcomes

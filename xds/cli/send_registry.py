@@ -197,7 +197,7 @@ def _ask(raw: RawQuery, transaction: Transaction, sending: Sending) -> None:
     facts = {**exchange.response_facts(response), "objects": [_facts(item) for item in objects], "references": references}
     rows = [_row(item) for item in objects] + [("Reference", "", "", "", "", item) for item in references]
     columns = ("Kind", "Title", "Type", "Created", "Status", "Unique id")
-    sending.show(exchange.Answer(columns, rows, facts, lambda: exchange.pretty(body)))
+    sending.show(exchange.Answer(columns, rows, facts, lambda: exchange.pretty(body), bool(response.errors)))
     exchange.print_problems(response)
     exchange.refuse_failure(response)
 

@@ -132,7 +132,7 @@ def save(answer: SoapAnswer, output: Path, wanted: exchange.Form) -> None:
     names = ("unique_id", "mime_type", "size", "file")
     facts = {**exchange.response_facts(response), "documents": [dict(zip(names, row, strict=True)) for row in rows]}
     wire = lambda: exchange.pretty(answer.body)  # noqa: E731 - only read when XML is asked for
-    exchange.show(exchange.Answer(("Document", "Type", "Size", "File"), rows, facts, wire), wanted)
+    exchange.show(exchange.Answer(("Document", "Type", "Size", "File"), rows, facts, wire, bool(response.errors)), wanted)
     exchange.print_problems(response)
     exchange.refuse_failure(response)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -117,10 +118,13 @@ def _run_in_processes(settings: Settings, *, guide: bool) -> None:
             held = listening("http", server, lambda: reserve(server.host, server.http_port))
             dicom = listening("dicom", server, lambda: Shared.among(server.host, server.dicom_port, server.processes))
         except OSError as error:
-            raise Usage(f"cannot start: {error}") from error
+            raise Usage(f"cannot start: {_told(error)}") from error
         port = held.getsockname()[1]
 
         def make(number: int, told: Mapping[str, Any]) -> _Serving:
+            # Ctrl-C reaches everybody at the terminal; it is for the parent, which tells the others by SIGTERM. Two different
+            # signals at one time may both be taken by a thread that is not the first, which then goes on waiting.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             among = Among(port, dicom, number, told)
             known = _with_ports(settings, told)
             return _Serving(known, lambda: Node(known, among), is_first=number == 0 and not told)
@@ -165,7 +169,7 @@ class _Serving:
         except DatabaseUnavailableError as error:
             raise StartError(str(error), is_absent=True) from error
         except (DatabaseUrlError, SchemaError, OSError) as error:
-            raise StartError(f"cannot start: {error}") from error
+            raise StartError(f"cannot start: {_told(error)}") from error
         # What is there now stays. Going through all of it took the collector 80 ms, in which every request waited.
         _spare_collector()
 
@@ -194,6 +198,11 @@ def _with_ports(settings: Settings, endpoints: Mapping[str, Any]) -> Settings:
     """The settings with the ports of these endpoints, where they are known."""
     ports = {f"{name}_port": int(str(endpoints[name]).rpartition(":")[2]) for name in ("mllp", "dicom") if name in endpoints}
     return settings.model_copy(update={"server": settings.server.model_copy(update=ports)})
+
+
+def _told(error: Exception) -> str:
+    """What an error says, without the number that Python puts before it."""
+    return str(error).removeprefix(f"[Errno {error.errno}] ") if isinstance(error, OSError) else str(error)
 
 
 def _outcome(error: StartError) -> Exception:

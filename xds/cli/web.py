@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from xds.cli.outcome import NoAnswer, Refused
+from xds.cli.outcome import NoAnswer, Refused, why_no_answer
 
 _MOST_OF_A_REFUSAL = 2000
 
@@ -29,6 +29,6 @@ def get(url: str, headers: Mapping[str, str], timeout: float) -> Iterator[http.c
             raise Refused(f"HTTP {response.status} {response.reason}" + (f": {said}" if said else ""))
         yield response
     except (http.client.HTTPException, OSError) as error:
-        raise NoAnswer(f"{parts.netloc}: {type(error).__name__} {error}") from error
+        raise NoAnswer(f"{parts.netloc}: {why_no_answer(error)}") from error
     finally:
         connection.close()
