@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +28,8 @@ Handler = Callable[[Job], str | None]
 
 #: Where fetched images are kept for a while, in the data directory.
 CACHE_DIRECTORY = "pulled"
+#: Where processes find each other that wait for images by C-MOVE, in the data directory.
+MOVE_DIRECTORY = "moving"
 #: The kind of job that removes what has expired there, and how often that is done.
 SWEEP_PULLED = "sweep-pulled-images"
 SWEEP_EVERY = timedelta(hours=1)
@@ -55,8 +57,7 @@ def open_sources(settings: Settings, database: Database, clock: Clock, publish: 
     if not asked:
         return Sources()
     imaging = settings.imaging
-    movers = [each.ae_title for each in asked if each.retrieve == "c-move"]
-    receiver = MoveReceiver(imaging.move_ae_title, settings.server.host, imaging.move_port, movers) if movers else None
+    receiver = _receiver(settings, [each.ae_title for each in asked if each.retrieve == "c-move"])
     archives = {
         each.name: open_archive(_partner(each, settings), query=each.query, retrieve=each.retrieve, receiver=receiver)
         for each in asked
@@ -80,7 +81,7 @@ def open_sources(settings: Settings, database: Database, clock: Clock, publish: 
         cache,
         polling.check,
         check_seconds=imaging.cache_check_seconds,
-        ended=lambda: _close(archives.values()),
+        ended=lambda: _close(archives.values(), receiver),
     )
 
     def sweep_later() -> None:
@@ -131,9 +132,20 @@ def locations(settings: Settings, url: str | None) -> dict[str, RetrieveInformat
     }
 
 
-def _close(archives: Iterable[Archive]) -> None:
+def _receiver(settings: Settings, titles: Sequence[str]) -> MoveReceiver | None:
+    """Where these PACSs send by C-MOVE; of several processes the first one listens for all."""
+    if not titles:
+        return None
+    imaging, server = settings.imaging, settings.server
+    others = Path(server.data / MOVE_DIRECTORY).resolve() if server.processes > 1 else None
+    return MoveReceiver(imaging.move_ae_title, server.host, imaging.move_port, titles, others=others)
+
+
+def _close(archives: Iterable[Archive], receiver: MoveReceiver | None) -> None:
     for archive in archives:
         archive.close()
+    if receiver is not None:
+        receiver.stop()
 
 
 def _partner(pacs: PacsSettings, settings: Settings) -> Partner:

@@ -167,6 +167,17 @@ class Association(PduConnection):
             self._send(write_abort(source=0))
         self.close()
 
+    # ---- in the hands of another process
+
+    def state(self) -> dict[str, str | int]:
+        """What was agreed, beside the presentation contexts."""
+        return {"address": self.address, "calling": self.calling, "called": self.called, "limit": self._limit}
+
+    def resume(self, limit: int, unread: bytes) -> None:
+        """Go on where another process stopped. `limit` is the peer's for PDUs, `unread` what was read of one and no more."""
+        self._limit = limit
+        self._put_back(unread)
+
     # ---- messages
 
     def receive(self) -> Received | None:
@@ -186,14 +197,18 @@ class Association(PduConnection):
                 raise self._broken("a command set is too long")
             if control & 2:
                 break
-        context = self.contexts.get(context_id)
-        if context is None:
+        if context_id not in self.contexts:
             raise self._broken("a message in a presentation context that was not agreed")
         try:
             message = read_command(bytes(octets))
         except DicomError as problem:
             raise self._broken(str(problem)) from None
-        return Received(context_id, context, message, self._data_set(context_id) if message.has_data_set else iter(()))
+        return self.received(context_id, message)
+
+    def received(self, context_id: int, message: Message) -> Received:
+        """A message whose command was read, and whose data set comes next."""
+        data = self._data_set(context_id) if message.has_data_set else iter(())
+        return Received(context_id, self.contexts[context_id], message, data)
 
     def response(self, request: Message) -> Received:
         """The response to a request that was sent. Errors: AssociationError for anything else."""

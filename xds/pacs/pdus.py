@@ -91,6 +91,16 @@ class PduConnection:
         poll.register(self.connection, select.POLLIN)
         return bool(poll.poll(0))
 
+    def unread(self) -> bytes:
+        """What was read of the PDU at hand and not looked at yet."""
+        return bytes(self._buffer[self._at : self._end])
+
+    def _put_back(self, octets: bytes) -> None:
+        if len(self._buffer) < len(octets):
+            self._buffer = bytearray(len(octets))
+        self._buffer[: len(octets)] = octets
+        self._at, self._end = 0, len(octets)
+
     def _pdv(self, *, inside: bool) -> tuple[int, int, memoryview] | None:
         """Presentation context, control header and octets of the next fragment; None when the association ended in order."""
         while self._at >= self._end:

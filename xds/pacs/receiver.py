@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -17,6 +19,7 @@ import structlog
 from xds.model.foreign_images import Pulled
 from xds.pacs.association import Association, Received
 from xds.pacs.delivery import Delivery
+from xds.pacs.handover import Neighbours
 from xds.pacs.objects import part_10
 from xds.pacs.pdus import MAX_PDU, AssociationError
 from xds.wire.dicom_association import (
@@ -49,9 +52,20 @@ class MoveReceiver:
     """Listens for the images that were asked for. Only the given AE titles may connect."""
 
     def __init__(
-        self, ae_title: str, host: str, port: int, callers: Sequence[str], *, seconds: float = 60.0, associations: int = 16
+        self,
+        ae_title: str,
+        host: str,
+        port: int,
+        callers: Sequence[str],
+        *,
+        seconds: float = 60.0,
+        associations: int = 16,
+        others: Path | None = None,
     ) -> None:
-        """`port` 0 takes a free one; `seconds` ends silent connections."""
+        """`port` 0 takes a free one; `seconds` ends silent connections.
+
+        With `others`, a directory that they share, one of several processes listens for all of them.
+        """
         self.ae_title = ae_title
         self._address = (host, port)
         self._callers = frozenset(callers)
@@ -62,6 +76,7 @@ class MoveReceiver:
         self._open: dict[Association, threading.Thread] = {}
         self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
+        self._others = Neighbours(others, seconds, self._take_over) if others is not None else None
 
     def start(self) -> int:
         """Listen, and return the port. Errors: OSError when it is taken."""
@@ -74,13 +89,14 @@ class MoveReceiver:
     def stop(self) -> None:
         """Take nothing more. Idempotent."""
         listener, self._listener = self._listener, None
-        if listener is None:
-            return
-        with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
+        if listener is not None:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
         if self._thread is not None:
             self._thread.join(_STOP_SECONDS)
+        if self._others is not None:
+            self._others.close()
         with self._lock:
             left = dict(self._open)
         for association in left:
@@ -91,6 +107,8 @@ class MoveReceiver:
     @contextmanager
     def expecting(self, sop_instance_uids: Container[str], delivery: Delivery) -> Iterator[None]:
         """Meanwhile these instances are taken, each once, and delivered there."""
+        if self._others is not None:
+            self._others.open()
         expected = _Expected(sop_instance_uids, delivery)
         with self._lock:
             self._expected.append(expected)
@@ -113,21 +131,23 @@ class MoveReceiver:
             except OSError:
                 connection.close()
                 continue
-            thread = threading.Thread(target=self._converse, args=(association,), name="dicom-move", daemon=True)
-            with self._lock:
-                is_too_many = len(self._open) >= self._most
-                if not is_too_many:
-                    self._open[association] = thread
-            if is_too_many:
+            if not self._begin(association, partial(self._welcome, association)):
                 association.close()
-                continue
-            thread.start()
 
-    def _converse(self, association: Association) -> None:
+    def _begin(self, association: Association, converse: Callable[[], None]) -> bool:
+        """Have a thread of its own for an association; False when there are too many."""
+        thread = threading.Thread(target=self._run, args=(association, converse), name="dicom-move", daemon=True)
+        with self._lock:
+            is_too_many = len(self._open) >= self._most
+            if not is_too_many:
+                self._open[association] = thread
+        if not is_too_many:
+            thread.start()
+        return not is_too_many
+
+    def _run(self, association: Association, converse: Callable[[], None]) -> None:
         try:
-            if association.accept(self._negotiate):
-                while (received := association.receive()) is not None:
-                    self._serve(association, received)
+            converse()
         except ConnectionError as problem:
             # It broke, or what is expected could not be looked up.
             reason = str(problem) if isinstance(problem, AssociationError) else type(problem).__name__
@@ -137,30 +157,39 @@ class MoveReceiver:
                 del self._open[association]
             association.close()
 
+    def _welcome(self, association: Association) -> None:
+        if association.accept(self._negotiate):
+            self._converse(association)
+
+    def _converse(self, association: Association) -> None:
+        while (received := association.receive()) is not None:
+            if received.message.command != Command.C_STORE:
+                status = Status.SUCCESS if received.message.command == Command.C_ECHO else Status.UNRECOGNISED
+                _answer(association, received, status)
+                continue
+            delivery = self._claimed(received.message.sop_instance, association.calling)
+            if delivery is None and self._others is not None and self._others.hand_over(association, received):
+                return
+            _store(association, received, delivery)
+
+    def _take_over(self, association: Association, received: Received) -> bool:
+        """Go on with an association that another process got, if what comes now is expected here."""
+        delivery = self._claimed(received.message.sop_instance, association.calling)
+        if delivery is None:
+            return False
+
+        def converse() -> None:
+            _store(association, received, delivery)
+            self._converse(association)
+
+        return self._begin(association, converse)
+
     def _negotiate(self, request: AssociationRequest) -> tuple[AssociationAnswer, bytes] | Reject:
         if request.calling not in self._callers:
             return Reject.CALLING_TITLE
         contexts = tuple(_answered(context) for context in request.contexts)
         answer = AssociationAnswer(request.called, request.calling, contexts, MAX_PDU)
         return answer, write_answer(answer)
-
-    def _serve(self, association: Association, received: Received) -> None:
-        message = received.message
-        if message.command == Command.C_STORE:
-            status = self._store(association.calling, received)
-        else:
-            status = Status.SUCCESS if message.command == Command.C_ECHO else Status.UNRECOGNISED
-        for _ in received.data:
-            # What nobody wants is read all the same: the answer comes after the data set.
-            pass
-        association.send(received.context_id, response_to(message, status))
-
-    def _store(self, calling: str, received: Received) -> Status:
-        delivery = self._claimed(received.message.sop_instance, calling)
-        if delivery is None:
-            return Status.NOT_AUTHORISED
-        pulled = Pulled(received.message.sop_instance, received.context.transfer_syntax, part_10(received))
-        return Status.SUCCESS if delivery.offer(pulled) else Status.OUT_OF_RESOURCES
 
     def _claimed(self, uid: str, calling: str) -> Delivery | None:
         """Who expects an instance, and does so no more. Of two sources with the same object each one's own is meant."""
@@ -175,6 +204,22 @@ class MoveReceiver:
                 return None
             chosen.claimed.add(uid)
             return chosen.delivery
+
+
+def _store(association: Association, received: Received, delivery: Delivery | None) -> None:
+    """Give an object to who expects it, and tell the source what became of it."""
+    status = Status.NOT_AUTHORISED
+    if delivery is not None:
+        pulled = Pulled(received.message.sop_instance, received.context.transfer_syntax, part_10(received))
+        status = Status.SUCCESS if delivery.offer(pulled) else Status.OUT_OF_RESOURCES
+    _answer(association, received, status)
+
+
+def _answer(association: Association, received: Received, status: Status) -> None:
+    for _ in received.data:
+        # What nobody wants is read all the same: the answer comes after the data set.
+        pass
+    association.send(received.context_id, response_to(received.message, status))
 
 
 def _answered(context: ProposedContext) -> AnsweredContext:

@@ -68,9 +68,7 @@ class Settings(BaseSettings):
     audit: AuditSettings = AuditSettings()
 
     @model_validator(mode="after")
-    def _one_process_receives(self) -> Settings:
-        if self.server.processes > 1 and any(each.query and each.retrieve == "c-move" for each in self.pacs):
-            raise ValueError("a PACS with retrieve 'c-move' needs server.processes = 1: what it sends arrives at one process")
+    def _tells_sources_apart(self) -> Settings:
         names = [each.name for each in self.pacs]
         if len(set(names)) < len(names):
             raise ValueError("each of the pacs needs a name of its own")
