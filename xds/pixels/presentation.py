@@ -1,9 +1,11 @@
-"""Softcopy presentation states of grey images: how somebody wanted an image to be shown. Runs in worker processes.
+"""Softcopy presentation states, grey, in colour and pseudo-colour: how somebody wanted an image to be shown.
+
+Runs in worker processes.
 
 A state is applied whole or not at all: without a part of it the image would be another one than its author saw.
 
-Spec: DICOM PS3.4 N.2 (pipeline); PS3.3 A.33.1, C.10.4 (displayed area), C.10.5 (graphics), C.10.6 (rotation), C.7.6.11 (shutter),
-C.11.6 (presentation LUT), C.11.8 (VOI LUT).
+Spec: DICOM PS3.4 N.2 (pipelines); PS3.3 A.33.1 to A.33.3, C.10.4 (displayed area), C.10.5 (graphics), C.10.6 (rotation), C.7.6.11
+(shutter), C.11.6 (presentation LUT), C.11.8 (VOI LUT).
 """
 
 from __future__ import annotations
@@ -20,11 +22,14 @@ from pydicom.pixels import apply_modality_lut
 
 from xds.pixels.jobs import PixelError
 from xds.pixels.lookup import looked_up, reshaded
+from xds.pixels.presentation_colour import in_srgb, pseudo_coloured, shutter_colour
 from xds.pixels.presentation_graphics import draw_graphics
 
 GRAYSCALE: Final = "1.2.840.10008.5.1.4.1.1.11.1"
+COLOUR: Final = "1.2.840.10008.5.1.4.1.1.11.2"
+PSEUDO_COLOUR: Final = "1.2.840.10008.5.1.4.1.1.11.3"
 #: Attributes of a state that change the image and are not applied here.
-_NOT_APPLIED: Final = ("MaskSubtractionSequence", "PaletteColorLookupTableUID")
+_NOT_APPLIED: Final = ("MaskSubtractionSequence",)
 _MAX_STATE: Final = 16 * 1024 * 1024
 _MAX_SIDE: Final = 16384
 #: By quarters of a turn clockwise.
@@ -39,18 +44,23 @@ class Presentation:
     def __init__(self, octets: bytes, image: Dataset, frame: int) -> None:
         """`octets` are the state as a Part 10 file; `frame` counts from 1.
 
-        Errors: PixelError when the state is none of grey images, is not about this one, or holds what is not applied here.
+        Errors: PixelError when the state is of another kind, is not about this image, or holds what is not applied here.
         """
         if len(octets) > _MAX_STATE:
             raise PixelError("the presentation state is too large")
         self._state = dcmread(BytesIO(octets))
         self._uid, self._frame = str(image.SOPInstanceUID), frame
-        if self._state.get("SOPClassUID") != GRAYSCALE:
-            raise PixelError("presentation states other than grayscale softcopy ones are not applied here")
+        self._kind = str(self._state.get("SOPClassUID") or "")
+        if self._kind not in (GRAYSCALE, COLOUR, PSEUDO_COLOUR):
+            raise PixelError(
+                "presentation states other than grayscale, color and pseudo-color softcopy ones are not applied here"
+            )
         series = self._state.get("ReferencedSeriesSequence") or ()
         if not any(self._is_named(item.get("ReferencedImageSequence") or ()) for item in series):
             raise PixelError("the presentation state is not about that image and frame")
         unsupported = [name for name in _NOT_APPLIED if self._state.get(name)]
+        if self._kind == GRAYSCALE and self._state.get("PaletteColorLookupTableUID"):
+            unsupported.append("palettes")
         if any(0x6000 <= element.tag.group <= 0x601E for element in self._state):
             unsupported.append("overlays")
         if "BITMAP" in self._words("ShutterShape"):
@@ -77,6 +87,24 @@ class Presentation:
                 return found
         return None
 
+    @property
+    def is_for_colour(self) -> bool:
+        """Whether the state is one of images that have colours of their own."""
+        return self._kind == COLOUR
+
+    def of_grey(self, stored: Any, bits: tuple[int, bool], windowed: Callable[[Any, Dataset], Any]) -> Any:
+        """A picture of stored grey values, as `grey` has them, in the colours of the palette where the state has one."""
+        shades = np.clip(np.rint(self.grey(stored, bits, windowed)), 0, 255)
+        if self._kind == GRAYSCALE:
+            return Image.fromarray(self._shuttered(shades).astype(np.uint8), "L")
+        coloured = self._shuttered(pseudo_coloured(shades, self._state))
+        return in_srgb(Image.fromarray(coloured.astype(np.uint8), "RGB"), self._state)
+
+    def of_colour(self, picture: Any) -> Any:
+        """The picture behind the shutter, its colours as the state explains them. Spec: PS3.4 N.2.3."""
+        covered = self._shuttered(np.asarray(in_srgb(picture, self._state)))
+        return Image.fromarray(covered.astype(np.uint8), "RGB")
+
     def grey(self, stored: Any, bits: tuple[int, bool], windowed: Callable[[Any, Dataset], Any]) -> Any:
         """The shades 0 to 255 of stored values; `bits` are how many of them are used and whether they have a sign.
 
@@ -97,7 +125,7 @@ class Presentation:
             shades = reshaded(shades, self._state.PresentationLUTSequence[0])
         elif self._state.get("PresentationLUTShape") == "INVERSE":
             shades = 255.0 - shades
-        return self._shuttered(shades)
+        return shades
 
     def _range(self, count: int, has_sign: bool) -> tuple[float, float]:
         """What the values can be after the modality LUT."""
@@ -130,8 +158,9 @@ class Presentation:
             outline = [(corners[place + 1] - 1, corners[place] - 1) for place in range(0, len(corners) - 1, 2)]
             ImageDraw.Draw(mask).polygon(outline, fill=1, outline=1)
             seen &= np.asarray(mask, bool)
-        covered = int(self._state.get("ShutterPresentationValue") or 0) * 255.0 / 65535
-        return np.where(seen, shades, covered)
+        if shades.ndim == 3:
+            return np.where(seen[:, :, None], shades, shutter_colour(self._state))
+        return np.where(seen, shades, round(int(self._state.get("ShutterPresentationValue") or 0) * 255.0 / 65535))
 
     def shown(self, picture: Any, size: tuple[int, int] | None) -> Any:
         """The displayed area of the picture, rotated, flipped, fitted into `size` (columns, rows), and drawn upon."""

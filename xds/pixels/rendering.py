@@ -58,19 +58,22 @@ def _shown(dataset: Dataset, index: int, how: Rendering) -> Any:
 def _presented(dataset: Dataset, index: int, how: Rendering) -> Any:
     """As a presentation state wants it. Spec: PS3.18 9.5.1.2.7; PS3.4 N.2."""
     state = Presentation(how.presentation_state, dataset, index + 1)
-    stored, _ = array(dataset, index)
-    if stored.ndim != 2 or not str(dataset.get("PhotometricInterpretation", "")).startswith("MONOCHROME"):
-        raise PixelError("a grayscale presentation state is for grey images")
-
-    def shades(values: Any, voi: Dataset) -> Any:
-        return windowed(values, _stored_window(voi) or Window(127.5, 255.0))
-
-    bits = int(dataset.BitsStored), bool(int(dataset.get("PixelRepresentation") or 0))
-    grey = state.grey(stored, bits, shades)
-    picture = Image.fromarray(np.clip(np.rint(grey), 0, 255).astype(np.uint8), "L")
+    is_grey = str(dataset.get("PhotometricInterpretation", "")).startswith("MONOCHROME")
+    if is_grey and not state.is_for_colour:
+        stored, _ = array(dataset, index)
+        bits = int(dataset.BitsStored), bool(int(dataset.get("PixelRepresentation") or 0))
+        picture = state.of_grey(stored, bits, _windowed_by)
+    elif not is_grey and state.is_for_colour:
+        picture = state.of_colour(_picture(dataset, index, None))
+    else:
+        raise PixelError(f"the presentation state is for {'colour' if state.is_for_colour else 'grey'} images")
     if how.part is None and how.region is None:
         return state.shown(picture, how.size)
     return _fitted(state.shown(picture, None), how)
+
+
+def _windowed_by(values: Any, voi: Dataset) -> Any:
+    return windowed(values, _stored_window(voi) or Window(127.5, 255.0))
 
 
 def _save(images: list[Any], output: Path, how: Rendering, dataset: Dataset) -> None:
