@@ -136,7 +136,7 @@ class TestFeed:
             (ii("A-1"), ii("A-2", HOSPITAL_B), [("SYN102", PRIOR_ID)]),
             (ii("A-1"), "<id nullFlavor='NI'/>", [("SYN101", PRIOR_ID)]),
             (ii("A-1"), f'<id root="{HOSPITAL_A}"/>', [("SYN101", PRIOR_ID), ("SYN101", PRIOR_ID)][:1]),
-            (ii("A-1"), ii("A-2") + ii("A-3"), [("SYN112", PRIOR_ID + "[2]")]),
+            (ii("A-1"), ii("A-2") + ii("A-3"), [("SYN112", PRIOR_ID + "[2]"), ("204", PRIOR_ID + "[1]")]),
         ],
     )
     def test_a_merge_that_cannot_be(self, region: Region, ids: str, prior: str, expected: list[tuple[str, str]]) -> None:
@@ -256,6 +256,13 @@ class TestWrapper:
         answer = feed(region, ii("A-1"), id="", sender="", processingCode='<processingCode code="X"/>')
         assert [code for code, _ in answer.details] == ["SYN101", "SYN100", "NS202"]
         assert answer.kind == "CR"
+
+    def test_what_cannot_be_read_hides_nothing_that_is_refused(self, configured: Region) -> None:
+        person = f"{NAME}<administrativeGenderCode code='X'/>"
+        gender = PATIENT_ID.removesuffix("id") + "patientPerson/administrativeGenderCode"
+        answer = feed(configured, ii("1", "1.9.9") + f'<id root="{HOSPITAL_A}"/>' + ii("A-1"), person)
+        unread = [("SYN101", PATIENT_ID + "[2]"), ("SYN103", gender)]
+        assert refused(answer) == ("CE", [*unread, ("204", PATIENT_ID + "[1]"), ("SYN103", PATIENT_ID + "[3]")])
 
     def test_an_answer_to_a_query_keeps_its_form(self, region: Region, shared: Path) -> None:
         answer = ask(region, pix(ii("A-1", tag="value"), processingCode='<processingCode code="X"/>'))

@@ -46,12 +46,15 @@ TRANSACTION = feed_transaction(ADDED)
 
 
 def respond(request: SoapRequest, domain: Domain, caller: Caller) -> SoapReply:
-    """Let the feed take effect and acknowledge it after the commit."""
+    """Let the feed take effect and acknowledge it after the commit. What cannot be read hides nothing that would be refused."""
     received = read_feed(request.body)
     details = list(received.details)
     if received.feed is not None:
-        problems = domain.pix_manager.feed(received.feed, caller)
-        details = [received.detail(problem) for problem in problems]
+        pix = domain.pix_manager
+        problems = pix.objections(received.feed, caller) if details else pix.feed(received.feed, caller)
+        places = {detail.location for detail in details}
+        told = (received.detail(problem) for problem in problems)
+        details += [detail for detail in told if detail.location is None or detail.location not in places]
     return SoapReply([write_accept_acknowledgement(received.transmission, details, now=domain.pix_manager.clock())])
 
 

@@ -72,7 +72,7 @@ class ReceivedFeed:
 
 
 def read_feed(root: etree._Element) -> ReceivedFeed:
-    """A feed, or everything that is wrong with it.
+    """A feed, and everything that is wrong with it: the feed is what can be read of it then, if that is a patient.
 
     Identifiers keep whatever their authority states: the PIX Manager completes them.
     Errors: those of `message_details`; SYN100 (no patient, no prior registration), SYN101 (no identifier), SYN102 (a time, a
@@ -114,7 +114,7 @@ def read_feed(root: etree._Element) -> ReceivedFeed:
     )
     return ReceivedFeed(
         transmission,
-        None if details else feed,
+        feed,
         tuple(details),
         tuple(location(element) for element, _ in keys),
         tuple(location(element) for element, _ in prior),
