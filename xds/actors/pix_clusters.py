@@ -204,9 +204,8 @@ class Clusters:
 
     def regroup(self, person_keys: Collection[int]) -> None:
         """Compute the clusters of those records and of everybody with them anew."""
-        before = self.patients.cluster_of(person_keys)
         self.touch(person_keys)
-        members = self.patients.members(set(before.values()))
+        members = self.patients.clusters_around(person_keys)
         cluster_of = {key: cluster for cluster, keys in members.items() for key in keys}
         links = self._without_contradictions(self.patients.links(list(cluster_of)))
         for part in connected(cluster_of, links):
@@ -251,7 +250,17 @@ class Clusters:
 
     def assigned(self, person_key: int) -> Identity:
         """An identifier of the affinity domain that the registry has learned, still to be stored with its record."""
+        return self.ask_assigned()(person_key)
+
+    def ask_assigned(self) -> Callable[[int], Identity]:
+        """`assigned` in two steps, so that nobody waits between them: what this returns is for one record, or for none."""
         value = self._new_value(self.now)
-        while not affinity_patients.add_new(self.patients.connection, self._identifier(value)):
-            value = self._new_value(self.now)
-        return Identity(person_key, self.affinity_key, value, None, True, None, None, self.now)
+        is_added = affinity_patients.ask_to_add(self.patients.connection, self._identifier(value))
+
+        def assigned(person_key: int) -> Identity:
+            if not is_added():
+                # Somebody has it.
+                return self.assigned(person_key)
+            return Identity(person_key, self.affinity_key, value, None, True, None, None, self.now)
+
+        return assigned

@@ -177,16 +177,21 @@ class DescribingTransaction:
     def _create(self, prepared: PreparedFeed, entries: Sequence[tuple[int, PatientIdentifier]], *, note: bool) -> int:
         """A record that nobody knew."""
         feed, stated, patients = prepared.feed, prepared.stated, self._patients
-        found = self._linker.candidates(stated.keys, stated.traits)
-        person = patients.add_person(self._clusters.now)
         own = [(key, item) for key, item in entries if not linkage.is_national(item)]
         domains = frozenset(key for key, _ in own)
+        needs_one = self._clusters.affinity_key not in domains
+        described = self._unknown(stated.entries)
+        # What is needed later is asked for with the candidates: a server answers it in one turn.
+        person_key = patients.ask_person_key()
+        assigned = self._clusters.ask_assigned() if needs_one else None
+        words = demographics_index.ask_words(patients.connection, described.words)
+        found = self._linker.candidates(stated.keys, stated.traits)
+        person = patients.add_person(self._clusters.now, person_key())
         self._clusters.touch((person,))
         identities = [self._identity(person, key, item) for key, item in own] + self._nationals(person, stated, entries)
         # Whoever is alone needs an identifier of the affinity domain, so that nobody else's can stand for her.
-        needs_one = self._clusters.affinity_key not in domains
-        if needs_one and not found:
-            identities.append(self._clusters.assigned(person))
+        if assigned and not found:
+            identities.append(assigned(person))
         patients.add_identities(identities)
         messages = prepared.digest[:8] if note else b""
         patients.state(
@@ -194,14 +199,14 @@ class DescribingTransaction:
         )
         if stated.keys:
             patients.add_keys(person, stated.keys)
-        demographics_index.replace(patients.connection, person, NO_ENTRIES, self._unknown(stated.entries), sound_codes)
+        demographics_index.replace(patients.connection, person, NO_ENTRIES, described, sound_codes, words)
         if feed.visit.keys() - _NO_VISIT:
             demographics_index.put_visit(patients.connection, person, feed.visit, self._clusters.now)
         self.effects.counted += [counted_record(), *stated.terms]
         self.effects.changed.append(person)
         self._announce(entries, feed)
-        if found and not self._linker.place(person, stated.traits, domains, found) and needs_one:
-            self._clusters.assign(person)
+        if found and not self._linker.place(person, stated.traits, domains, found) and assigned:
+            patients.add_identity(assigned(person))
         return person
 
     def _identity(self, person: int, domain_key: int, item: PatientIdentifier, state: str | None = None) -> Identity:

@@ -102,7 +102,7 @@ class Linker:
 
     def members(self, person_keys: Collection[int], packed: Mapping[int, Sequence[bytes]] | None = None) -> dict[int, Member]:
         """Records as the rules see them. `packed` are their traits, when they are known."""
-        identities = self._patients.identities(person_keys)
+        identities = self._patients.ask_identities(person_keys)
         if packed is None:
             statements = self._patients.statements(person_keys)
             packed = {key: [item.traits for item in rows] for key, rows in statements.items()}
@@ -113,7 +113,7 @@ class Linker:
                 apart.setdefault(item.higher_key, set()).add(item.lower_key)
         domains: dict[int, set[int]] = {key: set() for key in person_keys}
         active: set[int] = set()
-        for identity in identities:
+        for identity in identities():
             if identity.is_active and not identity.assigned:
                 active.add(identity.person_key)
                 if identity.national_state is None:

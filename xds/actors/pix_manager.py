@@ -21,7 +21,7 @@ from xds.actors.pix_batches import FeedBatches, Waiting
 from xds.actors.pix_clusters import NewValue, affinity_in_use, new_patient_number
 from xds.actors.pix_description import Effects, RefusedError
 from xds.actors.pix_feed import FeedTransaction
-from xds.actors.pix_preparation import PreparedFeed, prepare
+from xds.actors.pix_preparation import PreparedFeed, own_identifiers, prepare
 from xds.actors.pix_register import Register
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
@@ -282,6 +282,8 @@ class PixManager:
         """Apply feeds one after another in one transaction. What each of them writes alike is written once."""
         moment = self.clock()
         patients = self._register.take_turn(connection)
+        if len(feeds) > 1:
+            patients.foresee(dict.fromkeys(each for item in feeds for each in own_identifiers(item.prepared)))
         found: list[Effects] = []
         events: list[Written] = []
         change = self._register.change(patients, moment)

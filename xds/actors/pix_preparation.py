@@ -5,7 +5,7 @@ One writer applies all feeds: whatever does not need the database is done before
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from typing import Final
@@ -118,6 +118,14 @@ def _digest(feed: IdentityFeed, text: str) -> bytes:
 def refers_to(feed: IdentityFeed) -> tuple[PatientIdentifier, ...]:
     """Every identifier that a feed names."""
     return (*feed.identifiers, *feed.subsumed, *feed.linked)
+
+
+def own_identifiers(prepared: PreparedFeed) -> Iterator[tuple[int, str]]:
+    """The identifiers that a patient's source issued, as (domain, value): those by which she is looked for first of all."""
+    for item in prepared.feed.identifiers:
+        key = prepared.domain_keys.get(item.authority)
+        if key is not None and not linkage.is_national(item):
+            yield key, item.value
 
 
 def is_upsert(feed: IdentityFeed) -> bool:

@@ -77,11 +77,21 @@ def add(connection: Connection, identifier: PatientIdentifier) -> AffinityPatien
 
 def add_new(connection: Connection, identifier: PatientIdentifier) -> bool:
     """Make an identifier known that nobody had before. False, and nothing changes, when somebody had it."""
-    if find(connection, identifier) is not None:
-        return False
-    authority, value = identifier.key
-    _ADD_NEW.run(connection, ({"authority": authority, "value": value},))
-    return True
+    return ask_to_add(connection, identifier)()
+
+
+def ask_to_add(connection: Connection, identifier: PatientIdentifier) -> Callable[[], bool]:
+    """`add_new` in two steps: what this returns adds the identifier; nothing happens when it is not called."""
+    known = ask(connection, identifier)
+
+    def add_unknown() -> bool:
+        if known() is not None:
+            return False
+        authority, value = identifier.key
+        _ADD_NEW.run(connection, ({"authority": authority, "value": value},))
+        return True
+
+    return add_unknown
 
 
 def merge(connection: Connection, subsumed: PatientIdentifier, surviving: PatientIdentifier) -> bool:

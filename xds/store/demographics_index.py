@@ -16,6 +16,7 @@ from sqlalchemy import Connection, bindparam, func, select, text
 
 from xds.model.demographics_index import FIRST_YEAR, LAST_YEAR, NO_YEAR, IndexEntries, NameSearch, Search, TermSearch, VisitSearch
 from xds.store.dialects import put
+from xds.store.many_rows import ManyRows
 from xds.store.schema.demographics import (
     demographic_name,
     demographic_term,
@@ -25,7 +26,10 @@ from xds.store.schema.demographics import (
     patient_visit_field,
 )
 from xds.store.schema.identity import person
-from xds.store.statements import Prepared
+from xds.store.statements import Prepared, Row
+
+#: Gives words that the register has.
+KnownWords = Callable[[], frozenset[tuple[str, str]]]
 
 #: Records of one person are found one by one: one row in so many is a second one, as a rule.
 _SPARE: Final = 4
@@ -34,23 +38,17 @@ _EVERY_YEAR: Final = (NO_YEAR, *range(FIRST_YEAR, LAST_YEAR + 1))
 _ALL_YEARS: Final = ", ".join(map(str, _EVERY_YEAR))
 
 
-def _insertion(table: Any) -> Prepared:
-    names = [column.name for column in table.columns]
-    places = ", ".join(f":{name}" for name in names)
-    return Prepared(text(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places}) ON CONFLICT DO NOTHING"))
-
-
 def _deletion(table: Any) -> Prepared:
     where = " AND ".join(f"{name} = :{name}" for name in [column.name for column in table.columns])
     return Prepared(text(f"DELETE FROM {table.name} WHERE {where}"))
 
 
-_ADD_NAMES: Final = _insertion(demographic_name)
+_ADD_NAMES: Final = ManyRows(demographic_name, is_known_skipped=True)
 _REMOVE_NAMES: Final = _deletion(demographic_name)
-_ADD_TERMS: Final = _insertion(demographic_term)
+_ADD_TERMS: Final = ManyRows(demographic_term, is_known_skipped=True)
 _REMOVE_TERMS: Final = _deletion(demographic_term)
-_ADD_WORDS: Final = _insertion(name_word)
-_ADD_SOUNDS: Final = _insertion(name_sound)
+_ADD_WORDS: Final = ManyRows(name_word, is_known_skipped=True)
+_ADD_SOUNDS: Final = ManyRows(name_sound, is_known_skipped=True)
 _ALIKE: Final = Prepared(
     select(name_sound.c.word)
     .where(name_sound.c.code.in_(bindparam("codes", expanding=True)), name_sound.c.kind == bindparam("kind"))
@@ -63,7 +61,7 @@ _VISITS: Final = Prepared(
         patient_visit.c.person_key.in_(bindparam("person_keys", expanding=True))
     )
 )
-_ADD_FIELDS: Final = _insertion(patient_visit_field)
+_ADD_FIELDS: Final = ManyRows(patient_visit_field, is_known_skipped=True)
 _REMOVE_FIELDS: Final = _deletion(patient_visit_field)
 _KNOWN_WORDS: Final = Prepared(
     select(name_word.c.kind, name_word.c.word).where(
@@ -78,49 +76,55 @@ def replace(
     before: IndexEntries,
     after: IndexEntries,
     sound_codes: Callable[[str], Iterable[int]],
+    known_words: KnownWords | None = None,
 ) -> None:
     """Let a record be found by these entries, and no more by those that it had before and has lost.
 
-    `sound_codes` gives the codes of a name that is new to the register.
+    `sound_codes` gives the codes of a name that is new to the register. `known_words` is the answer to `ask_words` for `after`.
     """
-    for old, new, remove, add in (
-        (before.names, after.names, _REMOVE_NAMES, _ADD_NAMES),
-        (before.terms, after.terms, _REMOVE_TERMS, _ADD_TERMS),
+    for names, old, new, remove, add in (
+        (demographic_name.columns.keys(), before.names, after.names, _REMOVE_NAMES, _ADD_NAMES),
+        (demographic_term.columns.keys(), before.terms, after.terms, _REMOVE_TERMS, _ADD_TERMS),
     ):
         gone, come = old - new, new - old
         if gone:
-            remove.run(connection, [_row(item, person_key) for item in gone])
+            remove.run(connection, [dict(zip(names, _row(item, person_key), strict=True)) for item in gone])
         if come:
             add.run(connection, [_row(item, person_key) for item in come])
     words = {key: written for key, written in after.words.items() if key not in before.words}
     if words:
-        _learn(connection, words, sound_codes)
+        _learn(connection, words, sound_codes, known_words or ask_words(connection, words))
 
 
-def _row(entry: Any, person_key: int) -> dict[str, Any]:
+def _row(entry: Any, person_key: int) -> Row:
     if isinstance(entry, tuple):
-        return {"kind": entry[0], "value": entry[1], "person_key": person_key}
-    return {
-        "birth_year": entry.birth_year,
-        "family": entry.family,
-        "birth": entry.birth,
-        "given": entry.given,
-        "sex": entry.sex,
-        "person_key": person_key,
-    }
+        return (entry[0], entry[1], person_key)
+    return (entry.birth_year, entry.family, entry.birth, entry.given, entry.sex, person_key)
 
 
-def _learn(connection: Connection, words: Mapping[tuple[str, str], str], sound_codes: Callable[[str], Iterable[int]]) -> None:
-    """Words that are new to the register are found by their sound from now on."""
+def ask_words(connection: Connection, words: Collection[tuple[str, str]]) -> KnownWords:
+    """Which of these words the register has, without waiting for it: it comes from what this returns, once."""
+    if not words:
+        return frozenset
     asked = {"kinds": sorted({str(kind) for kind, _ in words}), "words": sorted({word for _, word in words})}
-    known = {(row[0], row[1]) for row in _KNOWN_WORDS.rows(connection, asked)}
+    rows = _KNOWN_WORDS.ask(connection, asked)
+    return lambda: frozenset((row[0], row[1]) for row in rows())
+
+
+def _learn(
+    connection: Connection,
+    words: Mapping[tuple[str, str], str],
+    sound_codes: Callable[[str], Iterable[int]],
+    known_words: KnownWords,
+) -> None:
+    """Words that are new to the register are found by their sound from now on."""
+    known = known_words()
     new = {(str(kind), word): written for (kind, word), written in words.items() if (str(kind), word) not in known}
     if new:
-        _ADD_WORDS.run(connection, [{"kind": kind, "word": word} for kind, word in new])
-        rows = [
-            {"code": code, "kind": kind, "word": word} for (kind, word), written in new.items() for code in sound_codes(written)
-        ]
-        _ADD_SOUNDS.run(connection, rows)
+        _ADD_WORDS.run(connection, list(new))
+        _ADD_SOUNDS.run(
+            connection, [(code, kind, word) for (kind, word), written in new.items() for code in sound_codes(written)]
+        )
 
 
 def alike(connection: Connection, kind: str, codes: Collection[int], limit: int) -> tuple[str, ...]:
@@ -142,7 +146,7 @@ def put_visit(connection: Connection, person_key: int, visit: Mapping[str, str],
     if gone:
         _REMOVE_FIELDS.run(connection, [{"name": name, "value": value, "person_key": person_key} for name, value in gone])
     if come:
-        _ADD_FIELDS.run(connection, [{"name": name, "value": value, "person_key": person_key} for name, value in come])
+        _ADD_FIELDS.run(connection, [(name, value, person_key) for name, value in come])
 
 
 def _searchable(fields: Mapping[str, str]) -> set[tuple[str, str]]:

@@ -8,16 +8,17 @@ Spec: ITI TF-2 3.8.4 (what a PIX Manager keeps of a feed).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from operator import itemgetter
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
+from xds.store.many_rows import ManyRows
 from xds.store.patients_domains import Domain, DomainRows
 from xds.store.patients_links import LinkRows, StoredLink
+from xds.store.patients_match_keys import MatchKeyRows
 from xds.store.patients_stated import Statement, StatementRows, read_demographics, write_demographics
 from xds.store.schema.identity import identity, identity_domain, person, stated_demographics
 from xds.store.statements import Prepared, Row, prepared_insert
@@ -130,7 +131,7 @@ _BESIDE_VALUE: Final = Prepared(
     .where(_FOUND.c.domain_key == bindparam("domain_key"), _FOUND.c.value == bindparam("value"))
 )
 _BY_AGE: Final = itemgetter(0, 1, 2, 3)
-_INSERT_IDENTITY: Final = prepared_insert(identity)
+_INSERT_IDENTITIES: Final = ManyRows(identity, is_known_skipped=False)
 _INSERT_PERSON: Final = prepared_insert(person)
 _LAST_PERSON: Final = Prepared(text("SELECT coalesce(max(person_key), 0) FROM person"))
 _CLUSTER_OF: Final = Prepared(
@@ -161,24 +162,14 @@ _TRAITS_AROUND: Final = Prepared(
     .order_by(person.c.person_key, stated_demographics.c.updated, stated_demographics.c.source)
 )
 _SET_CLUSTER: Final = Prepared(text("UPDATE person SET cluster_key = :cluster_key WHERE person_key = :person_key"))
-_INSERT_KEY: Final = Prepared(text("INSERT INTO match_key (key, person_key) VALUES (:key, :person_key) ON CONFLICT DO NOTHING"))
-_DELETE_KEY: Final = Prepared(text("DELETE FROM match_key WHERE key = :key AND person_key = :person_key"))
 
 
-@lru_cache(maxsize=64)
-def _candidates(number: int) -> Prepared:
-    """At most `most` records under each of so many keys: a hot key must not be read to its end."""
-    each = (
-        f"SELECT * FROM (SELECT key, person_key FROM match_key WHERE key = :key{n} LIMIT :most) AS s{n}" for n in range(number)
-    )
-    return Prepared(text(" UNION ALL ".join(each)))
-
-
-class Patients(DomainRows, StatementRows, LinkRows):
+class Patients(DomainRows, StatementRows, LinkRows, MatchKeyRows):
     """The PIX Manager's tables as one transaction sees them. `connection` is that transaction's."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self._foreseen: dict[tuple[int, str], Callable[[], Sequence[Row]]] = {}
 
     def take_turn(self) -> None:
         """Wait until no other feed is being decided (PostgreSQL; the embedded database has one writer anyway)."""
@@ -189,8 +180,20 @@ class Patients(DomainRows, StatementRows, LinkRows):
 
     def bearers(self, domain_key: int, value: str) -> tuple[Identity, ...]:
         """Every record of that identifier, active or not: several only of one that a state issues."""
-        rows = _IDENTITIES_OF_VALUE.rows(self.connection, {"domain_key": domain_key, "value": value})
+        rows = (self._foreseen.pop((domain_key, value), None) or self._ask_bearers(domain_key, value))()
         return tuple(Identity(*row) for row in rows)
+
+    def foresee(self, identifiers: Iterable[tuple[int, str]]) -> None:
+        """Ask for the records of identifiers (domain, value) that will be looked for, all of them in one turn of a server."""
+        for domain_key, value in identifiers:
+            self._foreseen[domain_key, value] = self._ask_bearers(domain_key, value)
+
+    def _ask_bearers(self, domain_key: int, value: str) -> Callable[[], Sequence[Row]]:
+        return _IDENTITIES_OF_VALUE.ask(self.connection, {"domain_key": domain_key, "value": value})
+
+    def _forget(self, one: Identity) -> None:
+        """What is known beforehand of an identifier will not hold any more."""
+        self._foreseen.pop((one.domain_key, one.value), None)
 
     def identity(self, domain_key: int, value: str) -> Identity | None:
         """The identifier that its domain issued to one record, active or not; None when it was never fed."""
@@ -214,7 +217,9 @@ class Patients(DomainRows, StatementRows, LinkRows):
 
     def add_identities(self, added: Sequence[Identity]) -> None:
         """Make identifiers known. Errors: IntegrityError when another record has one that its domain issued."""
-        _INSERT_IDENTITY.run(self.connection, [_identity_values(item) for item in added])
+        for item in added:
+            self._forget(item)
+        _INSERT_IDENTITIES.run(self.connection, [_identity_row(item) for item in added])
 
     def add_identity(self, added: Identity) -> Identity:
         """Make an identifier known. Errors: IntegrityError when it is."""
@@ -235,11 +240,13 @@ class Patients(DomainRows, StatementRows, LinkRows):
 
     def remove_identity(self, one: Identity) -> None:
         """Forget that a record has an identifier which a state issues: its source now states another one."""
+        self._forget(one)
         where = "WHERE person_key = :person_key AND domain_key = :domain_key AND value = :value"
         values = {"person_key": one.person_key, "domain_key": one.domain_key, "value": one.value}
         self.connection.execute(text(f"DELETE FROM identity {where}"), values)
 
     def _change(self, one: Identity, **values: str | None) -> None:
+        self._forget(one)
         where = (
             identity.c.person_key == one.person_key,
             identity.c.domain_key == one.domain_key,
@@ -249,9 +256,14 @@ class Patients(DomainRows, StatementRows, LinkRows):
 
     def identities(self, person_keys: Collection[int]) -> tuple[Identity, ...]:
         """Every identifier of those persons, oldest first."""
+        return self.ask_identities(person_keys)()
+
+    def ask_identities(self, person_keys: Collection[int]) -> Callable[[], tuple[Identity, ...]]:
+        """The same without waiting for them: they come from what this returns, once."""
         if not person_keys:
-            return ()
-        return tuple(Identity(*row) for row in _IDENTITIES.rows(self.connection, {"person_keys": list(person_keys)}))
+            return tuple
+        rows = _IDENTITIES.ask(self.connection, {"person_keys": list(person_keys)})
+        return lambda: tuple([Identity(*row) for row in rows()])
 
     def cluster(self, person_key: int) -> tuple[Identity, ...]:
         """Every identifier of everybody in the cluster of that record, oldest first."""
@@ -290,9 +302,13 @@ class Patients(DomainRows, StatementRows, LinkRows):
 
     # Records and clusters
 
-    def add_person(self, now: int) -> int:
-        """A new record, alone in her cluster."""
-        key = self.new_key(person.c.person_key)
+    def ask_person_key(self) -> Callable[[], int]:
+        """The key of a new record, without waiting for it: it comes from what this returns."""
+        return self.ask_key(person.c.person_key)
+
+    def add_person(self, now: int, key: int | None = None) -> int:
+        """A new record, alone in her cluster. `key` was asked for, if it is given."""
+        key = self.new_key(person.c.person_key) if key is None else key
         _INSERT_PERSON.run(self.connection, ({"person_key": key, "cluster_key": key, "created": now},))
         return key
 
@@ -336,25 +352,6 @@ class Patients(DomainRows, StatementRows, LinkRows):
         """Put records into a cluster."""
         _SET_CLUSTER.run(self.connection, [{"person_key": key, "cluster_key": cluster_key} for key in person_keys])
 
-    # Finding
-
-    def add_keys(self, person_key: int, keys: Iterable[int]) -> None:
-        """Have a record found under these keys."""
-        _INSERT_KEY.run(self.connection, [{"key": key, "person_key": person_key} for key in keys])
-
-    def remove_keys(self, person_key: int, keys: Iterable[int]) -> None:
-        """Have a record not found under these keys any more."""
-        _DELETE_KEY.run(self.connection, [{"key": key, "person_key": person_key} for key in keys])
-
-    def candidates(self, keys: Sequence[int], most: int) -> dict[int, list[int]]:
-        """The records under each key, at most so many of each."""
-        found: dict[int, list[int]] = {}
-        if keys:
-            values = {f"key{number}": key for number, key in enumerate(keys)} | {"most": most}
-            for key, person_key in _candidates(len(keys)).rows(self.connection, values):
-                found.setdefault(key, []).append(person_key)
-        return found
-
     def clusters_after(self, cluster_key: int, search: Sequence[str], limit: int) -> tuple[int, ...]:
         """Clusters in order of their key, after that one, of persons whose traits contain all of the search words."""
         statement = select(person.c.cluster_key).where(person.c.cluster_key > cluster_key).distinct()
@@ -374,17 +371,17 @@ def _is_wanted(key: int, own: int, wanted: Collection[int | None]) -> bool:
     return key in wanted if wanted else key != own
 
 
-def _identity_values(item: Identity) -> dict[str, object]:
-    return {
-        "person_key": item.person_key,
-        "domain_key": item.domain_key,
-        "value": item.value,
+def _identity_row(item: Identity) -> Row:
+    return (
+        item.person_key,
+        item.domain_key,
+        item.value,
         # The database itself keeps an identifier that a domain issued from belonging to two.
-        "bearer": 0 if item.national_state is None else item.person_key,
-        "type_code": item.type_code,
-        "assigned": item.assigned,
-        "subsumed_by": item.subsumed_by,
-        "joined_to": item.joined_to,
-        "national_state": item.national_state,
-        "created": item.created,
-    }
+        0 if item.national_state is None else item.person_key,
+        item.type_code,
+        item.assigned,
+        item.subsumed_by,
+        item.joined_to,
+        item.national_state,
+        item.created,
+    )

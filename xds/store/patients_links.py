@@ -41,7 +41,6 @@ _END_LINK: Final = Prepared(
 )
 _DECIDE: Final = prepared_insert(link_decision)
 _CASE: Final = "FROM link_review WHERE lower_key = :lower_key AND higher_key = :higher_key"
-_HAS_CASE: Final = Prepared(text(f"SELECT 1 {_CASE}"))
 _CASE_OF: Final = Prepared(text(f"SELECT kind, weight, opened, evidence {_CASE}"))
 _CLOSE_CASE: Final = Prepared(text(f"DELETE {_CASE}"))
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -164,14 +163,10 @@ class LinkRows(KeyRows):
         values = {"kind": kind, "weight": evidence.total or 0.0, "evidence": write_evidence(evidence), "opened": now}
         put(self.connection, link_review, tuple(key), {**key, **values})
 
-    def close_case(self, one: int, other: int) -> bool:
-        """Take a case out of the queue; False when it does not stand there."""
+    def close_case(self, one: int, other: int) -> None:
+        """Take a case out of the queue, if it stands there."""
         lower, higher = sorted((one, other))
-        key = {"lower_key": lower, "higher_key": higher}
-        if _HAS_CASE.row(self.connection, key) is None:
-            return False
-        _CLOSE_CASE.run(self.connection, (key,))
-        return True
+        _CLOSE_CASE.run(self.connection, ({"lower_key": lower, "higher_key": higher},))
 
     def cases_of(self, person_key: int) -> frozenset[int]:
         """The records with which this one stands in open cases."""

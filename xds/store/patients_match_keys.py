@@ -1,0 +1,48 @@
+"""Keys under which records that may be one person meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Final
+
+from sqlalchemy import Connection, text
+
+from xds.store.many_rows import ManyRows
+from xds.store.schema.identity import match_key
+from xds.store.statements import Prepared
+
+_INSERT_KEYS: Final = ManyRows(match_key, is_known_skipped=True)
+_DELETE_KEY: Final = Prepared(text("DELETE FROM match_key WHERE key = :key AND person_key = :person_key"))
+
+
+@lru_cache(maxsize=64)
+def _candidates(number: int) -> Prepared:
+    """At most `most` records under each of so many keys: a hot key must not be read to its end."""
+    each = (
+        f"SELECT * FROM (SELECT key, person_key FROM match_key WHERE key = :key{n} LIMIT :most) AS s{n}" for n in range(number)
+    )
+    return Prepared(text(" UNION ALL ".join(each)))
+
+
+class MatchKeyRows:
+    """The keys as one transaction sees them. `connection` is that transaction's."""
+
+    connection: Connection
+
+    def add_keys(self, person_key: int, keys: Iterable[int]) -> None:
+        """Have a record found under these keys."""
+        _INSERT_KEYS.run(self.connection, [(key, person_key) for key in keys])
+
+    def remove_keys(self, person_key: int, keys: Iterable[int]) -> None:
+        """Have a record not found under these keys any more."""
+        _DELETE_KEY.run(self.connection, [{"key": key, "person_key": person_key} for key in keys])
+
+    def candidates(self, keys: Sequence[int], most: int) -> dict[int, list[int]]:
+        """The records under each key, at most so many of each."""
+        found: dict[int, list[int]] = {}
+        if keys:
+            values = {f"key{number}": key for number, key in enumerate(keys)} | {"most": most}
+            for key, person_key in _candidates(len(keys)).rows(self.connection, values):
+                found.setdefault(key, []).append(person_key)
+        return found
