@@ -15,7 +15,11 @@ JOBS ?= 3
 # Debian packages of the real peers that tests talk to.
 PEERS := dcmtk dicom3tools orthanc orthanc-dicomweb orthanc-gdcm postgresql
 
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Installs what is named, and tells of each library as it comes: some minutes are long without a word.
+define pip_install
+set -o pipefail; $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --use-pep517 $(1) | awk \
+  '/^Collecting/ { sub(/[^A-Za-z0-9._-].*/, "", $$2); printf " %s", $$2; fflush() } /^Installing collected/ { printf "\nand now onto the disk\n"; fflush() }'
+endef
 # Installs Debian packages when that is possible without asking, and tells by its exit code whether it did.
 define apt_install
 install_packages() { \
@@ -30,7 +34,7 @@ endef
 .PHONY: help run test lint bench bench-imaging bench-linkage conformance peers clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## Start the affinity domain with the demo region; DATA=DIR keeps it elsewhere, ARGS='--http-port 0' adds flags
 	@exec $(BIN)/xds serve --demo --data $(DATA) --guide $(ARGS)
@@ -77,16 +81,16 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: setup.cfg pyproject.toml | $(VENV)/bin/python
-	@echo "installing the package into $(VENV)"
-	@$(INSTALL) -e .
+	@echo "installing the package and about 50 libraries into $(VENV), which takes a minute or two the first time:"
+	@$(call pip_install,-e .)
 	@touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-test
 	@echo "installing what the measurement of linkage needs"
-	@$(INSTALL) -e '.[bench]'
+	@$(call pip_install,-e '.[bench]')
 	@touch $@
 
 $(VENV)/.installed-test: setup.cfg pyproject.toml | $(VENV)/bin/python
-	@echo "installing the package and what its tests need into $(VENV)"
-	@$(INSTALL) -e '.[test]'
+	@echo "installing the package, and what its tests need, into $(VENV), which takes some minutes the first time:"
+	@$(call pip_install,-e '.[test]')
 	@touch $(VENV)/.installed $@
