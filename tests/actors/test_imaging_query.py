@@ -22,3 +22,13 @@ def test_a_patient_has_so_many_studies_series_and_instances(tmp_path: Path) -> N
         query = ImagingQuery(Level.PATIENT, (Matching(0x00100020, Form.EQUAL, ("1CT1",)),))
         (found,) = archive.source.query(query, CONSUMER, "", imaging_audit.QIDO_RS, "").matches
     assert [found.attributes[tag]["Value"] for tag in ("00201200", "00201202", "00201204")] == [[2], [3], [4]]
+
+
+def test_the_classes_of_a_study_are_told_to_who_asks_for_them(tmp_path: Path) -> None:
+    with open_archive(tmp_path) as archive:
+        archive.store(image())
+        for includes, told in (((), False), ((0x00080062,), True), (None, True)):
+            query = ImagingQuery(Level.STUDY, includes=includes)
+            (found,) = archive.source.query(query, CONSUMER, "", imaging_audit.QIDO_RS, "").matches
+            assert ("00080062" in found.attributes) is told
+    assert found.attributes["00080062"] == {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]}

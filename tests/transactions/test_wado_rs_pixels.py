@@ -15,7 +15,7 @@ import pydicom
 import pytest
 from dicomweb_client.api import DICOMwebClient
 from lxml import etree
-from PIL import Image
+from PIL import Image, ImageCms
 from pydicom.encaps import generate_frames
 from pydicom.pixels import pixel_array
 from pydicom.uid import JPEG2000Lossless
@@ -25,6 +25,7 @@ from tests.transactions.imaging_server import ImagingServer, audited, serving
 
 BROWSER = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 NATIVE = {"study": "1.2.5", "series": "1.2.5.1"}
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 OCTETS = 'multipart/related; type="application/octet-stream"'
 
 
@@ -166,11 +167,34 @@ def test_parameters_of_rendered_images(server: ImagingServer) -> None:
     part = get(server, f"{instance_path(2)}/rendered", "image/png", viewport="10,10,0,0,20,10")
     assert Image.open(BytesIO(part.content)).size == (10, 5)
     wrong = get(
-        server, f"{instance_path(2)}/rendered", "image/png", viewport="0,0", window="a", quality="200", annotation="doctor"
+        server,
+        f"{instance_path(2)}/rendered",
+        "image/png",
+        viewport="0,0",
+        window="a",
+        quality="200",
+        annotation="doctor",
+        iccprofile="adobe",
     )
     assert wrong.status_code == 400
-    for word in ("viewport", "window", "quality", "annotation"):
+    for word in ("viewport", "window", "quality", "annotation", "iccprofile"):
         assert word in wrong.text
+    outside = get(server, f"{instance_path(2)}/rendered", "image/png", viewport="10,10,64,0,5,5")
+    assert (outside.status_code, "outside" in outside.text) == (400, True)
+
+
+@pytest.mark.parametrize("media_type", ["image/png", "image/jpeg"])
+def test_the_profile_of_a_colour_image(server: ImagingServer, media_type: str) -> None:
+    """Spec: PS3.18 8.3.5.1.6."""
+    octets = image(name="SC_rgb_small_odd.dcm", ICCProfile=SRGB, StudyInstanceUID="1.2.16", SOPInstanceUID="1.2.16.1.1")
+    server.archive.store(octets)
+    found = pydicom.dcmread(BytesIO(octets))
+    path = f"/studies/1.2.16/series/{found.SeriesInstanceUID}/instances/1.2.16.1.1/rendered"
+    shown = {kind: Image.open(BytesIO(get(server, path, media_type, iccprofile=kind).content)) for kind in ("no", "yes", "srgb")}
+    assert "icc_profile" not in shown["no"].info
+    assert shown["yes"].info["icc_profile"] == SRGB
+    assert "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(shown["srgb"].info["icc_profile"])))
+    assert np.abs(np.asarray(shown["srgb"]).astype(int) - np.asarray(shown["no"])).max() <= 8
 
 
 def test_all_frames_as_an_animation(server: ImagingServer) -> None:

@@ -184,13 +184,14 @@ def test_private_elements_keep_their_creator() -> None:
 
 
 def test_the_same_octets_in_another_repertoire_are_another_text() -> None:
-    def named(repertoire: str) -> str:
+    def named(repertoire: str, letters: bytes = b"\xc4\xee") -> str:
         dataset = Dataset()
-        dataset.SpecificCharacterSet = repertoire
-        octets = _file(dataset)
+        dataset.SpecificCharacterSet = "ISO_IR 100"
+        octets = _file(dataset).replace(b"ISO_IR 100", repertoire.encode())
         # Behind the UIDs of the identification module, before those of the study.
         end = octets.index(b"\x20\0\x0d\0UI")
-        name = b"\x10\0\x10\0PN\x04\0\xc4\xee^B"
+        name = b"\x10\0\x10\0PN\x04\0" + letters + b"^B"
         return str(_written(octets[:end] + name + octets[end:])["00100010"]["Value"][0]["Alphabetic"])
 
     assert (named("ISO_IR 100"), named("ISO_IR 144"), named("ISO_IR 100")) == ("Äî^B", "Фю^B", "Äî^B")
+    assert named("ISO_IR 203", b"\xbc\xa4") == "Œ€^B"

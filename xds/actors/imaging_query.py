@@ -31,6 +31,7 @@ MAX_MATCHES: Final = 1000
 
 _STUDY_INSTANCE_UID: Final = 0x0020000D
 _SERIES_INSTANCE_UID: Final = 0x0020000E
+_SOP_CLASSES_IN_STUDY: Final = 0x00080062
 _QUERY_LEVELS: Final = {Level.STUDY: 1, Level.SERIES: 2, Level.INSTANCE: 3}
 
 #: Attributes that every answer of a level has, and the column each is in. Spec: PS3.18 Tables 10.6.3-3 to 10.6.3-5.
@@ -186,6 +187,8 @@ def _match(query: ImagingQuery, row: Mapping[str, Any], summary: Mapping[str, An
     names_study = query.value_of(_STUDY_INSTANCE_UID) is not None and depth > 1
     # Who asks below one study knows it; the same for a series. Spec: PS3.18 10.6.1.2.3.
     attributes: dict[str, Any] = {"0020000D": _element("UI", study)} if names_study else dict(_study_attributes(row, summary))
+    if query.includes is None or _SOP_CLASSES_IN_STUDY in query.includes:
+        attributes["00080062"] = _element("UI", *summary["sop_classes"])
     if depth >= 2:
         url += f"/series/{series}"
         names_series = query.value_of(_SERIES_INSTANCE_UID) is not None and depth > 2

@@ -23,6 +23,9 @@ class Rendering:
     fractions of it. `quality` is 1..100 (JPEG). `annotation` says what is written into it: `patient`, `technique`.
     `presentation_state` is the Part 10 file of a state that the image is shown by, instead of a window.
 
+    `icc_profile` says which profile goes with a colour image: `no`, `yes` (that of the object) or `srgb` (its colours made
+    those).
+
     `media_type` may be one of a text, for objects that are no images; nothing else counts then.
     """
 
@@ -35,3 +38,4 @@ class Rendering:
     part: tuple[float, float, float, float] | None = None
     annotation: tuple[str, ...] = ()
     presentation_state: bytes = b""
+    icc_profile: str = "no"

@@ -22,8 +22,9 @@ from pydicom.pixels import apply_modality_lut
 
 from xds.pixels.jobs import PixelError
 from xds.pixels.lookup import looked_up, reshaded
-from xds.pixels.presentation_colour import in_srgb, pseudo_coloured, shutter_colour
+from xds.pixels.presentation_colour import pseudo_coloured, shutter_colour
 from xds.pixels.presentation_graphics import draw_graphics
+from xds.pixels.profiles import in_srgb, profile_of
 
 GRAYSCALE: Final = "1.2.840.10008.5.1.4.1.1.11.1"
 COLOUR: Final = "1.2.840.10008.5.1.4.1.1.11.2"
@@ -98,11 +99,11 @@ class Presentation:
         if self._kind == GRAYSCALE:
             return Image.fromarray(self._shuttered(shades).astype(np.uint8), "L")
         coloured = self._shuttered(pseudo_coloured(shades, self._state))
-        return in_srgb(Image.fromarray(coloured.astype(np.uint8), "RGB"), self._state)
+        return in_srgb(Image.fromarray(coloured.astype(np.uint8), "RGB"), profile_of(self._state))
 
     def of_colour(self, picture: Any) -> Any:
         """The picture behind the shutter, its colours as the state explains them. Spec: PS3.4 N.2.3."""
-        covered = self._shuttered(np.asarray(in_srgb(picture, self._state)))
+        covered = self._shuttered(np.asarray(in_srgb(picture, profile_of(self._state))))
         return Image.fromarray(covered.astype(np.uint8), "RGB")
 
     def grey(self, stored: Any, bits: tuple[int, bool], windowed: Callable[[Any, Dataset], Any]) -> Any:

@@ -1,23 +1,19 @@
-"""Colours of presentation states: palettes for grey images, profiles, and the colour of a shutter. Runs in worker processes.
+"""Colours of presentation states: palettes for grey images, and the colour of a shutter. Runs in worker processes.
 
-Spec: DICOM PS3.4 N.2.2 (pseudo-colour), N.2.3 (true colour), N.2.4 (colours); PS3.3 C.7.9 (palettes), C.10.7.1.1 (CIELab values),
-C.11.15 (ICC profiles).
+Spec: DICOM PS3.4 N.2.2 (pseudo-colour), N.2.3 (true colour), N.2.4 (colours); PS3.3 C.7.9 (palettes), C.10.7.1.1 (CIELab values).
 """
 
 from __future__ import annotations
 
-from io import BytesIO
 from typing import Any, Final
 
 import numpy as np
-from PIL import ImageCms
 from pydicom import Dataset
 from pydicom.pixels import apply_color_lut
 from pydicom.uid import UID
 
 from xds.pixels.jobs import PixelError
 
-_MAX_PROFILE: Final = 8 * 1024 * 1024
 #: Entries of each of the palettes that DICOM itself defines. Spec: PS3.6 B.1.
 _WELL_KNOWN_ENTRIES: Final = 256
 #: White of D50, to which CIELab values refer, and from its XYZ to linear sRGB.
@@ -44,19 +40,6 @@ def pseudo_coloured(shades: Any, state: Dataset) -> Any:
     if found.dtype == np.uint8:
         return found
     return np.rint(found.astype(np.float64) / 257.0).astype(np.uint8)
-
-
-def in_srgb(picture: Any, state: Dataset) -> Any:
-    """The picture as screens show it, whose colours the profile of the state explains. Errors: PixelError."""
-    profile = state.get("ICCProfile")
-    if not profile or picture.mode != "RGB":
-        return picture
-    if len(profile) > _MAX_PROFILE:
-        raise PixelError("the profile of the presentation state is too large")
-    try:
-        return ImageCms.profileToProfile(picture, ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB"))
-    except (ImageCms.PyCMSError, OSError):
-        raise PixelError("the profile of the presentation state cannot be applied") from None
 
 
 def shutter_colour(state: Dataset) -> Any:

@@ -23,6 +23,7 @@ from xds.pixels.documents import write_document
 from xds.pixels.jobs import PixelError
 from xds.pixels.lookup import looked_up
 from xds.pixels.presentation import Presentation
+from xds.pixels.profiles import in_srgb, profile_of, srgb
 from xds.pixels.transcoding import array, frame_count, read
 
 #: Pixels of what is given out, and of what is decoded for it.
@@ -52,6 +53,8 @@ def render(source: Path, output: Path, how: Rendering) -> None:
 def _shown(dataset: Dataset, index: int, how: Rendering) -> Any:
     """One frame (from 0). Annotations come last, when all else was done to the image. Spec: PS3.18 8.3.5.1.1."""
     picture = _presented(dataset, index, how) if how.presentation_state else _fitted(_picture(dataset, index, how.window), how)
+    if how.icc_profile == "srgb":
+        picture = in_srgb(picture, profile_of(dataset))
     return annotated(picture, dataset, how.annotation)
 
 
@@ -86,6 +89,8 @@ def _save(images: list[Any], output: Path, how: Rendering, dataset: Dataset) -> 
             raise PixelError(f"{how.media_type} holds one frame")
         duration = float(dataset.get("FrameTime") or _FRAME_TIME)
         options = {"save_all": True, "append_images": others, "duration": max(20, round(duration)), "loop": 0}
+    if first.mode == "RGB" and how.icc_profile != "no" and how.media_type != "image/gif":
+        options["icc_profile"] = srgb() if how.icc_profile == "srgb" else profile_of(dataset) or None
     first.save(output, format=_FORMATS[how.media_type], **options)
 
 

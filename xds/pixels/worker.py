@@ -38,6 +38,7 @@ def _rendering(fields: Mapping[str, Any]) -> Rendering:
         part=(part[0], part[1], part[2], part[3]) if part else None,
         annotation=tuple(fields["annotation"]),
         presentation_state=base64.b64decode(fields["presentation_state"]),
+        icc_profile=fields["icc_profile"],
     )
 
 

@@ -29,6 +29,7 @@ from xds.wire.dicomweb import MULTIPART, OCTETS, MediaType, Part, write_multipar
 from xds.wire.dicomweb_rendering import (
     THUMBNAIL,
     RenderingError,
+    check_region,
     document_headers,
     document_type,
     document_types,
@@ -199,6 +200,7 @@ def _rendered(
         if any(not 1 <= number <= instance.frames for number in frames):
             return plain(404, f"the instance has {instance.frames} frames")
         how = read_rendering(query, media_type, frames)
+        check_region(how, instance.columns or 0, instance.rows or 0)
         if not only_multipart and (len(frames) == 1 or media_type == "image/gif"):
             return _picture(source.render(instance, how))
         return _pictures(source, [(instance, replace(how, frames=(number,))) for number in frames], media_type)

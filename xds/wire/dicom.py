@@ -294,9 +294,13 @@ class Elements:
         return value.decode(self._encodings[0], errors="replace")
 
 
+#: Latin alphabet No. 9 is younger than the library.
+_ENCODINGS: Final = {**charset.python_encoding, "ISO_IR 203": "iso8859_15", "ISO 2022 IR 203": "iso8859_15"}
+
+
 def _python_encodings(value: bytes) -> tuple[str, ...]:
     terms = [part.strip() for part in value.decode("ascii", errors="replace").strip(" \0").split("\\")]
-    known = [charset.python_encoding.get(term.replace("ISO-IR", "ISO_IR").replace("ISO IR", "ISO_IR")) for term in terms]
+    known = [_ENCODINGS.get(term.replace("ISO-IR", "ISO_IR").replace("ISO IR", "ISO_IR")) for term in terms]
     return (known[0] or _UNDECLARED, *(name for name in known[1:] if name))
 
 

@@ -27,6 +27,8 @@ _REPORT_TYPES: Final = ("text/html", "text/plain")
 #: Every type that an object may be given as when it is no image.
 DOCUMENT_TYPES: Final = frozenset({*_REPORT_TYPES, *(name for names in _ENCAPSULATED.values() for name in names)})
 _SANDBOX: Final = ("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'")
+#: Without a profile, with that of the object, or in the colours of screens and with their profile. Spec: PS3.18 8.3.5.1.6.
+_PROFILES: Final = ("no", "yes", "srgb")
 _ANNOTATIONS: Final = ("patient", "technique")
 _WINDOW_FUNCTIONS: Final = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
 _MAX_SIDE: Final = 16384
@@ -71,15 +73,24 @@ def document_headers(media_type: str) -> tuple[tuple[str, str], ...]:
 
 
 def read_rendering(query: Mapping[str, tuple[str, ...]], media_type: str, frames: tuple[int, ...]) -> Rendering:
-    """`window`, `viewport`, `quality` and `annotation`. Errors: RenderingError, for all of them at once."""
+    """`window`, `viewport`, `quality`, `annotation` and `iccprofile`. Errors: RenderingError, for all of them at once."""
     problems: list[str] = []
     window = _window(query.get("window", ("",))[-1], problems)
     size, region = _viewport(query.get("viewport", ("",))[-1], problems)
     quality = _quality(query.get("quality", ("",))[-1], "quality", problems)
     annotation = _annotation(",".join(query.get("annotation", ())), problems)
+    profile = query.get("iccprofile", ("",))[-1].strip().lower() or "no"
+    if profile not in _PROFILES:
+        problems.append(f"iccprofile is one of {', '.join(_PROFILES)}")
     if problems:
         raise RenderingError("; ".join(problems))
-    return Rendering(media_type, frames, window, size, region, quality, annotation=annotation)
+    return Rendering(media_type, frames, window, size, region, quality, annotation=annotation, icc_profile=profile)
+
+
+def check_region(how: Rendering, columns: int, rows: int) -> None:
+    """Errors: RenderingError when the source part of the viewport begins outside of an image of that size."""
+    if how.region is not None and columns and rows and (how.region[0] >= columns or how.region[1] >= rows):
+        raise RenderingError(f"the source of a viewport begins outside of the image, which has {columns} columns and {rows} rows")
 
 
 def read_wado_uri(parameters: Mapping[str, tuple[str, ...]], media_type: str, frame_count: int) -> Rendering:
