@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import count
-from typing import Final
+from typing import Final, cast
 
 from sqlalchemy import Connection, Table
 
-from xds.store.statements import Row, insert_embedded, server_driver
+from xds.store.statements import Row, ServerDriver, insert_embedded
 
 #: Rows of one statement at most: a server keeps a text prepared for each number of them.
 _MOST: Final = 16
@@ -43,10 +43,10 @@ class ManyRows:
 
     def run(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Insert these rows."""
-        server = server_driver(connection)
-        if server is None:
+        if connection.dialect.name == "sqlite":
             insert_embedded(connection, self._embedded, rows)
             return
+        server = cast(ServerDriver, connection.connection.driver_connection)
         for start in range(0, len(rows), _MOST):
             some = rows[start : start + _MOST]
             server.run(self._text(len(some)), ([value for row in some for value in row],))
