@@ -10,7 +10,7 @@ import pytest
 
 from tests.actors.registry_fixtures import APPROVED, BOTH, Registry, open_registry
 from tests.builders import PATIENT_ID, association, document_entry, has_member, submission, uuid_for
-from xds.model.errors import ErrorCode
+from xds.model.errors import MAX_LISTED_ERRORS, ErrorCode
 from xds.model.metadata import DocumentEntry, RegistryObject, Submission
 from xds.model.vocabulary import AssociationType, StoredQueryId
 
@@ -72,3 +72,18 @@ def test_one_id_for_everything_is_refused(registry: Registry) -> None:
     message = submission([document_entry(id="same")])
     members = [has_member(message.submission_set, "same", id="same") for _ in range(50)]
     assert ErrorCode.REGISTRY_METADATA_ERROR in registry.refuse(with_more(message, *members))
+
+
+def test_very_many_errors_are_counted_and_the_first_of_each_code_is_told(registry: Registry) -> None:
+    """Nobody reads a million errors: an answer lists some, and says how many more there are."""
+    message = submission([document_entry()])
+    broken = [
+        association(AssociationType.HAS_MEMBER, uuid_for(10_000 + number), f"nothing{number}", id=f"a{number}")
+        for number in range(4 * MANY)
+    ]
+    late = document_entry(id=uuid_for(5), patient_id="other^^^&1.2.3&ISO")
+    response = registry.register(with_more(message, *broken, late))
+    assert not response.succeeded
+    assert MAX_LISTED_ERRORS < len(response.errors) < 2 * MAX_LISTED_ERRORS + 10
+    assert {error.code for error in response.errors} >= {ErrorCode.UNRESOLVED_REFERENCE, ErrorCode.PATIENT_ID_DOES_NOT_MATCH}
+    assert any(error.context.endswith("more errors are not listed") for error in response.errors)

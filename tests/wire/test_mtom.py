@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import quopri
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,7 +215,7 @@ def test_stops_at_the_closing_boundary() -> None:
         (message(part("r", ROOT), part("x", b"1"), part("%78", b"2")), None, {}, "the same Content-ID"),
         (message(part("r", ROOT), part(None, b"1")), None, {}, "has no Content-ID"),
         (message(part("r", ROOT), part("x", b"1", Content_ID="<y>")), None, {}, "a header field twice"),
-        (message(part("r", ROOT), part("x", b"MQ==", Content_Transfer_Encoding="base64")), None, {}, "other than binary"),
+        (message(part("r", ROOT), part("x", b"MQ==", Content_Transfer_Encoding="uuencode")), None, {}, "other than binary"),
         (message(part("r", ROOT), b"\r\n--Bx\r\n\r\n1"), None, {}, "followed by other text"),
         (message(part("r", ROOT), b"\r\n--B\r\nnonsense\r\n\r\n1"), None, {}, "malformed header"),
         (message(part("r", ROOT), part("x", b"1", X="y" * 300)), None, {"header_block": 200}, "header of a part is larger"),
@@ -415,3 +417,74 @@ def test_memory_does_not_grow_with_a_part(tmp_path: Path) -> None:
     assert package.parts["d1"].staging.size == size
     assert peak < 4 << 20
     package.parts["d1"].staging.discard()
+
+
+# ------------------------------------------------------------------ Content-Transfer-Encoding
+
+
+@pytest.mark.parametrize("step", [1, 3, 7, 76, 1 << 20])
+def test_encoded_parts_are_decoded_while_they_arrive(step: int) -> None:
+    """RFC 2045 6.7, 6.8: stacks that send by way of mail libraries."""
+    content = bytes(range(256)) * 40
+    lines = base64.encodebytes(content).replace(b"\n", b"\r\n")
+    text = "é = ü;  \r\nend".encode() * 50
+    quoted = quopri.encodestring(text).replace(b"\r\n", b"\n").replace(b"\n", b"  \r\n")
+    data = message(
+        part("r", base64.b64encode(ROOT), Content_Transfer_Encoding="BASE64"),
+        part("b", lines, CONTENT_transfer_ENCODING=" Base64 "),
+        part("q", quoted, content_transfer_encoding="quoted-printable"),
+        part("none", b"", content_transfer_encoding="base64"),
+        part("7", b"plain", content_transfer_encoding="7bit"),
+    )
+    kind = parse_content_type('multipart/related; boundary="B"; start="<r>"')
+    package = read_package(Drip(data, [step]), kind, TemporaryStaging, MtomLimits())
+    assert package.root == ROOT
+    received = contents(package)
+    assert received["b"] == content
+    assert received["q"].replace(b"\r\n", b"\n") == text.replace(b"\r\n", b"\n")
+    assert (received["none"], received["7"]) == (b"", b"plain")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "said"),
+    [
+        ("base64", b"MQ=", "within a group"),
+        ("base64", b"MQ==MQ==", "not the base64"),
+        ("base64", b"MQ==" + b" " * 300_000 + b"MQ==", "after its padding"),
+        ("base64", b"M*==", "not the base64"),
+        ("quoted-printable", b"x" * 200_000, "too long"),
+        ("x-gzip", b"", "other than"),
+    ],
+)
+def test_parts_that_are_not_what_their_encoding_says_are_refused(encoding: str, content: bytes, said: str) -> None:
+    stagings = Stagings()
+    data = message(part("r", ROOT), part("x", content, Content_Transfer_Encoding=encoding))
+    with pytest.raises(MtomError, match=said):
+        read_package(Drip(data, [1 << 18]), parse_content_type("multipart/related; boundary=B"), stagings, MtomLimits())
+    assert stagings.are_discarded()
+
+
+def test_a_decoded_part_has_its_limit() -> None:
+    with pytest.raises(MtomError, match="a part is larger than 100"):
+        read(message(part("r", ROOT), part("x", base64.b64encode(b"x" * 101), Content_Transfer_Encoding="base64")), part=100)
+
+
+@pytest.mark.parametrize("boundary", ["=_Part_1 (a)", "'()+_,-./:=?", "----=_Part;17"])
+def test_quoted_boundaries_hold_what_mime_allows(boundary: str) -> None:
+    """RFC 2046 5.1.1; preamble, epilogue, folded and oddly written header fields, an id without angle brackets."""
+    data = (
+        b'This is a preamble.\r\n--%b\r\nCONTENT-type: application/xop+xml;\r\n\ttype="application/soap+xml"\r\n'
+        b"content-ID: root@x\r\n\r\n%b\r\n--%b \t\r\ncontent-id:<a@x>\r\n\r\noctets\r\n--%b--\r\nepilogue\r\n"
+    )
+    mark = boundary.encode()
+    package = read(data % (mark, ROOT, mark, mark), f'Multipart/Related; TYPE="application/xop+xml"; Boundary="{boundary}"')
+    assert (package.root, contents(package)) == (ROOT, {"a@x": b"octets"})
+    assert package.root_type.parameters["type"] == "application/soap+xml"
+
+
+def test_somebody_is_told_of_the_octets_of_the_envelope() -> None:
+    told: list[int] = []
+    data = message(part("x", b"y" * 5000), part("r", ROOT))
+    kind = parse_content_type('multipart/related; boundary="B"; start="<r>"')
+    read_package(Drip(data, [100]), kind, TemporaryStaging, MtomLimits(), told.append)
+    assert sum(told) == len(ROOT)

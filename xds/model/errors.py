@@ -107,6 +107,48 @@ class RegistryResponse:
         return self.status is Status.SUCCESS
 
 
+#: Errors of one answer that are listed one by one.
+MAX_LISTED_ERRORS: Final = 5000
+
+
+class ErrorList:
+    """Errors in the order in which they are found: as many as an answer lists, and how many more there are.
+
+    A message of some megabytes may break rules a million times, which nobody reads and which must not fill the memory. Beyond
+    `MAX_LISTED_ERRORS` only the first of each code is listed; the last says how many are not.
+    """
+
+    __slots__ = ("_codes", "_listed", "_unlisted", "_unlisted_code", "_unlisted_severity")
+
+    def __init__(self) -> None:
+        self._listed: list[RegistryError] = []
+        self._codes: set[ErrorCode] = set()
+        self._unlisted = 0
+        self._unlisted_code = ErrorCode.REGISTRY_ERROR
+        self._unlisted_severity = Severity.WARNING
+
+    def admits(self, code: ErrorCode, severity: Severity = Severity.ERROR) -> bool:
+        """Whether the next error, of that code, is to be added; one that is not is counted."""
+        if len(self._listed) < MAX_LISTED_ERRORS or code not in self._codes:
+            return True
+        self._unlisted += 1
+        if self._unlisted == 1 or (severity, self._unlisted_severity) == (Severity.ERROR, Severity.WARNING):
+            self._unlisted_code, self._unlisted_severity = code, severity
+        return False
+
+    def add(self, error: RegistryError) -> None:
+        """List an error that was admitted."""
+        self._codes.add(error.code)
+        self._listed.append(error)
+
+    def errors(self) -> list[RegistryError]:
+        """All that are listed, and the last that says how many are not."""
+        if not self._unlisted:
+            return self._listed
+        rest = f"{self._unlisted} more errors are not listed"
+        return [*self._listed, RegistryError(self._unlisted_code, rest, self._unlisted_severity)]
+
+
 #: The answer of a Registry whose database has no space left: nothing was stored.
 REGISTRY_IS_FULL: Final = RegistryResponse(
     Status.FAILURE, (RegistryError(ErrorCode.REGISTRY_OUT_OF_RESOURCES, "the registry has no space left; nothing was stored"),)
@@ -114,7 +156,14 @@ REGISTRY_IS_FULL: Final = RegistryResponse(
 
 
 def response_to(errors: Iterable[RegistryError]) -> RegistryResponse:
-    """Success, or Failure as soon as one finding is an Error; warnings travel along in both."""
+    """Success, or Failure as soon as one finding is an Error; warnings travel along in both. See `ErrorList` for very many."""
     found = tuple(errors)
+    # What two checks list is passed on as it is.
+    if len(found) > 3 * MAX_LISTED_ERRORS:
+        listed = ErrorList()
+        for error in found:
+            if listed.admits(error.code, error.severity):
+                listed.add(error)
+        found = tuple(listed.errors())
     failed = any(error.severity is Severity.ERROR for error in found)
     return RegistryResponse(Status.FAILURE if failed else Status.SUCCESS, found)

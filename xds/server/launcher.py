@@ -13,6 +13,7 @@ from cheroot.wsgi import Server
 from xds.server.connection import Connection, Gateway, LateHandshake
 from xds.server.http import WsgiApp
 from xds.server.limits import Limits
+from xds.server.memory import share_arenas
 from xds.server.threads import LastIdleFirst
 
 _log = structlog.get_logger()
@@ -131,6 +132,7 @@ class HttpServer:
 
     def start(self) -> int:
         """Listen and serve; returns the port. Errors: OSError when the address cannot be had."""
+        share_arenas()
         self._server.prepare()
         self._thread = threading.Thread(target=self._server.serve, name="http-accept", daemon=True)
         self._thread.start()

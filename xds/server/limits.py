@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from xds.wire.mtom import MtomLimits, Readable
@@ -19,6 +19,9 @@ class Limits:
     so that queries find a thread while every upload crawls. `body` is the limit of a path that has none in `bodies` (path or path
     prefix -> limit). `envelope` limits a SOAP message without MTOM, `package` one with it; the path's limit, if it has one,
     counts too. `inline` limits the documents that an answer without MTOM carries as base64.
+
+    Envelopes of a megabyte and more: `held` octets of them may be in memory at a time, `worked_on` of them are worked on at a
+    time, and one waits `patience` seconds for that.
     """
 
     threads: int = 64
@@ -35,6 +38,9 @@ class Limits:
     envelope: int = 64 << 20
     package: int = 32 << 30
     inline: int = 64 << 20
+    held: int = 256 << 20
+    worked_on: int = 16 << 20
+    patience: float = 180
     mtom: MtomLimits = field(default_factory=MtomLimits)
 
     def of_path(self, path: str) -> int:
@@ -97,8 +103,13 @@ class RequestBody(io.RawIOBase):
 
     def readall(self) -> bytes:
         """Everything that is left."""
+        return self.whole(lambda octets: None)
+
+    def whole(self, grow: Callable[[int], None]) -> bytes:
+        """Everything that is left; `grow` is told of the octets that come, and may raise."""
         chunks = []
         while chunk := self.read(_READ):
+            grow(len(chunk))
             chunks.append(chunk)
         return b"".join(chunks)
 

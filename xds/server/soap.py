@@ -13,7 +13,6 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from http import HTTPStatus
 from typing import Any
 
@@ -27,6 +26,7 @@ from xds.server import spyne_shim
 from xds.server.answering import SoapTransaction, own_failure
 from xds.server.asynchronous import AsynchronousExchange
 from xds.server.limits import BodyError, Limits, RequestBody
+from xds.server.memory import SMALL, LargeMessages, TooMuchError
 from xds.server.soap_exchange import Exchange, Operation, SoapAnswer, packaged
 from xds.store.database import turns
 from xds.transactions.transaction import Transaction
@@ -60,8 +60,6 @@ spyne.const.MIN_GC_INTERVAL = float("inf")
 logging.getLogger("spyne").setLevel(logging.CRITICAL + 1)
 
 _NAMESPACE = "urn:xds:services"
-#: Octets of an envelope that is read within a turn.
-_SMALL = 1 << 20
 
 
 class _SpyneFault(Fault):  # type: ignore[misc]
@@ -171,6 +169,8 @@ class _Transport(ServerBase):  # type: ignore[misc]
         status = HTTPStatus.OK if context.out_error is None else _fault_of(context.out_error).http_status
         envelope: Pieces = context.out_string
         context.close()
+        # Its parts refer to it: without this, the message it holds stays until the collector finds them.
+        context.__dict__.clear()
         return status, envelope
 
 
@@ -188,6 +188,10 @@ def _check_body(body: etree._Element, transaction: Transaction) -> None:
             f"the Body of {transaction.action} must hold {etree.QName(transaction.body).localname} "
             f"of {etree.QName(transaction.body).namespace}, not {etree.QName(body).localname[:64]}",
         )
+
+
+def _too_much() -> SoapFault:
+    return SoapFault("Receiver", "too many large messages at this moment", http_status=503)
 
 
 def _service(path: str, operations: Iterable[Operation]) -> type:
@@ -231,6 +235,7 @@ class SoapServices:
         self._domain = domain
         self._stage = stage
         self._limits = limits
+        self._large = LargeMessages(held=limits.held, worked_on=limits.worked_on, patience=limits.patience)
         self._operations: dict[str, dict[str, Operation]] = {}
         for module in transactions:
             transaction = module.TRANSACTION
@@ -263,17 +268,16 @@ class SoapServices:
         """Answer one POST. Whatever goes wrong becomes a fault."""
         operations = self._operations[environ["PATH_INFO"]]
         exchange = Exchange(operations, self._domain, caller, self._limits.inline, self._asynchronous)
+        holding = self._large.holding()
         try:
-            self._receive(exchange, environ.get("CONTENT_TYPE", ""), environ.get("HTTP_CONTENT_ENCODING", ""), body)
+            kind, encoding = environ.get("CONTENT_TYPE", ""), environ.get("HTTP_CONTENT_ENCODING", "")
+            self._receive(exchange, kind, encoding, body, holding.grow)
         except SoapFault as fault:
             exchange.refusal = fault
         except Exception as error:
             exchange.refusal = own_failure(error, None)
         try:
-            # From here to the answer nothing but the transaction itself may wait, and that ends the turn.
-            with turns.taken() if len(exchange.root) < _SMALL else nullcontext():
-                status, pieces = self._spyne.answer(exchange)
-            return packaged(exchange, status, pieces)
+            return packaged(exchange, *self._answer(exchange))
         except Exception as error:
             exchange.discard()
             if exchange.reply is not None and exchange.reply.finished is not None:
@@ -282,9 +286,30 @@ class SoapServices:
             failure = own_failure(error, exchange.operation.module.TRANSACTION.id if exchange.operation else None)
             exchange.fault = failure
             return packaged(exchange, failure.http_status, [write_fault(failure, relates_to=exchange.message_id)])
+        finally:
+            holding.end()
 
-    def _receive(self, exchange: Exchange, content_type: str, content_encoding: str, body: RequestBody) -> None:
-        """Read the message into the exchange. Errors: SoapFault."""
+    def _answer(self, exchange: Exchange) -> tuple[int, Pieces]:
+        """The HTTP status and the envelope of the answer."""
+        octets = len(exchange.root)
+        if octets < SMALL:
+            # From here to the answer nothing but the transaction itself may wait, and that ends the turn.
+            with turns.taken():
+                return self._spyne.answer(exchange)
+        try:
+            with self._large.turn(octets):
+                try:
+                    return self._spyne.answer(exchange)
+                finally:
+                    exchange.root, exchange.headers = b"", ()
+        except TooMuchError:
+            exchange.root, exchange.refusal = b"", _too_much()
+            return self._spyne.answer(exchange)
+
+    def _receive(
+        self, exchange: Exchange, content_type: str, content_encoding: str, body: RequestBody, grow: Callable[[int], None]
+    ) -> None:
+        """Read the message into the exchange; `grow` is told of the octets of its envelope. Errors: SoapFault."""
         kind = mtom.parse_content_type(content_type)
         if content_encoding.strip().lower() not in ("", "identity"):
             raise SoapFault("Sender", "a Content-Encoding is not supported", http_status=415)
@@ -292,9 +317,9 @@ class SoapServices:
             raise SoapFault("VersionMismatch", "SOAP 1.2 is required: application/soap+xml or multipart/related")
         try:
             if kind.media_type == "application/soap+xml":
-                exchange.root = body.readall()
+                exchange.root = body.whole(grow)
             elif kind.media_type == "multipart/related":
-                package = mtom.read_package(body, kind, self._stage, self._limits.mtom)
+                package = mtom.read_package(body, kind, self._stage, self._limits.mtom, grow)
                 exchange.root, exchange.parts, exchange.is_mtom = package.root, package.parts, True
                 if package.root_type.media_type not in ("application/xop+xml", "application/soap+xml"):
                     raise SoapFault("Sender", "the root part must be application/xop+xml", http_status=415)
@@ -304,3 +329,5 @@ class SoapServices:
             raise SoapFault("Sender", f"the MTOM package cannot be read: {error}") from None
         except BodyError as error:
             raise SoapFault("Sender", error.reason, http_status=error.status) from None
+        except TooMuchError:
+            raise _too_much() from None

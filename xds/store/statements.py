@@ -23,7 +23,8 @@ from sqlalchemy.sql.visitors import iterate
 Row = tuple[Any, ...]
 Values = Mapping[str, Any]
 
-_SQLITE: Final = sqlite.dialect(paramstyle="named")
+# By position, as the values of a long list take SQLite a time in the square of their number when they have names.
+_SQLITE: Final = sqlite.dialect(paramstyle="qmark")
 _POSTGRESQL: Final[Dialect] = cast(Any, PGDialect_psycopg)(paramstyle="numeric_dollar")
 #: Lengths of its lists for which one statement keeps its text.
 _TEXTS: Final = 32
@@ -73,8 +74,8 @@ class Prepared:
         """Every row of the answer."""
         driver: Any = connection.connection.dbapi_connection
         if not isinstance(driver, SqliteConnection):
-            return cast(ServerDriver, driver).rows(*self._numbered(values))
-        text, bound, _ = self._bound(_SQLITE, values)
+            return cast(ServerDriver, driver).rows(*self._bound(_POSTGRESQL, values))
+        text, bound = self._bound(_SQLITE, values)
         try:
             return driver.execute(text, bound).fetchall()
         except SqliteError as error:
@@ -84,8 +85,8 @@ class Prepared:
         """The first row of the answer, if there is one."""
         driver: Any = connection.connection.dbapi_connection
         if not isinstance(driver, SqliteConnection):
-            return next(iter(cast(ServerDriver, driver).rows(*self._numbered(values))), None)
-        text, bound, _ = self._bound(_SQLITE, values)
+            return next(iter(cast(ServerDriver, driver).rows(*self._bound(_POSTGRESQL, values))), None)
+        text, bound = self._bound(_SQLITE, values)
         try:
             return cast(Row | None, driver.execute(text, bound).fetchone())
         except SqliteError as error:
@@ -98,36 +99,34 @@ class Prepared:
         if isinstance(driver, SqliteConnection):
             found = self.rows(connection, values)
             return lambda: found
-        return cast(ServerDriver, driver).ask(*self._numbered(values))
+        return cast(ServerDriver, driver).ask(*self._bound(_POSTGRESQL, values))
 
     def run(self, connection: Connection, rows: Sequence[Values]) -> None:
         """Run it once for each of these, which all have the same names. There is no answer."""
         driver: Any = connection.connection.dbapi_connection
-        if not isinstance(driver, SqliteConnection):
-            text, constants, names = self._text(_POSTGRESQL)
-            found = ({**constants, **values} for values in rows) if constants else rows
-            cast(ServerDriver, driver).run(text, [[values[name] for name in names] for values in found])
+        is_server = not isinstance(driver, SqliteConnection)
+        text, constants, names = self._text(_POSTGRESQL if is_server else _SQLITE)
+        found = ({**constants, **values} for values in rows) if constants else rows
+        bound = [[values[name] for name in names] for values in found]
+        if is_server:
+            cast(ServerDriver, driver).run(text, bound)
             return
-        text = self._text(_SQLITE).text
         try:
-            driver.executemany(text, rows)
+            driver.executemany(text, bound)
         except SqliteError as error:
             raise _as_usual(text, error) from error
 
-    def _numbered(self, values: Values) -> tuple[str, list[Any]]:
-        """The text for a server, and the values in the order of its parameters."""
-        text, bound, names = self._bound(_POSTGRESQL, values)
-        return text, [bound[name] for name in names]
-
-    def _bound(self, dialect: Dialect, values: Values) -> tuple[str, Values, Sequence[str]]:
+    def _bound(self, dialect: Dialect, values: Values) -> tuple[str, list[Any]]:
+        """The text for a database, and the values in the order of its parameters."""
         if not self._expanding:
             text, constants, names = self._text(dialect)
-            return (text, {**constants, **values}, names) if constants else (text, values, names)
+            bound: Values = {**constants, **values} if constants else values
+            return text, [bound[name] for name in names]
         text, constants, names = self._text(dialect, *[len(values[name]) for name in self._expanding])
-        bound = {**constants, **values}
+        each = {**constants, **values}
         for name in self._expanding:
-            bound.update((f"{name}_{number}", item) for number, item in enumerate(bound.pop(name), 1))
-        return text, bound, names
+            each.update((f"{name}_{number}", item) for number, item in enumerate(each.pop(name), 1))
+        return text, [each[name] for name in names]
 
 
 def insert_embedded(connection: Connection, text: str, rows: Sequence[Row]) -> None:
@@ -144,7 +143,7 @@ def prepared_insert(table: Table, *columns: str) -> Prepared:
 
 
 class _Text(NamedTuple):
-    """The text for one database, the constants that stand in the statement itself, and the order of numbered parameters."""
+    """The text for one database, the constants that stand in the statement itself, and the order of its parameters."""
 
     text: str
     constants: Values

@@ -51,6 +51,9 @@ TRANSACTION = Transaction(
 #: Characters of base64 that one message may hold in place of MIME parts: they stand in memory several times over.
 INLINE_CHARACTERS = 10_000_000
 
+#: Documents that one message may hold: each of them is an open file until the message was answered.
+MAX_DOCUMENTS = 2000
+
 _SUBMIT_OBJECTS_REQUEST = f"{{{LCM}}}SubmitObjectsRequest"
 _DOCUMENT = f"{{{XDSB}}}Document"
 _INCLUDE = f"{{{XOP}}}Include"
@@ -134,6 +137,9 @@ def _take_documents(
     errors: list[RegistryError] = []
     allowance = INLINE_CHARACTERS
     for number, element in enumerate(request.body.iterchildren(_DOCUMENT), 1):
+        if number > MAX_DOCUMENTS:
+            errors.append(_error(f"documents: at most {MAX_DOCUMENTS} may stand in one message; received more"))
+            break
         name = element.get("id")
         label = f"document {name}" if name else f"document number {number}"
         allowance -= len(element.text or "")

@@ -7,7 +7,7 @@ Only the root part, the envelope, is held, within its own limit.
 
 Tolerated when reading: `start` without angle brackets or absent (then the first part is the root), any order of parts,
 percent-encoded Content-IDs, unquoted parameters that should be quoted, preamble, epilogue, folded header lines, white space
-after a boundary, a root of type `application/soap+xml`.
+after a boundary, a root of type `application/soap+xml`, parts in base64 or quoted-printable.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from xds.ports import Staging
+from xds.wire.mtom_parts import Bounded, Root, Sink, decoding
+from xds.wire.mtom_parts import MtomError as MtomError
 from xds.wire.pieces import Pieces, length_of
 from xds.wire.soap import ReceivedPart, SentPart
 
@@ -36,10 +38,6 @@ _READ = 256 << 10
 _PARAMETER = re.compile(r'\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))\s*(?:;|$)')
 _SAFE_CONTENT_ID = re.compile(r"[!#$&-;=?-~]+")
 _SAFE_MEDIA_TYPE = re.compile(r"[\x20-\x7e]+")
-
-
-class MtomError(ValueError):
-    """A package that cannot be read. The message is safe to show: it holds no content."""
 
 
 class Readable(Protocol):
@@ -154,49 +152,33 @@ class _Window:
         return self.buffer.find(needle, start, self.high)
 
 
-class _Root:
-    """Takes the envelope into memory, up to its limit."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._octets = bytearray()
-
-    def write(self, data: memoryview) -> None:
-        if len(self._octets) + len(data) > self._limit:
-            raise MtomError(f"the root part is larger than {self._limit} octets")
-        self._octets += data
-
-    def octets(self) -> bytes:
-        return bytes(self._octets)
-
-
-class _Bounded:
-    """Writes a part to its staging, up to the limit of a part."""
-
-    def __init__(self, staging: Staging, limit: int) -> None:
-        self._staging = staging
-        self._limit = limit
-
-    def write(self, data: memoryview) -> None:
-        if self._staging.size + len(data) > self._limit:
-            raise MtomError(f"a part is larger than {self._limit} octets")
-        self._staging.write(data)
-
-
-def read_package(stream: Readable, content_type: ContentType, stage: Callable[[], Staging], limits: MtomLimits) -> Package:
+def read_package(
+    stream: Readable,
+    content_type: ContentType,
+    stage: Callable[[], Staging],
+    limits: MtomLimits,
+    grow: Callable[[int], object] | None = None,
+) -> Package:
     """Read a package up to its closing boundary; what follows that is left in the stream.
 
     `stage` is called once for each part that is not the root. The caller owns the stagings of the result; on an error
-    every staging is discarded here.
+    every staging is discarded here. `grow` is told of the octets of the envelope as they come.
 
     Spec: ITI TF-2 V.3.6; RFC 2046 5.1.1, RFC 2387.
-    Errors: MtomError; whatever the stream or the staging raises.
+    Errors: MtomError; whatever the stream, the staging or `grow` raises.
     """
-    return _Reader(stream, content_type, stage, limits).read()
+    return _Reader(stream, content_type, stage, limits, grow).read()
 
 
 class _Reader:
-    def __init__(self, stream: Readable, content_type: ContentType, stage: Callable[[], Staging], limits: MtomLimits) -> None:
+    def __init__(
+        self,
+        stream: Readable,
+        content_type: ContentType,
+        stage: Callable[[], Staging],
+        limits: MtomLimits,
+        grow: Callable[[int], object] | None,
+    ) -> None:
         if content_type.media_type != "multipart/related":
             raise MtomError("the message is not multipart/related")
         if unsure := content_type.contradictory & {"boundary", "start"}:
@@ -208,8 +190,9 @@ class _Reader:
         self._start = plain_content_id(content_type.parameters.get("start", ""))
         self._stage = stage
         self._limits = limits
+        self._grow = grow
         self._window = _Window(stream, 2 * len(self._delimiter) + limits.header_block)
-        self._root: _Root | None = None
+        self._root: Root | None = None
         self._root_type = ContentType("")
         self._parts: dict[str, ReceivedPart] = {}
 
@@ -258,16 +241,14 @@ class _Reader:
         return _header_fields(block)
 
     def _read_part(self, header: Mapping[str, str], *, is_first: bool) -> None:
-        encoding = header.get("content-transfer-encoding", "binary").strip().lower()
-        if encoding not in ("binary", "8bit", "7bit"):
-            raise MtomError("a part has a Content-Transfer-Encoding other than binary")
+        encoding = header.get("content-transfer-encoding", "binary")
         content_id = plain_content_id(header.get("content-id", ""))
         if content_id == self._start if self._start else is_first:
             if self._root is not None:
                 raise MtomError("two parts have the Content-ID of the root")
-            self._root = _Root(self._limits.root)
+            self._root = Root(self._limits.root, self._grow)
             self._root_type = parse_content_type(header.get("content-type", "application/xop+xml"))
-            self._copy_body(self._root)
+            self._copy_decoded(self._root, encoding)
             return
         if not content_id:
             raise MtomError("a part has no Content-ID")
@@ -276,9 +257,15 @@ class _Reader:
         staging = self._stage()
         content_type = header.get("content-type", "application/octet-stream")
         self._parts[content_id] = ReceivedPart(content_id, content_type, staging)
-        self._copy_body(_Bounded(staging, self._limits.part))
+        self._copy_decoded(Bounded(staging, self._limits.part), encoding)
 
-    def _copy_body(self, sink: _Root | _Bounded | None) -> None:
+    def _copy_decoded(self, sink: Sink, encoding: str) -> None:
+        decoder = decoding(encoding, sink)
+        self._copy_body(decoder or sink)
+        if decoder is not None:
+            decoder.end()
+
+    def _copy_body(self, sink: Sink | None) -> None:
         """Pass on what stands before the next delimiter (None: the preamble, dropped) and step over that delimiter."""
         window, delimiter = self._window, self._delimiter
         keep = len(delimiter) - 1

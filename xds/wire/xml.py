@@ -15,10 +15,11 @@ Tolerated on the way in:
 from __future__ import annotations
 
 import codecs
+import ctypes
 import io
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from lxml import etree
@@ -60,6 +61,9 @@ MAX_ATTRIBUTES = 256
 #: Errors of one message that are reported one by one.
 MAX_REPORTED_ERRORS = 100
 
+#: Errors after which a large message is read no further.
+_ENOUGH_ERRORS = 10 * MAX_REPORTED_ERRORS
+
 #: Characters of one reported error.
 MAX_ERROR_LENGTH = 200
 
@@ -99,28 +103,51 @@ class XmlError(ValueError):
     """The octets are not XML that this software reads. The message says which rule is broken and where, and quotes nothing."""
 
 
+#: Octets that a thread reads until it forgets the names of elements and attributes. lxml keeps every name that a thread has ever
+#: read, for as long as the thread lives; a message may hold any number of new ones, twice its size in memory.
+_FORGET_AFTER: Final = 1 << 20
+_THREAD_DICT: Final = ctypes.pythonapi.PyThreadState_GetDict
+# What it returns is borrowed: ctypes would take a reference that it is not given.
+_THREAD_DICT.restype = ctypes.c_void_p
+#: Where lxml keeps the names of a thread.
+_NAMES: Final = "_ParserDictionaryContext"
+
 #: libxml2 makes its table of built-in types when the first schema is compiled. Two threads that do so at once leave each other a
 #: broken one: schemas that are refused, or that never come to an end of a document.
 _compiling: Final = threading.Lock()
+
+
+def _parser() -> etree.XMLParser:
+    return etree.XMLParser(
+        encoding="utf-8",
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
+        collect_ids=False,
+    )
 
 
 class _OfThisThread(threading.local):
     """What a thread keeps for itself: a parser and a schema hold the errors of their last use, so threads cannot share them."""
 
     def __init__(self) -> None:
-        self.parser = etree.XMLParser(
-            encoding="utf-8",
-            resolve_entities=False,
-            load_dtd=False,
-            no_network=True,
-            huge_tree=False,
-            remove_comments=True,
-            remove_pis=True,
-            collect_ids=False,
-        )
+        self.parser = _parser()
+        self._read = 0
         self.schemas: dict[str, etree.XMLSchema] = {}
         # Written so that libxml2 stops at that element and collects none.
         self.is_large = etree.XPath(f"boolean(descendant::*[{_MAX_TREE_ELEMENTS}])")
+
+    def has_read(self, octets: int) -> None:
+        """From time to time the names that were read are forgotten; trees that exist keep theirs."""
+        self._read += octets
+        if self._read > _FORGET_AFTER:
+            self._read = 0
+            of_thread: dict[str, object] = ctypes.cast(_THREAD_DICT(), ctypes.py_object).value
+            of_thread.pop(_NAMES, None)
+            self.parser = _parser()
 
     def schema(self, name: str) -> etree.XMLSchema:
         compiled = self.schemas.get(name)
@@ -150,6 +177,8 @@ def parse(data: bytes) -> etree._Element:
         line, column = error.position
         rule = _RULES.get(error.code, "a rule of XML is broken")  # type: ignore[attr-defined]
         raise XmlError(f"not well-formed XML at line {line}, column {column}: {rule}") from None
+    finally:
+        _mine.has_read(len(text))
 
 
 def _as_utf8(data: bytes) -> bytes:
@@ -210,13 +239,25 @@ def schema_errors(element: etree._Element, schema: str) -> list[str]:
         entries = [] if compiled.validate(element) else list(compiled.error_log)  # type: ignore[call-overload]
     messages = list(dict.fromkeys(_in_words(element, entry) for entry in entries[:MAX_REPORTED_ERRORS]))
     if len(entries) > MAX_REPORTED_ERRORS:
-        messages.append(f"and {len(entries) - MAX_REPORTED_ERRORS} more errors")
+        at_least = "at least " if len(entries) >= _ENOUGH_ERRORS else ""
+        messages.append(f"and {at_least}{len(entries) - MAX_REPORTED_ERRORS} more errors")
     return messages
 
 
+class _UntilEnough(io.BytesIO):
+    """A document that ends when so many errors were found in it that more would only fill the memory."""
+
+    found: Callable[[], int] = staticmethod(lambda: 0)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size) if self.found() < _ENOUGH_ERRORS else b""
+
+
 def _stream_errors(element: etree._Element, schema: etree.XMLSchema) -> list[etree._LogEntry]:
-    """Validate while parsing again: linear in the number of errors, but without their places."""
-    events = etree.iterparse(io.BytesIO(etree.tostring(element, with_tail=False)), events=(), schema=schema)
+    """Validate while parsing again: linear in the number of errors, but without their places; the first of very many."""
+    octets = _UntilEnough(etree.tostring(element, with_tail=False))
+    events = etree.iterparse(octets, events=(), schema=schema)
+    octets.found = lambda: len(events.error_log)
     try:
         for _ in events:
             pass
@@ -226,6 +267,8 @@ def _stream_errors(element: etree._Element, schema: etree.XMLSchema) -> list[etr
         if not found:
             raise
         return found
+    finally:
+        octets.found = _UntilEnough.found
     return []
 
 

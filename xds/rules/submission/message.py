@@ -82,7 +82,7 @@ def _check_composition(submission: Submission, findings: Findings) -> None:
     if len(submission.submission_sets) != 1:
         received = f"{len(submission.submission_sets)} SubmissionSets"
         error = f"SubmitObjectsRequest: SubmissionSet: a submission must have exactly one; received '{received}'"
-        findings.errors.append(RegistryError(ErrorCode.REGISTRY_METADATA_ERROR, error))
+        findings.add_of_message(RegistryError(ErrorCode.REGISTRY_METADATA_ERROR, error))
     elif not (submission.document_entries or submission.folders or submission.associations):
         findings.add(submission.submission_set, "content", "a submission must have a DocumentEntry, Folder or Association", None)
     for package in submission.unlabelled:

@@ -109,14 +109,15 @@ class _Request:
             self._findings.add(self._submission.submission_set, "content", rule, None, self._dialect.operation)
 
     def _check_one_update_each(self) -> None:
-        counts = Counter(obj.lid for obj in (*self._submission.document_entries, *self._submission.folders) if obj.lid)
-        for logical_id, count in counts.items():
-            if count > 1:
-                first = next(
-                    obj for obj in (*self._submission.document_entries, *self._submission.folders) if obj.lid == logical_id
-                )
-                rule = f"one request must not update an object more than once; {count} objects have this logicalID"
-                self._findings.add(first, "lid", rule, logical_id, self._dialect.operation)
+        same: dict[str, list[DocumentEntry | Folder]] = {}
+        updated: tuple[DocumentEntry | Folder, ...] = (*self._submission.document_entries, *self._submission.folders)
+        for obj in updated:
+            if obj.lid:
+                same.setdefault(obj.lid, []).append(obj)
+        for logical_id, found in same.items():
+            if len(found) > 1:
+                rule = f"one request must not update an object more than once; {len(found)} objects have this logicalID"
+                self._findings.add(found[0], "lid", rule, logical_id, self._dialect.operation)
 
     def _check_update(self, update: VersionUpdate) -> None:
         obj, member = update.obj, update.member

@@ -155,7 +155,9 @@ class _Turn:
 
 
 class SqliteDatabase(Database):
-    """One SQLite file, written by this process alone. `url` is a SQLAlchemy URL such as `sqlite:////var/lib/xds/xds.sqlite`.
+    """One SQLite file, which processes of one machine may share: each writes through a thread of its own, and they take turns.
+
+    `url` is a SQLAlchemy URL such as `sqlite:////var/lib/xds/xds.sqlite`.
 
     Errors: DatabaseUrlError for the URL of another kind of database.
     """

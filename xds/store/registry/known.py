@@ -67,11 +67,11 @@ def meet(connection: Connection, submission: Submission, *, assume_patients: boo
     uuids = [uuid_bytes(identifier) for identifier in mentioned if is_uuid_urn(identifier)]
     unique_ids = [item.unique_id for item in _holders(submission) if item.unique_id]
     # Most submissions bring new ones: whether there is anything is asked of one table. All questions travel together.
-    asked_keys = _KEYS_OF_UNIQUE_IDS.ask(connection, {"wanted": unique_ids})
+    asked_keys = [_KEYS_OF_UNIQUE_IDS.ask(connection, {"wanted": some}) for some in _portions(unique_ids)]
     asked_patients = [(item, affinity_patients.ask(connection, item)) for item in patient_ids(submission)]
-    by_uuid = _details(connection, _BY_UUID, uuids) if uuids else []
-    known_keys = [row[0] for row in asked_keys()]
-    same = _details(connection, _BY_KEY, known_keys) if known_keys else []
+    by_uuid = _details(connection, _BY_UUID, uuids)
+    known_keys = [row[0] for answer in asked_keys for row in answer()]
+    same = _details(connection, _BY_KEY, known_keys)
     found = (*by_uuid, *same)
     patients = affinity_patients.surviving(connection, {row.patient_key for row in found}) if found else {}
     by_unique_id: dict[str, list[KnownObject]] = {}
@@ -92,7 +92,8 @@ def _transformations(connection: Connection, submission: Submission) -> frozense
     """The registered DocumentEntries that the submission appends to and that transform others."""
     appended = {item.target for item in submission.associations if item.association_type == AssociationType.APND}
     wanted = [uuid_bytes(identifier) for identifier in appended if is_uuid_urn(identifier)]
-    return frozenset(uuid_urn(uuid) for (uuid,) in _TRANSFORMING.rows(connection, {"wanted": wanted})) if wanted else frozenset()
+    found = (row for some in _portions(wanted) for row in _TRANSFORMING.rows(connection, {"wanted": some}))
+    return frozenset(uuid_urn(uuid) for (uuid,) in found)
 
 
 def versions(connection: Connection, logical_ids: Iterable[str]) -> list[tuple[KnownObject, Located]]:
@@ -106,8 +107,7 @@ def by_key(connection: Connection, keys: Iterable[int]) -> list[tuple[KnownObjec
 
 
 def _located_objects(connection: Connection, statement: Prepared, wanted: Sequence[Any]) -> list[tuple[KnownObject, Located]]:
-    portions = (wanted[start : start + _VALUES_PER_STATEMENT] for start in range(0, len(wanted), _VALUES_PER_STATEMENT))
-    rows = [row for some in portions for row in _details(connection, statement, some)]
+    rows = _details(connection, statement, wanted)
     patients = affinity_patients.surviving(connection, {row.patient_key for row in rows})
     return [(_known_object(row, patients), Located(row.object_key, row.patient_key, ObjectKind(row.kind))) for row in rows]
 
@@ -174,7 +174,13 @@ class _Details(NamedTuple):
 
 
 def _details(connection: Connection, statement: Prepared, wanted: Sequence[Any]) -> list[_Details]:
-    return [_Details(*row) for row in statement.rows(connection, {"wanted": wanted})]
+    found = (row for some in _portions(wanted) for row in statement.rows(connection, {"wanted": some}))
+    return [_Details(*row) for row in found]
+
+
+def _portions(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    """All of them, as many at a time as one statement is asked about."""
+    return (values[start : start + _VALUES_PER_STATEMENT] for start in range(0, len(values), _VALUES_PER_STATEMENT))
 
 
 def _of(table: Table) -> ColumnElement[bool]:

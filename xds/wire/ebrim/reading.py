@@ -25,6 +25,9 @@ from xds.model.metadata import (
 from xds.model.vocabulary import FOLDER_NODE, SUBMISSION_SET_NODE, AvailabilityStatus
 from xds.wire.xml import LCM, RIM, schema_errors
 
+#: Values of a slot that is remembered at most.
+KEPT_VALUES: Final = 8
+
 _SLOT: Final = f"{{{RIM}}}Slot"
 _NAME: Final = f"{{{RIM}}}Name"
 _DESCRIPTION: Final = f"{{{RIM}}}Description"
@@ -231,8 +234,12 @@ def _text(value: str) -> tuple[LocalizedString, ...]:
     return (LocalizedString(value),)
 
 
-#: A slot of a code or of an author, which come as often.
-_repeated_slot: Final = lru_cache(maxsize=4096)(Slot)
+_kept_slot: Final = lru_cache(maxsize=4096)(Slot)
+
+
+def _repeated_slot(name: str, values: tuple[str, ...]) -> Slot:
+    """A slot of a code or of an author, which come as often. Long ones do not, and would fill the memory."""
+    return _kept_slot(name, values) if len(values) <= KEPT_VALUES else Slot(name, values)
 
 
 def _read_classification(element: etree._Element) -> Classification:

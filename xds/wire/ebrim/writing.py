@@ -22,6 +22,7 @@ from xds.model.metadata import (
     SubmissionSet,
 )
 from xds.model.vocabulary import FOLDER_NODE, SUBMISSION_SET_NODE, AvailabilityStatus, ObjectType
+from xds.wire.ebrim.reading import KEPT_VALUES
 from xds.wire.xml import LCM, RIM
 
 _ELEMENTS: Final = {
@@ -171,9 +172,13 @@ def write_slot(slot: Slot) -> str:
     return f'<rim:Slot name="{_escape(slot.name)}"><rim:ValueList>{inside}</rim:ValueList></rim:Slot>'
 
 
-#: The slots of codes and authors, which come again in many objects.
+def _repeated_slot(slot: Slot) -> str:
+    """A slot of a code or of an author, which come again in many objects. Long ones do not, and would fill the memory."""
+    return _kept_slot(slot.name, slot.values) if len(slot.values) <= KEPT_VALUES else write_slot(slot)
+
+
 @lru_cache(maxsize=4096)
-def _repeated_slot(name: str, values: tuple[str, ...]) -> str:
+def _kept_slot(name: str, values: tuple[str, ...]) -> str:
     return write_slot(Slot(name, values))
 
 
@@ -223,7 +228,7 @@ def _content(item: Classification) -> str:
     code = f' nodeRepresentation="{escape(item.node_representation)}"' if has_code else ""
     name = f"<rim:Name>{_strings(item.name)}</rim:Name>" if item.name else ""
     description = f"<rim:Description>{_strings(item.description)}</rim:Description>" if item.description else ""
-    slots = "".join([_repeated_slot(slot.name, slot.values) for slot in item.slots])
+    slots = "".join([_repeated_slot(slot) for slot in item.slots])
     return f'{scheme}{node}{code} objectType="{_OF_CLASSIFICATION}">{slots}{name}{description}'
 
 
