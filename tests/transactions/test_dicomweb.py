@@ -234,6 +234,17 @@ def test_requests_that_are_no_store(server: ImagingServer) -> None:
     assert store(server, image(), **{"Content-Encoding": "gzip"}).status_code == 415
 
 
+def test_a_boundary_as_orthanc_writes_it(server: ImagingServer) -> None:
+    """Two UUIDs, three characters more than RFC 2046 allows."""
+    boundary = "-".join(["983ddb85-aa7c-4f1f-b983-1bbd28693f15"] * 2)
+    octets = image(SOPInstanceUID="1.2.3.14", StudyInstanceUID="1.2.3.58")
+    body = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode() + octets + f"\r\n--{boundary}--\r\n".encode()
+    headers = {"Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}'}
+    assert httpx.post(f"{server.url}/dicomweb/studies", content=body, headers=headers, timeout=20).status_code == 200
+    headers = {"Content-Type": f'multipart/related; type="application/dicom"; boundary={"b" * 300}'}
+    assert httpx.post(f"{server.url}/dicomweb/studies", content=body, headers=headers, timeout=20).status_code == 400
+
+
 def test_one_object_without_multipart(server: ImagingServer) -> None:
     headers = {"Content-Type": "application/dicom", "Accept": "application/dicom+xml"}
     octets = image(SOPInstanceUID="1.2.3.11", StudyInstanceUID="1.2.3.52")
