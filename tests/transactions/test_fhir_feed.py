@@ -193,6 +193,25 @@ def test_only_its_sources_may_write_a_domain(tmp_path: Path) -> None:
         assert {event.outcome for event in events} == {EventOutcome.SUCCESS, EventOutcome.MINOR_FAILURE}
 
 
+def test_what_the_profile_forbids_hides_nothing_that_is_refused(service: FhirService) -> None:
+    unknown = {"system": "urn:oid:2.999.77", "value": "7"}
+    wrong = a_patient(implicitRules="http://example.org/rules", identifier=[{"system": HOSPITAL_A, "value": "A1"}, unknown])
+    answer = service.put(wrong)
+    assert (answer.status_code, issues(answer)) == (
+        422,
+        [("error", "business-rule", "Patient.implicitRules"), ("error", "code-invalid", "Patient.identifier[1].system")],
+    )
+    service.put(a_patient("A1"))
+    service.put(a_patient("A2", name=[{"family": "Autre"}], birthDate="2001-02-03"))
+    link = {"other": {"identifier": {"system": HOSPITAL_A, "value": "A1"}}, "type": "replaced-by"}
+    assert service.put(a_patient("A2", active=False, link=[link])).status_code == 200
+    late = service.put(a_patient("A2", implicitRules="http://example.org/rules"))
+    assert issues(late) == [
+        ("error", "business-rule", "Patient.implicitRules"),
+        ("error", "conflict", "Patient.identifier[0].value"),
+    ]
+
+
 def test_unknown_domain(service: FhirService) -> None:
     """OpenHIE CR-03: an assigning authority that is not known."""
     for system in ("http://ohie.org/test/test_block", "urn:oid:1.3.6.1.4.1.52820.3.72.5.9.4"):

@@ -83,7 +83,10 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
     if {"if-match", "if-none-match"} & request.headers.keys():
         _check_preconditions(request, patient_of(domain, condition.identifier, caller))
     is_new = domain.pix_manager.affinity_identifier(condition.identifier) is None
-    feed, places, notes = _feed(patient, condition, domain, caller, is_new=is_new, systems=systems)
+    feed, places, notes, issues = _feed(patient, condition, domain, caller, is_new=is_new, systems=systems)
+    if issues:
+        objections = domain.pix_manager.objections(feed, caller) if feed.identifiers else ()
+        raise _refusal(objections, places, issues)
     if feed.kind is FeedKind.REVISE and _is_subsumed(condition.identifier, domain, caller):
         text = "the identifier was replaced by another one in a merge: what is said of it now would be said of the survivor"
         raise FhirError(409, [Issue("conflict", f"{_CONDITION}: {text}", _CONDITION)])
@@ -153,8 +156,11 @@ def _source(patient: Element, condition: _Condition, caller: Caller) -> str:
 
 def _feed(
     patient: Element, condition: _Condition, domain: Domain, caller: Caller, *, is_new: bool, systems: IdentifierSystems
-) -> tuple[IdentityFeed, tuple[str, ...], list[Issue]]:
-    """The feed, the FHIRPath of each of its identifiers, and what of the Patient did not count."""
+) -> tuple[IdentityFeed, tuple[str, ...], list[Issue], list[Issue]]:
+    """The feed, the FHIRPath of each of its identifiers, what of the Patient did not count, and all that is wrong with it.
+
+    The feed is what can be read of a Patient with issues: without identifiers when nothing else can be said of it.
+    """
     issues = profile_issues(patient)
     named, notes, more = _identifiers(patient, condition, systems)
     links = [(number, item) for number, item in enumerate(patient.get("link", ())) if item.get("type") == "replaced-by"]
@@ -163,22 +169,21 @@ def _feed(
     if not survivors and not links and patient.get("active") is False:
         text = "Patient.active: an inactive patient is one that a link of type replaced-by merges into another"
         issues.append(Issue("business-rule", text, "Patient.active"))
-    if issues:
-        raise FhirError(422, issues)
-    demographics = Demographics() if links else read_demographics(patient)
+    demographics = Demographics() if links or issues else read_demographics(patient)
+    concerned = survivors if links else named
     kind = FeedKind.MERGE if links else FeedKind.ADD if is_new else FeedKind.REVISE
     feed = IdentityFeed(
         kind=kind,
         source=_source(patient, condition, caller),
         message_id=str(uuid.uuid4()),
-        identifiers=tuple(item for _, item in (survivors or named)),
+        identifiers=tuple(item for _, item in concerned),
         demographics=demographics,
         subsumed=(condition.identifier,) if links else (),
         destination=domain.identity.public_url + PATH,
         deleted=() if links else unstated(demographics),
         event_type=EVENT,
     )
-    return feed, tuple(path for path, _ in (survivors or named)), notes
+    return feed, tuple(path for path, _ in concerned), notes, issues
 
 
 _Placed = list[tuple[str, PatientIdentifier]]
@@ -275,7 +280,8 @@ def _is_merged_already(feed: IdentityFeed, domain: Domain, caller: Caller) -> bo
     return meant is not None and meant == domain.pix_manager.affinity_identifier(survivor)
 
 
-def _refusal(problems: Sequence[IdentityProblem], places: Sequence[str]) -> FhirError:
+def _refusal(problems: Sequence[IdentityProblem], places: Sequence[str], issues: Sequence[Issue] = ()) -> FhirError:
+    """What the PIX Manager refuses of a feed, after the issues of the Patient that tells of it."""
     kinds = IdentityProblemKind
     table = {
         kinds.REQUIRED_MISSING: (422, "required"),
@@ -285,13 +291,14 @@ def _refusal(problems: Sequence[IdentityProblem], places: Sequence[str]) -> Fhir
         kinds.INVALID: (422, "business-rule"),
         kinds.INTERNAL: (500, "exception"),
     }
-    issues = []
+    told = list(issues)
     for item in problems:
         path = _CONDITION if item.field == "subsumed" else places[min(item.repetition, len(places)) - 1]
         if item.field == "identifiers" and path != _CONDITION:
             path += ".system" if item.component == 4 else ".value"
-        issues.append(Issue(table[item.kind][1], f"{path}: {item.text}", path))
-    return FhirError(min(table[item.kind][0] for item in problems), issues)
+        if path not in [each.expression for each in issues]:
+            told.append(Issue(table[item.kind][1], f"{path}: {item.text}", path))
+    return FhirError(min([*([422] if issues else []), *(table[item.kind][0] for item in problems)]), told)
 
 
 def _done(
