@@ -234,6 +234,21 @@ def test_requests_that_are_no_store(server: ImagingServer) -> None:
     assert store(server, image(), **{"Content-Encoding": "gzip"}).status_code == 415
 
 
+def test_an_object_without_preamble_as_dicomweb_client_sends_it(server: ImagingServer, client: DICOMwebClient) -> None:
+    """A data set that was made in memory has none; it is stored as a whole file."""
+    octets = image(SOPInstanceUID="1.2.3.15", StudyInstanceUID="1.2.3.59")
+    dataset = pydicom.dcmread(BytesIO(octets))
+    dataset.preamble = None
+    stored = client.store_instances([dataset])
+    assert stored.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "1.2.3.15"
+    answer = httpx.get(
+        f"{server.url}/dicomweb/studies/1.2.3.59/series/{dataset.SeriesInstanceUID}/instances/1.2.3.15", timeout=20
+    )
+    assert b"\0" * 128 + octets[128:] in answer.content
+    assert store(server, octets[132:]).status_code == 200
+    assert store(server, octets[132 + 300 :]).status_code == 409
+
+
 def test_a_boundary_as_orthanc_writes_it(server: ImagingServer) -> None:
     """Two UUIDs, three characters more than RFC 2046 allows."""
     boundary = "-".join(["983ddb85-aa7c-4f1f-b983-1bbd28693f15"] * 2)

@@ -9,6 +9,9 @@ Errors: 200 when every object is stored, 202 when some are, 409 when none is; Fa
 or not whole, 0xA900 for one of another study, 0xC001 for another patient in the study, 0xA700 when it could not be kept; 400 for
 a broken multipart message, or one without objects, 406 when the sender takes neither JSON nor XML, 415 for another media type, or
 any Content-Encoding.
+
+Tolerated: a file that begins with its meta information, as dicomweb-client sends data sets that were made in memory; it is stored
+with the preamble that it lacks.
 """
 
 from __future__ import annotations
@@ -64,6 +67,9 @@ _OUT_OF_RESOURCES: Final = 0xA700
 #: Octets that are read of a body at once, and parts that metadata may come with.
 _CHUNK: Final = 1024 * 1024
 _MAX_PARTS: Final = 1000
+
+#: What every Part 10 file begins with.
+_PREAMBLE: Final = b"\0" * 128 + b"DICM"
 
 _log = structlog.get_logger()
 
@@ -179,6 +185,20 @@ class _Store:
             staging.discard()
 
     def _store(self, staging: Staging) -> Storing:
+        if not _lacks_preamble(staging):
+            return self._stored(staging)
+        whole = self._source.stage()
+        try:
+            whole.write(_PREAMBLE)
+            for octets in staging.open():
+                whole.write(octets)
+            return self._stored(whole)
+        except OSError as problem:
+            return _not_kept(problem, "", "")
+        finally:
+            whole.discard()
+
+    def _stored(self, staging: Staging) -> Storing:
         intake = self._source.intake
         sop_class = sop_instance = ""
         try:
@@ -201,6 +221,16 @@ class _Store:
             except OSError as problem:
                 return _not_kept(problem, sop_class, sop_instance)
         return Storing(sop_class, sop_instance, study.study_instance_uid, study.series[0].series_instance_uid, failure)
+
+
+def _lacks_preamble(staging: Staging) -> bool:
+    """Whether the object begins with its file meta information at once."""
+    head = b""
+    for octets in staging.open():
+        head += octets
+        if len(head) >= len(_PREAMBLE):
+            break
+    return head.startswith(b"\2\0\0\0UL") and head[128:132] != _PREAMBLE[128:]
 
 
 def _data_sets(staging: Staging, media_type: str) -> list[Mapping[str, Any]]:
