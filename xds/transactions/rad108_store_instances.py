@@ -230,7 +230,9 @@ def _lacks_preamble(staging: Staging) -> bool:
         head += octets
         if len(head) >= len(_PREAMBLE):
             break
-    return head.startswith(b"\2\0\0\0UL") and head[128:132] != _PREAMBLE[128:]
+    # The group length, the version or the SOP Class UID: whichever is the first that was written.
+    is_meta = head[:2] == b"\2\0" and head[4:6] in (b"UL", b"OB", b"UI")
+    return is_meta and head[128:132] != _PREAMBLE[128:]
 
 
 def _data_sets(staging: Staging, media_type: str) -> list[Mapping[str, Any]]:
