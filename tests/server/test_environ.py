@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cheroot.wsgi import Server
 
-from tests.server.test_connection import Wire
+from tests.server.connection.wire import Wire
 from xds.server.launcher import HttpServer
 
 #: What depends on the server, on the connection, or is an object of its own.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.connection.wire import GET, PATH, SAYING, Wire, post
 from tests.server.echo import KEEP, NAMESPACE, Echo, running
-from tests.server.test_connection import GET, PATH, SAYING, Wire, post
 from xds.server.limits import Limits
 from xds.server.threads import LastIdleFirst
 from xds.store.database import turns
