@@ -334,7 +334,7 @@ class PullThrough:
         self._database.write(work)
 
 
-def _looked_at(pulled: Pulled, place: Place, patient: StudyPatient) -> list[bytes]:
+def _looked_at(pulled: Pulled, place: Place, patient: StudyPatient) -> tuple[bytes]:
     """The first octets of an object after its head was compared with what was asked for. Errors: PullError, DicomError."""
     held: list[bytes] = []
 
@@ -351,4 +351,5 @@ def _looked_at(pulled: Pulled, place: Place, patient: StudyPatient) -> list[byte
     other = bool(shown.patient_id and patient.patient_id and shown.patient_id != patient.patient_id)
     if other or bool(shown.issuer_oid and patient.issuer_oid and shown.issuer_oid != patient.issuer_oid):
         raise PullError(PullProblem.OTHER_PATIENT)
-    return held
+    # In one piece: its reader sends it before he asks for more.
+    return (b"".join(held),)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from xds.model.foreign_images import PullError, PullProblem
 from xds.pacs.association import AssociationRejectedError, Received
 from xds.pacs.pdus import AssociationError, SilentPeerError
 from xds.wire.dicom import DicomError
 from xds.wire.dicom_values import write_file_meta
+
+#: Octets of an object that come first, by themselves: most headers are shorter.
+_HEAD: Final = 16 * 1024
 
 
 @contextmanager
@@ -34,5 +38,12 @@ def part_10(received: Received) -> Iterator[bytes]:
     message = received.message
     yield write_file_meta(message.sop_class, message.sop_instance, received.context.transfer_syntax)
     with told():
+        # Whoever looks at the header need not wait for a large fragment to be copied.
+        first = next(received.data, memoryview(b""))
+        yield from _copies(first[:_HEAD], first[_HEAD:])
         for piece in received.data:
             yield bytes(piece)
+
+
+def _copies(*pieces: memoryview) -> Iterator[bytes]:
+    return (bytes(piece) for piece in pieces if piece)
