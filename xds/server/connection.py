@@ -26,11 +26,13 @@ from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.wsgi import Gateway_10
 
 from xds.server.octets import BUFFER, MAX_FIELDS, Body, Pace, SocketReader, SocketWriter
+from xds.server.request_line import RequestError, read_request_line
 
 _LINGER_SECONDS = 2.0
 #: How long a thread stays with a connection whose client may go on at once.
 _STAY_MILLISECONDS = 20
 _FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HOST = re.compile(rb"[0-9A-Za-z._~!$&'()*+,;=%:\[\]-]*")
 _FIELD_VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 #: A request line that needs no second look.
 _PLAIN_REQUEST = re.compile(
@@ -58,7 +60,7 @@ class StrictHeaders:
     """Reads header fields as RFC 9112 section 5 has them, without the leniency that smuggling lives on."""
 
     def __call__(self, rfile: Any, fields: dict[bytes, bytes]) -> dict[bytes, bytes]:
-        """Errors: ValueError with a text for the client."""
+        """Errors: RequestError, or ValueError with a text for the client."""
         for _ in range(MAX_FIELDS):
             line = rfile.readline()
             if line == b"\r\n":
@@ -78,13 +80,15 @@ class StrictHeaders:
                     raise ValueError(f"the header field {key.decode()} stands twice")
                 value = fields[key] + b", " + value
             fields[key] = value
-        raise ValueError("there are too many header fields")
+        raise RequestError("431 Request Header Fields Too Large", "there are too many header fields")
 
 
 class Request(HTTPRequest):
     """One request on a connection."""
 
     header_reader = StrictHeaders()
+    #: The host of a request target in absolute form.
+    authority: bytes | None = None
 
     def parse_request(self) -> None:
         """Read the request line and the header, within the time for headers."""
@@ -121,23 +125,40 @@ class Request(HTTPRequest):
         self.inheaders = fields
         return True
 
+    def read_request_line(self) -> bool:
+        """Read the request line; one empty line before it is passed over."""
+        line = self.rfile.readline()
+        self.started_request = True
+        if line == b"\r\n":
+            line = self.rfile.readline()
+        if not line:
+            return False
+        try:
+            asked = read_request_line(line)
+        except RequestError as error:
+            return self._refuse(error)
+        self.method, self.uri, self.path, self.qs = asked.method, asked.target, asked.path, asked.query
+        self.authority = asked.authority
+        self.request_protocol, self.response_protocol = asked.protocol, asked.protocol.decode("ascii")
+        return True
+
     def read_request_headers(self) -> bool:
         """Read the header and decide how the body is framed. Spec: RFC 9112 6.3."""
         try:
             self.header_reader(self.rfile, self.inheaders)
-        except ValueError as error:
+        except (RequestError, ValueError) as error:
             return self._refuse(error)
         return self._understand()
 
-    def _refuse(self, error: ValueError) -> bool:
+    def _refuse(self, error: RequestError | ValueError) -> bool:
         self.close_connection = True
-        self.simple_response("400 Bad Request", str(error))
+        self.simple_response(error.status if isinstance(error, RequestError) else "400 Bad Request", str(error))
         return False
 
     def _understand(self) -> bool:
         try:
             self._frame()
-        except ValueError as error:
+        except (RequestError, ValueError) as error:
             return self._refuse(error)
         tokens = {token.strip().lower() for token in self.inheaders.get(b"Connection", b"").split(b",")}
         is_persistent = self.response_protocol == "HTTP/1.1"
@@ -149,16 +170,25 @@ class Request(HTTPRequest):
         encoding = self.inheaders.get(b"Transfer-Encoding")
         if self.response_protocol == "HTTP/1.1" and b"Host" not in self.inheaders:
             raise ValueError("the header field Host is missing")
+        if not _HOST.fullmatch(self.inheaders.get(b"Host", b"")):
+            raise ValueError("the header field Host is malformed")
+        if self.authority is not None:
+            self.inheaders[b"Host"] = self.authority
         if length is not None and (encoding is not None or not length.isdigit() or len(length) > 18):
             raise ValueError("Content-Length is not a number, or stands beside Transfer-Encoding")
-        if encoding is not None and (encoding.lower() != b"chunked" or self.response_protocol != "HTTP/1.1"):
-            raise ValueError("Transfer-Encoding must be chunked, in HTTP/1.1")
+        if encoding is not None:
+            codings = [coding.strip().lower() for coding in encoding.split(b",")]
+            if codings[-1] != b"chunked" or b"chunked" in codings[:-1] or self.response_protocol != "HTTP/1.1":
+                raise ValueError("Transfer-Encoding must end with chunked, in HTTP/1.1")
+            if len(codings) > 1:
+                raise RequestError("501 Not Implemented", "no transfer coding but chunked is understood")
         self.chunked_read = encoding is not None
 
     def respond(self) -> None:
         """Run the application and send its answer."""
         length = None if self.chunked_read else int(self.inheaders.get(b"Content-Length", b"0"))
-        is_awaited = self.inheaders.get(b"Expect", b"").lower() == b"100-continue"
+        # A client of HTTP/1.0 would take it for the answer (RFC 9110 10.1.1).
+        is_awaited = self.response_protocol == "HTTP/1.1" and self.inheaders.get(b"Expect", b"").lower() == b"100-continue"
         self.rfile = Body(self.conn.rfile, self.conn.wfile, length, is_awaited=is_awaited)
         self.conn.rfile.pace.expect_flow()
         self.server.gateway(self).respond()
@@ -168,9 +198,14 @@ class Request(HTTPRequest):
         self.conn.is_unread = not self.rfile.is_finished
 
     def simple_response(self, status: Any, msg: Any = "") -> None:
-        """A short answer of the server itself."""
-        super().simple_response(status, msg)
-        self.conn.wfile.flush()
+        """A short answer of the server itself, the last on its connection."""
+        text = str(msg).encode("latin-1", "replace")
+        # cheroot means the header: bodies are limited elsewhere.
+        line = "431 Request Header Fields Too Large" if str(status).startswith("413") else str(status)
+        head = f"HTTP/1.1 {line}\r\nContent-Type: text/plain\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+        with suppress(OSError):
+            self.conn.wfile.write(head.encode("latin-1") + text)
+            self.conn.wfile.flush()
 
     def send_headers(self) -> None:
         """Send the header of the answer; a connection whose request was not read to its end is not kept.

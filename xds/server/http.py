@@ -189,6 +189,8 @@ class HttpApplication:
             return plain(400, "a request has either Content-Length or Transfer-Encoding", first_segment(path))
         if path in self._soap.paths:
             return self._service(environ, visit, path)
+        if path == "*":
+            return Answer(status_line(204), [("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS")], (), path)
         if path == "/health/live":
             return plain(200, "alive", path)
         if path == "/health/ready":
