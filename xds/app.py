@@ -182,7 +182,12 @@ def utc_now() -> datetime:
 
 def _identity(connection: Connection, settings: Settings, public_url: str) -> DomainIdentity:
     def configured_or_kept(name: str) -> str:
-        return str(getattr(settings.domain, name)) or stored_settings.get_or_create(connection, f"domain.{name}", new_oid)
+        key, configured = f"domain.{name}", str(getattr(settings.domain, name))
+        if not configured:
+            return stored_settings.get_or_create(connection, key, new_oid)
+        # A command, or a later start, without this configuration is of the same domain.
+        stored_settings.keep(connection, key, configured)
+        return configured
 
     return DomainIdentity(
         assigning_authority=configured_or_kept("assigning_authority"),

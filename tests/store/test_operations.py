@@ -145,6 +145,12 @@ def test_a_generated_value_is_kept(database: Database) -> None:
     assert database.write(lambda connection: settings.get_or_create(connection, "other", make)) == "second"
 
 
+def test_a_value_that_is_named_takes_the_place_of_the_kept_one(database: Database) -> None:
+    for named in ("1.2.3", "1.2.3", "1.2.4"):
+        database.write(lambda connection, named=named: settings.keep(connection, "oid", named))
+        assert database.write(lambda connection: settings.get_or_create(connection, "oid", lambda: "another")) == named
+
+
 def identifier(value: str) -> PatientIdentifier:
     return PatientIdentifier(value, AssigningAuthority(None, "1.2.3"))
 
