@@ -131,7 +131,23 @@ def test_a_file_that_is_no_toml_is_refused(elsewhere: Path) -> None:
         ('[registry]\ncheck_codes = "no"\n', "registry.check_codes: must be 'off', 'warn' or 'strict'; got 'no'"),
         ('[server]\nae_title = ""\n', "server.ae_title: must have at least 1 character(s); got ''"),
         ("[imaging]\nmanifests = []\n", "imaging.manifests: must have at least 1 value(s); got []"),
-        ('[registry]\nlink_change_code = "x"\n', "registry.link_change_code: must match ^"),
+        (
+            '[registry]\nlink_change_code = "x"\n',
+            "registry.link_change_code: must be a code, written code^display name^coding scheme; got 'x'",
+        ),
+        (
+            '[publication]\nclass_code = "a^b"\n',
+            "publication.class_code: must be a code, written code^display name^coding scheme",
+        ),
+        ('[server]\npublic_url = "not a url"\n', "server.public_url: must be an absolute http or https URL; got 'not a url'"),
+        (
+            '[[identity.subscribers]]\nname = "A|B"\nendpoint = "mllp://host"\n',
+            "identity.subscribers: the endpoint of a v2 subscriber is mllp://host:port",
+        ),
+        (
+            '[[identity.domains]]\nname = "A"\noid = "1.2"\n[[identity.domains]]\nname = "B"\noid = "1.2"\n',
+            "identity: each of the domains needs its own oid; given twice: 1.2",
+        ),
         ('[registry]\ncheck_codes = "warn"\n', "registry: check_codes is 'warn', which needs the codes: set registry.codes"),
     ],
 )
@@ -140,6 +156,17 @@ def test_what_is_wrong_with_a_value_is_told_in_plain_words(elsewhere: Path, text
     with pytest.raises(ConfigError) as refused:
         load(path)
     assert f"{path}: {told}" in str(refused.value)
+
+
+def test_a_section_that_is_no_table_is_refused_beside_flags_of_it(elsewhere: Path) -> None:
+    with pytest.raises(ConfigError, match=r"server: must be a table, written \[server\]; got 3"):
+        load(written(elsewhere, "server = 3\n"), {"server.http_port": 0})
+
+
+def test_a_byte_order_mark_is_no_statement(elsewhere: Path) -> None:
+    path = elsewhere / "marked.toml"
+    path.write_bytes(b"\xef\xbb\xbf[server]\nhttp_port = 8090\n")
+    assert load(path).server.http_port == 8090
 
 
 def test_what_is_wrong_with_several_settings_together_is_told(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,7 +116,7 @@ def _layers(config_file: Path | None, overrides: Mapping[str, object]) -> list[_
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -165,6 +165,9 @@ def _refuse_unknown(values: Mapping[str, Any], model: type[BaseModel], source: s
             known = siblings if prefix else siblings | {leaf for leaf, _ in _fields(Settings)}
             raise ConfigError(_unknown(source, key, known, str))
         inner = _model_of(field)
+        if not prefix and not isinstance(value, dict | list):
+            # A table of another source would take its place without a word.
+            raise ConfigError(f"{source}: {key}: must be a table, written [{key}]; got {value!r}")
         for table in value if isinstance(value, list) else [value]:
             if inner is not None and isinstance(table, dict):
                 _refuse_unknown(table, inner, source, f"{key}.")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from xds.settings.values import AeTitle, CodeText, Oid, Port, ReplyAddress, Section, Url
 
@@ -118,10 +117,3 @@ class RepositorySettings(Section):
     registry_seconds: float = Field(
         default=60.0, gt=0, description="How long that registry may stay silent; then nobody knows, and it is asked again later."
     )
-
-    @field_validator("registry_url")
-    @classmethod
-    def _is_an_address(cls, url: str) -> str:
-        if url and not (url.startswith(("http://", "https://")) and urlsplit(url).hostname):
-            raise ValueError("must be an absolute http or https URL")
-        return url

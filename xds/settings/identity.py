@@ -10,6 +10,13 @@ from pydantic import Field, model_validator
 from xds.settings.values import RequiredOid, Section
 
 
+def _has_port(endpoint: str) -> bool:
+    try:
+        return urlsplit(endpoint).port is not None
+    except ValueError:
+        return False
+
+
 class IdentityDomainSettings(Section):
     """One patient identification domain: an establishment that issues patient identifiers."""
 
@@ -41,6 +48,8 @@ class IdentitySubscriberSettings(Section):
         schemes = ("mllp",) if self.wire == "v2" else ("http", "https")
         if parts.scheme not in schemes or not parts.hostname:
             raise ValueError(f"the endpoint of a {self.wire} subscriber begins with {' or '.join(schemes)}://")
+        if self.wire == "v2" and not _has_port(self.endpoint):
+            raise ValueError("the endpoint of a v2 subscriber is mllp://host:port")
         return self
 
 
@@ -79,6 +88,14 @@ class IdentitySettings(Section):
         description="Most demographics queries of one caller (the user of an assertion, or else a network address) in a minute, "
         "in each process; 0: any number. Beyond it HTTP 429, or AE, is the answer.",
     )
+
+    @model_validator(mode="after")
+    def _tells_domains_apart(self) -> IdentitySettings:
+        for key in ("oid", "name"):
+            values = [getattr(each, key) for each in self.domains]
+            if twice := {value for value in values if values.count(value) > 1}:
+                raise ValueError(f"each of the domains needs its own {key}; given twice: {', '.join(sorted(twice))}")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -27,8 +28,22 @@ def _reply_address(text: str) -> str:
     return text
 
 
-def _without_trailing_slash(text: str) -> str:
+def _url_or_empty(text: str) -> str:
+    parts = urlsplit(text)
+    if text and not (parts.scheme in ("http", "https") and parts.hostname):
+        raise ValueError("must be an absolute http or https URL")
     return text.rstrip("/")
+
+
+def _code(text: str) -> str:
+    parts = text.split("^")
+    if len(parts) != 3 or not parts[0] or not parts[2]:
+        raise ValueError("must be a code, written code^display name^coding scheme")
+    return text
+
+
+def _code_or_empty(text: str) -> str:
+    return _code(text) if text else text
 
 
 Oid = Annotated[str, AfterValidator(_oid_or_empty)]
@@ -36,11 +51,11 @@ RequiredOid = Annotated[str, AfterValidator(_required_oid)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[\x20-\x5b\x5d-\x7e]+$")]
 ReplyAddress = Annotated[str, AfterValidator(_reply_address)]
-Url = Annotated[str, AfterValidator(_without_trailing_slash)]
+Url = Annotated[str, AfterValidator(_url_or_empty)]
 
 #: `code^display name^coding scheme`.
-CodeText = Annotated[str, Field(pattern=r"^[^^]+\^[^^]*\^[^^]+$")]
-CodeOrEmpty = Annotated[str, Field(pattern=r"^([^^]+\^[^^]*\^[^^]+)?$")]
+CodeText = Annotated[str, AfterValidator(_code)]
+CodeOrEmpty = Annotated[str, AfterValidator(_code_or_empty)]
 
 
 class Section(BaseModel):
