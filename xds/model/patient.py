@@ -116,7 +116,8 @@ class IdentityFeed:
     empty) without being named there stay as they are. `event_type` names the transaction in the audit trail. `visit` holds fields
     of the visit that an encounter message tells of, by their HL7 names (`PV1.3.2`), with what is empty left out. `is_lenient`: a
     merge that names an unknown identifier is no error; an unknown prior one changes nothing, an unknown surviving one takes the
-    place of the prior one (ITI-30; ITI-8 and the Document Registry refuse both).
+    place of the prior one (ITI-30). Otherwise an unknown one of the affinity domain is an error, as the Document Registry has it
+    (ITI-8); in another domain an unknown surviving one still takes the place of the prior one.
     """
 
     kind: FeedKind
