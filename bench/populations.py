@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import population_names as names
-from bench import populations_border
+from bench import populations_border, populations_overseas
 from bench.establishments import INS, Person, habits, plain, record
 from bench.population_names import Origin
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
@@ -88,7 +88,9 @@ MAKES: Mapping[str, Make] = {
         postal_codes=400,
     ),
 }
-NAMES = (*MAKES, "border")
+#: Populations whose people and software are of another make.
+_OTHERS = {"border": populations_border.records, "overseas": populations_overseas.records}
+NAMES = (*MAKES, *_OTHERS)
 
 
 class _Names:
@@ -254,8 +256,8 @@ def _nir(person: Person, chance: random.Random) -> str:
 
 def records(name: str, people: int, seed: int, identified: float) -> Iterator[Stated]:
     """The records of a population in the order in which they arrive; `identified` of them carry a national identifier."""
-    if name == "border":
-        yield from (Stated(*item) for item in populations_border.records(people, seed, identified))
+    if name in _OTHERS:
+        yield from (Stated(*item) for item in _OTHERS[name](people, seed, identified))
         return
     make = MAKES[name]
     chance = random.Random(f"{name} {seed}")

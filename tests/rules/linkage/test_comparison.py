@@ -99,7 +99,7 @@ class TestGivenNames:
             ("Julien", "Thomas", Given.DIFFERENT_KNOWN),
             ("Julien", "Zorglub", Given.DIFFERENT),
             ("Marie-Anne Claude", "MARIE-ANN", Given.PART),
-            ("Loïc Erwan", "Loïc Yann", Given.OTHER),
+            ("Loïc Erwan", "Loïc Yann", Given.ALIKE_KNOWN),
             ("Bernard Mot", "Motéan", Given.OTHER),
             ("Lez", "Leez", Given.SLIP),
             ("Lez", "Lex", Given.ALIKE),
@@ -249,6 +249,9 @@ class TestVetoes:
 
     def test_what_is_absent_vetoes_nothing(self) -> None:
         assert evidence(JEAN, Demographics()).veto is None
+
+    def test_nobody_by_name_is_not_joined_by_house_and_day(self) -> None:
+        assert evidence(JEAN, named(JEAN, "TEST", "Pierre")).veto == Veto.UNNAMED
 
     def test_brothers_are_certain_where_the_sex_is_stated(self) -> None:
         brother = named(JEAN, "Le Goff", "Thomas")

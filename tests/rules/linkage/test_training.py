@@ -52,7 +52,8 @@ class TestQuality:
         assert found.mixed == 0
         assert found.recall > 0.93
         assert found.reviewed > 0.97
-        assert found.queue < 0.04 * found.records
+        # Where a tenth of a people bears one name, more namesakes are looked at.
+        assert found.queue < (0.07 if name == "overseas" else 0.04) * found.records
 
     def test_learned_weights_do_as_well(self, learned: Weights) -> None:
         _, _, found = measurement.run(populations.records("region", 700, 4, 0.0), learned)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from xds.rules.linkage.folding import core_words, joined
 from xds.rules.linkage.given_comparison import Bearers, given_level
-from xds.rules.linkage.given_names import composes, is_listed
+from xds.rules.linkage.given_names import composes, given_words, is_listed
 from xds.rules.linkage.national import National, NationalStatus
 from xds.rules.linkage.phonetics import sound_alike
 from xds.rules.linkage.slips import ALIKE, are_slips, edits, is_slip, similarity
@@ -23,6 +23,8 @@ from xds.rules.linkage.weights import BirthDate, Family, Frequencies, Given, Wei
 _GIVEN_RATHER = 5
 #: Fewer records with a name do not tell that it is a given one.
 _FEWEST_BEARERS = 4
+#: In so many records a family name is no slip of the pen.
+_BORNE = 6
 _RARE = 3
 _SMALL_REGISTER = 1000
 #: A register that has just begun stands for more people than it holds yet.
@@ -120,6 +122,16 @@ def _rarity(kind: str, value: str, weights: Weights, frequencies: Frequencies) -
     return max(-_MOST_RARITY_BITS, min(_MOST_RARITY_BITS, bits))
 
 
+def _shared(one: str, other: str) -> str:
+    """The words that two family names have in common, without particles."""
+    return " ".join(sorted(set(core_words(one)) & set(core_words(other))))
+
+
+def _shared_rarity(words: str, weights: Weights, frequencies: Frequencies) -> float:
+    """The rarity of the rarest word of a name of which more is not common: DIALLO EP BAH is not more rare than DIALLO."""
+    return max(_rarity("family", word, weights, frequencies) for word in words.split(" "))
+
+
 def _date_level(one: Traits, other: Traits) -> int:
     a, b = one.birth_date, other.birth_date
     if a == b:
@@ -187,12 +199,14 @@ def _name_levels(one: Traits, other: Traits, weights: Weights, bearers: Bearers)
         for b in other.families:
             level = _family_level(a, b)
             if level > family:
-                family, family_value = level, joined(a)
+                family, family_value = level, _shared(a, b) if level == Family.PART else joined(a)
     for a in one.givens:
         for b in other.givens:
             level = given_level(a, b, one.further, other.further, bearers)
             if level > given:
                 given, given_value = level, a.split(" ", 1)[0]
+    if family == Family.SLIP and _are_borne(one, other, bearers.frequencies):
+        family = Family.ALIKE
     if family <= Family.ALIKE and 0 <= given <= Given.ALIKE and _are_swapped(one, other):
         return Family.SWAPPED, "", Given.SWAPPED, ""
     if family == Family.DIFFERENT and {one.sex, other.sex} in _WOMAN and int(one.birth_date[:4] or 0) < weights.children_since:
@@ -202,10 +216,17 @@ def _name_levels(one: Traits, other: Traits, weights: Weights, bearers: Bearers)
     return family, family_value, given, given_value
 
 
+def _are_borne(one: Traits, other: Traits, frequencies: Frequencies) -> bool:
+    """True when others bear each of the family names, so that none is a slip of the other."""
+    return all(
+        any(frequencies.frequency("family", joined(name)) >= _BORNE for name in record.families) for record in (one, other)
+    )
+
+
 def _are_swapped(one: Traits, other: Traits) -> bool:
     crossed = ((a, d) for a in one.families for d in other.givens)
     back = [(b, c) for b in one.givens for c in other.families]
-    return any(_near(a, d) for a, d in crossed) and any(_near(b, c) for b, c in back)
+    return any(_near(given_words(a), d) for a, d in crossed) and any(_near(b, given_words(c)) for b, c in back)
 
 
 def _crossed(one: Traits, other: Traits, frequencies: Frequencies) -> str:
@@ -313,8 +334,10 @@ def compare(
     if "birth_date" not in levels:
         # A father and a son of one name live at one address more often than that a date is missing.
         bits["no_birth_date"] = _NO_BIRTH_DATE
-    if family in (Family.EXACT, Family.PART):
+    if family == Family.EXACT:
         bits["family_rarity"] = _rarity("family", family_value, weights, frequencies)
+    elif family == Family.PART:
+        bits["family_rarity"] = _shared_rarity(family_value, weights, frequencies)
     if given in (Given.EXACT, Given.PART):
         bits["given_rarity"] = _rarity("given", given_value, weights, frequencies)
     if town and levels["address"] in (1, 2, 3):
@@ -322,6 +345,9 @@ def compare(
     _limit_contacts(bits)
     bits["prior"] = prior(weights, frequencies)
     veto = _veto(one, other, levels, qualified)
+    if family < 0 and given < 0 and (one.is_unnamed or other.is_unnamed) and not veto and levels.get("national") != 2:
+        # Who is nobody by name is not told from those of the same house and day.
+        veto = Veto.UNNAMED
     rule = "veto" if veto else "qualified identifier" if qualified and levels["national"] == 2 else "weights"
     return Evidence(levels, bits, sum(bits.values()), veto, rule)
 

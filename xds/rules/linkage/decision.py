@@ -38,6 +38,10 @@ class Member:
 Group = Sequence[Member]
 #: Odds of two groups that lie closer together than this do not tell which of them it is.
 _CLEAR_BITS = 4.0
+#: The level of addresses that have more in common than the town.
+_SAME_STREET = 3
+#: Odds below which two people of one name who were born on other days are two.
+_NAMESAKES = -6.0
 #: How far below the threshold of links the odds between two groups may lie that a record joins into one.
 _BETWEEN_BITS = 8.0
 
@@ -116,7 +120,22 @@ def needs_review(evidence: Evidence, weights: Weights) -> bool:
     if evidence.is_certainly_two:
         # The same number under two names of one birth: an error of somebody, and a dangerous one.
         return evidence.levels.get("national") == 2
-    return evidence.total >= weights.review
+    if "family" not in evidence.levels and "given" not in evidence.levels:
+        # Tests and unknown persons: nobody can say who they are.
+        return False
+    return evidence.total >= weights.review and not _are_namesakes(evidence)
+
+
+def _are_namesakes(evidence: Evidence) -> bool:
+    """True for birth dates that have nothing in common, where no address or number makes up for it: the more people a register
+    has, the more of them bear one name."""
+    levels = evidence.levels
+    if levels.get("birth_date") != BirthDate.DIFFERENT or levels.get("national", 0) > 0:
+        return False
+    if levels.get("given") == Given.DIFFERENT_KNOWN:
+        return True
+    contact = levels.get("address", 0) >= _SAME_STREET or levels.get("telephone") == 1 or levels.get("email") == 1
+    return not contact and evidence.total < _NAMESAKES
 
 
 def decide(record: Member, candidates: Sequence[Group], weights: Weights, frequencies: Frequencies, own: Group = ()) -> Decision:

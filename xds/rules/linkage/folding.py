@@ -83,12 +83,16 @@ _SHORTEST_REMAINDER = 4
 _MARRIAGE = frozenset({"EP", "EPOUSE", "EPSE", "NEE", "VEUVE", "VVE", "MME", "MADAME", "WIDOW"})
 #: What systems write for a letter that they do not know. It stands in the middle of a word.
 _LOST_LETTERS = {ord("?"): None, 0xFFFD: None}
+#: One letter of two octets may have become two of them.
+_MARK = re.compile("[?\ufffd]+")
+#: A letter that names do not have and that folding keeps.
+_STAND_IN = "\u4e00"
 _NUMBER = re.compile(r"\d+")
 
 
 def repaired(text: str) -> str:
     """A text in UTF-8 that somebody read as Latin-1 or Windows-1252, as it was meant; any other one as it is."""
-    if "\u00c3" not in text and "\u00c5" not in text:
+    if "\u00c3" not in text and "\u00c4" not in text and "\u00c5" not in text:
         return text
     for encoding in ("latin-1", "cp1252"):
         with suppress(UnicodeError):
@@ -121,6 +125,17 @@ def fold_words(text: str) -> str:
         character if character.isalnum() else "" if unicodedata.combining(character) else " " for character in expanded
     )
     return " ".join(kept.split())
+
+
+def fold_given(text: str) -> str:
+    """The folded words of a given name, in which each letter that a system did not know stays a `?`.
+
+    All that such a system has of INES is IN?S. Were the letter left out, so many would bear INS that it passed for a name.
+    """
+    if "?" not in text and "\ufffd" not in text:
+        return fold_words(text)
+    marked = _MARK.sub(_STAND_IN, text)
+    return fold_words(marked).replace(_STAND_IN, "?") if any(map(str.isalpha, text)) else ""
 
 
 @lru_cache(1 << 15)

@@ -25,6 +25,8 @@ _FEW = 1000
 _SHORTEST_SOUND = 3
 #: Fewer letters of a name that was cut off are of too many names.
 _SHORTEST_CUT = 3
+#: Longer names that differ in the first letter alone are hardly ever two.
+_SHORT_RHYME = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +79,14 @@ def given_level(one: str, other: str, further: frozenset[str], other_further: fr
         if rest and other_rest and rest.isdisjoint(other_rest) and not a.startswith(b) and not b.startswith(a):
             if any(is_slip(x, y) or are_variants(x, y) for x in rest for y in other_rest):
                 return Given.SLIP
-            return Given.ALIKE_KNOWN if composes(first) else Given.OTHER
+            return Given.ALIKE_KNOWN
         if composes(first) and (_adds_a_name(words, rest, other_further) or _adds_a_name(other_words, other_rest, further)):
             return Given.ALIKE if len(words) == 1 or len(other_words) == 1 else Given.PART
         return Given.PART
+    if "?" in first or "?" in other_first:
+        return _level_with_lost_letters(one, other, further, other_further, bearers)
+    if _is_initial(words, other_words) or _is_initial(other_words, words):
+        return Given.VARIANT
     if not set(words).isdisjoint(other_words) or first in other_further or other_first in further:
         composed = _is_composed(words, other_first) or _is_composed(other_words, first)
         listed, other_listed = {*words, *further}, {*other_words, *other_further}
@@ -100,10 +106,34 @@ def given_level(one: str, other: str, further: frozenset[str], other_further: fr
     if _is_cut(words, other_first) or _is_cut(other_words, first):
         return Given.OTHER
     level = _unequal_given(a, b, first, other_first, bearers)
+    if level == Given.SLIP and _begins_otherwise(a, b):
+        level = Given.ALIKE
     # What is alike and followed by the same further names is one name, misheard.
     if level == Given.ALIKE and not (further | set(words[1:])).isdisjoint(other_further | set(other_words[1:])):
         return Given.SOUND
     return level
+
+
+def _level_with_lost_letters(
+    one: str, other: str, further: frozenset[str], other_further: frozenset[str], bearers: Bearers
+) -> int:
+    """The level of names, of which one has `?` for letters that a system did not know: IN?S is INES, spelt badly."""
+    first, other_first = one.split(" ")[0], other.split(" ")[0]
+    if len(first) == len(other_first) and all(a == b or "?" in (a, b) for a, b in zip(first, other_first, strict=True)):
+        return Given.SLIP
+    bare, other_bare = (" ".join(name.replace("?", "").split()) for name in (one, other))
+    return given_level(bare, other_bare, further, other_further, bearers) if bare and other_bare else Given.DIFFERENT
+
+
+def _is_initial(words: Sequence[str], other_words: Sequence[str]) -> bool:
+    """True for J PAUL beside JEAN PAUL."""
+    return len(words[0]) == 1 and len(words) > 1 and other_words[0][0] == words[0] and words[1:] == other_words[1:]
+
+
+def _begins_otherwise(one: str, other: str) -> bool:
+    """True for HANA and SANA: short names that rhyme. Hands and ears change the first letter most seldom."""
+    is_rhyme = len(one) == len(other) <= _SHORT_RHYME and one[1:] == other[1:]
+    return is_rhyme and one[0] != other[0] and one[0].isalpha() and other[0].isalpha()
 
 
 def _adds_a_name(words: Sequence[str], rest: Collection[str], other_further: frozenset[str]) -> bool:

@@ -6,7 +6,7 @@ The tables are our own, of names in use in France and of the languages that its 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -18,9 +18,24 @@ from xds.rules.linkage.slips import edits
 _COMPOSED_WITH = frozenset({"JEAN", "MARIE", "ANNE", "PIERRE", "PAUL", "LOUIS", "CHARLES", "ROSE", "MARIA"})
 _NEWBORN = re.compile(
     r"^(?:(?:NOUVEAU|NVEAU|NEW) ?(?:NE|NEE|BORN)?|NN|BB|BEBE|BABY|NEWBORN|ENFANT|CHILD|NOURRISSON|FOETUS|FETUS|PREMATURE|"
-    r"(?:BEBE |BABY )?(?:BOY|GIRL|FILLE|GARCON|GARC|MALE|FEMALE)|JUMEAU|JUMELLE|TWIN|TRIPLET|TRIPLE)"
-    r"(?: (?:BOY|GIRL|FILLE|GARCON|DE|OF|NE|NEE|JUMEAU|JUMELLE|TWIN|MALE|FEMALE|M|F|MME|MADAME))*(?: ?([1-4A-D]|II?I?))?$"
+    r"(?:BEBE |BABY )?(?:BOY|GIRL|FILLE|FILS|GARCON|GARC|MALE|FEMALE)|JUMEAU|JUMELLE|TWIN|TRIPLET|TRIPLE|"
+    r"X{1,4}(?= [1-4A-D]$)|SANS PRENOM)"
+    r"(?: (?:BOY|GIRL|FILLE|GARCON|DE|OF|NE|NEE|JUMEAU|JUMELLE|TWIN|MALE|FEMALE|M|F|MME|MADAME))*"
+    # A newborn may be called after its mother: FILLE DE FATIMA.
+    r"(?:(?<= DE| OF) [A-Z][A-Z ]+?(?: ([1-4]))?|(?: ?([1-4A-D]|II?I?))?)$"
 )
+#: What stands in the field of the family name of a test, or of somebody whose name nobody knows; real names may follow.
+_NO_FAMILY = re.compile(
+    r"^(?:X{1,4}|Z*TEST(?:S|INS|ING|EUR)?|ESSAIS?|INCONNUE?|ANONYME|ANONYMOUS|ANONYMISE|UNKNOWN|"
+    r"NON (?:COMMUNIQUE|RENSEIGNE|PRECISE)E?|SANS NOM|NOM INCONNU|SOUS X|NULL|NONE|ZZ+[A-Z]*)"
+    r"(?: ?\d+)?(?: SE DISANTE?)?(?: (?:X+|TEST|ESSAI|PATIENT|INCONNUE?))*(?: ?\d+)?$"
+)
+#: Words that stand between given names, or before one, and tell nobody from anybody: THI MAI, MARIA DE FATIMA, EL HASSAN.
+_FILLERS = frozenset(
+    ("THI", "VAN", "DE", "DA", "DO", "DOS", "DAS", "DU", "DES", "D", "EL", "AL", "UL", "LA", "LE", "LES", "L", "E")
+)
+#: The servant of one of whose names follows; the two are one name.
+_SERVANT = re.compile(r"^ABD(?:[AEU]L|OUL|[AEOU]?R|E[DSTNZ])?$")
 _NOBODY = frozenset(
     {
         *(
@@ -120,8 +135,33 @@ def canonical(name: str) -> str:
 
 @lru_cache(1 << 14)
 def given_words(words: str) -> str:
-    """A given name with the parts of composed ones apart: JEANPIERRE is JEAN PIERRE."""
-    return " ".join(_parts(word) for word in words.split(" "))
+    """A given name with the parts of composed ones apart and without words that tell nothing: JEANPIERRE is JEAN PIERRE."""
+    return " ".join(_parts(word) for word in without_fillers(words.split(" ")))
+
+
+def without_fillers(words: Sequence[str]) -> Sequence[str]:
+    """Given names without the words between them, and with the servant of one joined to it: ABDEL KADER is ABDELKADER."""
+    if len(words) < 2:
+        return words
+    found: list[str] = []
+    servant = ""
+    for word in words[:-1]:
+        if servant:
+            servant += word
+            if word not in _FILLERS:
+                found.append(servant)
+                servant = ""
+        elif _SERVANT.match(word):
+            servant = word
+        elif word not in _FILLERS:
+            found.append(word)
+    return [*found, servant + words[-1]]
+
+
+@lru_cache(1 << 12)
+def names_nobody(family: str) -> bool:
+    """True for folded words that stand where the family name of a test or of somebody unknown would: TEST, X SE DISANT."""
+    return _NO_FAMILY.match(family) is not None
 
 
 def _parts(word: str) -> str:
@@ -138,4 +178,4 @@ def placeholder(words: str) -> tuple[bool, int | None]:
     if words.replace(" ", "") in _NOBODY:
         return True, None
     found = _NEWBORN.match(words)
-    return (True, _ORDERS.get(found[1] or "")) if found else (False, None)
+    return (True, _ORDERS.get(found[1] or found[2] or "")) if found else (False, None)

@@ -13,7 +13,7 @@ from typing import Final
 
 from xds.rules.linkage.folding import joined
 from xds.rules.linkage.given_comparison import Bearers, given_level
-from xds.rules.linkage.given_names import are_related
+from xds.rules.linkage.given_names import are_related, given_words
 from xds.rules.linkage.phonetics import english_code, french_code
 from xds.rules.linkage.slips import is_slip, similarity
 from xds.rules.linkage.traits import PackedNames, Traits
@@ -82,7 +82,7 @@ def _cross(givens: Iterable[str], families: Iterable[str]) -> bool:
     """True when a given name may stand in the field of the other's family name."""
     for given in givens:
         for family in families:
-            if not _are_far_apart(given, family) and _is_near(given, family):
+            if not _are_far_apart(given, family) and _is_near(given, given_words(family)):
                 return True
     return False
 

@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from xds.model.patient import Address, Demographics
-from xds.rules.linkage.folding import digits, fold, fold_words
-from xds.rules.linkage.given_names import given_words, placeholder
+from xds.rules.linkage.folding import digits, fold, fold_given, fold_words
+from xds.rules.linkage.given_names import given_words, names_nobody, placeholder, without_fillers
 from xds.rules.linkage.national import National, NationalStatus, comparable, status_of
 
 #: XPN.7 of names that are not a person's own: alias, nickname, pseudonym.
@@ -28,6 +28,14 @@ _STREET_KINDS = re.compile(
 )
 #: Telephone numbers compare by their last digits, so that country codes and leading zeros do not matter.
 _TELEPHONE_DIGITS = 9
+#: XAD.7 of addresses where nobody lives: of birth, of the delivery, of the country of origin, bad ones.
+_NO_HOMES = frozenset({"BDL", "N", "F", "BA"})
+#: Who is said to live there shares house, street and telephone with many.
+_INSTITUTION = re.compile(
+    r"\b(?:EHPAD|HOPITAL|HOPITAUX|HOSPITALIERE?|HOSPITAL|CHU|CHRU|CHR|CLINIQUE|MAISON D ?ARRET|PENITENTIAIRE|PRISON|HEBERGEMENT|"
+    r"MAISON DE RETRAITE|MAPAD|FOYER|ADOMA|SONACOTRA|CADA|CCAS|CIAS|SAMU|SDF|SANS DOMICILE|SECOURS CATHOLIQUE|CROIX ROUGE|"
+    r"EMMAUS|ASILE|NURSING HOME|SHELTER|CASERNE)\b"
+)
 _SEPARATOR, _ITEM, _PART = "\x1e", "\x1f", "\x1d"
 _PACKED_VERSION = "1"
 
@@ -147,6 +155,8 @@ class PackedNames(NamedTuple):
 @lru_cache(1 << 14)
 def _street(text: str) -> tuple[str, str]:
     words = fold_words(text)
+    if _INSTITUTION.search(words):
+        return "", ""
     found = _HOUSE_NUMBER.match(words)
     behind = None if found else _NUMBER_BEHIND.match(words)
     number, rest = (found[1], found[2]) if found else (behind[2], behind[1]) if behind else ("", words)
@@ -166,6 +176,10 @@ def place_of(address: Address) -> Place:
     if not street and address.other:
         number, street = _street(f"{number} {address.other}")
     return Place(number, street, _city(address.city), fold(address.postal_code))
+
+
+def _is_institution(address: Address) -> bool:
+    return bool(address.street) and _street(address.street) == ("", "")
 
 
 def telephone_of(text: str) -> str:
@@ -194,7 +208,10 @@ def _names(demographics: Demographics) -> tuple[tuple[str, ...], tuple[str, ...]
     for name in demographics.names:
         if name.use in _OTHER_NAMES:
             continue
-        family, given = fold_words(name.family), fold_words(name.given)
+        family, given = fold_words(name.family), fold_given(name.given)
+        if names_nobody(family):
+            is_unnamed = True
+            continue
         if family and not placeholder(family)[0]:
             families.append(family)
         if given:
@@ -204,7 +221,7 @@ def _names(demographics: Demographics) -> tuple[tuple[str, ...], tuple[str, ...]
             if not is_placeholder:
                 givens.append(given_words(given))
         if name.further_given:
-            further.update(fold_words(name.further_given).split())
+            further.update(without_fillers(fold_given(name.further_given).split()))
     return tuple(dict.fromkeys(families)), tuple(dict.fromkeys(givens)), frozenset(further), is_unnamed and not givens, order
 
 
@@ -217,8 +234,11 @@ def traits(demographics: Demographics, national: Collection[National] = ()) -> T
     birth_date = (demographics.birth_date or "")[:8]
     if birth_date in _UNKNOWN_DATES or not birth_date.isdigit():
         birth_date = ""
-    places = (place_of(item) for item in demographics.addresses)
-    telephones = (telephone_of(item) for item in demographics.telephones)
+    homes = [item for item in demographics.addresses if item.use not in _NO_HOMES]
+    places = (place_of(item) for item in homes)
+    # The telephone of a home for the old is that of all who live there.
+    shared = bool(homes) and all(map(_is_institution, homes))
+    telephones = (telephone_of(item) for item in demographics.telephones if not shared)
     return Traits(
         families=families,
         givens=givens,
