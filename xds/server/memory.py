@@ -122,3 +122,4 @@ class Holding:
         taken, self._taken, self._octets = self._taken, 0, 0
         if taken:
             self._messages._leave(taken)
+            give_back()

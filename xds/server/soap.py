@@ -329,5 +329,6 @@ class SoapServices:
             raise SoapFault("Sender", f"the MTOM package cannot be read: {error}") from None
         except BodyError as error:
             raise SoapFault("Sender", error.reason, http_status=error.status) from None
-        except TooMuchError:
-            raise _too_much() from None
+        except TooMuchError as error:
+            # What was read so far is held by the way that the error came.
+            raise _too_much() from error.with_traceback(None)
