@@ -40,6 +40,8 @@ _PLAIN_REQUEST = re.compile(
 )
 #: Octets of a header line whose reading is remembered; longer ones differ from request to request.
 _KEPT_LINE = 80
+#: Octets of an answer without length that go out at once, to let its reader begin.
+_FIRST_PART = 4096
 #: Fields that decide where a message ends or what it is: repeated, they are an attack on someone in front of us.
 _SINGLE = frozenset({b"Content-Length", b"Transfer-Encoding", b"Host", b"Content-Type", b"Content-Encoding", b"Expect"})
 
@@ -89,6 +91,8 @@ class Request(HTTPRequest):
     header_reader = StrictHeaders()
     #: The host of a request target in absolute form.
     authority: bytes | None = None
+    #: Whether the answer has begun to go out.
+    has_begun = False
 
     def parse_request(self) -> None:
         """Read the request line and the header, within the time for headers."""
@@ -196,6 +200,13 @@ class Request(HTTPRequest):
             self.conn.wfile.write(b"0\r\n\r\n")
         self.conn.wfile.flush()
         self.conn.is_unread = not self.rfile.is_finished
+
+    def write(self, chunk: bytes) -> None:
+        """Send a part of the answer. Who states no length makes it while it goes out, and may wait long for the second part."""
+        super().write(chunk)
+        if self.chunked_write and not self.has_begun and len(chunk) >= _FIRST_PART:
+            self.has_begun = True
+            self.conn.wfile.flush()
 
     def simple_response(self, status: Any, msg: Any = "") -> None:
         """A short answer of the server itself, the last on its connection."""
