@@ -122,8 +122,7 @@ def _run_in_processes(settings: Settings, *, guide: bool) -> None:
         port = held.getsockname()[1]
 
         def make(number: int, told: Mapping[str, Any]) -> _Serving:
-            # Ctrl-C reaches everybody at the terminal; it is for the parent, which tells the others by SIGTERM. Two different
-            # signals at one time may both be taken by a thread that is not the first, which then goes on waiting.
+            # Ctrl-C reaches everybody at the terminal; it is for the parent, which tells the others by SIGTERM.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             among = Among(port, dicom, number, told)
             known = _with_ports(settings, told)

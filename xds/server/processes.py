@@ -60,11 +60,15 @@ class Serving(Protocol):
 def signals() -> int:
     """The end of a pipe from which an octet can be read for every SIGTERM and SIGINT from now on.
 
-    A pipe, because a handler may interrupt the main thread while it holds whatever lock a condition would need.
+    A pipe, because a handler may interrupt the main thread while it holds whatever lock a condition would need; and written to
+    when the signal comes, not by a handler, because those run in the main thread alone, which nothing wakes when another thread
+    gets the signal.
     """
     reader, writer = os.pipe()
+    os.set_blocking(writer, False)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: os.write(writer, b"."))
+        signal.signal(number, lambda _number, _frame: None)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     return reader
 
 

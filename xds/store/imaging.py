@@ -54,15 +54,13 @@ def find(
     study_instance_uid: str,
     series_instance_uid: str | None = None,
     sop_instance_uid: str | None = None,
-    *,
-    head: bool = False,
 ) -> StoredStudy | None:
     """The study with its series and instances, ordered by their numbers, without rejected ones; None when there is none.
 
-    With `series_instance_uid` and `sop_instance_uid` it holds only what fits; then it may hold nothing. A `head` has no series.
+    With `series_instance_uid` and `sop_instance_uid` it holds only what fits; then it may hold nothing.
     """
     row = connection.execute(select(imaging_study).where(imaging_study.c.study_instance_uid == study_instance_uid)).first()
-    return _stored_study(connection, row, series_instance_uid, sop_instance_uid, head=head) if row else None
+    return _stored_study(connection, row, series_instance_uid, sop_instance_uid) if row else None
 
 
 def newest(connection: Connection, limit: int, *, state: StudyState | None = None) -> tuple[StoredStudy, ...]:
@@ -148,7 +146,7 @@ def _key(connection: Connection, study_instance_uid: str) -> int:
 
 
 def _stored_study(
-    connection: Connection, row: Row[Any], series_uid: str | None = None, sop_uid: str | None = None, *, head: bool = False
+    connection: Connection, row: Row[Any], series_uid: str | None = None, sop_uid: str | None = None
 ) -> StoredStudy:
     manifests = connection.execute(
         select(imaging_manifest)
@@ -156,7 +154,7 @@ def _stored_study(
         .order_by(imaging_manifest.c.revision.desc(), imaging_manifest.c.form.desc())
     ).all()
     return StoredStudy(
-        study=_study(row, () if head else _series(connection, row.study_key, series_uid, sop_uid)),
+        study=_study(row, _series(connection, row.study_key, series_uid, sop_uid)),
         state=StudyState(row.state),
         revision=row.revision,
         reason=row.reason,

@@ -46,7 +46,7 @@ class ManyRows:
         if connection.dialect.name == "sqlite":
             insert_embedded(connection, self._embedded, rows)
             return
-        server = cast(ServerDriver, connection.connection.driver_connection)
+        server = cast(ServerDriver, connection.connection.dbapi_connection)
         for start in range(0, len(rows), _MOST):
             some = rows[start : start + _MOST]
             server.run(self._text(len(some)), ([value for row in some for value in row],))

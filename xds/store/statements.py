@@ -45,7 +45,7 @@ class ServerDriver(Protocol):
 
 def server_driver(connection: Connection) -> ServerDriver | None:
     """The driver of a database that is a server; None for the embedded one."""
-    driver = connection.connection.driver_connection
+    driver: Any = connection.connection.dbapi_connection
     return None if isinstance(driver, SqliteConnection) else cast(ServerDriver, driver)
 
 
@@ -95,7 +95,7 @@ class Prepared:
     def ask(self, connection: Connection, values: Values) -> Callable[[], Sequence[Row]]:
         """Ask without waiting for the answer: every row of it comes from what this returns. To a server several of them travel
         together."""
-        driver = connection.connection.driver_connection
+        driver: Any = connection.connection.dbapi_connection
         if isinstance(driver, SqliteConnection):
             found = self.rows(connection, values)
             return lambda: found
@@ -132,7 +132,7 @@ class Prepared:
 def insert_embedded(connection: Connection, text: str, rows: Sequence[Row]) -> None:
     """Run an insert, whose values stand in the order of its `?`, on the embedded database. Errors: DBAPIError."""
     try:
-        cast(SqliteConnection, connection.connection.driver_connection).executemany(text, rows)
+        cast(SqliteConnection, connection.connection.dbapi_connection).executemany(text, rows)
     except SqliteError as error:
         raise _as_usual(text, error) from error
 
