@@ -134,6 +134,14 @@ def test_a_name_that_was_lost_is_given_again(root: Path) -> None:
     assert list(again.keys()) == [key]
 
 
+@pytest.mark.usefixtures("patient")
+def test_what_was_left_is_not_committed_once_more(root: Path) -> None:
+    key = put(LocalBlobStore(root), DATA)
+    os.utime(place(root, key), (1_000_000, 1_000_000))
+    assert pendings(root)
+    assert LocalBlobStore(root).committed_at(key) == datetime.fromtimestamp(1_000_000, UTC)
+
+
 @pytest.mark.usefixtures("hasty")
 def test_what_was_left_is_taken_away_in_the_end(root: Path) -> None:
     LocalBlobStore(root)

@@ -161,7 +161,8 @@ class LocalBlobStore:
                     self._name_again(pending, key, file)
 
     def _name_again(self, pending: Path, key: str, file: io.FileIO) -> None:
-        if not _is_same(file, self._path(key)):
+        is_named = _is_same(file, self._path(key))
+        if not is_named:
             if hashlib.file_digest(file, "sha256").hexdigest() != key:
                 # The power went before it was durable: nobody was told that it is here.
                 pending.unlink(missing_ok=True)
@@ -169,7 +170,11 @@ class LocalBlobStore:
             os.fsync(file.fileno())
         # It may be removed meanwhile, or its name be durable by the process that it comes from.
         with self.naming(key), suppress(FileNotFoundError):
-            self.name(pending, key, os.fstat(file.fileno()).st_size)
+            if is_named:
+                # It was committed then, and is not committed once more.
+                self._pending.settle(pending, self._path(key).parent)
+            else:
+                self.name(pending, key, os.fstat(file.fileno()).st_size)
 
     def _path(self, key: str) -> Path:
         if not _KEY.match(key):
