@@ -79,7 +79,7 @@ def given_level(one: str, other: str, further: frozenset[str], other_further: fr
         if rest and other_rest and rest.isdisjoint(other_rest) and not a.startswith(b) and not b.startswith(a):
             if any(is_slip(x, y) or are_variants(x, y) for x in rest for y in other_rest):
                 return Given.SLIP
-            return Given.ALIKE_KNOWN
+            return Given.ALIKE_KNOWN if composes(first) else Given.OTHER
         if composes(first) and (_adds_a_name(words, rest, other_further) or _adds_a_name(other_words, other_rest, further)):
             return Given.ALIKE if len(words) == 1 or len(other_words) == 1 else Given.PART
         return Given.PART

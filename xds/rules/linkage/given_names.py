@@ -15,7 +15,15 @@ from rapidfuzz import process
 
 from xds.rules.linkage.slips import edits
 
-_COMPOSED_WITH = frozenset({"JEAN", "MARIE", "ANNE", "PIERRE", "PAUL", "LOUIS", "CHARLES", "ROSE", "MARIA"})
+#: Names to which families add another one for each child: JEAN PAUL and JEAN MARC, MOHAMED AMINE beside MOHAMED, MINH KHOI.
+_COMPOSED_WITH = frozenset(
+    {
+        *("JEAN", "MARIE", "ANNE", "PIERRE", "PAUL", "LOUIS", "CHARLES", "ROSE", "HANS", "KARL"),
+        *("MARIA", "JOSE", "JOAO", "LUIS", "ANA", "MINH", "NGOC", "THANH", "XUAN", "HOANG", "QUOC"),
+        *("MOHAMED", "MOHAMMED", "MOHAMAD", "MOHAMMAD", "MUHAMMAD", "MUHAMMED", "MOULAY", "SIDI"),
+        *("FATIMA", "FATMA", "LALLA", "NOUR"),
+    }
+)
 _NEWBORN = re.compile(
     r"^(?:(?:NOUVEAU|NVEAU|NEW) ?(?:NE|NEE|BORN)?|NN|BB|BEBE|BABY|NEWBORN|ENFANT|CHILD|NOURRISSON|FOETUS|FETUS|PREMATURE|"
     r"(?:BEBE |BABY )?(?:BOY|GIRL|FILLE|FILS|GARCON|GARC|MALE|FEMALE)|JUMEAU|JUMELLE|TWIN|TRIPLET|TRIPLE|"
