@@ -67,25 +67,27 @@ def leave(root: Path, key: str, data: bytes) -> Path:
 
 
 def recorded(monkeypatch: pytest.MonkeyPatch, root: Path) -> list[tuple[str, str]]:
-    """The steps that the order of a commit is made of: what is forced, renamed and linked."""
+    """The steps that the order of a commit is made of: what is forced, renamed and linked of this store."""
     steps: list[tuple[str, str]] = []
     fsync, link, rename = os.fsync, os.link, os.rename
 
-    def short(path: Path) -> str:
-        relative = path.resolve().relative_to(root.parent.resolve())
-        # A name in `pending` is another one each time.
-        return "pending/file" if relative.parent.name == "pending" else "/".join(relative.parts[1:])
+    def note(step: str, path: Path) -> None:
+        # Another store of this process may still settle what another test left.
+        if path.resolve().is_relative_to(root.resolve()):
+            relative = path.resolve().relative_to(root.resolve())
+            # A name in `pending` is another one each time.
+            steps.append((step, "pending/file" if relative.parent.name == "pending" else str(relative)))
 
     def forced(descriptor: int) -> None:
-        steps.append(("fsync", short(Path(os.readlink(f"/proc/self/fd/{descriptor}")))))
+        note("fsync", Path(os.readlink(f"/proc/self/fd/{descriptor}")))
         fsync(descriptor)
 
     def linked(source: Path, target: Path) -> None:
-        steps.append(("link", short(Path(target))))
+        note("link", Path(target))
         link(source, target)
 
     def renamed(source: Path, target: Path) -> None:
-        steps.append(("rename", short(Path(target))))
+        note("rename", Path(target))
         rename(source, target)
 
     monkeypatch.setattr(os, "fsync", forced)
