@@ -290,6 +290,34 @@ def test_a_blob_is_not_swept_while_it_is_committed_once_more(local: LocalBlobSto
     assert everything(local, key) == b"contended"
 
 
+def test_content_then_name_then_directories_become_durable(
+    local: LocalBlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that survives a power cut must not stand for content that did not."""
+    steps: list[tuple[str, str]] = []
+    fsync, link = os.fsync, os.link
+    root = (tmp_path / "blobs").resolve()
+
+    def recorded_fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}")).relative_to(root)
+        steps.append(("fsync", path.parts[0] if path.parts[0] == "staging" else str(path)))
+        fsync(descriptor)
+
+    def recorded_link(source: Path, target: Path) -> None:
+        steps.append(("link", str(target.relative_to(tmp_path / "blobs"))))
+        link(source, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(os, "link", recorded_link)
+    key = put(local, b"durable")
+    directory = f"objects/{key[:3]}"
+    named = [("link", f"{directory}/{key}"), ("fsync", directory)]
+    assert steps == [("fsync", "staging"), ("fsync", "objects"), *named]
+    steps.clear()
+    put(local, b"durable")
+    assert steps == [("fsync", "staging"), *named]
+
+
 def test_a_large_blob_is_flushed_while_it_arrives(local: LocalBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[int] = []
     fdatasync = os.fdatasync

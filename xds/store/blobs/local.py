@@ -1,8 +1,7 @@
 """Blobs as files of one directory: `objects/abc/<sha256>` for what is committed, `staging/` for what is still arriving.
 
-What is durable when: a staged file moves to `pending/`, where its name tells its key, and is fsynced with that name before it has
-one below `objects`; see `xds.store.blobs.pending` for what follows. So a name below `objects` never stands for half a blob, and a
-returned key survives a power cut.
+What is durable when: a staged file is fsynced before it gets its name below `objects`, and the directories that hold the name
+are fsynced before `commit` returns. So a name never stands for half a blob, and a returned key survives a power cut.
 """
 
 from __future__ import annotations
@@ -15,12 +14,9 @@ import re
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-
-from xds.store.blobs.directories import lock_now, locked_directory, sync_directory
-from xds.store.blobs.pending import PendingNames
 
 #: Octets of one chunk that is read. Larger ones cost a page fault for every page, smaller ones more system calls.
 CHUNK = 256 * 1024
@@ -41,10 +37,9 @@ class LocalBlobStore:
     """A `xds.ports.BlobStore` on a local disk. Several processes may share the directory."""
 
     def __init__(self, directory: Path, *, writing: bool = True) -> None:
-        """Create the directory when it is not there, remove what broken uploads of dead processes left in `staging`, and give
-        the blobs their names that a loss of power took.
+        """Create the directory when it is not there, and remove what broken uploads of dead processes left in `staging`.
 
-        Without `writing` nothing of that happens: the store is only read.
+        Without `writing` neither happens: the store is only read.
         """
         self._objects = directory / "objects"
         self._staging = directory / "staging"
@@ -52,17 +47,13 @@ class LocalBlobStore:
         self._made = 0
         #: Does beside a large upload what needs neither this thread nor the interpreter's lock.
         self.aside = ThreadPoolExecutor(_ASIDE, thread_name_prefix="blobs")
-        self._writing = writing
-        pending = directory / "pending"
-        if writing:
-            for path in (self._objects, self._staging, pending):
-                path.mkdir(parents=True, exist_ok=True)
-            sync_directory(directory.parent)
-            sync_directory(directory)
-        self._pending = PendingNames(pending)
-        if writing:
-            self._sweep_staging()
-            self._name_pending()
+        if not writing:
+            return
+        for path in (self._objects, self._staging):
+            path.mkdir(parents=True, exist_ok=True)
+        _sync_directory(directory.parent)
+        _sync_directory(directory)
+        self._sweep_staging()
 
     def stage(self, *, sha1: bool = True) -> LocalStaging:
         """Begin a blob. Errors: OSError when the disk is full or has no file left."""
@@ -74,14 +65,14 @@ class LocalBlobStore:
         Errors: KeyError when there is no such blob.
         """
         try:
-            file = io.FileIO(self._readable(key), "rb")
+            file = io.FileIO(self._path(key), "rb")
         except FileNotFoundError:
             raise KeyError(key) from None
         return Chunks(file, offset, length)
 
     def file(self, key: str) -> Path | None:
         """Where the blob lies. Errors: KeyError when there is no such blob."""
-        path = self._readable(key)
+        path = self._path(key)
         if not path.is_file():
             raise KeyError(key)
         return path
@@ -89,14 +80,14 @@ class LocalBlobStore:
     def size(self, key: str) -> int:
         """Octets of the blob. Errors: KeyError when there is no such blob."""
         try:
-            return self._readable(key).stat().st_size
+            return self._path(key).stat().st_size
         except FileNotFoundError:
             raise KeyError(key) from None
 
     def committed_at(self, key: str) -> datetime:
         """When the blob was committed last. Errors: KeyError when there is no such blob."""
         try:
-            return datetime.fromtimestamp(self._readable(key).stat().st_mtime, UTC)
+            return datetime.fromtimestamp(self._path(key).stat().st_mtime, UTC)
         except FileNotFoundError:
             raise KeyError(key) from None
 
@@ -110,12 +101,11 @@ class LocalBlobStore:
         except KeyError:
             return False
         try:
-            with locked_directory(path.parent, fcntl.LOCK_EX) as directory:
+            with _locked_directory(path.parent, fcntl.LOCK_EX) as directory:
                 if unless_committed_since is not None and path.stat().st_mtime >= unless_committed_since.timestamp():
                     return False
                 path.unlink()
                 os.fsync(directory)
-                self._pending.forget(key)
         except FileNotFoundError:
             return False
         return True
@@ -126,67 +116,29 @@ class LocalBlobStore:
             for entry in os.scandir(directory.path):
                 yield entry.name
 
-    @contextmanager
-    def naming(self, key: str) -> Iterator[PendingNames]:
-        """Keep others from removing this blob while it gets its names; yields where the first of them are. Errors: OSError."""
-        self._make_directory(key)
-        with locked_directory(self._path(key).parent, fcntl.LOCK_SH):
-            yield self._pending
+    def publish(self, staged: Path, key: str, size: int) -> None:
+        """Give a staged file, already fsynced, its name below `objects`, and make the name durable.
 
-    def name(self, pending: Path, key: str, size: int) -> None:
-        """Give a file that is durable by a name in `pending` its name below `objects`, inside of `naming`. Errors: OSError."""
+        The directory is locked against `delete` meanwhile, so that a blob that is committed once more is not swept away.
+        """
         path = self._path(key)
-        try:
-            os.link(pending, path)
-        except FileExistsError:
-            if path.stat().st_size != size:
-                # The hash in the name proves that the file on disk is damaged and that this one is right.
-                os.replace(pending, path)
-                sync_directory(path.parent)
-                return
-            # Whose name that is may not have been durable yet; this file is, until the name is.
-            os.utime(path)
-        self._pending.settle(pending, path.parent)
-
-    def _name_pending(self) -> None:
-        """Name again what a process that is no more, or a loss of power, left in `pending`."""
-        for key, pending in self._pending.left():
+        self._make_directory(key)
+        with _locked_directory(path.parent, fcntl.LOCK_SH) as directory:
             try:
-                file = io.FileIO(pending, "rb")
-            except FileNotFoundError:
-                continue
-            with file:
-                # What is locked is being committed right now.
-                if lock_now(file.fileno()):
-                    self._name_again(pending, key, file)
-
-    def _name_again(self, pending: Path, key: str, file: io.FileIO) -> None:
-        is_named = _is_same(file, self._path(key))
-        if not is_named:
-            if hashlib.file_digest(file, "sha256").hexdigest() != key:
-                # The power went before it was durable: nobody was told that it is here.
-                pending.unlink(missing_ok=True)
-                return
-            os.fsync(file.fileno())
-        # It may be removed meanwhile, or its name be durable by the process that it comes from.
-        with self.naming(key), suppress(FileNotFoundError):
-            if is_named:
-                # It was committed then, and is not committed once more.
-                self._pending.settle(pending, self._path(key).parent)
-            else:
-                self.name(pending, key, os.fstat(file.fileno()).st_size)
+                os.link(staged, path)
+            except FileExistsError:
+                if path.stat().st_size == size:
+                    os.utime(path)
+                else:
+                    # The hash in the name proves that the file on disk is damaged and that this one is right.
+                    os.replace(staged, path)
+            os.fsync(directory)
+        staged.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
         if not _KEY.match(key):
             raise KeyError(key)
         return self._objects / key[:_PREFIX] / key
-
-    def _readable(self, key: str) -> Path:
-        path = self._path(key)
-        if not self._writing and not path.exists():
-            # Who only reads may come before the one who names again what a loss of power left.
-            return next(iter(self._pending.named(key)), path)
-        return path
 
     def _make_directory(self, key: str) -> None:
         # A name is only as durable as the directory above it. Whoever finds that cannot know whether the one that made it has
@@ -194,7 +146,7 @@ class LocalBlobStore:
         number = int(key[:_PREFIX], 16)
         if not self._durable[number]:
             (self._objects / key[:_PREFIX]).mkdir(exist_ok=True)
-            sync_directory(self._objects)
+            _sync_directory(self._objects)
             self._durable[number] = True
             self._made += 1
             if self._made == _MANY_DIRECTORIES:
@@ -204,7 +156,7 @@ class LocalBlobStore:
         """Each new directory has its blob wait for the disk once more: a store that fills gets all of them at once."""
         for number in range(len(self._durable)):
             (self._objects / f"{number:0{_PREFIX}x}").mkdir(exist_ok=True)
-        sync_directory(self._objects)
+        _sync_directory(self._objects)
         self._durable[:] = b"\1" * len(self._durable)
 
     def _sweep_staging(self) -> None:
@@ -214,7 +166,7 @@ class LocalBlobStore:
             except FileNotFoundError:
                 continue
             with file:
-                if lock_now(file.fileno()):
+                if _lock_now(file.fileno()):
                     Path(entry.path).unlink(missing_ok=True)
 
 
@@ -314,21 +266,17 @@ class LocalStaging:
     def commit(self) -> str:
         """Make the blob durable under its content hash and return its key. Idempotent.
 
-        Errors: OSError when the disk refuses, and then it is discarded; ValueError after `discard`.
+        Errors: OSError when the disk refuses; ValueError after `discard`.
         """
         if self._key is None:
-            if self._file.closed:
-                raise ValueError("the blob is closed: discarded")
             self._await_flush()
-            key = self._sha256.hexdigest()
             try:
-                with self._store.naming(key) as pending:
-                    self._path = self._path.rename(pending.new(key))
-                    pending.force(self._file.fileno())
-                    self._store.name(self._path, key, self._size)
+                os.fsync(self._file.fileno())
             except OSError:
                 self.discard()
                 raise
+            key = self._sha256.hexdigest()
+            self._store.publish(self._path, key, self._size)
             self._key = key
             self._file.close()
         return self._key
@@ -373,8 +321,28 @@ class Chunks(Iterator[bytes]):
         self._file.close()
 
 
-def _is_same(file: io.FileIO, path: Path) -> bool:
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked_directory(path: Path, kind: int) -> Iterator[int]:
+    # Each caller opens the directory itself: a lock belongs to the open file, so it also works between threads.
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, kind)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _lock_now(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
+    return True
