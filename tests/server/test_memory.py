@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import gc
+import resource
 import threading
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +46,12 @@ def test_small_messages_are_not_counted() -> None:
     large.holding().grow(SMALL - 1)
 
 
+def wait_for_room(large: LargeMessages, number: int) -> None:
+    """Until so many wait."""
+    while len(large._waiting) < number:
+        threading.Event().wait(0.001)
+
+
 def test_as_many_are_worked_on_as_there_is_room_for() -> None:
     large = messages()
     done: list[str] = []
@@ -54,6 +62,7 @@ def test_as_many_are_worked_on_as_there_is_room_for() -> None:
 
     with large.turn(2 * SMALL), large.turn(2 * SMALL):
         waiting = in_thread(lambda: work("large", 3 * SMALL))
+        wait_for_room(large, 1)
         assert done == []
     waiting.join()
     assert done == ["large"]
@@ -72,25 +81,20 @@ def test_a_message_beyond_the_room_is_worked_on_alone() -> None:
 def test_nobody_is_overtaken() -> None:
     large = messages()
     order: list[int] = []
-    waiting = threading.Event()
 
-    def work(number: int, octets: int) -> Callable[[], None]:
-        def run() -> None:
-            with large.turn(octets):
-                order.append(number)
-
-        return run
+    def work(number: int) -> None:
+        # Each needs all the room there is.
+        with large.turn(4 * SMALL):
+            order.append(number)
 
     threads = []
-    with large.turn(4 * SMALL):
-        for number, octets in enumerate([4 * SMALL, SMALL, 3 * SMALL, 2 * SMALL]):
-            threads.append(in_thread(work(number, octets)))
-            while len(large._waiting) <= number:
-                waiting.wait(0.001)
+    with large.turn(SMALL):
+        for number in range(6):
+            threads.append(in_thread(partial(work, 5 - number)))
+            wait_for_room(large, number + 1)
     for thread in threads:
         thread.join()
-    assert order[0] == 0
-    assert sorted(order) == [0, 1, 2, 3]
+    assert order == [5, 4, 3, 2, 1, 0]
 
 
 def test_an_error_ends_the_turn() -> None:
@@ -101,7 +105,17 @@ def test_an_error_ends_the_turn() -> None:
         pass
 
 
+def resident() -> int:
+    """Octets of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
 def test_memory_is_given_back() -> None:
     share_arenas()
-    gc.collect()
+    blocks = [b"x" * (2000 + number % 7) for number in range(40_000)]
+    last = blocks[-1]
+    held = resident()
+    # What is freed below the last block stays with the process until it is asked for.
+    del blocks
     give_back()
+    assert held - resident() > 40 << 20, len(last)

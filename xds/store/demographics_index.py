@@ -15,8 +15,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, func, select, text
 
 from xds.model.demographics_index import FIRST_YEAR, LAST_YEAR, NO_YEAR, IndexEntries, NameSearch, Search, TermSearch, VisitSearch
-from xds.store.dialects import put
-from xds.store.many_rows import ManyRows
+from xds.store.dialects import every_column, insert_rows, put
 from xds.store.schema.demographics import (
     demographic_name,
     demographic_term,
@@ -43,12 +42,12 @@ def _deletion(table: Any) -> Prepared:
     return Prepared(text(f"DELETE FROM {table.name} WHERE {where}"))
 
 
-_ADD_NAMES: Final = ManyRows(demographic_name, is_known_skipped=True)
+_NAMES: Final = every_column(demographic_name, skips_known=True)
 _REMOVE_NAMES: Final = _deletion(demographic_name)
-_ADD_TERMS: Final = ManyRows(demographic_term, is_known_skipped=True)
+_TERMS: Final = every_column(demographic_term, skips_known=True)
 _REMOVE_TERMS: Final = _deletion(demographic_term)
-_ADD_WORDS: Final = ManyRows(name_word, is_known_skipped=True)
-_ADD_SOUNDS: Final = ManyRows(name_sound, is_known_skipped=True)
+_WORDS: Final = every_column(name_word, skips_known=True)
+_SOUNDS: Final = every_column(name_sound, skips_known=True)
 _ALIKE: Final = Prepared(
     select(name_sound.c.word)
     .where(name_sound.c.code.in_(bindparam("codes", expanding=True)), name_sound.c.kind == bindparam("kind"))
@@ -61,7 +60,7 @@ _VISITS: Final = Prepared(
         patient_visit.c.person_key.in_(bindparam("person_keys", expanding=True))
     )
 )
-_ADD_FIELDS: Final = ManyRows(patient_visit_field, is_known_skipped=True)
+_FIELDS: Final = every_column(patient_visit_field, skips_known=True)
 _REMOVE_FIELDS: Final = _deletion(patient_visit_field)
 _KNOWN_WORDS: Final = Prepared(
     select(name_word.c.kind, name_word.c.word).where(
@@ -82,15 +81,16 @@ def replace(
 
     `sound_codes` gives the codes of a name that is new to the register. `known_words` is the answer to `ask_words` for `after`.
     """
-    for names, old, new, remove, add in (
-        (demographic_name.columns.keys(), before.names, after.names, _REMOVE_NAMES, _ADD_NAMES),
-        (demographic_term.columns.keys(), before.terms, after.terms, _REMOVE_TERMS, _ADD_TERMS),
+    come = []
+    for columns, old, new, remove in (
+        (_NAMES, before.names, after.names, _REMOVE_NAMES),
+        (_TERMS, before.terms, after.terms, _REMOVE_TERMS),
     ):
-        gone, come = old - new, new - old
+        gone = old - new
         if gone:
-            remove.run(connection, [dict(zip(names, _row(item, person_key), strict=True)) for item in gone])
-        if come:
-            add.run(connection, [_row(item, person_key) for item in come])
+            remove.run(connection, [dict(zip(columns.names, _row(item, person_key), strict=True)) for item in gone])
+        come.append((columns, [_row(item, person_key) for item in new - old]))
+    insert_rows(connection, come)
     words = {key: written for key, written in after.words.items() if key not in before.words}
     if words:
         _learn(connection, words, sound_codes, known_words or ask_words(connection, words))
@@ -120,11 +120,8 @@ def _learn(
     """Words that are new to the register are found by their sound from now on."""
     known = known_words()
     new = {(str(kind), word): written for (kind, word), written in words.items() if (str(kind), word) not in known}
-    if new:
-        _ADD_WORDS.run(connection, list(new))
-        _ADD_SOUNDS.run(
-            connection, [(code, kind, word) for (kind, word), written in new.items() for code in sound_codes(written)]
-        )
+    sounds = [(code, kind, word) for (kind, word), written in new.items() for code in sound_codes(written)]
+    insert_rows(connection, [(_WORDS, list(new)), (_SOUNDS, sounds)])
 
 
 def alike(connection: Connection, kind: str, codes: Collection[int], limit: int) -> tuple[str, ...]:
@@ -145,8 +142,7 @@ def put_visit(connection: Connection, person_key: int, visit: Mapping[str, str],
     gone, come = _searchable(before) - _searchable(fields), _searchable(fields) - _searchable(before)
     if gone:
         _REMOVE_FIELDS.run(connection, [{"name": name, "value": value, "person_key": person_key} for name, value in gone])
-    if come:
-        _ADD_FIELDS.run(connection, [(name, value, person_key) for name, value in come])
+    insert_rows(connection, [(_FIELDS, [(name, value, person_key) for name, value in come])])
 
 
 def _searchable(fields: Mapping[str, str]) -> set[tuple[str, str]]:

@@ -30,17 +30,30 @@ _PARAMETERS: Final = 10_000
 
 
 class Columns(NamedTuple):
-    """A table, and those of its columns that rows have values for, in their order."""
+    """A table, and those of its columns that rows have values for, in their order.
+
+    `skips_known`: rows that are there already stay as they are; else they are an IntegrityError.
+    """
 
     table: Table
     names: tuple[str, ...]
+    skips_known: bool = False
+
+
+def every_column(table: Table, *, skips_known: bool = False) -> Columns:
+    """All columns of a table, in their order."""
+    return Columns(table, tuple(column.name for column in table.columns), skips_known)
 
 
 def insert_rows(connection: Connection, rows: Sequence[tuple[Columns, Sequence[tuple[Any, ...]]]]) -> None:
-    """Insert rows into several tables, at least one into each.
+    """Insert rows of values that every driver takes as they are, into one or several tables.
 
-    PostgreSQL gets everything in one statement: each one costs more than the rows that it carries.
+    PostgreSQL gets everything in one statement: each one costs more than the rows that it carries. The embedded database takes
+    tuples quicker than names. Errors: DBAPIError of SQLAlchemy.
     """
+    rows = [(columns, some) for columns, some in rows if some]
+    if not rows:
+        return
     server = server_driver(connection)
     if server is None:
         for columns, some in rows:
@@ -56,22 +69,27 @@ def insert_rows(connection: Connection, rows: Sequence[tuple[Columns, Sequence[t
 
 
 def _send(server: ServerDriver, rows: Sequence[tuple[Columns, Sequence[tuple[Any, ...]]]]) -> None:
-    shape = tuple([(columns.table.name, columns.names, len(some)) for columns, some in rows])
+    shape = tuple([(columns.table.name, columns.names, _end(columns), len(some)) for columns, some in rows])
     server.run(_insertion(shape), ([value for _, some in rows for row in some for value in row],))
+
+
+def _end(columns: Columns) -> str:
+    return " ON CONFLICT DO NOTHING" if columns.skips_known else ""
 
 
 @lru_cache
 def _text(columns: Columns) -> str:
-    return f"INSERT INTO {columns.table.name} ({','.join(columns.names)}) VALUES ({','.join('?' * len(columns.names))})"
+    places = ",".join("?" * len(columns.names))
+    return f"INSERT INTO {columns.table.name} ({','.join(columns.names)}) VALUES ({places}){_end(columns)}"
 
 
 @lru_cache(maxsize=512)
-def _insertion(shape: tuple[tuple[str, tuple[str, ...], int], ...]) -> str:
+def _insertion(shape: tuple[tuple[str, tuple[str, ...], str, int], ...]) -> str:
     inserts = []
     places = count(1)
-    for table, columns, number in shape:
+    for table, columns, end, number in shape:
         rows = ("(" + ",".join(f"${next(places)}" for _ in columns) + ")" for _ in range(number))
-        inserts.append(f"INSERT INTO {table} ({','.join(columns)}) VALUES {','.join(rows)}")
+        inserts.append(f"INSERT INTO {table} ({','.join(columns)}) VALUES {','.join(rows)}{end}")
     *others, last = inserts
     parts = ",".join(f"part{number} AS ({text})" for number, text in enumerate(others))
     return f"WITH {parts} {last}" if parts else last

@@ -12,7 +12,8 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, func, select
 
 from xds.model.imaging import ManifestForm, PublishedManifest, StoredStudy, Study, StudyPatient, StudyState
-from xds.store.schema.imaging import imaging_instance, imaging_manifest, imaging_rejection, imaging_study
+from xds.store.imaging_sources import is_outside
+from xds.store.schema.imaging import imaging_instance, imaging_manifest, imaging_study
 from xds.store.statements import Prepared, Row
 
 _STUDY: Final = ("study_key", "state", "revision", "reason", "reconciled", "source")
@@ -65,18 +66,10 @@ def head(connection: Connection, study_instance_uid: str) -> StoredStudy | None:
 
 @lru_cache
 def _outside(*, of_one_series: bool) -> Prepared:
-    table, rejected = imaging_instance.c, imaging_rejection.c
-    study = select(imaging_study.c.study_key).where(imaging_study.c.study_instance_uid == bindparam("study")).scalar_subquery()
-    withheld = select(rejected.sop_instance_uid).where(rejected.study_key == study)
-    statement = (
-        select(table.location, table.series_instance_uid, table.sop_class_uid, func.count())
-        .where(table.study_key == study, table.location.is_not(None), table.blob.is_(None))
-        .where(table.sop_instance_uid.not_in(withheld))
-        .group_by(table.location, table.series_instance_uid, table.sop_class_uid)
-    )
-    if of_one_series:
-        statement = statement.where(table.series_instance_uid == bindparam("series"))
-    return Prepared(statement)
+    table = imaging_instance.c
+    columns = (table.location, table.series_instance_uid, table.sop_class_uid)
+    statement = select(*columns, func.count()).where(is_outside(of_one_series=of_one_series))
+    return Prepared(statement.group_by(*columns))
 
 
 def outside(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, exists, func, select, update
 
 from xds.model.imaging import StudyPatient, StudyState
 from xds.model.imaging_query import fold_name
@@ -85,19 +85,27 @@ def registered(
     return {(row[0], row[1]): Registered(row[2] or "", bool(row[3]), row[4], row[5]) for row in rows}
 
 
-@lru_cache
-def _held_outside(*, of_one_series: bool) -> Prepared:
+def is_outside(*, of_one_series: bool) -> ColumnElement[bool]:
+    """True for the instances of a `study`, or of a `series` of it, that a source outside holds and nobody rejected."""
     table, rejected = imaging_instance.c, imaging_rejection.c
     study = select(imaging_study.c.study_key).where(imaging_study.c.study_instance_uid == bindparam("study")).scalar_subquery()
     withheld = select(rejected.sop_instance_uid).where(rejected.study_key == study)
-    statement = (
-        select(table.location, table.series_instance_uid, table.sop_instance_uid, table.sop_class_uid)
-        .where(table.study_key == study, table.location.is_not(None), table.blob.is_(None))
-        .where(table.sop_instance_uid.not_in(withheld))
-    )
+    conditions = [
+        table.study_key == study,
+        table.location.is_not(None),
+        table.blob.is_(None),
+        table.sop_instance_uid.not_in(withheld),
+    ]
     if of_one_series:
-        statement = statement.where(table.series_instance_uid == bindparam("series"))
-    return Prepared(statement)
+        conditions.append(table.series_instance_uid == bindparam("series"))
+    return and_(*conditions)
+
+
+@lru_cache
+def _held_outside(*, of_one_series: bool) -> Prepared:
+    table = imaging_instance.c
+    columns = (table.location, table.series_instance_uid, table.sop_instance_uid, table.sop_class_uid)
+    return Prepared(select(*columns).where(is_outside(of_one_series=of_one_series)))
 
 
 def held_outside(

@@ -15,7 +15,7 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
-from xds.store.many_rows import ManyRows
+from xds.store.dialects import every_column, insert_rows
 from xds.store.patients_domains import Domain, DomainRows
 from xds.store.patients_links import LinkRows, StoredLink
 from xds.store.patients_match_keys import MatchKeyRows
@@ -131,7 +131,7 @@ _BESIDE_VALUE: Final = Prepared(
     .where(_FOUND.c.domain_key == bindparam("domain_key"), _FOUND.c.value == bindparam("value"))
 )
 _BY_AGE: Final = itemgetter(0, 1, 2, 3)
-_INSERT_IDENTITIES: Final = ManyRows(identity, is_known_skipped=False)
+_IDENTITY_COLUMNS: Final = every_column(identity)
 _INSERT_PERSON: Final = prepared_insert(person)
 _LAST_PERSON: Final = Prepared(text("SELECT coalesce(max(person_key), 0) FROM person"))
 _CLUSTER_OF: Final = Prepared(
@@ -219,7 +219,7 @@ class Patients(DomainRows, StatementRows, LinkRows, MatchKeyRows):
         """Make identifiers known. Errors: IntegrityError when another record has one that its domain issued."""
         for item in added:
             self._forget(item)
-        _INSERT_IDENTITIES.run(self.connection, [_identity_row(item) for item in added])
+        insert_rows(self.connection, [(_IDENTITY_COLUMNS, [_identity_row(item) for item in added])])
 
     def add_identity(self, added: Identity) -> Identity:
         """Make an identifier known. Errors: IntegrityError when it is."""

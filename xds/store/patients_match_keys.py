@@ -8,11 +8,11 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
-from xds.store.many_rows import ManyRows
+from xds.store.dialects import every_column, insert_rows
 from xds.store.schema.identity import match_key
 from xds.store.statements import Prepared
 
-_INSERT_KEYS: Final = ManyRows(match_key, is_known_skipped=True)
+_KEYS: Final = every_column(match_key, skips_known=True)
 _DELETE_KEY: Final = Prepared(text("DELETE FROM match_key WHERE key = :key AND person_key = :person_key"))
 
 
@@ -32,7 +32,7 @@ class MatchKeyRows:
 
     def add_keys(self, person_key: int, keys: Iterable[int]) -> None:
         """Have a record found under these keys."""
-        _INSERT_KEYS.run(self.connection, [(key, person_key) for key in keys])
+        insert_rows(self.connection, [(_KEYS, [(key, person_key) for key in keys])])
 
     def remove_keys(self, person_key: int, keys: Iterable[int]) -> None:
         """Have a record not found under these keys any more."""

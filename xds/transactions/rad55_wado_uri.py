@@ -29,7 +29,7 @@ from xds.model.rendering import Rendering
 from xds.pixels.jobs import PixelError, PixelTimeoutError
 from xds.transactions.byte_range import ranged
 from xds.transactions.transaction import Transaction, Wire
-from xds.transactions.wado_rs_target import not_pulled
+from xds.transactions.wado_rs_target import not_pulled, noted
 from xds.transactions.wado_video import is_video, stream, wants_video
 from xds.wire.dicom import EXPLICIT_LITTLE, DicomError
 from xds.wire.dicom_study import is_uid
@@ -134,14 +134,7 @@ def _video(source: ImageRetrieval, selection: Selection, accept: Sequence[MediaT
     if reply.status != 200:
         return reply
     sent = ((selection, Obtained(instance, instance.transfer_syntax_uid, reply.length, lambda: iter(()))),)
-    release = reply.finished
-
-    def finished(complete: bool) -> None:
-        if release is not None:
-            release(complete)
-        source.finish(sent, complete, caller, WADO_URI)
-
-    return replace(reply, finished=finished)
+    return noted(reply, lambda complete: source.finish(sent, complete, caller, WADO_URI))
 
 
 def _object(source: ImageRetrieval, selection: Selection, parameters: Mapping[str, tuple[str, ...]], caller: Caller) -> HttpReply:

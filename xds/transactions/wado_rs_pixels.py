@@ -20,7 +20,7 @@ from xds.model.imaging import Instance
 from xds.model.rendering import Rendering
 from xds.pixels.jobs import PixelError, PixelTimeoutError
 from xds.pixels.pool import Made
-from xds.transactions.wado_rs_target import Kind, Target, plain
+from xds.transactions.wado_rs_target import Kind, Target, noted, plain
 from xds.transactions.wado_video import is_video, stream
 from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError
 from xds.wire.dicom_frames import MEDIA_TYPES
@@ -73,14 +73,7 @@ def respond(
         (selection, Obtained(instance, instance.transfer_syntax_uid, None, lambda: iter(())))
         for _, instance in selection.instances()
     ]
-    release = reply.finished
-
-    def finished(complete: bool) -> None:
-        if release is not None:
-            release(complete)
-        source.finish(sent, complete, caller, WADO_RS)
-
-    return replace(reply, finished=finished)
+    return noted(reply, lambda complete: source.finish(sent, complete, caller, WADO_RS))
 
 
 def _one(selection: Selection) -> Instance:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -46,3 +47,15 @@ def plain(status: int, text: str) -> HttpReply:
 def not_pulled(problem: PullError) -> HttpReply:
     """The answer when a source outside does not give an object. Spec: PS3.18 Table 8.5-1."""
     return plain(_STATUS.get(problem.problem, 502), str(problem))
+
+
+def noted(reply: HttpReply, note: Callable[[bool], None]) -> HttpReply:
+    """The reply, at whose end `note` is told as well whether all of it was sent."""
+    release = reply.finished
+
+    def finished(complete: bool) -> None:
+        if release is not None:
+            release(complete)
+        note(complete)
+
+    return replace(reply, finished=finished)
