@@ -26,6 +26,8 @@ from xds.identity_settings import courier, demographics_supplier, identity_domai
 from xds.imaging_settings import imaging_document_source, imaging_handlers
 from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import new_oid
+from xds.model.identity_review import ReviewKind
+from xds.model.imaging import StudyState
 from xds.pacs_settings import Sources, open_sources, prefetch_handlers
 from xds.ports import BlobStore
 from xds.registry_settings import document_registry, document_repository
@@ -67,6 +69,21 @@ class App:
         """How many patients, documents and studies there are."""
         with self.database.read() as connection:
             return counts.count(connection)
+
+    def jobs(self, *, given_up: bool) -> dict[str, int]:
+        """How many jobs of each kind wait or are at work, or were given up."""
+        with self.database.read() as connection:
+            return dict.fromkeys(self.job_handlers, 0) | counts.jobs(connection, given_up=given_up)
+
+    def studies(self) -> dict[str, int]:
+        """How many studies are in each state."""
+        with self.database.read() as connection:
+            return dict.fromkeys(StudyState, 0) | counts.studies(connection)
+
+    def reviews(self) -> dict[str, int]:
+        """How many cases of each kind wait for the identity desk."""
+        with self.database.read() as connection:
+            return dict.fromkeys(ReviewKind, 0) | counts.reviews(connection)
 
     def is_ready(self) -> bool:
         """True when the database answers."""

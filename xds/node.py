@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from xds.actors.pix_notifications import NOTIFY_SUBSCRIBER
@@ -214,6 +215,10 @@ def _counted(app: App) -> tuple[Counted, ...]:
     drifts = app.domain.imaging_document_source.reconciler.drifts
     return (
         Counted("xds_manifests_adrift", "Published manifests that differ from their studies, by how they do", "drift", drifts),
+        Counted("xds_jobs", "Jobs that wait or are at work", "kind", partial(app.jobs, given_up=False)),
+        Counted("xds_jobs_given_up", "Jobs that failed for good", "kind", partial(app.jobs, given_up=True)),
+        Counted("xds_studies", "Stored studies, by where they stand", "state", app.studies),
+        Counted("xds_identity_reviews", "Cases that wait for the identity desk", "kind", app.reviews),
     )
 
 

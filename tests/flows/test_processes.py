@@ -130,3 +130,13 @@ def test_what_keeps_the_first_one_from_starting_is_told(tmp_path: Path) -> None:
             server.start()
         assert server.stop() == 2
     assert "cannot start" in (server.data / "server.log").read_text("utf-8")
+
+
+def test_what_waits_is_shown_once_for_all_processes(server: RunningServer) -> None:
+    lines = httpx.get(f"{server.http}/metrics", timeout=30).text.splitlines()
+    for name in (
+        'xds_jobs_given_up{kind="sweep-blobs"}',
+        'xds_studies{state="unresolved"}',
+        'xds_identity_reviews{kind="candidate"}',
+    ):
+        assert [line for line in lines if line.startswith(name)] == [f"{name} 0.0"]
