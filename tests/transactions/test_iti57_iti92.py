@@ -61,13 +61,13 @@ def test_a_new_version_over_the_wire(registry: Registry, transaction) -> None:
 
 
 def test_everything_that_iti57_does_over_the_wire(registry: Registry) -> None:
-    first, second, third = (registered(registry) for _ in range(3))
+    first, second, third, fourth = (registered(registry) for _ in range(4))
     changed = new_version(first)
     sent = request(
         changed,
         member(changed, propagation="yes"),
         status_change(second),
-        *submitted(AssociationType.XFRM, third.id, first.id),
+        *submitted(AssociationType.XFRM, third.id, fourth.id),
     )
     assert ask(registry, iti57, sent).succeeded
     assert versions(registry, second.unique_id)[0].status is DEPRECATED

@@ -158,6 +158,36 @@ def test_a_replacement_that_is_submitted_later_replaces(registry: Registry) -> N
     assert (package.id, new.id) in ends(associations(registry, new.id))
 
 
+def test_a_new_version_is_related_by_hand(registry: Registry) -> None:
+    """The Associations of a new version are either those of the one before or those of the request.
+
+    Spec: ITI TF-2 3.57.4.1.3.1.1 (Rules for Update Planning).
+    """
+    package, (first,) = in_folder(registry)
+    second, old = registered(registry), registered(registry)
+    changed = new_version(first)
+    item = submitted(AssociationType.APND, changed, second.id)
+    assert refuse(registry, request(changed, member(changed), *item)) == {ErrorCode.METADATA_UPDATE_OPERATION}
+    replacing = submitted(AssociationType.RPLC, changed, old.id, id="Submitted02")
+    accept(registry, request(changed, member(changed, propagation="no"), *item, *replacing))
+    (shown,) = entry(registry, first.unique_id)
+    assert (shown.version, entry(registry, old.unique_id)[0].status) == (2, DEPRECATED)
+    found = associations(registry, shown.id, level=1)
+    assert ends(found, AssociationType.APND) == {(shown.id, second.id)}
+    assert ends(found, AssociationType.RPLC) == {(shown.id, old.id)}
+    assert (package.id, shown.id) not in ends(found)
+
+
+def test_an_association_is_submitted_and_deprecated(registry: Registry) -> None:
+    """Spec: ITI TF-2 3.57.4.1.3.1 (a request may hold several operations)."""
+    first, second = registered(registry), registered(registry)
+    item = submitted(AssociationType.APND, first.id, second.id)
+    assert refuse(registry, request(*item, status_change(item[0], DEPRECATED, APPROVED))) == {MUE}
+    accept(registry, request(*item, status_change(item[0])))
+    (found,) = [each for each in associations(registry, first.id) if each.association_type == AssociationType.APND]
+    assert (found.source, found.target, found.status) == (first.id, second.id, DEPRECATED)
+
+
 def test_ends_of_a_submitted_association(registry: Registry) -> None:
     package, (first,) = in_folder(registry)
     second = registered(registry)

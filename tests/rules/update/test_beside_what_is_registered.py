@@ -179,6 +179,26 @@ def test_the_ends_of_a_submitted_association() -> None:
     ]
     assert conflicts(sent, around(first, second, pairs=frozenset({(first.id, second.id)}))) == [(MUE, "targetObject")]
     assert conflicts(sent, around(first, second, pairs=frozenset({(second.id, first.id)}))) == []
+    twice = request(
+        *submitted(AssociationType.APND, first.id, second.id), *submitted(AssociationType.XFRM, first.id, second.id, id="Second")
+    )
+    assert conflicts(twice, around(first, second)) == [(MUE, "targetObject")]
+
+
+def test_a_submitted_association_of_a_version_of_the_request() -> None:
+    """Spec: ITI TF-2 3.57.4.1.3.1.1 (Rules for Update Planning)."""
+    first, second = known(), known(id=uuid_for(41), logical_id=uuid_for(41))
+    new = entry()
+    alone = member(new, propagation="no")
+    sent = request(new, alone, *submitted(AssociationType.APND, new, second.id))
+    assert conflicts(sent, around(first, second)) == []
+    assert conflicts(sent, around(first, replace(second, patient_key=2))) == [
+        (ErrorCode.PATIENT_ID_DOES_NOT_MATCH, "targetObject")
+    ]
+    to_the_old = request(new, alone, *submitted(AssociationType.APND, second.id, first.id))
+    assert conflicts(to_the_old, around(first, second)) == [(OPERATION, "targetObject")]
+    unknown = request(entry(lid=uuid_for(77)), alone, *submitted(AssociationType.APND, new, second.id))
+    assert conflicts(unknown, around(second)) == [(ErrorCode.METADATA_VERSION, "lid")]
 
 
 # --- propagation -----------------------------------------------------------------------------------------------------

@@ -202,7 +202,8 @@ def test_the_target_of_a_status_change() -> None:
     assert faults(request(status_change("nothing"))) == [(ErrorCode.UNRESOLVED_REFERENCE, "targetObject")]
     assert faults(request(status_change("SubmissionSet01"))) == [(MUE, "targetObject")]
     new = submitted(AssociationType.APND, uuid_for(8), uuid_for(9))
-    assert faults(request(*new, status_change(new[0]))) == [(MUE, "targetObject")]
+    assert faults(request(*new, status_change(new[0]))) == []
+    assert faults(request(*new, status_change(new[1]))) == [(MUE, "targetObject")]
 
 
 def test_a_submitted_association() -> None:
@@ -226,8 +227,15 @@ def test_a_submitted_association() -> None:
     assert of_kind(AssociationType.HAS_MEMBER, slots=original) == [(RME, "Slot")]
     item, trigger = submitted(AssociationType.APND, uuid_for(8), uuid_for(9))
     assert faults(request(item, replace(trigger, slots=original))) == [(OPERATION, SlotName.SUBMISSION_SET_STATUS)]
-    same_end = request(entry(id=uuid_for(9)), member(entry(id=uuid_for(9))), item, trigger)
-    assert faults(same_end) == [(ErrorCode.UNRESOLVED_REFERENCE, "targetObject")]
+    # ITI TF-2 3.57.4.1.3.1.1: no Association by hand beside those that follow the same new version.
+    new = entry(id=uuid_for(9), lid=uuid_for(7))
+    assert faults(request(new, member(new), item, trigger)) == [(OPERATION, "targetObject")]
+    alone = member(new, propagation="no")
+    assert faults(request(new, alone, item, trigger)) == []
+    assert faults(request(new, alone, *submitted(AssociationType.RPLC, new, uuid_for(8)))) == []
+    unresolved = [(ErrorCode.UNRESOLVED_REFERENCE, "targetObject")]
+    assert faults(request(new, alone, *submitted(AssociationType.RPLC, uuid_for(8), new))) == unresolved
+    assert faults(request(item, trigger, *submitted(AssociationType.APND, uuid_for(8), trigger, id="Other"))) == unresolved
 
 
 def test_a_restricted_update_holds_new_versions_of_entries_only() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from xds.model.errors import ErrorCode, RegistryError
 from xds.model.identifiers import is_uuid_urn
-from xds.model.metadata import Association, DocumentEntry, Folder, Submission
+from xds.model.metadata import Association, DocumentEntry, Folder, RegistryObject, Submission
 from xds.model.vocabulary import ON_DEMAND, STABLE, AssociationType, AvailabilityStatus, SlotName
 from xds.rules.submission import attributes, datatypes
 from xds.rules.submission.attributes import SlotRule
@@ -127,15 +127,15 @@ class _Request:
             self._findings.add(obj, "lid", rule, obj.lid, self._dialect.first_version)
         if update.previous_version is None:
             received = ", ".join(member.slot(SlotName.PREVIOUS_VERSION)) or None
-            rule = "must be the number of the version that is updated"
+            rule = f"must be the number of the version that {obj.id} updates"
             self._report(member, SlotName.PREVIOUS_VERSION, rule, received, self._dialect.annotation)
         if member.slot(SlotName.ASSOCIATION_PROPAGATION) not in _PROPAGATIONS:
             received = ", ".join(member.slot(SlotName.ASSOCIATION_PROPAGATION))
-            rule = "must be yes or no"
+            rule = f"must be yes or no for {obj.id}"
             self._report(member, SlotName.ASSOCIATION_PROPAGATION, rule, received, self._dialect.annotation)
         if isinstance(obj, DocumentEntry) and member.slot(SlotName.SUBMISSION_SET_STATUS) != ("Original",):
             received = ", ".join(member.slot(SlotName.SUBMISSION_SET_STATUS)) or None
-            rule = "must be Original for a DocumentEntry of the request"
+            rule = f"must be Original for {obj.id}, a DocumentEntry of the request"
             self._report(member, SlotName.SUBMISSION_SET_STATUS, rule, received, self._dialect.annotation)
         for name in (SlotName.ORIGINAL_STATUS, SlotName.NEW_STATUS):
             if member.slot(name):
@@ -161,9 +161,14 @@ class _Request:
         if target is None and not is_uuid_urn(item.target):
             rule = "must be the id of an object in the request or in the Registry"
             self._report(item, "targetObject", rule, item.target, ErrorCode.UNRESOLVED_REFERENCE)
-        elif target is not None and not isinstance(target, DocumentEntry | Folder):
-            rule = "must be a DocumentEntry or Folder of the request, or a registered object"
+        elif target is not None and not self._has_a_status(target):
+            rule = "must be a DocumentEntry, a Folder or a submitted Association of the request, or a registered object"
             self._report(item, "targetObject", rule, item.target, ErrorCode.METADATA_UPDATE)
+
+    def _has_a_status(self, obj: RegistryObject) -> bool:
+        if isinstance(obj, Association):
+            return any(item.submitted.id == obj.id for item in self._operations.associations)
+        return isinstance(obj, DocumentEntry | Folder)
 
     def _check_submitted_association(self, submission: AssociationSubmission) -> None:
         attributes.check_attributes(submission.trigger, _TRIGGER, frozenset(), self._findings)
@@ -179,13 +184,25 @@ class _Request:
         if item.association_type != AssociationType.HAS_MEMBER and item.association_type not in RELATIONSHIPS:
             rule = "must be HasMember of a Folder, or a relationship of DocumentEntries"
             self._report(item, "associationType", rule, item.association_type, ErrorCode.REGISTRY_METADATA_ERROR)
-        for attribute, value in (("sourceObject", item.source), ("targetObject", item.target)):
-            if not is_uuid_urn(value) or value in self._objects:
-                rule = "must be the entryUUID of a registered object"
-                self._report(item, attribute, rule, value, ErrorCode.UNRESOLVED_REFERENCE)
+        self._check_ends(item)
         if item.source == item.target:
             rule = "an Association must not refer to its own source"
             self._report(item, "targetObject", rule, item.target, ErrorCode.REGISTRY_METADATA_ERROR)
+
+    def _check_ends(self, item: Association) -> None:
+        """What a submitted Association connects is registered, or a new version that brings no Associations of its own along.
+
+        What is replaced is registered. Spec: ITI TF-2 3.57.4.1.3.1 (one request that updates an object and relates it).
+        """
+        replaces = item.association_type in (AssociationType.RPLC, AssociationType.XFRM_RPLC)
+        for attribute, value in (("sourceObject", item.source), ("targetObject", item.target)):
+            update = None if replaces and attribute == "targetObject" else self._operations.update_of(value)
+            if update is not None and update.propagates:
+                rule = "must not be a new version to which Associations are propagated; AssociationPropagation must be no"
+                self._report(item, attribute, rule, value, self._dialect.operation)
+            elif update is None and (not is_uuid_urn(value) or value in self._objects):
+                rule = "must be the entryUUID of a registered object, or the id of a new version of the request"
+                self._report(item, attribute, rule, value, ErrorCode.UNRESOLVED_REFERENCE)
 
     def _check_allowed(self) -> None:
         """ITI-92 updates DocumentEntries and does nothing else. Spec: ITI TF-2 3.92.4.1.2."""

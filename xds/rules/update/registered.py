@@ -6,6 +6,7 @@ Spec: ITI TF-2 3.57.4.1.3.3, 3.92.4.1.3.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from xds.model.errors import ErrorCode, RegistryError
 from xds.model.fragments import ObjectKind
@@ -48,6 +49,7 @@ class _Comparison:
         self._findings = Findings()
         self._operations = operations_of(submission)
         self._objects = {obj.id: obj for obj in submission.objects()}
+        self._connected: set[tuple[str, str]] = set()
 
     def errors(self) -> list[RegistryError]:
         check_patients(self._submission, self._met.known, self._findings)
@@ -76,7 +78,7 @@ class _Comparison:
             self._findings.add(obj, "lid", f"must be the logicalID of a registered {name}", obj.lid, ErrorCode.METADATA_VERSION)
             return
         if update.previous_version not in (None, newest.version):
-            rule = f"must be the newest version of {newest.logical_id} in the Registry, {newest.version}"
+            rule = f"must be the newest version of what {obj.id} updates, {newest.logical_id}, which is {newest.version}"
             self._findings.add(update.member, "PreviousVersion", rule, str(update.previous_version), ErrorCode.METADATA_VERSION)
         if newest.status is not AvailabilityStatus.APPROVED and not self._dialect.restricted:
             rule = "the newest version must be Approved to be updated, and is Deprecated"
@@ -191,9 +193,9 @@ class _Comparison:
         ends = (("sourceObject", item.source), ("targetObject", item.target))
         missing = [end for end in ends if end[1] not in self._met.known.objects and end[1] not in self._objects]
         for attribute, value in missing:
-            rule = "must be the entryUUID of a registered object"
+            rule = "must be the entryUUID of a registered object, or the id of a new version of the request"
             self._report(item, attribute, rule, value, ErrorCode.UNRESOLVED_REFERENCE)
-        source, target = (self._met.known.objects.get(value) for _attribute, value in ends)
+        source, target = (self._end(value) for _attribute, value in ends)
         if source is None or target is None:
             return
         self._check_ends(item, source, target)
@@ -201,12 +203,27 @@ class _Comparison:
             if end.status is not AvailabilityStatus.APPROVED:
                 rule = "must be Approved, and the registered object is Deprecated"
                 self._report(item, attribute, rule, end.id, ErrorCode.METADATA_UPDATE)
+            elif end.id in self._met.known.objects and self._operations.update_of_logical(end.logical_id) is not None:
+                rule = "must not be a version that the same request supersedes"
+                self._report(item, attribute, rule, end.id, self._dialect.operation)
         if source.patient_key != target.patient_key or not self._same_patient(target.patient_key):
             rule = "both ends must belong to the patient of the SubmissionSet"
             self._report(item, "targetObject", rule, item.target, ErrorCode.PATIENT_ID_DOES_NOT_MATCH)
-        if (source.id, target.id) in self._met.pairs:
+        if (source.id, target.id) in self._met.pairs or (source.id, target.id) in self._connected:
             rule = "must not be connected with the source by an Approved Association already"
             self._report(item, "targetObject", rule, item.target, ErrorCode.METADATA_UPDATE)
+        self._connected.add((source.id, target.id))
+
+    def _end(self, identifier: str) -> KnownObject | None:
+        """What a submitted Association leads to: a registered object, or the version before with what its new one makes of it."""
+        update = self._operations.update_of(identifier)
+        if update is None:
+            return self._met.known.objects.get(identifier)
+        before = self._met.newest.get(update.obj.lid or "")
+        if before is None:
+            return None
+        patient = patient_key_of(update.obj, self._met.known)
+        return replace(before, id=identifier, status=AvailabilityStatus.APPROVED, patient_key=patient, superseded=False)
 
     def _check_ends(self, item: Association, source: KnownObject, target: KnownObject) -> None:
         has_member = item.association_type == AssociationType.HAS_MEMBER
