@@ -19,6 +19,7 @@ from tests.archive import SteppedClock, image
 from tests.databases import fresh_database
 from xds.actors.imaging_arrival import Arrival, Place
 from xds.actors.imaging_pull import PullThrough
+from xds.actors.imaging_pull_orders import Ahead
 from xds.model.foreign_images import FoundInstance, InstanceOutline, Pulled, PullError, PullProblem, StudySummary
 from xds.model.imaging import Instance, Series, Study, StudyPatient
 from xds.store import imaging_arrivals
@@ -91,9 +92,8 @@ class Bench:
 
     def settled(self) -> None:
         """Wait until nothing is being fetched any more."""
-        for thread in threading.enumerate():
-            if thread.name == "pull-pacs":
-                thread.join(SECONDS)
+        for thread in fetching():
+            thread.join(SECONDS)
 
 
 def registered(number: int) -> Study:
@@ -144,12 +144,12 @@ def test_a_reader_who_joins_a_fetch_ahead_shares_it(tmp_path: Path) -> None:
         assert bench.pull.ahead(STUDY, PATIENT, SERIES) is None
         first = ahead.first()
         assert first is not None
-        arrival, sop_class = first
+        begun, sop_class = first
         assert sop_class == CT
         joined = bench.pull.begin(bench.places(2, 3))
         bench.source.gate.release(2)
-        assert b"".join(ahead.chunks(arrival)) == octets(1)
-        arrival.release()
+        assert b"".join(ahead.chunks(begun)) == octets(1)
+        begun.arrival.release()
         own = bench.pull.begin(bench.places(2, 3), ahead)
         assert [read(each) for each in (*own, *joined)] == [octets(2), octets(3)] * 2
         ahead.close()
@@ -161,6 +161,7 @@ def test_a_reader_who_joins_as_the_fetch_ends_gets_everything_once_fetched(tmp_p
     with opened(tmp_path, source_of(1, 2, 3)) as bench:
         ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
         assert ahead is not None
+        ahead.go_on()
         bench.settled()
         # Whom it was fetched for needs no question: he waited for it. Anybody else has the source asked first.
         own = bench.pull.begin(bench.places(1, 2, 3), ahead)
@@ -240,7 +241,10 @@ def test_an_image_of_somebody_else_is_not_the_first(tmp_path: Path) -> None:
     with opened(tmp_path, source) as bench:
         ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
         assert ahead is not None
-        assert ahead.first() is None
+        first = ahead.first()
+        assert first is not None
+        assert first[0].arrival.place == bench.places(2)[0]
+        first[0].arrival.release()
         other, own = bench.pull.begin(bench.places(1, 2), ahead)
         with pytest.raises(PullError) as raised:
             read(other)
@@ -253,6 +257,7 @@ def test_what_is_promised_is_kept_in_a_full_cache_until_it_was_read(tmp_path: Pa
     with opened(tmp_path, source_of(1, 2, 3), size=1) as bench:
         ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
         assert ahead is not None
+        ahead.go_on()
         bench.settled()
         arrivals = bench.pull.begin(bench.places(1, 2, 3), ahead)
         assert [read(arrival) for arrival in arrivals] == [octets(1), octets(2), octets(3)]
@@ -263,3 +268,100 @@ def test_what_is_promised_is_kept_in_a_full_cache_until_it_was_read(tmp_path: Pa
         last.write_bytes(b"octets")
         bench.cache.keep(bench.places(9)[0].cache_key, last, EXPLICIT_LITTLE, "")
         assert bench.cache.used == len(b"octets")
+
+
+def test_the_first_object_waits_for_its_reader_alone(tmp_path: Path) -> None:
+    """Nothing runs beside the reader until his first octets went out: then the rest comes, whether he stays or not."""
+    with opened(tmp_path, source_of(1, 2, 3)) as bench:
+        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        assert ahead is not None
+        assert not fetching()
+        first = ahead.first()
+        assert first is not None
+        octets_of_first = ahead.chunks(first[0])
+        head = next(octets_of_first)
+        assert octets(1).startswith(head)
+        assert not fetching()
+        assert head + b"".join(octets_of_first) == octets(1)
+        octets_of_first.close()
+        first[0].arrival.release()
+        ahead.close()
+        bench.settled()
+        assert bench.cache.holds_any(f"pacs/{STUDY}/{SERIES}")
+
+
+def test_a_reader_who_goes_away_before_the_first_octet_leaves_the_rest_to_others(tmp_path: Path) -> None:
+    with opened(tmp_path, source_of(1, 2, 3)) as bench:
+        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        assert ahead is not None
+        ahead.close()
+        bench.settled()
+        assert [read(each) for each in bench.pull.begin(bench.places(1, 2, 3))] == [octets(1), octets(2), octets(3)]
+        assert len(bench.source.fetches) == 1
+
+
+def test_others_do_not_wait_for_a_first_reader_who_takes_nothing(tmp_path: Path) -> None:
+    with opened(tmp_path, source_of(1, 2, 3)) as bench:
+        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        assert ahead is not None
+        first = ahead.first()
+        assert first is not None
+        assert [read(each) for each in bench.pull.begin(bench.places(1, 2, 3))] == [octets(1), octets(2), octets(3)]
+        # He still gets his.
+        assert b"".join(ahead.chunks(first[0])) == octets(1)
+        first[0].arrival.release()
+        ahead.close()
+        assert len(bench.source.fetches) == 1
+
+
+def test_others_who_come_before_the_first_object_have_the_rest_fetched(tmp_path: Path) -> None:
+    with opened(tmp_path, source_of(1, 2, 3, gate=0)) as bench:
+        taken: list[Ahead | None] = []
+        reader = threading.Thread(target=lambda: taken.append(bench.pull.ahead(STUDY, PATIENT, SERIES)))
+        reader.start()
+        assert bench.source.asked.wait(SECONDS)
+        arrivals = bench.pull.begin(bench.places(1, 2, 3))
+        bench.source.gate.release(3)
+        assert [read(each) for each in arrivals] == [octets(1), octets(2), octets(3)]
+        reader.join(SECONDS)
+        (ahead,) = taken
+        assert ahead is not None
+        ahead.close()
+        assert len(bench.source.fetches) == 1
+
+
+def test_a_source_that_gives_nothing_is_known_before_the_reader_looks(tmp_path: Path) -> None:
+    with opened(tmp_path, source_of()) as bench:
+        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        assert ahead is not None
+        assert ahead.first() is None
+        assert not fetching()
+        for arrival in bench.pull.begin(bench.places(1, 2, 3), ahead):
+            with pytest.raises(PullError):
+                read(arrival)
+        ahead.close()
+        assert len(bench.source.fetches) == 1
+
+
+def test_without_a_thread_for_the_rest_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path, source_of(1, 2, 3)) as bench:
+        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        assert ahead is not None
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", _no_more_threads)
+            arrivals = bench.pull.begin(bench.places(1, 2, 3))
+        for arrival in arrivals:
+            with pytest.raises(PullError) as raised:
+                read(arrival)
+            assert raised.value.problem is PullProblem.BUSY
+        ahead.close()
+        # Whoever asks again has it fetched again.
+        assert [read(each) for each in bench.pull.begin(bench.places(1))] == [octets(1)]
+
+
+def _no_more_threads(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def fetching() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "pull-pacs"]

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from xds.model.foreign_images import PullError, PullProblem
 from xds.store.pull_cache import CachedObject, CacheKey, PullCache
@@ -227,25 +227,26 @@ class Arrival:
                 raise self.problem
             return self._object
 
-    def chunks(self) -> Iterator[bytes]:
-        """The octets, as far as they are here and then as they arrive. Errors: PullError, also after some octets."""
+    def chunks(self, start: int = 0) -> Iterator[bytes]:
+        """The octets from one on, as far as they are here and then as they arrive. Errors: PullError, also after some octets."""
         self.begun()
         with self._condition:
             path = self._path
         assert path is not None
         try:
-            return self._follow(path.open("rb", buffering=0))
+            return self._follow(path.open("rb", buffering=0), start)
         except FileNotFoundError:
             # It is just being moved into the cache.
             path = self.complete().path
         try:
-            return self._follow(path.open("rb", buffering=0))
+            return self._follow(path.open("rb", buffering=0), start)
         except FileNotFoundError:
             raise PullError(PullProblem.BUSY, "it was removed from the cache") from None
 
-    def _follow(self, file: object) -> Iterator[bytes]:
-        position = 0
-        with file as stream:  # type: ignore[attr-defined]
+    def _follow(self, file: BinaryIO, start: int) -> Iterator[bytes]:
+        position = start
+        with file as stream:
+            stream.seek(start)
             while True:
                 with self._condition:
                     self._condition.wait_for(lambda at=position: self._written > at or self.is_ended)  # type: ignore[misc]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import chain
 from queue import SimpleQueue
@@ -23,13 +23,13 @@ import structlog
 
 from xds.actors.imaging_arrival import Arrival, Place
 from xds.actors.imaging_breaker import Breaker
-from xds.actors.imaging_pull_orders import Ahead, FirstReader, Order, SeriesPlace
+from xds.actors.imaging_pull_orders import Ahead, Begun, Fetch, Order, SeriesPlace
 from xds.model.foreign_images import Pulled, PullError, PullProblem
 from xds.model.imaging import StudyPatient, StudyState
 from xds.model.series_classes import SeriesClasses
 from xds.ports import ForeignArchive
 from xds.store import imaging, imaging_heads, imaging_sources
-from xds.store.database import Database
+from xds.store.database import Database, DatabaseUnavailableError
 from xds.store.imaging_sources import Registered
 from xds.store.pull_cache import CachedObject, PullCache
 from xds.wire.dicom import DicomError
@@ -78,12 +78,12 @@ class PullThrough:
     def ahead(self, study: str, patient: StudyPatient, series: str | None = None) -> Ahead | None:
         """Have a study or series fetched, of whose series nothing is here or on its way, before anybody looks closer at it.
 
-        None when there is nothing of the kind. `begin` takes what is returned, the caller closes it.
+        Returns when the first object has begun or none will; None when there is nothing to fetch. `begin` takes what is
+        returned, the caller closes it.
         """
         with self._database.read() as connection:
             held = imaging_heads.outside(connection, study, series)
         instances = self._instances_of(study, series)
-        reader = FirstReader()
         orders = []
         with self._lock:
             for (location, series_uid), numbers in held.items():
@@ -92,21 +92,23 @@ class PullThrough:
                     continue
                 classes = SeriesClasses(tuple(numbers), partial(instances, place))
                 whole = sum(numbers.values()) > 1
-                order = Order(place, classes, self._cache, self._digests, whole_series=whole, patient=patient, reader=reader)
+                order = Order(place, classes, self._cache, self._digests, whole_series=whole, patient=patient, is_ahead=True)
                 self._orders[place] = [order]
                 orders.append(order)
-        if not orders:
-            return None
-        self._start(orders)
-        return Ahead(orders, reader)
+            fetch = self._fetching(orders, is_ahead=True) if orders else None
+        return Ahead(orders, fetch) if fetch is not None else None
 
     def _instances_of(self, study: str, series: str | None) -> Callable[[SeriesPlace], Mapping[str, str]]:
         """Which instances sources outside hold of the series of that study, read for all of them when it is asked of one."""
 
         @lru_cache(maxsize=1)
         def held() -> Mapping[tuple[str, str], Mapping[str, str]]:
-            with self._database.read() as connection:
-                return imaging_sources.held_outside(connection, study, series)
+            try:
+                with self._database.read() as connection:
+                    return imaging_sources.held_outside(connection, study, series)
+            except DatabaseUnavailableError as problem:
+                # It is no fault of the source, in whose midst this is asked.
+                raise PullError(PullProblem.BUSY, "the database does not answer now") from problem
 
         return lambda place: held().get((place.location, place.series), {})
 
@@ -120,27 +122,30 @@ class PullThrough:
             groups.setdefault(SeriesPlace(place.location, place.study, place.series), []).append(place)
         found: dict[Place, Arrival] = {}
         orders = []
-        for series, wanted in groups.items():
-            promised = ahead.of(series) if ahead is not None else None
-            if promised is not None:
-                taken = ((place, promised.promised(place.instance)) for place in wanted)
-                found.update((place, arrival) for place, arrival in taken if arrival is not None)
-            left = [place for place in wanted if place not in found]
-            order = self._group(series, left, found) if left else None
-            if order is not None:
-                orders.append(order)
-        if orders:
-            self._start(orders)
+        try:
+            for series, wanted in groups.items():
+                promised = ahead.of(series) if ahead is not None else None
+                if promised is not None:
+                    taken = ((place, promised.promised(place.instance)) for place in wanted)
+                    found.update((place, arrival) for place, arrival in taken if arrival is not None)
+                left = [place for place in wanted if place not in found]
+                order = self._group(series, left, found) if left else None
+                if order is not None:
+                    orders.append(order)
+        finally:
+            # Others may wait already for what is noted as on its way.
+            if orders:
+                self._fetching(orders).go_on()
+            if ahead is not None:
+                ahead.go_on()
         return [found[place] for place in places]
 
-    def _start(self, orders: Sequence[Order]) -> None:
-        name = f"pull-{orders[0].place.location}"
-        try:
-            threading.Thread(target=self._pull, args=(orders,), name=name, daemon=True).start()
-        except RuntimeError:
-            # There are too many threads. Nobody may wait for what nobody fetches.
+    def _fetching(self, orders: Sequence[Order], *, is_ahead: bool = False) -> Fetch:
+        def busy() -> None:
             for order in orders:
                 self._end(order, PullError(PullProblem.BUSY, "nothing more can be fetched at once"))
+
+        return Fetch(self._pull(orders), orders, busy, is_ahead=is_ahead)
 
     def in_order_of_arrival(self, arrivals: Sequence[Arrival]) -> Iterator[Arrival]:
         """The same as they begin, or fail."""
@@ -169,15 +174,17 @@ class PullThrough:
         with self._database.read() as connection:
             held = imaging_sources.held_outside(connection, series.study, series.series)
         classes = held.get((series.location, series.series), {})
+        new: list[Place] = []
+        joined: set[Order] = set()
         with self._lock:
-            new: list[Place] = []
             for place in wanted:
                 if place.instance not in classes:
                     found[place] = Arrival.failed(PullError(PullProblem.GONE))
                 elif place in cached:
                     found[place] = Arrival.complete_in(self._cache, cached[place])
-                elif (arrival := self._awaited(series, place.instance)) is not None:
-                    found[place] = arrival
+                elif (awaited := self._awaited(series, place.instance)) is not None:
+                    found[place] = awaited[0]
+                    joined.add(awaited[1])
                 else:
                     new.append(place)
             if new and kept != self._cache.kept:
@@ -185,7 +192,10 @@ class PullThrough:
                 late = self._cached(series, new)
                 found.update({place: Arrival.complete_in(self._cache, here) for place, here in late.items()})
                 new = [place for place in new if place not in late]
-            return self._ordered(series, new, classes, found) if new else None
+            order = self._ordered(series, new, classes, found) if new else None
+        for other in joined:
+            other.go_on()
+        return order
 
     def _ordered(
         self, series: SeriesPlace, new: Sequence[Place], classes: Mapping[str, str], found: dict[Place, Arrival]
@@ -201,9 +211,10 @@ class PullThrough:
         self._orders.setdefault(series, []).append(order)
         return order
 
-    def _awaited(self, series: SeriesPlace, sop_instance_uid: str) -> Arrival | None:
+    def _awaited(self, series: SeriesPlace, sop_instance_uid: str) -> tuple[Arrival, Order] | None:
+        """What is on its way, and with what."""
         orders = self._orders.get(series, ())
-        return next((found for order in orders if (found := order.awaited(sop_instance_uid)) is not None), None)
+        return next(((found, order) for order in orders if (found := order.awaited(sop_instance_uid)) is not None), None)
 
     def _registered(self, series: SeriesPlace, sop_instance_uid: str | None = None) -> Mapping[tuple[str, str], Registered]:
         with self._database.read() as connection:
@@ -244,21 +255,21 @@ class PullThrough:
                 self._checked.clear()
             self._checked[series] = time.monotonic()
 
-    # ---- fetching, in a thread of its own
+    # ---- fetching, step by step: each is an object that begins
 
-    def _pull(self, orders: Sequence[Order]) -> None:
+    def _pull(self, orders: Sequence[Order]) -> Generator[Begun, None, None]:
         try:
             for order in orders:
-                self._fetch(order)
+                yield from self._fetch(order)
         finally:
             # Whatever happened, nobody waits for ever.
             for order in orders:
                 self._end(order, PullError(PullProblem.UNREACHABLE, "fetching it ended unexpectedly"))
 
-    def _fetch(self, order: Order) -> None:
+    def _fetch(self, order: Order) -> Generator[Begun, None, None]:
         started, source = time.monotonic(), order.place.location
         try:
-            self._fill(order)
+            yield from self._fill(order)
             self._explain(order, PullError(PullProblem.BROKEN, "the source did not send it"))
         except PullError as problem:
             _log.warning("imaging.pull_failed", source=source, reason=str(problem))
@@ -269,14 +280,14 @@ class PullThrough:
         seconds = round(time.monotonic() - started, 3)
         _log.info("imaging.pulled", source=source, instances=order.count(), of=len(order.sop_classes), seconds=seconds)
 
-    def _fill(self, order: Order) -> None:
+    def _fill(self, order: Order) -> Generator[Begun, None, None]:
         location, study, series = order.place
         patient = order.patient or self._patient(study)
         with self._breakers[location].closed():
             for pulled in self._sources[location].fetch(study, series, order.sop_classes, whole_series=order.whole_series):
                 arrival = order.next(pulled.sop_instance_uid)
                 if arrival is not None:
-                    self._receive(order, arrival, pulled, patient)
+                    yield from self._receive(arrival, pulled, patient)
 
     def _patient(self, study: str) -> StudyPatient:
         with self._database.read() as connection:
@@ -285,11 +296,12 @@ class PullThrough:
             raise PullError(PullProblem.GONE)
         return patient
 
-    def _receive(self, order: Order, arrival: Arrival, pulled: Pulled, patient: StudyPatient) -> None:
+    def _receive(self, arrival: Arrival, pulled: Pulled, patient: StudyPatient) -> Generator[Begun, None, None]:
         place = arrival.place
         try:
-            looked_at = _looked_at(pulled, place, patient)
-            arrival.receive(chain(looked_at, order.paced(pulled.chunks)), pulled.transfer_syntax_uid)
+            head = _looked_at(pulled, place, patient)
+            yield Begun(arrival, head, pulled.transfer_syntax_uid)
+            arrival.receive(chain((head,), pulled.chunks), pulled.transfer_syntax_uid)
         except PullError as problem:
             if problem.problem is PullProblem.OTHER_PATIENT:
                 self._dispute(place)
@@ -299,17 +311,17 @@ class PullThrough:
 
     def _explain(self, order: Order, problem: PullError) -> None:
         """Tell those who wait for what did not arrive why: it is gone, or could not be had."""
-        missing = order.missing()
-        if missing and problem.problem in (PullProblem.REFUSED, PullProblem.BROKEN, PullProblem.GONE):
+        if problem.problem in (PullProblem.REFUSED, PullProblem.BROKEN, PullProblem.GONE):
             try:
-                self._check(order.place)
-                registered = self._registered(order.place)
+                missing = order.missing()
+                if missing:
+                    self._check(order.place)
+                    registered = self._registered(order.place)
+                    for arrival in missing:
+                        if (order.place.series, arrival.place.instance) not in registered:
+                            arrival.fail(PullError(PullProblem.GONE))
             except PullError as failure:
                 problem = failure
-            else:
-                for arrival in missing:
-                    if (order.place.series, arrival.place.instance) not in registered:
-                        arrival.fail(PullError(PullProblem.GONE))
         self._end(order, problem)
 
     def _end(self, order: Order, problem: PullError) -> None:
@@ -334,7 +346,7 @@ class PullThrough:
         self._database.write(work)
 
 
-def _looked_at(pulled: Pulled, place: Place, patient: StudyPatient) -> tuple[bytes]:
+def _looked_at(pulled: Pulled, place: Place, patient: StudyPatient) -> bytes:
     """The first octets of an object after its head was compared with what was asked for. Errors: PullError, DicomError."""
     held: list[bytes] = []
 
@@ -352,4 +364,4 @@ def _looked_at(pulled: Pulled, place: Place, patient: StudyPatient) -> tuple[byt
     if other or bool(shown.issuer_oid and patient.issuer_oid and shown.issuer_oid != patient.issuer_oid):
         raise PullError(PullProblem.OTHER_PATIENT)
     # In one piece: its reader sends it before he asks for more.
-    return (b"".join(held),)
+    return b"".join(held)

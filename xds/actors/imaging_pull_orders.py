@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from queue import SimpleQueue
-from typing import Final, NamedTuple
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from xds.actors.imaging_arrival import Arrival, Place
 from xds.model.foreign_images import PullError
@@ -31,16 +29,12 @@ class SeriesPlace(NamedTuple):
 Digests = Callable[[SeriesPlace, str | None], Callable[[str], str]]
 
 
-#: How long the one who fetches waits for the first octets to go out, at most.
-_PACE_SECONDS: Final = 0.02
+class Begun(NamedTuple):
+    """An object whose head has come and was looked at: its first octets, and the transfer syntax that it comes in."""
 
-
-@dataclass(frozen=True, slots=True)
-class FirstReader:
-    """For whom something is fetched ahead: told of what begins, and of the end (None)."""
-
-    begun: SimpleQueue[Arrival | None] = field(default_factory=SimpleQueue)
-    is_served: threading.Event = field(default_factory=threading.Event)
+    arrival: Arrival
+    head: bytes
+    transfer_syntax_uid: str
 
 
 class Order:
@@ -55,12 +49,12 @@ class Order:
         *,
         whole_series: bool,
         patient: StudyPatient | None = None,
-        reader: FirstReader | None = None,
+        is_ahead: bool = False,
     ) -> None:
         """`sop_classes` are those of the instances by SOP Instance UID; `digests` gives what the source says of them.
 
-        With `reader` it was given ahead: everything that comes is kept for that one. `patient` is the study's, as far as it is
-        known already.
+        With `is_ahead` it is for one reader: everything that comes is kept for that one. `patient` is the study's, as far as it
+        is known already.
         """
         self.place = place
         self.sop_classes = sop_classes
@@ -70,20 +64,22 @@ class Order:
         self._digests = digests
         self._digest: Callable[[str], str] | None = None
         self._is_one_kept = False
-        self._reader = reader
+        #: Has it fetched to its end.
+        self.go_on: Callable[[], object] = object
         #: That of all its arrivals, and of what is known of them.
         self._condition = threading.Condition()
         self._arrivals: dict[str, Arrival] = {}
         self._promised: set[str] = set()
-        self._is_followed = reader is not None
-        self._is_over = False
+        self._is_followed = is_ahead
+        #: Why nothing more comes; None while something may.
+        self._problem: PullError | None = None
 
     # ---- readers
 
     def awaited(self, sop_instance_uid: str) -> Arrival | None:
         """One that is still to come or on its way, for one reader, who releases it; None for any other."""
         with self._condition:
-            if sop_instance_uid not in self.sop_classes or self._is_over:
+            if sop_instance_uid not in self.sop_classes or self._problem is not None:
                 return None
             found = self._arrival(sop_instance_uid)
             return None if found.is_ended else found.shared()
@@ -125,22 +121,10 @@ class Order:
     def end(self, problem: PullError) -> None:
         """Nothing more comes. What has not come has this problem."""
         with self._condition:
-            missing = self.missing()
-            self._is_over = True
-        for arrival in missing:
+            self._problem = self._problem or problem
+            arrivals = tuple(self._arrivals.values())
+        for arrival in arrivals:
             arrival.fail(problem)
-        if self._reader is not None:
-            self._reader.begun.put(None)
-
-    def paced(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """The rest of an object whose head was looked at. Whom it was given ahead for sends the head first.
-
-        Both threads share one interpreter: the one that fetches, which never waits for long, would keep it to itself.
-        """
-        if self._reader is not None:
-            self._reader.is_served.wait(_PACE_SECONDS)
-            self._reader.is_served.set()
-        yield from chunks
 
     def count(self) -> int:
         """How many have come."""
@@ -152,9 +136,11 @@ class Order:
         if found is None:
             place = Place(*self.place, uid)
             found = self._arrivals[uid] = Arrival(place, lambda: self._digest_of(uid), self._cache, self._condition)
-            if self._is_followed and self._reader is not None:
+            if self._is_followed:
                 self._promised.add(uid)
-                found.shared().tell(self._reader.begun.put)
+                found.shared()
+            if self._problem is not None:
+                found.fail(self._problem)
         return found
 
     def _digest_of(self, uid: str) -> str:
@@ -167,38 +153,97 @@ class Order:
         return self._digest(uid)
 
 
+class Fetch:
+    """What fetches some orders, one step after the other: first the thread of a reader for whom it is, then one of its own.
+
+    A thread of its own from the beginning would share the interpreter with the reader, and take longer until the first octet.
+    """
+
+    def __init__(
+        self, steps: Generator[Begun, None, None], orders: Sequence[Order], busy: Callable[[], None], *, is_ahead: bool
+    ) -> None:
+        """Each of the `steps` is an object that begins. `busy` is called when no thread can be had.
+
+        With `is_ahead` nobody goes on before `first` was called.
+        """
+        self._steps = steps
+        self._busy = busy
+        self._name = f"pull-{orders[0].place.location}"
+        self._lock = threading.Lock()
+        self._is_held = is_ahead
+        self._is_awaited = False
+        self._is_handed_over = False
+        for order in orders:
+            order.go_on = self.go_on
+
+    def first(self) -> Begun | None:
+        """Fetch in this thread until the first object begins; None when none does."""
+        found: Begun | None = None
+        try:
+            found = next(self._steps, None)
+        finally:
+            with self._lock:
+                self._is_held = False
+                self._is_handed_over = found is None
+                is_awaited = self._is_awaited
+        if is_awaited:
+            self.go_on()
+        return found
+
+    def go_on(self) -> None:
+        """Have a thread of its own do the rest. Idempotent; whoever waits for more than the first object calls this before."""
+        with self._lock:
+            self._is_awaited = True
+            if self._is_held or self._is_handed_over:
+                return
+            self._is_handed_over = True
+        try:
+            threading.Thread(target=self._run, name=self._name, daemon=True).start()
+        except RuntimeError:
+            # There are too many threads. Nobody may wait for what nobody fetches.
+            self._busy()
+            self._steps.close()
+
+    def _run(self) -> None:
+        for _ in self._steps:
+            pass
+
+
 class Ahead:
     """What is fetched for one reader before he has looked at it piece by piece. He closes it."""
 
-    def __init__(self, orders: Sequence[Order], reader: FirstReader) -> None:
+    def __init__(self, orders: Sequence[Order], fetch: Fetch) -> None:
         self._orders = {order.place: order for order in orders}
-        self._reader = reader
+        self._fetch = fetch
+        self._begun = fetch.first()
 
-    def first(self) -> tuple[Arrival, str] | None:
-        """Wait for the first that begins, to be released: it and its SOP Class UID; None when none comes, or not that one."""
-        for order in self._orders.values():
-            # Which instances there are is read here while the source is looking for them.
-            len(order.sop_classes)
-        arrival = self._reader.begun.get()
-        if arrival is None or arrival.problem is not None:
+    def first(self) -> tuple[Begun, str] | None:
+        """The first that began, whose arrival is to be released, and its SOP Class UID; None when none came."""
+        if self._begun is None:
             return None
-        place = arrival.place
+        place = self._begun.arrival.place
         order = self._orders[SeriesPlace(place.location, place.study, place.series)]
         taken = order.promised(place.instance)
-        assert taken is arrival
-        return arrival, order.sop_classes[place.instance]
+        assert taken is self._begun.arrival
+        return self._begun, order.sop_classes[place.instance]
 
-    def chunks(self, arrival: Arrival) -> Iterator[bytes]:
+    def chunks(self, begun: Begun) -> Iterator[bytes]:
         """The octets of the first."""
-        for chunk in arrival.chunks():
-            yield chunk
-            self._reader.is_served.set()
+        yield begun.head
+        # What fetches the rest does not disturb the way of the first octets.
+        self._fetch.go_on()
+        yield from begun.arrival.chunks(len(begun.head))
+
+    def go_on(self) -> None:
+        """Have the rest fetched."""
+        self._fetch.go_on()
 
     def of(self, place: SeriesPlace) -> Order | None:
         """What is fetched of a series."""
         return self._orders.get(place)
 
     def close(self) -> None:
-        """Let go of what was not taken."""
+        """Let go of what was not taken; it is fetched all the same. Idempotent."""
         for order in self._orders.values():
             order.leave()
+        self._fetch.go_on()

@@ -20,7 +20,7 @@ from xds.actors.imaging_holdings import Holdings, with_places
 from xds.actors.imaging_metadata import PublicationDefaults
 from xds.actors.imaging_patients import SourcePatients
 from xds.actors.imaging_pull import PullThrough
-from xds.actors.imaging_pull_orders import Ahead
+from xds.actors.imaging_pull_orders import Ahead, Begun
 from xds.actors.imaging_renditions import Obtained, Renditions, StoredFrames
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import Action, Caller, Resource
@@ -232,9 +232,9 @@ class ImageRetrieval:
         try:
             ahead = selection.ahead
             if ahead is not None and (begun := ahead.first()) is not None:
-                arrival, sop_class = begun
+                arrival = begun[0].arrival
                 try:
-                    first = _as_it_comes(ahead, arrival, sop_class, transfer_syntaxes)
+                    first = _as_it_comes(ahead, *begun, transfer_syntaxes)
                     if first is not None:
                         done = arrival.place.instance
                         yield first
@@ -356,13 +356,13 @@ class ImageRetrieval:
         self._database.write_later(lambda connection: audit.append(connection, event))
 
 
-def _as_it_comes(ahead: Ahead, arrival: Arrival, sop_class: str, transfer_syntaxes: Sequence[str] | None) -> Obtained | None:
+def _as_it_comes(ahead: Ahead, begun: Begun, sop_class: str, transfer_syntaxes: Sequence[str] | None) -> Obtained | None:
     """An object that nothing more is known of than what came; None when it has to be converted."""
-    place, syntax = arrival.place, arrival.transfer_syntax_uid
+    place, syntax = begun.arrival.place, begun.transfer_syntax_uid
     if transfer_syntaxes is not None and syntax not in transfer_syntaxes:
         return None
     instance = Instance(place.instance, sop_class, syntax, 0, place.key, location=place.location)
-    return Obtained(instance, syntax, None, partial(ahead.chunks, arrival))
+    return Obtained(instance, syntax, None, partial(ahead.chunks, begun))
 
 
 def _by_patient(items: Iterable[tuple[Selection, Instance]]) -> dict[str, dict[str, dict[str, int]]]:

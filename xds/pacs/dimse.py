@@ -186,6 +186,8 @@ class DimseArchive:
             thread.start()
             is_over = False
             try:
+                # As for C-GET.
+                len(wanted)
                 yield from delivery.objects()
                 is_over = True
             finally:
@@ -212,7 +214,14 @@ def _sent(command: Command, model: str, identifier: bytes, association: Associat
 
 def _got(lease: Lease, question: bytes, wanted: Mapping[str, str]) -> Generator[Pulled, None, int]:
     """Ask by C-GET, take what comes, and give the status in the end."""
-    request, answer = lease.ask(partial(_sent, Command.C_GET, STUDY_ROOT_GET, question))
+
+    def send(association: Association) -> Message:
+        request = _sent(Command.C_GET, STUDY_ROOT_GET, question, association)
+        # Which instances there are may have to be read first: that is done while the source is looking for them.
+        len(wanted)
+        return request
+
+    request, answer = lease.ask(send)
     association = lease.association
     for received in chain((answer,), iter(association.receive, None)):
         message = received.message

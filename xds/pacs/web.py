@@ -9,8 +9,9 @@ import base64
 import http.client
 import json
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from typing import Any, Final, cast
 from urllib.parse import quote, unquote, urlencode, urlsplit
@@ -103,7 +104,7 @@ class WebArchive:
         series = f"/studies/{study_instance_uid}/series/{series_instance_uid}"
         paths = [series] if whole_series else [f"{series}/instances/{uid}" for uid in sop_classes]
         for path in paths:
-            with self._get(path, _OBJECTS) as response:
+            with self._get(path, _OBJECTS, partial(len, sop_classes)) as response:
                 if response.status in (204, 404, 410):
                     continue
                 for pulled in _objects(response):
@@ -150,7 +151,8 @@ class WebArchive:
         return cast("list[Item]", items)
 
     @contextmanager
-    def _get(self, path: str, accept: str) -> Iterator[http.client.HTTPResponse]:
+    def _get(self, path: str, accept: str, meanwhile: Callable[[], object] = object) -> Iterator[http.client.HTTPResponse]:
+        """What the service answers. `meanwhile` is called while it is at work."""
         address = self._address
         host, seconds = address.hostname or "", self._partner.seconds
         connection: http.client.HTTPConnection
@@ -162,6 +164,7 @@ class WebArchive:
             try:
                 target = quote(address.path, safe="/%") + path
                 connection.request("GET", target, headers={"Accept": accept, **self._headers})
+                meanwhile()
                 response = connection.getresponse()
                 if response.status not in (200, 204, 206, 404, 410):
                     raise PullError(PullProblem.REFUSED, f"HTTP status {response.status}")
