@@ -198,6 +198,9 @@ def test_exactly_one_of_the_alternative_ids() -> None:
 def test_uuids_are_compared_in_lower_case_and_must_be_uuids() -> None:
     query = raw(StoredQueryId.GET_ASSOCIATIONS, ("uuid", (f"('{UUID.upper().replace('URN:UUID', 'urn:uuid')}')",)))
     assert understood(query).group("uuid") == (UUID,)
+    # As the sample of ITI TF-2 3.18.4.1.2.3.5 writes one.
+    query = raw(StoredQueryId.GET_ASSOCIATIONS, ("uuid", (f"('{UUID.replace('urn:uuid:', 'urn:uuid: ')}')",)))
+    assert understood(query).group("uuid") == (UUID,)
     assert codes(raw(StoredQueryId.GET_ASSOCIATIONS, ("uuid", ("('Document01')",)))) == [ErrorCode.REGISTRY_ERROR]
 
 

@@ -1,8 +1,8 @@
 """Understanding a stored query: which query it is, and what its parameters say.
 
-Tolerated deviations: blanks around ids, values and commas; numbers and times in quotes; a list of one value for a parameter
-that takes one value; a display name in the second component of a code; the namespace of response statuses in status parameters,
-as the standard's own samples write them.
+Tolerated deviations: blanks around ids, values and commas, and inside UUIDs; numbers and times in quotes; a list of one value
+for a parameter that takes one value; a display name in the second component of a code; the namespace of response statuses in
+status parameters. The standard's own samples have some of them.
 
 Spec: ITI TF-2 3.18.4.1.2.3 (coding of values), 3.18.4.1.2.3.7 (parameters), 3.18.4.1.3 (errors).
 """
@@ -240,7 +240,7 @@ def _status(literal: str) -> Value | None:
 
 
 def _uuid(literal: str) -> Value:
-    text = literal.strip().lower()
+    text = "".join(literal.split()).lower()
     if not _UUID.match(text):
         raise _Malformed("an entryUUID has the form urn:uuid:xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")
     return text

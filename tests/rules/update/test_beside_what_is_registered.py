@@ -102,7 +102,10 @@ def test_a_restricted_update_compares() -> None:
     assert conflicts(of(entry()), met, RESTRICTED) == []
     assert conflicts(of(entry(home="urn:oid:1.2.3", status=APPROVED, version=2)), met, RESTRICTED) == []
     assert conflicts(of(entry(home="urn:oid:1.2.4", status=DEPRECATED, version=7)), met, RESTRICTED) == [
-        (ErrorCode.UNMODIFIABLE_METADATA, name) for name in ("availabilityStatus", "homeCommunityId", "version")
+        (ErrorCode.UNMODIFIABLE_METADATA, "availabilityStatus"),
+        (ErrorCode.UNMODIFIABLE_METADATA, "homeCommunityId"),
+        (ErrorCode.UNKNOWN_COMMUNITY, "homeCommunityId"),
+        (ErrorCode.UNMODIFIABLE_METADATA, "version"),
     ]
     assert conflicts(of(entry()), around(known(patient_key=2), contents={LID: registered}), RESTRICTED) == [
         (ErrorCode.PATIENT_ID_RECONCILIATION, "patientId")

@@ -6,6 +6,7 @@ Spec: ITI TF-2 3.92.4.1.3.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from xds.model.errors import ErrorCode
 from xds.model.identifiers import read_cx
@@ -14,6 +15,8 @@ from xds.model.metadata import DocumentEntry
 from xds.model.vocabulary import DocumentAvailability, SlotName
 from xds.rules.submission.findings import Findings
 
+_HOME: Final = "homeCommunityId"
+
 
 def check_unmodified(entry: DocumentEntry, registered: DocumentEntry, newest: KnownObject, home: str, findings: Findings) -> None:
     """Report each attribute that the new version changes though it must not.
@@ -21,11 +24,14 @@ def check_unmodified(entry: DocumentEntry, registered: DocumentEntry, newest: Kn
     `registered` is the version before, `newest` what the Registry keeps beside it, `home` the homeCommunityId of objects that
     name none.
 
-    Errors: UnmodifiableMetadataError.
+    Errors: UnmodifiableMetadataError, XDSUnknownCommunity.
     """
     for attribute, kept, received in _changes(entry, registered, newest, home):
         rule = f"must not be changed by a restricted update; registered is '{kept}'"
         findings.add(entry, attribute, rule, received, ErrorCode.UNMODIFIABLE_METADATA)
+        if attribute == _HOME and received != home:
+            rule = "must be this community's; updates are not forwarded to others"
+            findings.add(entry, attribute, rule, received, ErrorCode.UNKNOWN_COMMUNITY)
 
 
 def _changes(
@@ -40,7 +46,7 @@ def _changes(
     if entry.status is not None and entry.status is not newest.status:
         yield "availabilityStatus", newest.status, entry.status
     if entry.home and entry.home != (registered.home or home):
-        yield "homeCommunityId", registered.home or home, entry.home
+        yield _HOME, registered.home or home, entry.home
     # A sender may repeat the version it has read, or number its own.
     if entry.version is not None and entry.version not in (newest.version, newest.version + 1):
         yield "version", str(newest.version), str(entry.version)
