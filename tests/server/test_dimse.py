@@ -222,6 +222,26 @@ def test_a_connection_that_breaks_leaves_no_file(archive: Archive, port: int, tm
     assert archive.source.newest(10) == ()
 
 
+@pytest.mark.parametrize("is_released", [True, False])
+def test_the_file_that_is_made_for_a_next_object_goes_with_the_association(
+    archive: Archive, port: int, tmp_path: Path, *, is_released: bool
+) -> None:
+    staged = tmp_path / "blobs" / "staging"
+    dataset = pydicom.dcmread(BytesIO(packaged("CT_small.dcm")))
+    unit = AE("MODALITY1")
+    unit.requested_contexts = [build_context(CT, dataset.file_meta.TransferSyntaxUID)]
+    association = unit.associate("127.0.0.1", port)
+    for _ in range(3):
+        assert association.send_c_store(dataset).Status == 0
+    _until(lambda: len(list(staged.iterdir())) == 1)
+    assert archive.source.newest(10)[0].study.instance_count == 1
+    if is_released:
+        association.release()
+    else:
+        association.abort()
+    _until(lambda: not any(staged.iterdir()))
+
+
 def _until(condition: Callable[[], bool], seconds: float = 10) -> None:
     end = time.monotonic() + seconds
     while not condition():

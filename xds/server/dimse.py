@@ -91,6 +91,7 @@ class DimseServer:
             REPORT_COMMITMENT: commitment.report,
             FORGET_STEP: lambda _job: None,
         }
+        self._store = StoreService(source, max_data_set=max_data_set, stored=stored)
         self._services: Mapping[int, Serve] = {
             Command.C_ECHO: _echo,
             Command.C_FIND: FindService(source, ae_title).serve,
@@ -99,7 +100,7 @@ class DimseServer:
             Command.N_ACTION: commitment.serve,
             Command.N_CREATE: notifications.create,
             Command.N_SET: notifications.set,
-            Command.C_STORE: StoreService(source, max_data_set=max_data_set, stored=stored).serve,
+            Command.C_STORE: self._store.serve,
         }
         self._given = listener
         self._listener: Listener | None = None
@@ -195,6 +196,7 @@ class DimseServer:
                     association.abort()
                     return
         finally:
+            self._store.ended()
             if association.contexts:
                 with self._lock:
                     self._established -= 1

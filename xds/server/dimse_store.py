@@ -9,6 +9,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -48,8 +49,18 @@ class _LongHeaderError(Exception):
     """The header ends after what is at hand."""
 
 
+class _Own(threading.local):
+    """What the thread of an association keeps from one object to the next: room for octets, and the file of the next object."""
+
+    def __init__(self) -> None:
+        # Fresh memory would cost a page fault for every page of every object.
+        self.room = memoryview(bytearray(_GATHERED))
+        self.answered = 0
+        self.next: Staging | None = None
+
+
 class StoreService:
-    """Answers C-STORE requests. One object serves all threads."""
+    """Answers C-STORE requests. One object serves all threads, each of which has one association."""
 
     def __init__(
         self,
@@ -62,7 +73,7 @@ class StoreService:
         self._intake = source.intake
         self._max_data_set = max_data_set
         self._stored = stored
-        self._own = threading.local()
+        self._own = _Own()
 
     def serve(self, association: Association, received: Received, caller: Caller) -> None:
         """Store one object and answer. Errors: AssociationError."""
@@ -88,6 +99,25 @@ class StoreService:
             # What could not be kept is read all the same: the answer comes after the data set.
             pass
         association.send(received.context_id, response_to(received.message, status, comment))
+        self._prepare()
+
+    def ended(self) -> None:
+        """The association of this thread has ended. Idempotent."""
+        staging, self._own.next = self._own.next, None
+        if staging is not None:
+            staging.discard()
+
+    def _prepare(self) -> None:
+        """Make the file of the next object while the peer reads the answer; who has sent two objects sends a third."""
+        self._own.answered += 1
+        if self._own.answered > 1 and self._own.next is None:
+            # Whatever is wrong, the next object meets it too, if there is one.
+            with suppress(OSError):
+                self._own.next = self._intake.stage()
+
+    def _stage(self) -> Staging:
+        staging, self._own.next = self._own.next, None
+        return staging or self._intake.stage()
 
     def _keep(self, received: Received, caller: Caller) -> tuple[Status, str]:
         message = received.message
@@ -96,7 +126,7 @@ class StoreService:
             return Status.CANNOT_UNDERSTAND, "the request has no data set"
         if not is_uid(sop_class) or not is_uid(sop_instance):
             return Status.CANNOT_UNDERSTAND, "the request names no SOP Class and Instance UID"
-        staging = self._intake.stage()
+        staging = self._stage()
         try:
             beginning = write_file_meta(sop_class, sop_instance, received.context.transfer_syntax)
             staging.write(beginning)
@@ -122,10 +152,7 @@ class StoreService:
 
     def _gathered(self, pieces: Iterator[memoryview]) -> Iterator[memoryview]:
         """The octets in pieces that are worth a call, each valid until the next is asked for."""
-        # Fresh memory would cost a page fault for every page of every object.
-        if not hasattr(self._own, "room"):
-            self._own.room = memoryview(bytearray(_GATHERED))
-        room: memoryview = self._own.room
+        room = self._own.room
         size = filled = 0
         for piece in pieces:
             size += len(piece)

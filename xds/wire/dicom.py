@@ -15,6 +15,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from pydicom import charset
@@ -40,6 +41,8 @@ _SHORT_VRS: Final = frozenset(
     | {b"LO", b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
 )
 _CHARACTER_SET: Final = 0x00080005
+#: Octets of a value whose text is kept for the next object.
+_SHORT_TEXT: Final = 64
 
 
 class DicomError(ValueError):
@@ -226,7 +229,10 @@ class Elements:
     def text(self, tag: int) -> str:
         """First value as text, without padding."""
         found = self._values.get(tag)
-        return self._decode(found[0]).replace("\0", "").partition("\\")[0].strip(" ") if found else ""
+        if found is None:
+            return ""
+        known = _plain_text(found[0]) if len(found[0]) <= _SHORT_TEXT else None
+        return _first(self._decode(found[0])) if known is None else known
 
     def texts(self, tag: int) -> list[str]:
         """Every value as text, without padding; one empty text when there is none."""
@@ -292,6 +298,16 @@ class Elements:
             except UnicodeDecodeError:
                 return value.decode("latin-1")
         return value.decode(self._encodings[0], errors="replace")
+
+
+def _first(text: str) -> str:
+    return text.replace("\0", "").partition("\\")[0].strip(" ")
+
+
+@lru_cache(4096)
+def _plain_text(value: bytes) -> str | None:
+    """The first value of a text that reads the same in every character set; None for any other. Slices have most in common."""
+    return _first(value.decode("ascii")) if value.isascii() and b"\x1b" not in value else None
 
 
 #: Latin alphabet No. 9 is younger than the library.

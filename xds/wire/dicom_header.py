@@ -28,6 +28,8 @@ MAX_HEADER: Final = 64 * 1024 * 1024
 
 _PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _UNDEFINED: Final = 0xFFFFFFFF
+#: The first tag after the meta information.
+_AFTER_META: Final = 0x00030000
 
 
 class _Buffer:
@@ -89,8 +91,8 @@ def read_header(chunks: Iterable[bytes], *, until: int = 0x7FE00008, limit: int 
     meta = Elements(Encoding())
     position = 132
     while True:
-        group = _peek_group(source, position)
-        if group != 2:
+        position = meta.add_short(source.octets, position, _AFTER_META)
+        if _peek_group(source, position) != 2:
             break
         element = _read(source, position, Encoding())
         meta.add(element, source.octets[element.start : element.end])

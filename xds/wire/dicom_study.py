@@ -5,6 +5,7 @@ Spec: DICOM PS3.3 C.7 (patient, study, series), C.7.1.1 (issuer of patient ID), 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
@@ -28,6 +29,8 @@ CODING_SCHEMES: Final = {
     "UCUM": "2.16.840.1.113883.6.8",
     "I10": "2.16.840.1.113883.6.3",
 }
+
+_UID: Final = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
 #: What a header must have to be stored: without it nobody could ask for the object again.
 _REQUIRED: Final = (
@@ -117,7 +120,7 @@ def read_code(item: Elements) -> Code | None:
 
 def is_uid(text: str) -> bool:
     """A UID as far as one is needed as an identifier: digits and dots, at most 64 of them (leading zeros happen in practice)."""
-    return 0 < len(text) <= 64 and all(part.isascii() and part.isdigit() for part in text.split("."))
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 def _entity_oid(item: Elements) -> str | None:
