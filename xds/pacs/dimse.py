@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, Final
@@ -175,19 +175,22 @@ class DimseArchive:
 
     def _move(self, receiver: MoveReceiver, questions: Sequence[bytes], wanted: Mapping[str, str]) -> Iterator[Pulled]:
         delivery = Delivery(self._partner.ae_title, self._partner.seconds + self._partner.patience)
+        move = partial(_sent, Command.C_MOVE, STUDY_ROOT_MOVE, MOVE_DESTINATION=receiver.ae_title)
+        requests = [partial(move, question) for question in questions]
+        if not requests:
+            return
         with (
             receiver.expecting(wanted, delivery),
             self._associations.lease([_FIND, _MOVE]) as lease,
         ):
+            lease.send(requests[0])
+            # As for C-GET.
+            len(wanted)
             # The answers to C-MOVE come here while the objects arrive there.
-            thread = threading.Thread(
-                target=_ask, args=(lease, questions, receiver.ae_title, delivery), name=f"move-{self.name}", daemon=True
-            )
+            thread = threading.Thread(target=_follow, args=(lease, requests, delivery), name=f"move-{self.name}", daemon=True)
             thread.start()
             is_over = False
             try:
-                # As for C-GET.
-                len(wanted)
                 yield from delivery.objects()
                 is_over = True
             finally:
@@ -215,13 +218,11 @@ def _sent(command: Command, model: str, identifier: bytes, association: Associat
 def _got(lease: Lease, question: bytes, wanted: Mapping[str, str]) -> Generator[Pulled, None, int]:
     """Ask by C-GET, take what comes, and give the status in the end."""
 
-    def send(association: Association) -> Message:
-        request = _sent(Command.C_GET, STUDY_ROOT_GET, question, association)
-        # Which instances there are may have to be read first: that is done while the source is looking for them.
-        len(wanted)
-        return request
-
-    request, answer = lease.ask(send)
+    send = partial(_sent, Command.C_GET, STUDY_ROOT_GET, question)
+    lease.send(send)
+    # Which instances there are may have to be read first: that is done while the source is looking for them.
+    len(wanted)
+    request, answer = lease.answer(send)
     association = lease.association
     for received in chain((answer,), iter(association.receive, None)):
         message = received.message
@@ -243,15 +244,15 @@ def _got(lease: Lease, question: bytes, wanted: Mapping[str, str]) -> Generator[
     raise PullError(PullProblem.UNREACHABLE, "the source ended the association")
 
 
-def _ask(lease: Lease, questions: Sequence[bytes], destination: str, delivery: Delivery) -> None:
-    """Ask by C-MOVE, one after the other, and tell the delivery when that is over."""
+def _follow(lease: Lease, requests: Sequence[Callable[[Association], Message]], delivery: Delivery) -> None:
+    """Wait for the answers to C-MOVE, and tell the delivery when all is over. The first request has been sent already."""
     refused: PullError | None = None
     try:
         with told():
-            for question in questions:
-                request, answer = lease.ask(
-                    partial(_sent, Command.C_MOVE, STUDY_ROOT_MOVE, question, MOVE_DESTINATION=destination)
-                )
+            for number, send in enumerate(requests):
+                if number:
+                    lease.send(send)
+                request, answer = lease.answer(send)
                 lease.association.check_response(request, answer)
                 while (status := _status(answer)) in _PENDING:
                     answer = lease.association.response(request)

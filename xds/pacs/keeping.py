@@ -167,6 +167,7 @@ class Lease:
         self._room = room
         self._ended = threading.Event()
         self._has_answered = False
+        self._request: Message | None = None
         kept = idle.take(kinds, roles)
         self._was_kept = kept is not None
         self._held = kept or self._fresh()
@@ -179,31 +180,52 @@ class Lease:
         return self._held.association
 
     def ask(self, send: Callable[[Association], Message]) -> tuple[Message, Received]:
-        """Send a request and wait for the first message that follows: both.
+        """Send a request and wait for the first message that follows: both. Errors: as those of `send` and `answer`."""
+        self.send(send)
+        return self.answer(send)
+
+    def send(self, send: Callable[[Association], Message]) -> None:
+        """Send a request; `answer` waits for what follows.
 
         An association that was kept and is broken by now is replaced, as long as nothing was answered on it.
         Errors: AssociationError, and whatever `send` raises.
         """
+        try:
+            self._request = send(self.association)
+        except AssociationError as problem:
+            self._replace(problem)
+            self._request = send(self.association)
+
+    def answer(self, send: Callable[[Association], Message]) -> tuple[Message, Received]:
+        """The request that was sent, and the first message that follows. `send` sends it once more when that has to be.
+
+        Errors: as those of `send`.
+        """
         while True:
             try:
-                request = send(self.association)
                 received = self.association.receive()
                 if received is None:
                     raise AssociationError("the peer ended the association")
             except AssociationError as problem:
-                if self._has_answered or not self._was_kept or self._ended.is_set() or isinstance(problem, SilentPeerError):
-                    raise
-                self.association.close()
-                self._was_kept = False
-                self._held = self._fresh()
-                if self._ended.is_set():
-                    # Perhaps the former one alone was ended.
-                    self.association.end()
+                self._replace(problem)
+                self._request = send(self.association)
                 continue
             if self._was_kept and not self._has_answered:
                 self.association.expect_acknowledgement(0)
             self._has_answered = True
-            return request, received
+            assert self._request is not None
+            return self._request, received
+
+    def _replace(self, problem: AssociationError) -> None:
+        """Take a fresh association in place of one that was kept. Errors: the problem itself when that is no remedy."""
+        if self._has_answered or not self._was_kept or self._ended.is_set() or isinstance(problem, SilentPeerError):
+            raise problem
+        self.association.close()
+        self._was_kept = False
+        self._held = self._fresh()
+        if self._ended.is_set():
+            # Perhaps the former one alone was ended.
+            self.association.end()
 
     def end(self) -> None:
         """Have it end: whoever waits in it is woken. For other threads."""

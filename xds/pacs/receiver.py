@@ -37,6 +37,8 @@ from xds.wire.dimse_classes import VERIFICATION, is_storage_class
 _log = structlog.get_logger()
 
 _STOP_SECONDS: Final = 5.0
+#: Threads that wait for connections, when there are not many of those.
+_WAITING: Final = 2
 
 
 @dataclass(slots=True, eq=False)
@@ -75,33 +77,37 @@ class MoveReceiver:
         self._expected: list[_Expected] = []
         self._open: dict[Association, threading.Thread] = {}
         self._listener: socket.socket | None = None
-        self._thread: threading.Thread | None = None
+        self._is_stopped = False
+        self._acceptors: set[threading.Thread] = set()
+        self._waiting = 0
         self._others = Neighbours(others, seconds, self._take_over) if others is not None else None
 
     def start(self) -> int:
         """Listen, and return the port. Errors: OSError when it is taken."""
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
         self._listener = socket.create_server(self._address, family=family, backlog=64)
-        self._thread = threading.Thread(target=self._accept, args=(self._listener,), name="dicom-move", daemon=True)
-        self._thread.start()
+        with self._lock:
+            for _ in range(_WAITING):
+                self._wait(self._listener)
         return int(self._listener.getsockname()[1])
 
     def stop(self) -> None:
         """Take nothing more. Idempotent."""
-        listener, self._listener = self._listener, None
+        with self._lock:
+            listener, self._listener = self._listener, None
+            self._is_stopped = True
         if listener is not None:
             with suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
             listener.close()
-        if self._thread is not None:
-            self._thread.join(_STOP_SECONDS)
         if self._others is not None:
             self._others.close()
         with self._lock:
             left = dict(self._open)
+            threads = {*self._acceptors, *left.values()}
         for association in left:
             association.end()
-        for thread in left.values():
+        for thread in threads:
             thread.join(_STOP_SECONDS)
 
     @contextmanager
@@ -120,30 +126,57 @@ class MoveReceiver:
 
     # ---- connections
 
+    def _wait(self, listener: socket.socket) -> None:
+        """Have a thread more wait for connections. The lock is held. Errors: RuntimeError when there are too many threads."""
+        thread = threading.Thread(target=self._accept, args=(listener,), name="dicom-move", daemon=True)
+        thread.start()
+        self._waiting += 1
+        self._acceptors.add(thread)
+
     def _accept(self, listener: socket.socket) -> None:
+        """Take connections, and converse over each: to begin another thread first would take as long as to find an image."""
         while True:
             try:
                 connection, address = listener.accept()
             except OSError:
                 return
-            try:
-                association = Association(connection, str(address[0]), self._seconds)
-            except OSError:
-                connection.close()
-                continue
-            if not self._begin(association, partial(self._welcome, association)):
-                association.close()
+            with self._lock, suppress(RuntimeError):
+                self._waiting -= 1
+                if not self._waiting:
+                    self._wait(listener)
+            self._take(connection, str(address[0]))
+            with self._lock:
+                if self._waiting >= _WAITING:
+                    self._acceptors.remove(threading.current_thread())
+                    return
+                self._waiting += 1
+
+    def _take(self, connection: socket.socket, address: str) -> None:
+        try:
+            association = Association(connection, address, self._seconds)
+        except OSError:
+            connection.close()
+            return
+        if self._note(association, threading.current_thread()):
+            self._run(association, partial(self._welcome, association))
+        else:
+            association.close()
 
     def _begin(self, association: Association, converse: Callable[[], None]) -> bool:
         """Have a thread of its own for an association; False when there are too many."""
         thread = threading.Thread(target=self._run, args=(association, converse), name="dicom-move", daemon=True)
-        with self._lock:
-            is_too_many = len(self._open) >= self._most
-            if not is_too_many:
-                self._open[association] = thread
-        if not is_too_many:
+        is_noted = self._note(association, thread)
+        if is_noted:
             thread.start()
-        return not is_too_many
+        return is_noted
+
+    def _note(self, association: Association, thread: threading.Thread) -> bool:
+        """Count one more that is open; False when there are too many, or none is taken any more."""
+        with self._lock:
+            if self._is_stopped or len(self._open) >= self._most:
+                return False
+            self._open[association] = thread
+            return True
 
     def _run(self, association: Association, converse: Callable[[], None]) -> None:
         try:
