@@ -14,10 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.programs import DCMTK, found
 from tests.running import RunningServer
 
 #: Without it the last packet of every image waits for an acknowledgement, on either side.
 _AT_ONCE = {"TCP_NODELAY": "1"}
+#: pynetdicom has scripts of the same names.
+_DCMTK = ("storescu", "storescp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,10 @@ class AbsentError(Exception):
 
 def program(name: str) -> str:
     """The path of a program. Errors: AbsentError."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
-    if found is None:
+    path = found(name, DCMTK if name in _DCMTK else "") or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    if path is None:
         raise AbsentError(f"{name} is not installed")
-    return found
+    return path
 
 
 def free_port() -> int:

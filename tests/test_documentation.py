@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.partners import tool
+from tests.programs import DCMTK, program
 from tests.running import RunningServer
 from xds import config
 from xds.cli.reference import reference
@@ -69,8 +69,8 @@ def test_readme_names_every_layer() -> None:
 
 def test_readme_works_as_printed(tmp_path: Path) -> None:
     """Every shell block of the README in one bash, against the demo region on other ports."""
-    for program in ("bash", "curl", "storescu", "dcmodify"):
-        tool(program)
+    for name, maker in (("bash", ""), ("curl", ""), ("storescu", DCMTK), ("dcmodify", DCMTK)):
+        program(name, maker)
     blocks = re.findall(r"^```sh\n(.*?)^```$", README.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 7
     with RunningServer(tmp_path / "data", "--demo") as server:

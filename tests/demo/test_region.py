@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from tests.flows.partners import tool
+from tests.programs import program
 from xds.demo.content import LETTERS, STUDIES
 from xds.demo.documents import cda, pdf
 from xds.demo.images import images
@@ -112,7 +112,7 @@ def test_the_same_plan_gives_the_same_octets() -> None:
 
 def test_dcmtk_reads_every_image(tmp_path: Path) -> None:
     """An independent reader finds each file complete."""
-    dcmftest = tool("dcmftest")
+    dcmftest = program("dcmftest")
     paths = []
     for plan in STUDIES:
         for number, image in enumerate(images(plan)):

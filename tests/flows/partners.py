@@ -7,8 +7,6 @@ through a plain socket; images are sent by dcmtk.
 from __future__ import annotations
 
 import itertools
-import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -18,7 +16,6 @@ from email.message import Message
 from pathlib import Path
 
 import httpx
-import pytest
 from lxml import etree
 from pydicom.dataset import Dataset
 from pynetdicom import AE
@@ -27,6 +24,7 @@ from python_multipart.multipart import MultipartParser
 from tests.builders import document_entry, fresh_uid
 from tests.builders import submission as submission_of
 from tests.flows.conftest import AUTHORITY
+from tests.programs import program
 from tests.running import RunningServer
 from xds.model.errors import Status
 from xds.model.metadata import DocumentEntry, RegistryObject, Submission
@@ -230,20 +228,10 @@ def feed(server: RunningServer, cx: str, event: str = "A01", name: str = "Doe^Ja
     assert answer[1][1] == "AA", answer
 
 
-def tool(name: str) -> str:
-    """The path of a program of another maker; without it the test is skipped, and fails in CI."""
-    path = shutil.which(name)
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{name} is absent, and CI must not skip")
-        pytest.skip(f"NEEDS dcmtk: {name} is not installed")
-    return path
-
-
 def storescu(server: RunningServer, *images: Path, calling: str = "MODALITY") -> None:
     """Send images by dcmtk's storescu."""
     title, host, port = server.dicom
-    command = [tool("storescu"), "-aet", calling, "-aec", title, host, str(port), *map(str, images)]
+    command = [program("storescu"), "-aet", calling, "-aec", title, host, str(port), *map(str, images)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -40,8 +40,8 @@ from tests.flows.partners import (
     retrieve,
     store,
     storescu,
-    tool,
 )
+from tests.programs import program
 from tests.running import RunningServer
 from xds.model.metadata import Code, DocumentEntry
 from xds.model.vocabulary import AssociationType, StoredQueryId
@@ -266,7 +266,7 @@ def test_the_manifest_says_where_the_images_are(server: RunningServer, study: Pu
     assert listed == {item.SOPInstanceUID for item in study.images}
     assert {item.ValueType for item in manifest.ContentSequence} == {"IMAGE"}
     manifest.save_as(tmp_path / "manifest.dcm")
-    dumped = subprocess.run([tool("dsrdump"), str(tmp_path / "manifest.dcm")], capture_output=True, text=True, check=False)
+    dumped = subprocess.run([program("dsrdump"), str(tmp_path / "manifest.dcm")], capture_output=True, text=True, check=False)
     assert dumped.returncode == 0
     assert "E: " not in dumped.stderr
     assert dumped.stdout.count("IMAGE:") == len(study.images)

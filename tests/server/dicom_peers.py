@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.archive import Archive
+from tests.programs import program
 from xds.server.dimse import DimseServer
 from xds.server.dimse_retrieve import Destination
-
-
-def program(name: str) -> str:
-    """The path of a program of dcmtk; without it the test is skipped, and fails in CI."""
-    found = shutil.which(name)
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"dcmtk's {name} is absent, and CI must not skip")
-        pytest.skip(f"NEEDS dcmtk: {name} is not installed")
-    return found
 
 
 def run(name: str, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,6 @@ Spec: DICOM PS3.4 C; RAD TF-2 4.8, 4.14, 4.16.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -21,6 +20,7 @@ import pytest
 
 from tests.archive import image
 from tests.orthanc import free_port, running_orthanc
+from tests.programs import program
 from tests.pull_through import pacs_of, pulling, settings_for
 from tests.transactions.test_pull_through import Establishment, data_set, parts
 from xds.model.foreign_images import PullError, PullProblem
@@ -31,11 +31,7 @@ from xds.server.dimse import DimseServer
 @contextmanager
 def dcmqrscp(directory: Path, move_port: int) -> Iterator[int]:
     """dcmtk's query/retrieve server on a free port, empty."""
-    program = shutil.which("dcmqrscp")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("dcmtk is absent, and CI must not skip")
-        pytest.skip("NEEDS dcmtk (Debian package)")
+    server = program("dcmqrscp")
     storage = directory / "QRSCP"
     storage.mkdir(parents=True)
     port = free_port()
@@ -48,7 +44,7 @@ def dcmqrscp(directory: Path, move_port: int) -> Iterator[int]:
     )
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(
-            [program, "-c", str(configuration)], stdout=log, stderr=log, env={**os.environ, "TCP_NODELAY": "1"}
+            [server, "-c", str(configuration)], stdout=log, stderr=log, env={**os.environ, "TCP_NODELAY": "1"}
         )
     try:
         until = time.monotonic() + 10
