@@ -192,7 +192,8 @@ class DocumentRegistry:
         ]
         if _has_error(findings):
             with self._database.read() as connection:
-                findings += self._meet(connection, submission)[1]
+                # What both see is said once.
+                findings = list(dict.fromkeys((*findings, *self._meet(connection, submission)[1])))
             return self._refuse(submission, findings, caller, on_demand)
         event = import_event(submission, EventOutcome.SUCCESS, caller, self._identity, self._clock(), on_demand=on_demand)
         prepared = _Prepared.of(submission, audit.write(event))

@@ -88,9 +88,29 @@ def test_a_relationship_leads_from_a_new_entry_to_a_registered_one(kind: str) ->
     assert association_faults(association(kind, REGISTERED, uuid_for(2))) == unresolved
     assert association_faults(association(kind, "nobody", REGISTERED)) == unresolved
     assert association_faults(association(kind, "Document01", "nobody")) == [(ErrorCode.UNRESOLVED_REFERENCE, "targetObject")]
-    assert association_faults(association(kind, "SubmissionSet01", REGISTERED)) == [(RME, "associationType")]
-    assert association_faults(association(kind, "Document01", "SubmissionSet01")) == [(RME, "targetObject")]
-    assert association_faults(association(kind, "Document01", "Document01")) == [(RME, "targetObject")]
+
+
+@pytest.mark.parametrize("kind", RELATIONS)
+def test_the_ends_of_a_relationship_are_document_entries(kind: str) -> None:
+    """Spec: ITI TF-2 3.42.4.1.3.5: "the sourceObject references a DocumentEntry in the submission", "that the targetObject
+    references a DocumentEntry"; otherwise UnresolvedReferenceException.
+    """
+    source, target = (ErrorCode.UNRESOLVED_REFERENCE, "sourceObject"), (ErrorCode.UNRESOLVED_REFERENCE, "targetObject")
+    assert association_faults(association(kind, "SubmissionSet01", REGISTERED)) == [source]
+    assert association_faults(association(kind, "Document01", "SubmissionSet01")) == [target]
+    member = has_member("SubmissionSet01", "Document01", id="Member01")
+    assert target in association_faults(association(kind, "Document01", "Member01"), member)
+    assert source in association_faults(association(kind, "Member01", REGISTERED), member)
+
+
+@pytest.mark.parametrize("kind", RELATIONS)
+def test_a_relationship_has_two_ends(kind: str) -> None:
+    """What must be in the Registry already is not the entry that is submitted, on top. Spec: ITI TF-2 3.42.4.1.3.5."""
+    inside = kind in (AssociationType.APND, AssociationType.XFRM, AssociationType.SIGNS)
+    unresolved = [] if inside else [(ErrorCode.UNRESOLVED_REFERENCE, "targetObject")]
+    found = association_faults(association(kind, "Document01", "Document01"))
+    assert [fault for fault in found if fault != (RME, "targetObject")] == unresolved
+    assert (RME, "targetObject") in found
 
 
 @pytest.mark.parametrize("kind", RELATIONS)
@@ -124,6 +144,12 @@ def test_association_documentation() -> None:
     assert association_faults(twice) == [(RME, "associationDocumentation")]
     member = has_member("SubmissionSet01", REGISTERED, status="Reference", documentation=code)
     assert association_faults(member) == [(RME, "classificationScheme")]
+
+
+def test_a_registration_of_on_demand_entries_has_one() -> None:
+    """Spec: ITI TF-2 3.61.4.1.2: "it shall include at least one On-Demand DocumentEntry"."""
+    assert faults(submission(0, folders=[folder()])) == []
+    assert faults(submission(0, folders=[folder()]), on_demand=True) == [(RME, "SubmitObjectsRequest", "DocumentEntry")]
 
 
 def test_an_on_demand_entry_has_no_content_yet() -> None:

@@ -218,7 +218,7 @@ def test_a_missing_name_of_an_identifier_is_an_error() -> None:
         ({"unique_id": "1.2.3^4"}, "uniqueId"),
         ({"intended_recipients": ("",)}, "intendedRecipient"),
         ({"intended_recipients": ("^x|1^Doe|",)}, "intendedRecipient"),
-        ({"title": "x" * 257}, "title"),
+        ({"title": "x" * 256}, "title"),
         ({"status": AvailabilityStatus.DEPRECATED}, "availabilityStatus"),
     ],
 )

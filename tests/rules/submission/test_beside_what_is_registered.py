@@ -113,7 +113,7 @@ def test_unique_ids_of_submission_sets_and_folders_are_new(kind: ObjectKind) -> 
         ({"hash": "b" * 40, "size": "12"}, [ErrorCode.NON_IDENTICAL_HASH]),
         ({"hash": "a" * 40, "size": "13"}, [ErrorCode.NON_IDENTICAL_SIZE]),
         ({"hash": "b" * 40, "size": "13"}, [ErrorCode.NON_IDENTICAL_HASH, ErrorCode.NON_IDENTICAL_SIZE]),
-        ({"object_type": ON_DEMAND}, [ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY]),
+        ({"object_type": ON_DEMAND}, [RME]),
         ({"kind": ObjectKind.FOLDER, "object_type": None}, []),
     ],
 )
@@ -123,9 +123,13 @@ def test_a_document_may_be_registered_again_when_it_is_the_same(there: dict[str,
 
 
 def test_an_on_demand_entry_may_share_its_unique_id_with_another() -> None:
+    """Of a stable one it is refused, but XDSDuplicateUniqueIdInRegistry "cannot be thrown for DocumentEntry".
+
+    Spec: ITI TF-2 3.61.4.1.3; ITI TF-3 Table 4.2.4.1-2.
+    """
     sent = submission([on_demand(unique_id="1.1")])
     assert conflicts(sent, known(registered(unique_id="1.1", object_type=ON_DEMAND))) == []
-    assert conflicts(sent, known(registered(unique_id="1.1"))) == [(ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, "uniqueId")]
+    assert conflicts(sent, known(registered(unique_id="1.1"))) == [(RME, "uniqueId")]
 
 
 def relating(kind: str) -> Submission:
@@ -140,7 +144,9 @@ def test_the_target_of_a_relationship(kind: str) -> None:
     deprecated = registered(status=AvailabilityStatus.DEPRECATED)
     assert conflicts(sent, known(deprecated)) == [(ErrorCode.REGISTRY_DEPRECATED_DOCUMENT, "targetObject")]
     assert conflicts(sent, known(registered(patient_key=2))) == [(ErrorCode.PATIENT_ID_DOES_NOT_MATCH, "targetObject")]
-    assert conflicts(sent, known(registered(kind=ObjectKind.FOLDER))) == [(RME, "targetObject")]
+    for kind_of_object in set(ObjectKind) - {ObjectKind.DOCUMENT_ENTRY}:
+        other = registered(kind=kind_of_object)
+        assert conflicts(sent, known(other)) == [(ErrorCode.UNRESOLVED_REFERENCE, "targetObject")]
 
 
 def test_every_fault_of_a_relationship_is_reported() -> None:

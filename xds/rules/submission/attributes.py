@@ -6,7 +6,12 @@ Tolerated deviations, which are stored and answered as they came:
 |---|---|
 | one UUID for several Classifications or ExternalIdentifiers | nothing refers to them |
 | a sourcePatientId whose authority is a namespace alone, `id^^^HOSPITAL` | some sources know their own domain by no other name |
-| a globally unique id in referenceIdList (a study, a workflow) with an assigning authority | it is as unique with it |
+| a person (XCN) of whom only the given name is known | tools that test registries send it |
+| a workflow in referenceIdList as `urn:oid:…`, or with an assigning authority | tools that test registries send it |
+| a study in referenceIdList with an assigning authority | it is as unique with it |
+| an identifier of sourcePatientInfo (PID-3) with a code of its kind, `id^^^&OID&ISO^PI` | it comes out of HL7 v2 as it is |
+| blanks around the Name of an ExternalIdentifier | an example of the standard has one |
+| a date of birth in sourcePatientInfo (PID-7) that no calendar has | images say what was entered |
 | extra metadata whose name begins with `urn:` and is no full URN, `urn:x` | nothing depends on what follows |
 
 Spec: ITI TF-3 Tables 4.2.3.2-1 (DocumentEntry), 4.2.3.3-1 (SubmissionSet), 4.2.3.4-1 (Folder), 4.2.3.1.
@@ -94,7 +99,7 @@ DOCUMENT_ENTRY: Final = ObjectRules(
         SlotName.SIZE: SlotRule(datatypes.INTEGER),
         SlotName.SOURCE_PATIENT_ID: SlotRule(datatypes.LOCAL_CX),
         SlotName.SOURCE_PATIENT_INFO: SlotRule(datatypes.PATIENT_FIELD, several=True),
-        SlotName.URI: SlotRule(datatypes.URI, several=True),
+        SlotName.URI: SlotRule(datatypes.URI),
         SlotName.DOCUMENT_AVAILABILITY: SlotRule(_AVAILABILITIES),
     },
     classifications={
@@ -111,7 +116,7 @@ DOCUMENT_ENTRY: Final = ObjectRules(
         DocumentEntryScheme.PATIENT_ID: IdentifierRule("patientId", datatypes.CX),
         DocumentEntryScheme.UNIQUE_ID: IdentifierRule("uniqueId", datatypes.IDENTIFIER),
     },
-    longest_title=128,
+    longest_title=127,
 )
 
 SUBMISSION_SET: Final = ObjectRules(
@@ -128,6 +133,7 @@ SUBMISSION_SET: Final = ObjectRules(
         SubmissionSetScheme.SOURCE_ID: IdentifierRule("sourceId", datatypes.OID),
         SubmissionSetScheme.UNIQUE_ID: IdentifierRule("uniqueId", datatypes.OID),
     },
+    longest_title=255,
     label=SUBMISSION_SET_NODE,
 )
 
@@ -277,6 +283,8 @@ def _check_classifications(obj: RegistryObject, rules: ObjectRules, findings: Fi
         if item.classified_object != obj.id:
             rule_text = f"must name the object that the Classification {item.id[:64]} stands in"
             findings.add(obj, "classifiedObject", rule_text, item.classified_object)
+        if item.node is not None and item.scheme is not None:
+            findings.add(obj, "classificationNode", "must be absent beside a classificationScheme", item.node)
         if item.scheme is None:
             if item.node is None or item.node != rules.label:
                 findings.add(obj, "classificationNode", "must be the label of this kind of object", item.node)
@@ -347,7 +355,7 @@ def _check_identifiers(obj: RegistryObject, rules: Mapping[str, IdentifierRule],
         if not findings.accepts(rule.type, item.value):
             findings.add(obj, rule.attribute, rule.type.rule, item.value)
         wanted = _IDENTIFIER_NAMES[item.scheme]
-        if not (item.name and item.name[0].value == wanted) and not any(text.value == wanted for text in item.name):
+        if not (item.name and item.name[0].value == wanted) and not any(text.value.strip() == wanted for text in item.name):
             received = item.name[0].value if item.name else None
             findings.add(obj, rule.attribute, f"its ExternalIdentifier must have the Name {wanted}", received)
     for scheme, rule in rules.items():

@@ -23,6 +23,12 @@ _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+"
 
 #: Kinds of CXi whose number means nothing without its authority.
 _OF_AN_AUTHORITY: Final = frozenset({ReferenceIdType.REFERRAL, ReferenceIdType.ORDER, ReferenceIdType.ENCOUNTER})
+#: A language tag that is well-formed by RFC 5646 section 2.1.
+_LANGUAGE_TAG = (
+    r"(?:[a-z]{2,3}(?:-[a-z]{3}){0,3}|[a-z]{4,8})(?:-[a-z]{4})?(?:-(?:[a-z]{2}|[0-9]{3}))?(?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*"
+    r"(?:-[a-wyz0-9](?:-[a-z0-9]{2,8})+)*(?:-x(?:-[a-z0-9]{1,8})+)?|x(?:-[a-z0-9]{1,8})+"
+    r"|en-gb-oed|i-[a-z]{2,8}|sgn-(?:be-(?:fr|nl)|ch-de)|art-lojban|cel-gaulish|no-(?:bok|nyn)|zh-(?:guoyu|hakka|min|min-nan|xiang)"
+)
 _FIELDS_OF_PID: Final = 39
 
 
@@ -47,7 +53,10 @@ _oid = _matching(_OID, 64)
 _dtm = re.compile(
     r"(?!0000)[0-9]{4}(?:(?:0[1-9]|1[0-2])(?:(?:0[1-9]|[12][0-9]|3[01])(?:(?:[01][0-9]|2[0-3])(?:[0-5][0-9](?:[0-5][0-9])?)?)?)?)?"
 ).fullmatch
+_uid = _matching(r"[0-9]+(?:\.[0-9]+)*", 64)
+_digits = re.compile("[0-9]+").fullmatch
 _type_code = re.compile("[A-Z]{1,10}").fullmatch
+_language_tag = re.compile(_LANGUAGE_TAG, re.IGNORECASE | re.ASCII).fullmatch
 _cx_authority = re.compile(rf"&({_OID})&ISO").fullmatch
 
 
@@ -89,6 +98,8 @@ def _is_cxi(text: str) -> bool:
     if len(parts) != 5 or not parts[0].strip() or parts[1] or parts[2] or not parts[4]:
         return False
     authority, kind = parts[3], parts[4]
+    if kind == ReferenceIdType.STUDY_INSTANCE_UID and not _uid(parts[0]):
+        return False
     if not authority:
         return kind not in _OF_AN_AUTHORITY
     return "&" not in authority or _is_authority(authority)
@@ -128,10 +139,12 @@ def _without(place: int, accepts: Callable[[str], bool]) -> Callable[[str], bool
 
 
 def _is_xtn(text: str) -> bool:
-    parts = [*text.split("^"), *[""] * 12]
-    if parts[2] == "Internet":
-        return bool(parts[3]) and parts[1] in ("", "NET")
-    return bool(parts[2]) and bool(parts[6] or parts[11])
+    first, use, equipment, address, country, area, number, extension, *more = [*text.split("^"), *[""] * 8]
+    if first or any(more):
+        return False
+    if equipment == "Internet":
+        return bool(address) and use in ("", "NET") and not any((country, area, number, extension))
+    return bool(equipment and number) and not address
 
 
 def _is_recipient(text: str, is_xon: Callable[[str], bool] = _is_xon) -> bool:
@@ -140,6 +153,10 @@ def _is_recipient(text: str, is_xon: Callable[[str], bool] = _is_xon) -> bool:
         return False
     checks: tuple[Callable[[str], bool], ...] = (is_xon, _is_xcn, _is_xtn)
     return all(not part or accepts(part) for part, accepts in zip(parts, checks, strict=False))
+
+
+def _is_language_tag(text: str) -> bool:
+    return len(text) <= LONGEST_VALUE and _language_tag(text) is not None
 
 
 def _is_uri(text: str) -> bool:
@@ -152,11 +169,18 @@ _patient_field = re.compile(r"PID-([1-9][0-9]?)\|").match
 
 def _is_patient_field(text: str) -> bool:
     found = _patient_field(text)
-    return found is not None and found[1] not in ("2", "4", "12", "19") and int(found[1]) <= _FIELDS_OF_PID
+    if found is None or found[1] in ("2", "4", "12", "19") or int(found[1]) > _FIELDS_OF_PID:
+        return False
+    content = text[found.end() :]
+    if found[1] == "3":
+        return all(not item or _is_local_cx(item) or _has_type_code(item) for item in content.split("~"))
+    return found[1] != "7" or not content or _digits(content.replace("~", "")) is not None
 
+
+_has_type_code: Final = _without(4, _is_local_cx)
 
 CX: Final = DataType("must be HL7 CX of the form id^^^&OID&ISO and nothing else", _is_cx, _without(4, _is_cx))
-LOCAL_CX: Final = DataType(CX.rule, _is_local_cx, _without(4, _is_local_cx))
+LOCAL_CX: Final = DataType(CX.rule, _is_local_cx, _has_type_code)
 CXI: Final = DataType("must be HL7 CX of the form id^^^[&OID&ISO]^typecode", _is_cxi)
 DTM: Final = DataType("must be a real date and time YYYY[MM[DD[hh[mm[ss]]]]]", is_dtm)
 HASH: Final = DataType("must be a SHA-1 in 40 hexadecimal digits", _matching("[0-9A-Fa-f]{40}"))
@@ -164,11 +188,13 @@ IDENTIFIER: Final = DataType(
     "must be a unique identifier of at most 128 characters without blanks", lambda text: len(text) <= 128 and _is_uri(text)
 )
 INTEGER: Final = DataType("must be a number of octets in decimal digits", _matching("[0-9]+"))
-LANGUAGE: Final = DataType("must be a language tag of RFC 5646", _matching("[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*"))
+LANGUAGE: Final = DataType("must be a language tag of RFC 5646", _is_language_tag)
 MIME_TYPE: Final = DataType("must be a MIME type of the form type/subtype", _matching(rf"{_TOKEN}/{_TOKEN}(?:\s*;[ -~]*)?"))
 OID: Final = DataType("must be an OID of at most 64 digits and dots, without leading zeros", _oid)
 OID_URN: Final = DataType("must be urn:oid: followed by an OID, 64 characters in all", _matching(rf"urn:oid:{_OID}", 64))
-PATIENT_FIELD: Final = DataType("must be PID-n|value with n other than 2, 4, 12 and 19", _is_patient_field)
+PATIENT_FIELD: Final = DataType(
+    "must be PID-n|value with n other than 2, 4, 12 and 19, PID-3 with id^^^&OID&ISO and PID-7 of digits", _is_patient_field
+)
 RECIPIENT: Final = DataType(
     "must be XON|XCN|XTN with at least one of them",
     _is_recipient,
@@ -180,7 +206,9 @@ XCN: Final = DataType("must be HL7 XCN with an id or a name, and &OID&ISO as its
 XON: Final = DataType(
     "must be HL7 XON with a name, and &OID&ISO in component 6 when component 10 is not an OID", _is_xon, _is_xon_with_type_code
 )
-XTN: Final = DataType("must be HL7 XTN: ^^Internet^address, or equipment type in component 3 and number in 7", _is_xtn)
+XTN: Final = DataType(
+    "must be HL7 XTN: ^^Internet^address, or type in component 3, number in 7, and nothing but 2, 5, 6, 8 beside them", _is_xtn
+)
 
 
 def one_of(*values: str) -> DataType:

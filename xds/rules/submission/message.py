@@ -53,6 +53,8 @@ def check(submission: Submission, *, registering: bool, on_demand: bool = False,
     """
     findings = Findings(type_codes=type_codes)
     check_frame(submission, findings)
+    if on_demand and not submission.document_entries:
+        _add_missing_on_demand(submission, findings)
     required = attributes.required_slots(registering=registering, on_demand=on_demand)
     for entry in submission.document_entries:
         attributes.check_document_entry(entry, required, findings)
@@ -94,6 +96,12 @@ def _check_composition(submission: Submission, findings: Findings) -> None:
         if obj.id in seen:
             findings.add(obj, "id", "must be unique in the submission", obj.id)
         seen.add(obj.id)
+
+
+def _add_missing_on_demand(submission: Submission, findings: Findings) -> None:
+    """Spec: ITI TF-2 3.61.4.1.2: "it shall include at least one On-Demand DocumentEntry"."""
+    rule = "a registration of on-demand entries must have at least one; received 'no DocumentEntry'"
+    findings.add_of_message(RegistryError(ErrorCode.REGISTRY_METADATA_ERROR, f"SubmitObjectsRequest: DocumentEntry: {rule}"))
 
 
 def _check_object_type(entry: DocumentEntry, on_demand: bool, findings: Findings) -> None:
@@ -174,6 +182,8 @@ class _Associations:
         if not has_member and item.association_type not in RELATIONSHIPS:
             self._report(item, "associationType", "must be one that a submission may hold", item.association_type)
             return
+        if item.source == item.target:
+            self._report(item, "targetObject", "an Association must not refer to its own source", item.target)
         if not self._ends_are_named(item):
             return
         if has_member:
@@ -182,23 +192,20 @@ class _Associations:
             self._check_relationship(item)
 
     def _ends_are_named(self, item: Association) -> bool:
-        """Each end is an object of the submission or a UUID, they differ, and no SubmissionSet is pointed to."""
+        """Each end is an object of the submission or a UUID."""
         named = True
         for attribute, value in (("sourceObject", item.source), ("targetObject", item.target)):
             if value not in self._objects and not is_uuid_urn(value):
                 rule = "must be the id of an object in the submission or in the Registry"
                 self._report(item, attribute, rule, value, ErrorCode.UNRESOLVED_REFERENCE)
                 named = False
-        if item.source == item.target:
-            self._report(item, "targetObject", "an Association must not refer to its own source", item.target)
-            named = False
-        if isinstance(self._objects.get(item.target), SubmissionSet):
-            self._report(item, "targetObject", "a SubmissionSet must not be the target of an Association", item.target)
-            named = False
         return named
 
     def _check_has_member(self, item: Association) -> None:
         source, target = self._objects.get(item.source), self._objects.get(item.target)
+        if isinstance(target, SubmissionSet):
+            self._report(item, "targetObject", "a SubmissionSet must not be the target of an Association", item.target)
+            return
         if isinstance(source, SubmissionSet):
             self._members[item.target] += 1
             self._check_member_of_submission(item, target)
@@ -229,19 +236,17 @@ class _Associations:
         return item.association_type == AssociationType.HAS_MEMBER and not from_submission_set
 
     def _check_relationship(self, item: Association) -> None:
+        """Spec: ITI TF-2 3.42.4.1.3.5: what is no DocumentEntry, or not where it has to be, is an unresolved reference."""
         source, target = self._objects.get(item.source), self._objects.get(item.target)
         name = item.association_type.rpartition(":")[2]
-        if source is None:
+        if not isinstance(source, DocumentEntry):
             rule = f"the source of {name} must be a DocumentEntry of the submission"
             self._report(item, "sourceObject", rule, item.source, ErrorCode.UNRESOLVED_REFERENCE)
-        elif isinstance(source, SubmissionSet):
-            self._report(item, "associationType", "only HasMember may start at a SubmissionSet", item.association_type)
-        elif not isinstance(source, DocumentEntry):
-            self._report(item, "sourceObject", f"the source of {name} must be a DocumentEntry", item.source)
         if target is None:
             return
         if not isinstance(target, DocumentEntry):
-            self._report(item, "targetObject", f"the target of {name} must be a DocumentEntry", item.target)
+            rule = f"the target of {name} must be a DocumentEntry"
+            self._report(item, "targetObject", rule, item.target, ErrorCode.UNRESOLVED_REFERENCE)
         elif item.association_type == AssociationType.APND and item.target in self._transformations:
             self._report(item, "targetObject", NOT_APPENDED, item.target)
         elif item.association_type in _ONTO_REGISTERED:

@@ -56,7 +56,7 @@ class _Comparison:
             if other.kind is not ObjectKind.DOCUMENT_ENTRY or other.superseded:
                 continue
             if (other.object_type == ON_DEMAND) != entry.is_on_demand:
-                problems.add(ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY)
+                problems.add(ErrorCode.REGISTRY_METADATA_ERROR)
             elif not entry.is_on_demand:
                 if entry.hash and other.hash and entry.hash.lower() != other.hash.lower():
                     problems.add(ErrorCode.NON_IDENTICAL_HASH)
@@ -107,8 +107,11 @@ class _Comparison:
         if target is not None:
             return
         registered = self._known.objects[item.target]
-        self._check_kind(item, "targetObject", registered, ObjectKind.DOCUMENT_ENTRY)
-        if item.association_type == AssociationType.IS_SNAPSHOT_OF:
+        if registered.kind is not ObjectKind.DOCUMENT_ENTRY:
+            # Spec: ITI TF-2 3.42.4.1.3.5: "that the targetObject references a DocumentEntry in the Document Registry".
+            rule = "the target of a relationship must be a DocumentEntry, and the registered object is none"
+            self._findings.add(item, "targetObject", rule, registered.id, ErrorCode.UNRESOLVED_REFERENCE)
+        elif item.association_type == AssociationType.IS_SNAPSHOT_OF:
             source = self._objects.get(item.source)
             if registered.object_type != ON_DEMAND:
                 rule = "the target of IsSnapshotOf must be an on-demand DocumentEntry"
@@ -145,8 +148,9 @@ class _Comparison:
         return self._known.objects[identifier].patient_key if obj is None else patient_key_of(obj, self._known)
 
 
+#: XDSDuplicateUniqueIdInRegistry "cannot be thrown for DocumentEntry". Spec: ITI TF-3 Table 4.2.4.1-2.
 _CONTENT_RULES = (
-    (ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, "must not be shared by a stable and an on-demand DocumentEntry"),
+    (ErrorCode.REGISTRY_METADATA_ERROR, "must not be shared by a stable and an on-demand DocumentEntry"),
     (ErrorCode.NON_IDENTICAL_HASH, "is registered already with another hash"),
     (ErrorCode.NON_IDENTICAL_SIZE, "is registered already with another size"),
 )

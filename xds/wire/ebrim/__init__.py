@@ -15,6 +15,7 @@ Tolerated deviations, when reading:
 | empty `home` | absent |
 | `versionName` that is not a number | absent |
 | white space around the text of a Value | dropped |
+| white space around an attribute of type xs:anyURI, such as ids and types | dropped, as XML Schema says (whiteSpace collapse) |
 | other `objectType` of packages, associations, classifications and identifiers | written as the standard's |
 
 Spec: ITI TF-3 4.2.1.2, 4.2.3.1; ebRIM 3.0.

@@ -164,7 +164,12 @@ def _read_package(element: etree._Element) -> UnlabelledPackage:
 
 def _read_association(element: etree._Element) -> Association:
     get = element.get
-    return Association(*_read_common(element), get("associationType", ""), get("sourceObject", ""), get("targetObject", ""))
+    return Association(
+        *_read_common(element),
+        get("associationType", "").strip(_BLANKS),
+        get("sourceObject", "").strip(_BLANKS),
+        get("targetObject", "").strip(_BLANKS),
+    )
 
 
 _READERS: Final[dict[str, Callable[[etree._Element], RegistryObject]]] = {
@@ -198,11 +203,11 @@ def _read_common(element: etree._Element) -> _Common:
             version = int(text) if text.isdecimal() and len(text) < 10 else None
     get = element.get
     return (
-        get("id", ""),
-        get("objectType"),
-        get("lid"),
-        get("home") or None,
-        _STATUSES.get(get("status")),
+        get("id", "").strip(_BLANKS),
+        _uri(get("objectType")),
+        _uri(get("lid")),
+        _uri(get("home")) or None,
+        _STATUSES.get(_uri(get("status"))),
         version,
         tuple(slots),
         name,
@@ -210,6 +215,11 @@ def _read_common(element: etree._Element) -> _Common:
         tuple(classifications),
         tuple(identifiers),
     )
+
+
+def _uri(value: str | None) -> str | None:
+    """The value of an attribute of type xs:anyURI that may be absent: white space around it does not belong to it."""
+    return None if value is None else value.strip(_BLANKS)
 
 
 def _read_values(slot: etree._Element) -> tuple[str, ...]:
@@ -256,10 +266,10 @@ def _read_classification(element: etree._Element) -> Classification:
             description = _read_text(child)
     get = element.get
     return Classification(
-        get("id", ""),
-        get("classifiedObject", ""),
-        get("classificationScheme"),
-        get("classificationNode"),
+        get("id", "").strip(_BLANKS),
+        get("classifiedObject", "").strip(_BLANKS),
+        _uri(get("classificationScheme")),
+        _uri(get("classificationNode")),
         get("nodeRepresentation", ""),
         tuple(slots),
         name,
@@ -273,4 +283,10 @@ def _read_external_identifier(element: etree._Element) -> ExternalIdentifier:
         if child.tag == _NAME:
             name = _read_text(child)
     get = element.get
-    return ExternalIdentifier(get("id", ""), get("registryObject", ""), get("identificationScheme", ""), get("value", ""), name)
+    return ExternalIdentifier(
+        get("id", "").strip(_BLANKS),
+        get("registryObject", "").strip(_BLANKS),
+        get("identificationScheme", "").strip(_BLANKS),
+        get("value", ""),
+        name,
+    )
