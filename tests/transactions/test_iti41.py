@@ -74,6 +74,7 @@ INLINE = '<x:Document id="Document01">{}</x:Document>'
         (INCLUDE.format("urn:uuid:abc"), "urn:uuid:abc"),
         # The part is `<a%40b>`, which its reader decoded.
         (INCLUDE.format("a%2540b"), "a@b"),
+        ('<x:Document id=" Document01&#10;"><xop:Include href="cid:1.a@b"/></x:Document>', "1.a@b"),
         ('<x:Document id="Document01">\n  <xop:Include href=" CID:1.a@b "></xop:Include>\n</x:Document>', "1.a@b"),
     ],
 )

@@ -78,6 +78,8 @@ CASES: dict[str, tuple[str, str, ErrorCode]] = {
     "scheme in capital letters": (r"urn:uuid:41a5887f", "urn:uuid:41A5887F", RME),
     "scheme as node": (r'classificationScheme="(urn:uuid:41a5887f[^"]*)"', r'classificationNode="\1"', RME),
     "no classification at all": (CLASS_CODE, "", RME),
+    # ITI TF-3 4.2.3.1.2: "the Classification must also be embedded within the referenced object".
+    "code beside its entry": (rf"(<rim:ExtrinsicObject.*?)({CLASS_CODE})(.*?</rim:ExtrinsicObject>)", r"\1\3\2", RME),
     "author with two persons": (slot("authorPerson", "1^Doe").replace("^", r"\^"), slot("authorPerson", "1^Doe", "2^Roe"), RME),
     "author with an unknown slot": ('<rim:Slot name="authorRole">', '<rim:Slot name="authorTitle">', RME),
     # Labels
@@ -89,6 +91,7 @@ CASES: dict[str, tuple[str, str, ErrorCode]] = {
     "identifier without registryObject": (r'(<rim:ExternalIdentifier\b[^>]*?) registryObject="[^"]*"', r"\1", RME),
     "identifier without id": (r'(<rim:ExternalIdentifier\b[^>]*?) id="[^"]*"', r"\1", RME),
     "no identifier": (ENTRY_ID, "", RME),
+    "identifier beside its entry": (rf"({ENTRY_ID})(.*?</rim:ExtrinsicObject>)", r"\2\1", RME),
     # Objects
     "entry without id": (ENTRY + r' id="Document01"', r"\1", RME),
     "entry without mimeType": (ENTRY + r' mimeType="[^"]*"', r"\1", RME),

@@ -290,10 +290,11 @@ def test_a_package_without_label_is_kept_to_be_reported() -> None:
     assert [type(item) for item in received.objects()] == [UnlabelledPackage]
 
 
-def test_an_identifier_beside_its_object_belongs_to_it() -> None:
+def test_an_identifier_beside_its_object_belongs_to_it_and_is_reported() -> None:
+    """Spec: ITI TF-3 4.2.3.1.3: it "must also be embedded within the referenced object"."""
     text = '<rim:ExternalIdentifier id="e" registryObject="d" identificationScheme="urn:uuid:1" value="v"/>'
     received, problems = read_submission(submitted(f'{text}<rim:ExtrinsicObject id="d" objectType="{STABLE}"/>'))
-    assert problems == []
+    assert problems == ["ExternalIdentifier e: place: must stand inside the object that it names; received beside 'd'"]
     assert received is not None
     assert received.document_entries[0].external_identifiers == (ExternalIdentifier("e", "d", "urn:uuid:1", "v"),)
 

@@ -7,8 +7,8 @@ Errors: XDSRepositoryMetadataError, XDSMissingDocument, XDSMissingDocumentMetada
 XDSNonIdenticalHash, XDSNonIdenticalSize, XDSRepositoryError, XDSRepositoryOutOfResources, XDSRegistryNotAvailable, and every
 error and warning of the Registry.
 
-Tolerated: documents inline as base64 (up to a limit), white space around `xop:Include`, attributes of other namespaces, MIME
-parts that nothing refers to.
+Tolerated: documents inline as base64 (up to a limit), white space around `xop:Include` and the ids of documents, attributes of
+other namespaces, MIME parts that nothing refers to.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def _take_documents(
         if number > MAX_DOCUMENTS:
             errors.append(_error(f"documents: at most {MAX_DOCUMENTS} may stand in one message; received more"))
             break
-        name = element.get("id")
+        # Of type xs:anyURI, as the id of the DocumentEntry is.
+        name = element.get("id", "").strip()
         label = f"document {name}" if name else f"document number {number}"
         allowance -= len(element.text or "")
         content = _content(element, request.parts, allowance)

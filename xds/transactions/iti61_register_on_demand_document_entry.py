@@ -3,8 +3,8 @@
 Spec: ITI TF-2 3.61. An On-Demand Document Source registers entries whose documents are made when they are retrieved (ITI-43):
 `lcm:SubmitObjectsRequest` as simple SOAP, answered by `rs:RegistryResponse`.
 
-Errors: XDSRegistryMetadataError (also for a message that its schema does not allow, for a stable entry, and for creationTime,
-hash or size), XDSDuplicateUniqueIdInRegistry (a uniqueId that a stable entry has), and the others of ITI-42.
+Errors: XDSRegistryMetadataError (also for a message that its schema does not allow, without an entry, for a stable entry, for
+creationTime, hash or size, and for the uniqueId of a stable entry), and the others of ITI-42.
 """
 
 from __future__ import annotations

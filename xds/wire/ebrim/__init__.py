@@ -7,7 +7,7 @@ Tolerated deviations, when reading:
 
 | received | read as |
 |---|---|
-| a label, code or identifier in the list beside its object | put inside the object that it names |
+| a code or identifier in the list beside its object | put inside the object that it names, and reported of a submission |
 | `rim:ObjectRef` in the list of submitted objects | ignored |
 | Name or Description without a LocalizedString | absent |
 | Classification without `nodeRepresentation` | empty text |

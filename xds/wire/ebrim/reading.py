@@ -96,7 +96,10 @@ def read_objects(objects_list: Iterable[etree._Element]) -> tuple[list[RegistryO
 
 
 def _put_inside(objects: list[RegistryObject], beside: list[Classification | ExternalIdentifier]) -> list[str]:
-    """Move what stands beside the objects into those that it names, and report what names none of them."""
+    """Move what stands beside the objects into those that it names, and report what names none of them, or is no label.
+
+    Spec: ITI TF-3 4.2.1.5 (a list may hold the labels of packages), 4.2.3.1.2, 4.2.3.1.3 (codes and identifiers are embedded).
+    """
     places = {item.id: place for place, item in reversed(list(enumerate(objects)))}
     problems = []
     for part in beside:
@@ -109,6 +112,9 @@ def _put_inside(objects: list[RegistryObject], beside: list[Classification | Ext
             )
             problems.append(f"{kind} {part.id}: {attribute}: must name an object of the submission; received '{owner[:100]}'")
             continue
+        if not isinstance(part, Classification) or part.node is None:
+            rule = "must stand inside the object that it names"
+            problems.append(f"{type(part).__name__} {part.id}: place: {rule}; received beside '{owner[:100]}'")
         target = objects[place]
         if isinstance(part, Classification):
             objects[place] = replace(target, classifications=(*target.classifications, part))
