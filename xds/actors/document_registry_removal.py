@@ -55,12 +55,20 @@ class MetadataRemoval:
         Errors: those of `xds.rules.removal`, all of them.
         """
         try:
-            self._database.write(lambda connection: self._remove(connection, ids, caller))
+            self._remove_as_of_now(ids, caller)
         except _RefusedError as refusal:
             event = removal_event(ids, None, EventOutcome.SERIOUS_FAILURE, caller, self._identity, self._clock())
             self._database.write_later(lambda connection: audit.append(connection, event))
             return response_to(refusal.errors)
         return response_to(())
+
+    def _remove_as_of_now(self, ids: Sequence[str], caller: Caller) -> None:
+        while True:
+            try:
+                self._database.write(lambda connection: self._remove(connection, ids, caller))
+            except removing.OutdatedError:
+                continue
+            return
 
     def _remove(self, connection: Connection, ids: Sequence[str], caller: Caller) -> None:
         patients: dict[int, AffinityPatient] = {}

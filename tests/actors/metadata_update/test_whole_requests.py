@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from tests.actors.metadata_update.updating import (
     MUE,
@@ -18,7 +20,7 @@ from tests.actors.metadata_update.updating import (
     refuse,
     registered,
 )
-from tests.actors.registry_fixtures import Registry, open_registry
+from tests.actors.registry_fixtures import CALLER, Registry, open_registry
 from tests.builders import PATIENT_ID, document_entry, uuid_for
 from tests.updates import (
     APPROVED,
@@ -37,6 +39,7 @@ from xds.model.errors import ErrorCode
 from xds.model.metadata import LocalizedString, Slot
 from xds.model.vocabulary import ON_DEMAND, AssociationType, DocumentAvailability, SlotName
 from xds.store import audit
+from xds.store.schema.registry import association, registry_object
 
 # --- all or nothing, audit, access -----------------------------------------------------------------------------------
 
@@ -68,6 +71,25 @@ def test_the_same_request_twice(registry: Registry) -> None:
     sent = update(registered(registry))
     accept(registry, sent)
     assert refuse(registry, sent) == {ErrorCode.DUPLICATE_UNIQUE_ID_IN_REGISTRY, ErrorCode.METADATA_VERSION}
+
+
+@pytest.mark.parametrize("updated", ["folder", "document"])
+def test_what_follows_an_update_does_not_lead_to_what_is_removed_meanwhile(registry: Registry, updated: str) -> None:
+    """One of both comes first: no Association leads nowhere afterwards. Spec: ITI TF-2 3.57.4.1.3, 3.62.4.1.3."""
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(8):
+            package, (first,) = in_folder(registry)
+            connected = associations(registry, package.id, first.id)
+            memberships = associations(registry, *(item.id for item in connected))
+            found = {*(item.id for item in (*connected, *memberships)), *(item.source for item in connected), first.id}
+            removal = threads.submit(registry.actor.remove, sorted(found), CALLER)
+            change = threads.submit(registry.actor.update, update(package if updated == "folder" else first), CALLER)
+            assert removal.result().succeeded or change.result().succeeded
+            change.result()
+            with registry.database.read() as connection:
+                keys = set(connection.scalars(select(registry_object.c.object_key)))
+                for source, target in connection.execute(select(association.c.source_key, association.c.target_key)):
+                    assert {source, target} <= keys
 
 
 def test_a_merged_patient_is_updated_under_the_surviving_one(registry: Registry) -> None:

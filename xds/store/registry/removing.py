@@ -9,16 +9,21 @@ from typing import Any, Final
 from sqlalchemy import Connection, Delete, Table, bindparam, delete
 
 from xds.model.fragments import ObjectKind
-from xds.model.identifiers import is_uuid_urn
+from xds.model.identifiers import PatientIdentifier, is_uuid_urn
 from xds.model.known import KnownObject
 from xds.model.removal import Reference, RemovalSurroundings
+from xds.store import affinity_patients, locks
 from xds.store.registry.codes import CodeTable
 from xds.store.registry.finding import Finder
 from xds.store.registry.known import Located, by_key, versions
 from xds.store.registry.objects import TABLES, StoredObject
-from xds.store.registry.turns import take_turn_with
+from xds.store.registry.turns import take_turn_of
 from xds.store.registry.writing import uncover
 from xds.store.schema.registry import object_code, object_text, registry_object, unique_identifier
+
+
+class OutdatedError(Exception):
+    """The objects are of a patient whose record is not held: the transaction is undone, to begin again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +40,17 @@ def meet(
     ids: Sequence[str],
     visible: Callable[[list[StoredObject]], list[StoredObject]],
 ) -> RemovalMeeting:
-    """Everything that decides whether these objects may go. What `visible` leaves out counts as absent."""
-    take_turn_with(connection, ids)
+    """Everything that decides whether these objects may go. What `visible` leaves out counts as absent.
+
+    Errors: OutdatedError.
+    """
     finder = Finder(connection, codes, as_refs=True)
     uuids = [item for item in ids if is_uuid_urn(item)]
-    objects = visible([item for kind in ObjectKind for item in finder.by_uuid(kind, uuids)])
+    held = _take_turn(finder, uuids)
+    found_objects = _named(finder, uuids)
+    if held is not None and not _patients_of(connection, found_objects) <= held:
+        raise OutdatedError
+    objects = visible(found_objects)
     named = {item.key: item for item in objects}
     found = {item.key: item for item in finder.associations_of(named.keys())}
     ends = {key for item in objects for key in (item.source_key, item.target_key) if key is not None} - named.keys()
@@ -59,6 +70,32 @@ def meet(
         references,
     )
     return RemovalMeeting(surroundings, tuple(objects))
+
+
+def _named(finder: Finder, uuids: Sequence[str]) -> list[StoredObject]:
+    return [item for kind in ObjectKind for item in finder.by_uuid(kind, uuids)]
+
+
+def _take_turn(finder: Finder, uuids: Sequence[str]) -> set[PatientIdentifier] | None:
+    """Hold the objects, what they connect, and the records that they are part of. Gives back whose; None where nobody waits.
+
+    What is submitted meanwhile may relate to them without naming them: a new version takes the Associations of the one before
+    over, and what replaces a document its Folders. All of that is of the same patient.
+    """
+    if not locks.are_taken(finder.connection):
+        return None
+    objects = _named(finder, uuids)
+    patients = _patients_of(finder.connection, objects)
+    keys = {key for item in objects for key in (item.key, item.source_key, item.target_key) if key is not None}
+    concerned = [found for found, _place in by_key(finder.connection, keys)]
+    names = {name for found in concerned for name in (found.id, found.logical_id) if name}
+    take_turn_of(finder.connection, patients, {*uuids, *names})
+    return patients
+
+
+def _patients_of(connection: Connection, objects: Iterable[StoredObject]) -> set[PatientIdentifier]:
+    """Under whose identifiers these objects are answered."""
+    return {item.identifier for item in affinity_patients.surviving(connection, {each.patient_key for each in objects}).values()}
 
 
 def remove(connection: Connection, objects: Iterable[StoredObject]) -> None:

@@ -21,18 +21,14 @@ def take_turn(connection: Connection, submission: Submission) -> None:
     unique_ids += [item.unique_id for item in submission.folders]
     ids = {item.id for item in submission.objects()}
     ids |= {end for item in submission.associations for end in (item.source, item.target)}
+    ids |= {item.lid for item in (*submission.document_entries, *submission.folders) if item.lid}
     patients = (_patient_name(identifier) for identifier in patient_ids(submission))
     locks.take(connection, (*patients, *(f"unique^{item}" for item in unique_ids if item), *_object_names(ids)))
 
 
 def take_turn_of(connection: Connection, patients: Iterable[PatientIdentifier], ids: Iterable[str]) -> None:
-    """Hold the records of these patients, and the objects with these ids, which are about to be changed."""
+    """Hold the records of these patients, and the objects with these ids, which are about to be changed or removed."""
     locks.take(connection, (*(_patient_name(item) for item in patients), *_object_names(ids)))
-
-
-def take_turn_with(connection: Connection, ids: Iterable[str]) -> None:
-    """Hold the objects with these ids, which are about to be changed or removed."""
-    locks.take(connection, _object_names(ids))
 
 
 def _patient_name(identifier: PatientIdentifier) -> str:
