@@ -51,7 +51,8 @@ def patient_info(*values: str) -> dict[str, Any]:
             {"language_code": tag}
             for tag in ("zh-Hant-TW", "sl-rozaj-biske", "es-419", "FR", "x-own", "i-klingon", "en-a-ext-x-1")
         ),
-        {"unique_id": "документ"},
+        # ITI TF-3 4.2.3.2.26: "From the perspective of all other actors, the uniqueId should be considered an opaque string."
+        *({"unique_id": text} for text in ("документ", "1.2.3^Report 7", "a&b<c>", "x" * 128)),
         {"title": "🩺" * 127},
         {"legal_authenticator": "11375^Welby^Marcus^J^Jr. MD^Dr^^^&1.2.840.113619.6.197&ISO"},
         {"reference_ids": (f"1^^^&1.2.3&ISO^{ORDER}", f"1.2.3^^^^{STUDY}", f"1^^^HOSP^{ACCESSION}", f"2^^^^{ACCESSION}")},
@@ -87,6 +88,7 @@ def test_unusual_values_that_are_right(attributes: dict[str, Any]) -> None:
         ),
         # ITI TF-3 4.2.3.2.27: "Shall have only a single value."
         ("URI", {"extra_slots": (Slot("URI", ("a", "b")),)}),
+        *(("uniqueId", {"unique_id": text}) for text in ("", " ", " 1.2.3", "1.2.3\t", "x" * 129)),
         ("mimeType", {"mime_type": "text/é"}),
         ("mimeType", {"mime_type": "text/plain; charset=é"}),
         ("repositoryUniqueId", {"repository_unique_id": "1.02.3"}),

@@ -81,7 +81,7 @@ def test_what_a_document_entry_must_have(overrides: dict[str, Any], attribute: s
         ({"repository_unique_id": "1." + "2" * 63}, "repositoryUniqueId"),
         ({"source_patient_id": "12^^^HOSP&1.2.3&ISO"}, "sourcePatientId"),
         ({"source_patient_id": "12"}, "sourcePatientId"),
-        ({"unique_id": "1.2.3 4"}, "uniqueId"),
+        ({"unique_id": " 1.2.3"}, "uniqueId"),
         ({"unique_id": "x" * 129}, "uniqueId"),
         ({"unique_id": ""}, "uniqueId"),
         ({"service_start_time": "2024010209", "service_stop_time": "2024010208"}, "serviceStopTime"),

@@ -185,7 +185,8 @@ CXI: Final = DataType("must be HL7 CX of the form id^^^[&OID&ISO]^typecode", _is
 DTM: Final = DataType("must be a real date and time YYYY[MM[DD[hh[mm[ss]]]]]", is_dtm)
 HASH: Final = DataType("must be a SHA-1 in 40 hexadecimal digits", _matching("[0-9A-Fa-f]{40}"))
 IDENTIFIER: Final = DataType(
-    "must be a unique identifier of at most 128 characters without blanks", lambda text: len(text) <= 128 and _is_uri(text)
+    "must be a unique identifier of at most 128 characters, without blanks around it",
+    lambda text: 0 < len(text) <= 128 and text.strip() == text,
 )
 INTEGER: Final = DataType("must be a number of octets in decimal digits", _matching("[0-9]+"))
 LANGUAGE: Final = DataType("must be a language tag of RFC 5646", _is_language_tag)
