@@ -303,8 +303,8 @@ def test_content_then_name_then_directories_become_durable(
         steps.append(("fsync", path.parts[0] if path.parts[0] == "staging" else str(path)))
         fsync(descriptor)
 
-    def recorded_link(source: Path, target: Path) -> None:
-        steps.append(("link", str(target.relative_to(tmp_path / "blobs"))))
+    def recorded_link(source: str, target: str) -> None:
+        steps.append(("link", str(Path(target).relative_to(tmp_path / "blobs"))))
         link(source, target)
 
     monkeypatch.setattr(os, "fsync", recorded_fsync)

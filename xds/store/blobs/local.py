@@ -11,10 +11,9 @@ import hashlib
 import io
 import os
 import re
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,7 +64,7 @@ class LocalBlobStore:
         Errors: KeyError when there is no such blob.
         """
         try:
-            file = io.FileIO(self._path(key), "rb")
+            file = io.FileIO(self._name(key), "rb")
         except FileNotFoundError:
             raise KeyError(key) from None
         return Chunks(file, offset, length)
@@ -80,7 +79,7 @@ class LocalBlobStore:
     def size(self, key: str) -> int:
         """Octets of the blob. Errors: KeyError when there is no such blob."""
         try:
-            return self._path(key).stat().st_size
+            return os.stat(self._name(key)).st_size
         except FileNotFoundError:
             raise KeyError(key) from None
 
@@ -116,29 +115,33 @@ class LocalBlobStore:
             for entry in os.scandir(directory.path):
                 yield entry.name
 
-    def publish(self, staged: Path, key: str, size: int) -> None:
+    def publish(self, staged: str, key: str, size: int) -> None:
         """Give a staged file, already fsynced, its name below `objects`, and make the name durable.
 
         The directory is locked against `delete` meanwhile, so that a blob that is committed once more is not swept away.
         """
-        path = self._path(key)
+        name = self._name(key)
         self._make_directory(key)
-        with _locked_directory(path.parent, fcntl.LOCK_SH) as directory:
+        with _locked_directory(os.path.dirname(name), fcntl.LOCK_SH) as directory:
             try:
-                os.link(staged, path)
+                os.link(staged, name)
             except FileExistsError:
-                if path.stat().st_size == size:
-                    os.utime(path)
+                if os.stat(name).st_size == size:
+                    os.utime(name)
                 else:
                     # The hash in the name proves that the file on disk is damaged and that this one is right.
-                    os.replace(staged, path)
+                    os.replace(staged, name)
             os.fsync(directory)
-        staged.unlink(missing_ok=True)
+        _remove(staged)
 
     def _path(self, key: str) -> Path:
+        return Path(self._name(key))
+
+    def _name(self, key: str) -> str:
+        # A text, because paths cost as much as the calls that they are for.
         if not _KEY.match(key):
             raise KeyError(key)
-        return self._objects / key[:_PREFIX] / key
+        return f"{self._objects}/{key[:_PREFIX]}/{key}"
 
     def _make_directory(self, key: str) -> None:
         # A name is only as durable as the directory above it. Whoever finds that cannot know whether the one that made it has
@@ -182,7 +185,7 @@ class LocalStaging:
         self._flushed = 0
         self._flushing: Future[None] | None = None
         while True:
-            self._path = directory / uuid.uuid4().hex
+            self._path = f"{directory}/{os.urandom(16).hex()}"
             self._file = io.FileIO(self._path, "xb")
             fcntl.flock(self._file, fcntl.LOCK_EX)
             if os.fstat(self._file.fileno()).st_nlink:
@@ -261,7 +264,7 @@ class LocalStaging:
         try:
             return Chunks(io.FileIO(self._path, "rb"), 0, self._size)
         except FileNotFoundError:
-            raise KeyError(self._path.name) from None
+            raise KeyError(os.path.basename(self._path)) from None
 
     def commit(self) -> str:
         """Make the blob durable under its content hash and return its key. Idempotent.
@@ -288,7 +291,7 @@ class LocalStaging:
                 # Its number must not become another file's meanwhile.
                 wait((self._flushing,))
                 self._flushing = None
-            self._path.unlink(missing_ok=True)
+            _remove(self._path)
             self._file.close()
 
 
@@ -321,6 +324,11 @@ class Chunks(Iterator[bytes]):
         self._file.close()
 
 
+def _remove(name: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name)
+
+
 def _sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -330,7 +338,7 @@ def _sync_directory(path: Path) -> None:
 
 
 @contextmanager
-def _locked_directory(path: Path, kind: int) -> Iterator[int]:
+def _locked_directory(path: str | Path, kind: int) -> Iterator[int]:
     # Each caller opens the directory itself: a lock belongs to the open file, so it also works between threads.
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
