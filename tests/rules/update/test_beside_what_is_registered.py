@@ -129,7 +129,8 @@ def test_the_status_is_the_current_one() -> None:
     of_submission = known(ObjectKind.SUBMISSION_SET)
     assert conflicts(request(status_change(of_submission.id)), around(of_submission)) == [(MUE, "targetObject")]
     assert conflicts(request(status_change(LID)), around(known(patient_key=2))) == [
-        (ErrorCode.PATIENT_ID_DOES_NOT_MATCH, "targetObject")
+        (ErrorCode.PATIENT_ID_DOES_NOT_MATCH, "targetObject"),
+        (ErrorCode.PATIENT_ID_RECONCILIATION, "targetObject"),
     ]
 
 
@@ -179,6 +180,7 @@ def test_the_ends_of_a_submitted_association() -> None:
     assert conflicts(sent, around(first, replace(second, status=DEPRECATED, patient_key=2))) == [
         (MUE, "targetObject"),
         (ErrorCode.PATIENT_ID_DOES_NOT_MATCH, "targetObject"),
+        (ErrorCode.PATIENT_ID_RECONCILIATION, "targetObject"),
     ]
     assert conflicts(sent, around(first, second, pairs=frozenset({(first.id, second.id)}))) == [(MUE, "targetObject")]
     assert conflicts(sent, around(first, second, pairs=frozenset({(second.id, first.id)}))) == []
@@ -196,7 +198,8 @@ def test_a_submitted_association_of_a_version_of_the_request() -> None:
     sent = request(new, alone, *submitted(AssociationType.APND, new, second.id))
     assert conflicts(sent, around(first, second)) == []
     assert conflicts(sent, around(first, replace(second, patient_key=2))) == [
-        (ErrorCode.PATIENT_ID_DOES_NOT_MATCH, "targetObject")
+        (ErrorCode.PATIENT_ID_DOES_NOT_MATCH, "targetObject"),
+        (ErrorCode.PATIENT_ID_RECONCILIATION, "targetObject"),
     ]
     to_the_old = request(new, alone, *submitted(AssociationType.APND, second.id, first.id))
     assert conflicts(to_the_old, around(first, second)) == [(OPERATION, "targetObject")]

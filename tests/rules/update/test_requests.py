@@ -153,7 +153,10 @@ def test_one_object_is_updated_once() -> None:
 
 def test_one_patient() -> None:
     sent = Submission.of(submission_set(patient_id="P2^^^&1.2.3.4.5&ISO"), entry(), member(entry()))
-    assert faults(sent) == [(ErrorCode.PATIENT_ID_DOES_NOT_MATCH, "patientId")]
+    assert faults(sent) == [
+        (ErrorCode.PATIENT_ID_DOES_NOT_MATCH, "patientId"),
+        (ErrorCode.PATIENT_ID_RECONCILIATION, "patientId"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
-from xds.model.errors import ErrorCode
+from xds.model.errors import ErrorCode, RegistryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +42,16 @@ RESTRICTED: Final = Dialect(
     unique_id=ErrorCode.METADATA_IDENTIFIER,
     object_type=(ErrorCode.OBJECT_TYPE, ErrorCode.UNMODIFIABLE_METADATA),
 )
+
+
+def with_codes_of_updates(errors: Iterable[RegistryError]) -> list[RegistryError]:
+    """The errors, where patients differ also under the code that updates have for it beside that of registrations.
+
+    Spec: ITI TF-2 3.57.4.1.3, whose XDSPatientIDReconciliationError is for patient ids that do not match.
+    """
+    found = []
+    for error in errors:
+        found.append(error)
+        if error.code is ErrorCode.PATIENT_ID_DOES_NOT_MATCH:
+            found.append(replace(error, code=ErrorCode.PATIENT_ID_RECONCILIATION))
+    return found

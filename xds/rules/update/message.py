@@ -17,7 +17,7 @@ from xds.rules.submission import attributes, datatypes
 from xds.rules.submission.attributes import SlotRule
 from xds.rules.submission.findings import Findings
 from xds.rules.submission.message import DOCUMENTED, RELATIONSHIPS, check_frame, check_on_demand
-from xds.rules.update.dialect import Dialect
+from xds.rules.update.dialect import Dialect, with_codes_of_updates
 from xds.rules.update.operations import AssociationSubmission, StatusChange, VersionUpdate, operations_of
 
 #: The Associations that trigger operations. What their slots may say has codes of its own and is not judged with the attributes.
@@ -43,11 +43,11 @@ def check(submission: Submission, dialect: Dialect, *, type_codes: bool = False)
     """Every error that the request alone shows. `type_codes` True allows CX.5 and XON.7.
 
     Spec: ITI TF-2 3.57.4.1.3, 3.92.4.1.3.
-    Errors: XDSRegistryMetadataError, XDSPatientIdDoesNotMatch, XDSRegistryDuplicateUniqueIdInMessage,
-    UnresolvedReferenceException, XDSMetadataUpdateError, XDSMetadataUpdateOperationError, XDSInvalidRequestException,
-    XDSMetadataAnnotationError.
+    Errors: XDSRegistryMetadataError, XDSPatientIdDoesNotMatch with XDSPatientIDReconciliationError,
+    XDSRegistryDuplicateUniqueIdInMessage, UnresolvedReferenceException, XDSMetadataUpdateError,
+    XDSMetadataUpdateOperationError, XDSInvalidRequestException, XDSMetadataAnnotationError.
     """
-    return _Request(submission, dialect, Findings(type_codes=type_codes)).errors()
+    return with_codes_of_updates(_Request(submission, dialect, Findings(type_codes=type_codes)).errors())
 
 
 class _Request:

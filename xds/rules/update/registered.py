@@ -16,7 +16,7 @@ from xds.model.vocabulary import ON_DEMAND, STABLE, AssociationType, Availabilit
 from xds.rules.submission.findings import Findings
 from xds.rules.submission.message import NOT_APPENDED
 from xds.rules.submission.registered import check_new_ids, check_new_unique_id, check_patients, patient_key_of
-from xds.rules.update.dialect import Dialect
+from xds.rules.update.dialect import Dialect, with_codes_of_updates
 from xds.rules.update.operations import AssociationSubmission, StatusChange, VersionUpdate, operations_of
 from xds.rules.update.propagation import is_changeable, propagated
 from xds.rules.update.unmodifiable import check_unmodified
@@ -35,7 +35,7 @@ def check_against_registry(
     XDSPatientIDReconciliationError, and for a restricted update XDSMetadataIdentifierError, XDSObjectTypeError,
     UnmodifiableMetadataError.
     """
-    return _Comparison(submission, met, dialect, home).errors()
+    return with_codes_of_updates(_Comparison(submission, met, dialect, home).errors())
 
 
 class _Comparison:
