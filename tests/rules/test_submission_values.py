@@ -65,6 +65,8 @@ def patient_info(*values: str) -> dict[str, Any]:
             telecommunication(text)
             for text in ("^^Internet^a@b.c", "^NET^Internet^a@b.c^", "^PRS^PH^^31^42^1^2", "^^PH^^^^1^^^^^^")
         ),
+        # ITI TF-3 4.2.3.2.12: an OID URN; it is the OID that has 64 characters at most.
+        {"home": "urn:oid:2.999." + "1" * 58},
         extra("urn:acme:a%20b/c?x=1#y"),
         extra("urn:x"),
     ],
@@ -116,6 +118,7 @@ def test_unusual_values_that_are_right(attributes: dict[str, Any]) -> None:
         ),
         ("urn:ihe:iti:xds:2013:referenceIdList", {"reference_ids": (f"no uid^^^^{STUDY}",)}),
         ("sourcePatientInfo", patient_info("PID-8|F", "PID-8|M")),
+        *(("homeCommunityId", {"home": home}) for home in ("2.999", "urn:oid:", "urn:oid:02.1", "urn:oid:2.999." + "1" * 59)),
         ("Slot", extra("urn:acme:a b")),
         ("Slot", extra("urn:acmé:a")),
         ("Slot", extra("urn:ihe:mine")),

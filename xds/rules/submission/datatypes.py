@@ -192,7 +192,10 @@ INTEGER: Final = DataType("must be a number of octets in decimal digits", _match
 LANGUAGE: Final = DataType("must be a language tag of RFC 5646", _is_language_tag)
 MIME_TYPE: Final = DataType("must be a MIME type of the form type/subtype", _matching(rf"{_TOKEN}/{_TOKEN}(?:\s*;[ -~]*)?"))
 OID: Final = DataType("must be an OID of at most 64 digits and dots, without leading zeros", _oid)
-OID_URN: Final = DataType("must be urn:oid: followed by an OID, 64 characters in all", _matching(rf"urn:oid:{_OID}", 64))
+OID_URN: Final = DataType(
+    "must be urn:oid: followed by an OID of at most 64 digits and dots",
+    lambda text: text.startswith("urn:oid:") and _oid(text.removeprefix("urn:oid:")),
+)
 PATIENT_FIELD: Final = DataType(
     "must be PID-n|value with n other than 2, 4, 12 and 19, PID-3 with id^^^&OID&ISO and PID-7 of digits", _is_patient_field
 )
