@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
@@ -20,6 +21,7 @@ from xds.store import affinity_patients
 from xds.store.patients import Identity, Patients, StoredLink
 
 _NUMBER_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = tuple(one + other for one in _NUMBER_ALPHABET for other in _NUMBER_ALPHABET)
 #: Of the characters of a patient number, how many tell the time, and what that counts from: 2020, in seconds.
 _TIME_CHARACTERS, _EPOCH = 7, 1_577_836_800
 
@@ -29,10 +31,15 @@ def new_patient_number(now: int) -> str:
 
     It begins with the time, so that the indexes grow at one end, and ends with six random characters.
     """
-    seconds = max(now // 1000 - _EPOCH, 0)
-    time = "".join(_NUMBER_ALPHABET[seconds >> 5 * place & 31] for place in reversed(range(_TIME_CHARACTERS)))
     chance = secrets.randbits(30)
-    return "P" + time + "".join(_NUMBER_ALPHABET[chance >> 5 * place & 31] for place in range(6))
+    return f"{_time_part(now // 1000)}{_PAIRS[chance & 1023]}{_PAIRS[chance >> 10 & 1023]}{_PAIRS[chance >> 20]}"
+
+
+@lru_cache(1)
+def _time_part(moment: int) -> str:
+    """What the numbers of one second begin with; `moment` is in seconds since 1970."""
+    seconds = max(moment - _EPOCH, 0)
+    return "P" + "".join(_NUMBER_ALPHABET[seconds >> 5 * place & 31] for place in reversed(range(_TIME_CHARACTERS)))
 
 
 #: Links that do not speak against a decision of the desk: they give way to it.

@@ -15,7 +15,7 @@ from xds.actors.pix_preparation import NOBODY, PreparedDemographics, PreparedFee
 from xds.model.demographics_index import IndexEntries
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.identity_review import LinkReason
-from xds.model.patient import FeedKind, IdentityFeed, IdentityProblem, IdentityProblemKind
+from xds.model.patient import Demographics, FeedKind, IdentityFeed, IdentityProblem, IdentityProblemKind
 from xds.rules import linkage
 from xds.rules.demographics_index import entries, sound_codes
 from xds.rules.linkage import Traits
@@ -117,13 +117,14 @@ class DescribingTransaction:
         added = [entry for entry, identity in known.items() if identity is None]
         if added:
             self._patients.add_identities([self._identity(person, key, item) for key, item in added])
-        changed = self._restate(person, prepared, statements, mine, note=note)
+        others = [item for item in statements if item is not mine]
+        changed = self._restate(person, prepared, others, mine, note=note)
         is_otherwise_known = self._state_nationals(person, prepared, entries)
         self._announce(entries, feed)
         for other in persons[1:]:
             self._clusters.link(person, other, LinkReason.STATED, by=feed.source)
         if changed or is_otherwise_known:
-            self._linker.relink(person)
+            self._linker.relink(person, ((changed.traits,), changed.keys) if changed and not others else None)
             self.effects.changed.append(person)
         if added or is_otherwise_known or (changed and feed.kind is FeedKind.ADD):
             # What a revision says of her traits regroups nobody but by links, which see to it themselves.
@@ -220,19 +221,23 @@ class DescribingTransaction:
                     affinity_patients.add(self._patients.connection, PatientIdentifier(item.value, self._clusters.affinity))
 
     def _restate(
-        self, person: int, prepared: PreparedFeed, statements: Sequence[Statement], mine: Statement | None, *, note: bool
-    ) -> bool:
-        """Store what the source states now. False when nothing that is compared has changed."""
+        self, person: int, prepared: PreparedFeed, others: Sequence[Statement], mine: Statement | None, *, note: bool
+    ) -> PreparedDemographics | None:
+        """Store what the source states now, and give it; None when nothing that is compared has changed.
+
+        `others` are the statements of other sources, `mine` is what this one stated before.
+        """
         feed = prepared.feed
         after = prepared.stated
-        if mine is not None and mine.demographics != after.text:
-            stated = revised(mine.stated().demographics, feed)
+        before = mine.stated().demographics if mine is not None and mine.demographics != after.text else None
+        if before is not None:
+            stated = revised(before, feed)
             if stated != after.demographics:
                 after = prepare_demographics(stated)
         if mine is not None and mine.demographics == after.text:
             if note:
                 self._patients.note_message(mine, prepared.digest)
-            return False
+            return None
         base = mine or Statement(person, feed.source, "", b"")
         row = replace(
             base,
@@ -242,17 +247,21 @@ class DescribingTransaction:
             updated=self._clusters.now,
         )
         self._patients.state(row, after.search, is_new=mine is None)
-        self._rekey(person, statements, mine, after)
-        return mine is None or mine.traits != after.packed
+        self._reindex(person, others, before, after)
+        self._rekey(person, others, mine, after)
+        return after if mine is None or mine.traits != after.packed else None
 
-    def _rekey(self, person: int, statements: Sequence[Statement], mine: Statement | None, after: PreparedDemographics) -> None:
-        unchanged = [item.stated().demographics for item in statements if item is not mine]
-        before = entries([*unchanged, *([mine.stated().demographics] if mine else [])])
-        now = self._unknown(entries([*unchanged, after.demographics]))
-        demographics_index.replace(self._patients.connection, person, before, now, sound_codes)
-        others = [Traits.unpack(item.traits) for item in statements if item is not mine]
+    def _reindex(
+        self, person: int, others: Sequence[Statement], before: Demographics | None, after: PreparedDemographics
+    ) -> None:
+        unchanged = [item.stated().demographics for item in others]
+        was = entries([*unchanged, *([before] if before else [])])
+        now = self._unknown(entries([*unchanged, after.demographics]) if unchanged else after.entries)
+        demographics_index.replace(self._patients.connection, person, was, now, sound_codes)
+
+    def _rekey(self, person: int, others: Sequence[Statement], mine: Statement | None, after: PreparedDemographics) -> None:
         former = [Traits.unpack(mine.traits)] if mine else []
-        kept = {key for item in others for key in linkage.blocking_keys(item)}
+        kept = {key for item in others for key in linkage.blocking_keys(Traits.unpack(item.traits))}
         old = {key for item in former for key in linkage.blocking_keys(item)} | kept
         new = {*after.keys} | kept
         if new - old:

@@ -28,6 +28,8 @@ _MOST_CANDIDATES: Final = 64
 #: Rules join nobody to a group that has more records than this: nobody has so many, so what they share is a placeholder, too.
 _MOST_MEMBERS: Final = 50
 
+#: The traits that sources state of one record, and its keys.
+Stated = tuple[Sequence[Traits], Sequence[int]]
 #: Clusters of records that may be the same person, each with the packed traits of its records.
 Candidates = Mapping[int, Mapping[int, Sequence[bytes]]]
 
@@ -86,10 +88,13 @@ class Linker:
         member = Member(person_key, (traits,), domains, domains & {self._clusters.affinity_key})
         return self._join(member, (member,), found, is_new=True)
 
-    def relink(self, person_key: int) -> None:
-        """Withdraw the rules' links that a record's traits no longer support, and join those whom they do."""
+    def relink(self, person_key: int, stated: Stated | None = None) -> None:
+        """Withdraw the rules' links that a record's traits no longer support, and join those whom they do.
+
+        `stated`: all that is stated of the record, if that is known.
+        """
         separated = self._withdraw(person_key)
-        self._seek(person_key)
+        self._seek(person_key, stated)
         for other in separated:
             # They may have been joined through this record alone.
             self._seek(other)
@@ -102,7 +107,7 @@ class Linker:
 
     def members(self, person_keys: Collection[int], packed: Mapping[int, Sequence[bytes]] | None = None) -> dict[int, Member]:
         """Records as the rules see them. `packed` are their traits, when they are known."""
-        identities = self._patients.ask_identities(person_keys)
+        issued = self._patients.ask_issued(person_keys)
         if packed is None:
             statements = self._patients.statements(person_keys)
             packed = {key: [item.traits for item in rows] for key, rows in statements.items()}
@@ -113,11 +118,10 @@ class Linker:
                 apart.setdefault(item.higher_key, set()).add(item.lower_key)
         domains: dict[int, set[int]] = {key: set() for key in person_keys}
         active: set[int] = set()
-        for identity in identities():
-            if identity.is_active and not identity.assigned:
-                active.add(identity.person_key)
-                if identity.national_state is None:
-                    domains[identity.person_key].add(identity.domain_key)
+        for key, domain_key, national_state in issued():
+            active.add(key)
+            if national_state is None:
+                domains[key].add(domain_key)
         affinity = {self._clusters.affinity_key}
         members = {}
         for key in person_keys:
@@ -127,11 +131,14 @@ class Linker:
             members[key] = Member(key, traits, own, own & affinity, frozenset(apart.get(key, ())))
         return members
 
-    def _seek(self, person_key: int) -> None:
+    def _stated(self, person_key: int) -> Stated:
         statements = self._patients.statements((person_key,)).get(person_key, ())
         traits = [Traits.unpack(item.traits) for item in statements]
-        keys = dict.fromkeys(key for item in traits for key in linkage.blocking_keys(item))
-        shared = self._sharing(list(keys))
+        return traits, list(dict.fromkeys(key for item in traits for key in linkage.blocking_keys(item)))
+
+    def _seek(self, person_key: int, stated: Stated | None = None) -> None:
+        traits, keys = stated or self._stated(person_key)
+        shared = self._sharing(keys)
         shared.pop(person_key, None)
         found: Candidates = {}
         own: Sequence[int] = ()

@@ -96,6 +96,14 @@ _IDENTITIES: Final = Prepared(
     .where(identity.c.person_key.in_(bindparam("person_keys", expanding=True)))
     .order_by(identity.c.created, identity.c.person_key, identity.c.value)
 )
+_ISSUED: Final = Prepared(
+    select(identity.c.person_key, identity.c.domain_key, identity.c.national_state).where(
+        identity.c.person_key.in_(bindparam("person_keys", expanding=True)),
+        ~identity.c.assigned,
+        identity.c.subsumed_by.is_(None),
+        identity.c.joined_to.is_(None),
+    )
+)
 _OWN = person.alias("own")
 _CLUSTER: Final = Prepared(
     select(*_COLUMNS)
@@ -264,6 +272,10 @@ class Patients(DomainRows, StatementRows, LinkRows, MatchKeyRows):
             return tuple
         rows = _IDENTITIES.ask(self.connection, {"person_keys": list(person_keys)})
         return lambda: tuple([Identity(*row) for row in rows()])
+
+    def ask_issued(self, person_keys: Collection[int]) -> Callable[[], Sequence[Row]]:
+        """Of the identifiers of those persons that are in use, and that others issued: (person, domain, national state), once."""
+        return _ISSUED.ask(self.connection, {"person_keys": _padded(person_keys)}) if person_keys else tuple
 
     def cluster(self, person_key: int) -> tuple[Identity, ...]:
         """Every identifier of everybody in the cluster of that record, oldest first."""

@@ -17,12 +17,13 @@ _DELETE_KEY: Final = Prepared(text("DELETE FROM match_key WHERE key = :key AND p
 
 
 @lru_cache(maxsize=64)
-def _candidates(number: int) -> Prepared:
-    """At most `most` records under each of so many keys: a hot key must not be read to its end."""
+def _candidates(number: int) -> tuple[Prepared, Sequence[str]]:
+    """At most `most` records under each of so many keys, whose names are given: a hot key must not be read to its end."""
+    names = [f"key{n}" for n in range(number)]
     each = (
-        f"SELECT * FROM (SELECT key, person_key FROM match_key WHERE key = :key{n} LIMIT :most) AS s{n}" for n in range(number)
+        f"SELECT * FROM (SELECT key, person_key FROM match_key WHERE key = :{name} LIMIT :most) AS of_{name}" for name in names
     )
-    return Prepared(text(" UNION ALL ".join(each)))
+    return Prepared(text(" UNION ALL ".join(each))), names
 
 
 class MatchKeyRows:
@@ -42,7 +43,7 @@ class MatchKeyRows:
         """The records under each key, at most so many of each."""
         found: dict[int, list[int]] = {}
         if keys:
-            values = {f"key{number}": key for number, key in enumerate(keys)} | {"most": most}
-            for key, person_key in _candidates(len(keys)).rows(self.connection, values):
+            statement, names = _candidates(len(keys))
+            for key, person_key in statement.rows(self.connection, dict(zip(names, keys, strict=True), most=most)):
                 found.setdefault(key, []).append(person_key)
         return found

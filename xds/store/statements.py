@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from sqlite3 import Connection as SqliteConnection
 from sqlite3 import Error as SqliteError
 from typing import Any, Final, NamedTuple, Protocol, cast
@@ -105,9 +106,9 @@ class Prepared:
         """Run it once for each of these, which all have the same names. There is no answer."""
         driver: Any = connection.connection.dbapi_connection
         is_server = not isinstance(driver, SqliteConnection)
-        text, constants, names = self._text(_POSTGRESQL if is_server else _SQLITE)
+        text, constants, _, in_order = self._text(_POSTGRESQL if is_server else _SQLITE)
         found = ({**constants, **values} for values in rows) if constants else rows
-        bound = [[values[name] for name in names] for values in found]
+        bound = [in_order(values) for values in found]
         if is_server:
             cast(ServerDriver, driver).run(text, bound)
             return
@@ -116,17 +117,20 @@ class Prepared:
         except SqliteError as error:
             raise _as_usual(text, error) from error
 
-    def _bound(self, dialect: Dialect, values: Values) -> tuple[str, list[Any]]:
+    def _bound(self, dialect: Dialect, values: Values) -> tuple[str, Sequence[Any]]:
         """The text for a database, and the values in the order of its parameters."""
-        if not self._expanding:
-            text, constants, names = self._text(dialect)
-            bound: Values = {**constants, **values} if constants else values
-            return text, [bound[name] for name in names]
-        text, constants, names = self._text(dialect, *[len(values[name]) for name in self._expanding])
-        each = {**constants, **values}
-        for name in self._expanding:
-            each.update((f"{name}_{number}", item) for number, item in enumerate(each.pop(name), 1))
-        return text, [each[name] for name in names]
+        sizes = [len(values[name]) for name in self._expanding] if self._expanding else ()
+        text, constants, names, in_order = self._text(dialect, *sizes)
+        every: Values = {**constants, **values} if constants else values
+        if not sizes:
+            return text, in_order(every)
+        bound: list[Any] = []
+        for name in names:
+            if name in self._expanding:
+                bound += every[name]
+            else:
+                bound.append(every[name])
+        return text, bound
 
 
 def insert_embedded(connection: Connection, text: str, rows: Sequence[Row]) -> None:
@@ -143,11 +147,15 @@ def prepared_insert(table: Table, *columns: str) -> Prepared:
 
 
 class _Text(NamedTuple):
-    """The text for one database, the constants that stand in the statement itself, and the order of its parameters."""
+    """The text for one database, the constants that stand in the statement itself, and the order of its parameters.
+
+    A list is named once. `in_order` gives the values of parameters that are none.
+    """
 
     text: str
     constants: Values
     names: Sequence[str]
+    in_order: Callable[[Values], Sequence[Any]]
 
 
 def _text(statement: Any, samples: Mapping[str, Any], columns: Sequence[str] | None, dialect: Dialect) -> _Text:
@@ -163,7 +171,23 @@ def _text(statement: Any, samples: Mapping[str, Any], columns: Sequence[str] | N
             constants.update((f"{name}_{number}", item) for number, item in enumerate(bind.value, 1))
         else:
             constants[name] = bind.value
-    return _Text(str(compiled), constants, tuple(compiled.positiontup or ()))
+    names = _with_lists(compiled.positiontup or (), {name: len(item) for name, item in samples.items() if isinstance(item, list)})
+    return _Text(str(compiled), constants, names, _in_order(names))
+
+
+def _with_lists(names: Sequence[str], sizes: Mapping[str, int]) -> tuple[str, ...]:
+    """The names of parameters, in which those of the items of a list (`keys_1`, `keys_2`, …) are the one of the list."""
+    lists = {f"{name}_{number}": name for name, size in sizes.items() for number in range(1, size + 1)}
+    # They always stand together.
+    further = {f"{name}_{number}" for name, size in sizes.items() for number in range(2, size + 1)}
+    return tuple(lists.get(name, name) for name in names if name not in further)
+
+
+def _in_order(names: Sequence[str]) -> Callable[[Values], Sequence[Any]]:
+    """Gives the values of these names."""
+    if len(names) > 1:
+        return cast(Callable[[Values], Sequence[Any]], itemgetter(*names))
+    return lambda values: [values[name] for name in names]
 
 
 def _as_usual(text: str, error: SqliteError) -> BaseException:
