@@ -33,9 +33,9 @@ MAX_DATA_SET: Final = 8 * 1024 * 1024 * 1024
 #: Octets of a piece that is written as it is, and of smaller ones that are written together.
 _LARGE: Final = 64 * 1024
 _GATHERED: Final = 128 * 1024
-#: Octets of the file in which its header mostly ends, and of a piece of those.
+#: Octets of the data set in which its header mostly ends, and of a piece of those.
 _BEGINNING: Final = 64 * 1024
-_PIECE: Final = 8 * 1024
+_PIECE: Final = 16 * 1024
 _DISK_IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _log = structlog.get_logger()
@@ -128,25 +128,24 @@ class StoreService:
             return Status.CANNOT_UNDERSTAND, "the request names no SOP Class and Instance UID"
         staging = self._stage()
         try:
-            beginning = write_file_meta(sop_class, sop_instance, received.context.transfer_syntax)
-            staging.write(beginning)
+            meta = write_file_meta(sop_class, sop_instance, received.context.transfer_syntax)
+            staging.write(meta)
             described: Described | None = None
-            for octets in self._gathered(received.data):
+            for number, octets in enumerate(self._gathered(received.data)):
                 staging.write(octets)
-                if len(beginning) < _BEGINNING:
-                    beginning += octets[:_BEGINNING]
+                if number == 0:
                     # The sender goes on meanwhile: what is done now, nobody waits for in the end.
-                    described = self._described(beginning, caller)
+                    described = self._described(_pieces(meta, octets[:_BEGINNING]), caller)
             if described is None:
                 described = self._intake.describe(read_header(staging.open()), caller)
             return self._take(staging, described, (sop_class, sop_instance))
         finally:
             staging.discard()
 
-    def _described(self, beginning: bytes, caller: Caller) -> Described | None:
+    def _described(self, beginning: Iterator[bytes], caller: Caller) -> Described | None:
         """The instance, when its header ends in this beginning of its file. Errors: DicomError."""
         try:
-            return self._intake.describe(read_header(_pieces(beginning)), caller)
+            return self._intake.describe(read_header(beginning), caller)
         except _LongHeaderError:
             return None
 
@@ -181,8 +180,9 @@ class StoreService:
         return Status.SUCCESS, ""
 
 
-def _pieces(beginning: bytes) -> Iterator[bytes]:
+def _pieces(meta: bytes, data_set: memoryview) -> Iterator[bytes]:
     """The beginning of a file, for who must not read on. Errors: _LongHeaderError."""
-    for start in range(0, len(beginning), _PIECE):
-        yield beginning[start : start + _PIECE]
+    yield meta
+    for start in range(0, len(data_set), _PIECE):
+        yield bytes(data_set[start : start + _PIECE])
     raise _LongHeaderError
