@@ -8,8 +8,7 @@ Spec: DICOM PS3.8 7.1 to 7.4 (association, release, abort); PS3.7 D.3.3.4 (role 
 
 from __future__ import annotations
 
-import os
-import selectors
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from xds.pacs.association import Association, AssociationRejectedError, Received, connect
+from xds.pacs.idle import Idle
 from xds.pacs.objects import told
 from xds.pacs.partner import Partner, Places
 from xds.pacs.pdus import AssociationError, SilentPeerError
@@ -36,7 +36,7 @@ _PAUSES: Final = (0.01, 0.05, 0.25)
 
 @dataclass(slots=True, eq=False)
 class _Kept:
-    """An association that nobody uses, with what was proposed for it. `due` is when it is let go."""
+    """An association, with what was proposed for it. `due` is when it is let go when nobody uses it."""
 
     association: Association
     kinds: frozenset[tuple[str, tuple[str, ...]]]
@@ -47,118 +47,34 @@ class _Kept:
         """Whether everything was proposed that is needed, in the same words: the PACS would agree to the same once more."""
         return self.kinds.issuperset(kinds) and all(self.roles.get(uid) == role for uid, role in roles.items())
 
+    @property
+    def connection(self) -> socket.socket:
+        """The socket beneath."""
+        return self.association.connection
 
-class Idle:
-    """Associations that nobody uses. A thread of its own lets those go whose time is over, or which the PACS ends."""
+    def has_input(self) -> bool:
+        """Whether the PACS has said something."""
+        return self.association.has_input()
 
-    def __init__(self, most: int, seconds: float, name: str) -> None:
-        """At most so many are kept, for so many seconds. `name` is that of the PACS."""
-        self._most = most if seconds > 0 else 0
-        self._seconds = seconds
-        self._name = name
-        self._lock = threading.Lock()
-        self._kept: list[_Kept] = []
-        self._selector: selectors.BaseSelector | None = None
-        self._wake = (-1, -1)
-        self._thread: threading.Thread | None = None
-        self._is_closed = False
+    def release(self) -> None:
+        """Nobody needs it any more."""
+        self.association.wait_at_most(_END_SECONDS)
+        self.association.release()
 
-    def put(self, kept: _Kept, most: int) -> None:
-        """Keep it, in place of the oldest when there are as many as there may be; `most` is a further limit of that."""
-        most = min(self._most, most)
-        surplus = [kept]
-        with self._lock:
-            if not self._is_closed and most > 0:
-                surplus = self._kept[: max(len(self._kept) + 1 - most, 0)]
-                for each in surplus:
-                    self._forget(each)
-                kept.due = time.monotonic() + self._seconds
-                self._watched().register(kept.association.connection, selectors.EVENT_READ, kept)
-                self._kept.append(kept)
-                if len(self._kept) == 1:
-                    # The thread waits without an end.
-                    os.write(self._wake[1], b".")
-        for each in surplus:
-            _release(each.association)
-
-    def take(self, kinds: Kinds, roles: Roles) -> _Kept | None:
-        """One that fits, the last that was put; None when there is none."""
-        while True:
-            with self._lock:
-                found = next((kept for kept in reversed(self._kept) if kept.fits(kinds, roles)), None)
-                if found is None:
-                    return None
-                self._forget(found)
-            if not found.association.has_input():
-                return found
-            _ended(found.association)
-
-    def leave(self, number: int) -> bool:
-        """Release all but so many, the oldest first; False when there was nothing to release."""
-        with self._lock:
-            surplus = self._kept[: max(len(self._kept) - max(number, 0), 0)]
-            for kept in surplus:
-                self._forget(kept)
-        for kept in surplus:
-            _release(kept.association)
-        return bool(surplus)
-
-    def close(self) -> None:
-        """Release all of them, and keep no more. Idempotent."""
-        with self._lock:
-            self._is_closed = True
-            thread, self._thread = self._thread, None
-        if thread is not None:
-            os.write(self._wake[1], b".")
-            thread.join()
-            for end in self._wake:
-                os.close(end)
-        self.leave(0)
-        if self._selector is not None:
-            self._selector.close()
-
-    def _forget(self, kept: _Kept) -> None:
-        self._kept.remove(kept)
-        if self._selector is not None:
-            self._selector.unregister(kept.association.connection)
-
-    def _watched(self) -> selectors.BaseSelector:
-        if self._selector is None:
-            self._selector = selectors.DefaultSelector()
-            self._wake = os.pipe()
-            self._selector.register(self._wake[0], selectors.EVENT_READ)
-            self._thread = threading.Thread(target=self._watch, args=(self._selector,), name=f"idle-{self._name}", daemon=True)
-            self._thread.start()
-        return self._selector
-
-    def _watch(self, selector: selectors.BaseSelector) -> None:
-        while True:
-            with self._lock:
-                if self._is_closed:
-                    return
-                now = time.monotonic()
-                over = [kept for kept in self._kept if kept.due <= now]
-                for kept in over:
-                    self._forget(kept)
-                wait = self._kept[0].due - now if self._kept else None
-            for kept in over:
-                _release(kept.association)
-            for key, _ in [] if over else selector.select(wait):
-                if key.fileobj == self._wake[0]:
-                    os.read(self._wake[0], 64)
-                    continue
-                with self._lock:
-                    is_idle = key.data in self._kept
-                    if is_idle:
-                        self._forget(key.data)
-                if is_idle:
-                    _ended(key.data.association)
+    def ended(self) -> None:
+        """The PACS has said something while nobody used it: it ends it, or what it says has no place."""
+        association = self.association
+        association.wait_at_most(_END_SECONDS)
+        with suppress(AssociationError):
+            if association.receive() is not None:
+                association.abort()
+        association.close()
 
 
 class Lease:
     """An association in somebody's hands: a fresh one, or one that was kept."""
 
-    def __init__(self, partner: Partner, idle: Idle, kinds: Kinds, roles: Roles, room: Callable[[], int]) -> None:
+    def __init__(self, partner: Partner, idle: Idle[_Kept], kinds: Kinds, roles: Roles, room: Callable[[], int]) -> None:
         """`room` tells how many may be kept beside those in use."""
         self._partner = partner
         self._idle = idle
@@ -168,7 +84,7 @@ class Lease:
         self._ended = threading.Event()
         self._has_answered = False
         self._request: Message | None = None
-        kept = idle.take(kinds, roles)
+        kept = idle.take(lambda kept: kept.fits(kinds, roles))
         self._was_kept = kept is not None
         self._held = kept or self._fresh()
         if kept is not None:
@@ -272,7 +188,7 @@ class Associations:
     def __init__(self, partner: Partner) -> None:
         self._partner = partner
         self._places = Places(partner.associations, partner.patience)
-        self._idle = Idle(partner.kept_associations, partner.kept_seconds, partner.name)
+        self._idle: Idle[_Kept] = Idle(partner.kept_associations, partner.kept_seconds, partner.name)
 
     @contextmanager
     def lease(self, kinds: Kinds, roles: Roles | None = None) -> Iterator[Lease]:
@@ -296,17 +212,3 @@ class Associations:
     def _room(self) -> int:
         """How many there may be beside those in use, of which one is the caller's own."""
         return self._partner.associations - self._places.used + 1
-
-
-def _release(association: Association) -> None:
-    association.wait_at_most(_END_SECONDS)
-    association.release()
-
-
-def _ended(association: Association) -> None:
-    """The PACS has said something on an association that nobody uses: it ends it, or what it says has no place."""
-    association.wait_at_most(_END_SECONDS)
-    with suppress(AssociationError):
-        if association.receive() is not None:
-            association.abort()
-    association.close()

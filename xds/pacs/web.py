@@ -18,7 +18,8 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from xds.model.foreign_images import FoundInstance, InstanceOutline, Pulled, PullError, PullProblem, StudySummary
 from xds.pacs.attributes import INSTANCE, OUTLINED, SERIES, STUDY, found_instance, outline, summary
-from xds.pacs.partner import Partner, Places
+from xds.pacs.partner import Partner
+from xds.pacs.web_connections import WebConnections, told
 from xds.wire.dicom import DicomError
 from xds.wire.dicom_header import read_header
 from xds.wire.dicom_json_reading import text_of
@@ -52,11 +53,11 @@ class WebArchive:
     def __init__(self, partner: Partner, ssl_context: ssl.SSLContext | None = None) -> None:
         """User and password in the address of the services are sent as basic authentication."""
         self._partner = partner
-        self._places = Places(partner.requests, partner.patience)
         address = urlsplit(partner.dicomweb)
         self._address = address
         # Reading the certificates of all authorities takes longer than most requests.
-        self._ssl_context = ssl_context or (ssl.create_default_context() if address.scheme == "https" else None)
+        context = ssl_context or (ssl.create_default_context() if address.scheme == "https" else None)
+        self._connections = WebConnections(partner, context)
         self._headers: dict[str, str] = {}
         if address.username is not None:
             secret = f"{unquote(address.username)}:{unquote(address.password or '')}"
@@ -112,7 +113,8 @@ class WebArchive:
                         yield pulled
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Close the connections that are kept. Idempotent."""
+        self._connections.close()
 
     def _study(self, study_instance_uid: str) -> Item | None:
         found = self._search("/studies", STUDY, {"StudyInstanceUID": study_instance_uid})
@@ -153,30 +155,11 @@ class WebArchive:
     @contextmanager
     def _get(self, path: str, accept: str, meanwhile: Callable[[], object] = object) -> Iterator[http.client.HTTPResponse]:
         """What the service answers. `meanwhile` is called while it is at work."""
-        address = self._address
-        host, seconds = address.hostname or "", self._partner.seconds
-        connection: http.client.HTTPConnection
-        if address.scheme == "https":
-            connection = http.client.HTTPSConnection(host, address.port, timeout=seconds, context=self._ssl_context)
-        else:
-            connection = http.client.HTTPConnection(host, address.port, timeout=seconds)
-        with self._places.one():
-            try:
-                target = quote(address.path, safe="/%") + path
-                connection.request("GET", target, headers={"Accept": accept, **self._headers})
-                meanwhile()
-                response = connection.getresponse()
-                if response.status not in (200, 204, 206, 404, 410):
-                    raise PullError(PullProblem.REFUSED, f"HTTP status {response.status}")
-                yield response
-            except PullError:
-                raise
-            except TimeoutError as problem:
-                raise PullError(PullProblem.TIMEOUT) from problem
-            except (OSError, http.client.HTTPException) as problem:
-                raise PullError(PullProblem.UNREACHABLE, type(problem).__name__) from problem
-            finally:
-                connection.close()
+        target = quote(self._address.path, safe="/%") + path
+        with self._connections.get(target, {"Accept": accept, **self._headers}, meanwhile) as response:
+            if response.status not in (200, 204, 206, 404, 410):
+                raise PullError(PullProblem.REFUSED, f"HTTP status {response.status}")
+            yield response
 
 
 def _objects(response: http.client.HTTPResponse) -> Iterator[Pulled]:
@@ -184,14 +167,23 @@ def _objects(response: http.client.HTTPResponse) -> Iterator[Pulled]:
     stream = _Unframed(response)
     try:
         if content.name == DICOM:
-            yield _pulled(iter(lambda: stream.read(256 * 1024), b""))
+            yield _pulled(_told(iter(lambda: stream.read(256 * 1024), b"")))
             return
         if content.name != MULTIPART:
             raise PullError(PullProblem.BROKEN, "the answer to WADO-RS is not multipart/related")
         for _, pieces in stream_multipart(stream, content.parameters.get("boundary", "")):
-            yield _pulled(pieces)
+            yield _pulled(_told(pieces))
     except (MultipartError, DicomError) as problem:
         raise PullError(PullProblem.BROKEN, "the answer to WADO-RS cannot be read") from problem
+
+
+def _told(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same for whoever reads them elsewhere. Errors: PullError."""
+    with told():
+        try:
+            yield from pieces
+        except MultipartError as problem:
+            raise PullError(PullProblem.BROKEN, "the answer to WADO-RS cannot be read") from problem
 
 
 def _pulled(chunks: Iterator[bytes]) -> Pulled:
