@@ -341,6 +341,18 @@ def test_a_report_becomes_a_document_and_a_correction_replaces_it(ct: Department
     assert ct.links(AssociationType.RPLC) == [first.document_entries[0].id]
 
 
+def test_titles_are_cut_to_what_an_entry_may_have(ct: Department) -> None:
+    """Spec: ITI TF-3 Table 4.2.3.2-1. A CDA's title may be of any length, and some modalities write long descriptions."""
+    ct.archive.source.reports.receive(report(title="CT " + "é" * 200), "M1", MODALITY)
+    assert ct.archive.source.reports.publish("R1", SYSTEM) is None
+    (entry,) = ct.archive.repository.submissions[-1].document_entries
+    assert entry.title == "CT " + "é" * 124
+    ct.archive.store(image(StudyDescription="thorax-" * 20))
+    assert ct.publish() is None
+    (entry,) = ct.archive.repository.submissions[-1].document_entries
+    assert entry.title == ("thorax-" * 20)[:127]
+
+
 def test_a_report_and_the_manifest_are_found_by_the_same_numbers(ct: Department) -> None:
     """The report names the accession number alone; who issued it, and for which order, orders said."""
     ct.archive.store(image())

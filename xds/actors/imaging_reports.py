@@ -30,7 +30,7 @@ from xds.model.imaging import OrderNumber, Study, StudyPatient
 from xds.model.imaging_manifest import requests_of
 from xds.model.imaging_report import ImagingReport, ReportFacts, ReportFormat, ReportState, StoredReport
 from xds.model.metadata import Author, Code, Submission
-from xds.model.vocabulary import AssociationType, ReferenceIdType
+from xds.model.vocabulary import IHE_FORMAT_CODES, LONGEST_TITLE, AssociationType, ReferenceIdType
 from xds.ports import BlobStore, Clock
 from xds.store import audit, imaging, imaging_orders, imaging_reports, jobs
 from xds.store.database import Database
@@ -39,7 +39,6 @@ from xds.wire.cda_report import write_wrapped_text
 #: The kind of job that publishes a report; its key is the report id.
 PUBLISH_REPORT: Final = "publish-report"
 
-IHE_FORMATS: Final = "1.3.6.1.4.1.19376.1.2.3"
 _MOST_WAITING: Final = 1000
 _DONE: Final = frozenset({ReportState.PUBLISHED, ReportState.WITHDRAWN})
 _UNDECIDED: Final = frozenset({ErrorCode.REGISTRY_NOT_AVAILABLE, ErrorCode.REGISTRY_BUSY, ErrorCode.REPOSITORY_BUSY})
@@ -241,11 +240,11 @@ class ReportPublisher:
             patient_id=patient.to_cx(),
             source_patient_id=source.to_cx(),
             mime_type="application/pdf" if facts.format is ReportFormat.PDF else "text/xml",
-            title=facts.title or code.display or defaults.report_title,
+            title=(facts.title or code.display or defaults.report_title)[:LONGEST_TITLE],
             creation_time=facts.created or created,
             class_code=defaults.report_class_code,
             type_code=code,
-            format_code=Code(facts.format.value, IHE_FORMATS, _FORMAT_NAMES[facts.format]),
+            format_code=Code(facts.format.value, IHE_FORMAT_CODES, _FORMAT_NAMES[facts.format]),
             facility_type=defaults.facility_type,
             practice_setting=defaults.practice_setting,
             confidentiality=facts.confidentiality or defaults.confidentiality,

@@ -178,6 +178,9 @@ SNOMED_CT: Final = "2.16.840.1.113883.6.96"
 CONFIDENTIALITY: Final = "2.16.840.1.113883.5.25"
 IHE_FORMAT_CODES: Final = "1.3.6.1.4.1.19376.1.2.3"
 
+#: Characters of the title of a DocumentEntry at most. Spec: ITI TF-3 Table 4.2.3.2-1.
+LONGEST_TITLE: Final = 127
+
 #: Imaging.
 KEY_OBJECT_SELECTION: Final = "1.2.840.10008.5.1.4.1.1.88.59"
 

@@ -31,6 +31,7 @@ from xds.model.vocabulary import (
     ASSOCIATION_DOCUMENTATION,
     EXTERNAL_IDENTIFIER_NAMES,
     FOLDER_NODE,
+    LONGEST_TITLE,
     SUBMISSION_SET_NODE,
     DocumentAvailability,
     DocumentEntryScheme,
@@ -116,7 +117,7 @@ DOCUMENT_ENTRY: Final = ObjectRules(
         DocumentEntryScheme.PATIENT_ID: IdentifierRule("patientId", datatypes.CX),
         DocumentEntryScheme.UNIQUE_ID: IdentifierRule("uniqueId", datatypes.IDENTIFIER),
     },
-    longest_title=127,
+    longest_title=LONGEST_TITLE,
 )
 
 SUBMISSION_SET: Final = ObjectRules(
