@@ -365,3 +365,30 @@ def _no_more_threads(_thread: threading.Thread) -> None:
 
 def fetching() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "pull-pacs"]
+
+
+def test_a_single_object_that_is_needed_whole_is_fetched_by_who_needs_it(tmp_path: Path) -> None:
+    with opened(tmp_path, source_of(1, 2, 3)) as bench:
+        (arrival,) = bench.pull.begin(bench.places(1), whole=True)
+        assert arrival.is_ended
+        assert not fetching()
+        assert read(arrival) == octets(1)
+        bench.source.breaks_in = f"{SERIES}.2"
+        (broken,) = bench.pull.begin(bench.places(2), whole=True)
+        with pytest.raises(PullError) as raised:
+            read(broken)
+        assert raised.value.problem is PullProblem.UNREACHABLE
+
+
+def test_others_share_what_one_fetches_for_himself(tmp_path: Path) -> None:
+    with opened(tmp_path, source_of(1, gate=0)) as bench:
+        own: list[bytes] = []
+        reader = threading.Thread(target=lambda: own.extend(map(read, bench.pull.begin(bench.places(1), whole=True))))
+        reader.start()
+        assert bench.source.asked.wait(SECONDS)
+        (joined,) = bench.pull.begin(bench.places(1), whole=True)
+        bench.source.gate.release()
+        assert read(joined) == octets(1)
+        reader.join(SECONDS)
+        assert own == [octets(1)]
+        assert len(bench.source.fetches) == 1

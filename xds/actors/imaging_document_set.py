@@ -49,8 +49,16 @@ class ImagingDocumentSets:
 
         Spec: RAD TF-2 4.69.4.1.3. Errors: returned: XDSUnknownRepositoryId, XDSDocumentUniqueIdError, XDSRepositoryError.
         """
-        studies = {item.study_instance_uid for item in requests if item.study_instance_uid}
-        selections = {uid: selection for uid in studies if (selection := self._retrieval.select(caller, uid)) is not None}
+        named_in: dict[str, list[tuple[str, str]]] = {}
+        for item in requests:
+            if item.study_instance_uid:
+                names = (item.series_instance_uid, item.document.document_unique_id)
+                named_in.setdefault(item.study_instance_uid, []).append(names)
+        selections = {
+            uid: selection
+            for uid, names in named_in.items()
+            if (selection := self._retrieval.select(caller, uid, *_only(names))) is not None
+        }
         indexes = {uid: _index(selection) for uid, selection in selections.items()}
         found: list[tuple[ImagingDocumentRequest, Obtained]] = []
         errors: list[RegistryError] = []
@@ -123,6 +131,14 @@ class ImagingDocumentSets:
         if instance.rows is not None or not any(uid.startswith(_ENCAPSULATED) for uid in wanted):
             return None
         return self._retrieval.obtain(instance, (EXPLICIT_LITTLE,))
+
+
+def _only(names: Sequence[tuple[str, str]]) -> tuple[str | None, str | None]:
+    """Series and instance when nothing else of a study is named: the others, of which there may be thousands, are not read."""
+    series = {series for series, _ in names}
+    if len(series) > 1 or not all(series):
+        return None, None
+    return names[0] if len(names) == 1 else (names[0][0], None)
 
 
 def _index(selection: Selection) -> _Index:

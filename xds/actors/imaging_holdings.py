@@ -64,15 +64,15 @@ class Holdings:
         """Whether there is any source outside."""
         return self._pull is not None
 
-    def arrival(self, place: Place) -> Arrival:
-        """An object on its way; the caller releases it."""
-        return self.arrivals([place])[0]
+    def arrival(self, place: Place, *, whole: bool = True) -> Arrival:
+        """An object that this thread has fetched, unless another one does; without `whole` on its way. The caller releases it."""
+        return self.arrivals([place], whole=whole)[0]
 
-    def arrivals(self, places: list[Place], ahead: Ahead | None = None) -> list[Arrival]:
+    def arrivals(self, places: list[Place], ahead: Ahead | None = None, *, whole: bool = False) -> list[Arrival]:
         """Objects on their way, in the same order; the caller releases each."""
         if self._pull is None:
             return [Arrival.failed(PullError(PullProblem.UNKNOWN_SOURCE)) for _ in places]
-        return self._pull.begin(places, ahead)
+        return self._pull.begin(places, ahead, whole=whole)
 
     def ahead(self, study: str, patient: StudyPatient, series: str | None) -> Ahead | None:
         """Have a study or series fetched before it is looked at closer; see `PullThrough.ahead`."""
@@ -87,7 +87,7 @@ class Holdings:
         place = place_of(key)
         if place is None:
             return self._blobs.open(key)
-        arrival = self.arrival(place)
+        arrival = self.arrival(place, whole=False)
         try:
             return arrival.chunks()
         finally:

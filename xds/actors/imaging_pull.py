@@ -112,10 +112,10 @@ class PullThrough:
 
         return lambda place: held().get((place.location, place.series), {})
 
-    def begin(self, places: Sequence[Place], ahead: Ahead | None = None) -> list[Arrival]:
+    def begin(self, places: Sequence[Place], ahead: Ahead | None = None, *, whole: bool = False) -> list[Arrival]:
         """Have instances fetched that are neither here nor on their way; one arrival for each, in the same order.
 
-        The caller releases every arrival.
+        With `whole` that is over when this returns, and the caller's own thread does it. The caller releases every arrival.
         """
         groups: dict[SeriesPlace, list[Place]] = {}
         for place in places:
@@ -135,7 +135,8 @@ class PullThrough:
         finally:
             # Others may wait already for what is noted as on its way.
             if orders:
-                self._fetching(orders).go_on()
+                fetch = self._fetching(orders)
+                fetch.run() if whole else fetch.go_on()
             if ahead is not None:
                 ahead.go_on()
         return [found[place] for place in places]

@@ -204,6 +204,12 @@ class Fetch:
             self._busy()
             self._steps.close()
 
+    def run(self) -> None:
+        """Do all of it in this thread: for one who begins with nothing before it is over."""
+        with self._lock:
+            self._is_handed_over = True
+        self._run()
+
     def _run(self) -> None:
         for _ in self._steps:
             pass
