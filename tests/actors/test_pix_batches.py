@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,9 @@ import pytest
 from tests.identity import HOSPITAL_A, MARIE, Region, at
 from xds.actors.pix_batches import MOST_TOGETHER, FeedBatches
 from xds.actors.pix_description import Effects
-from xds.actors.pix_preparation import prepare
+from xds.actors.pix_preparation import PreparedFeed, prepare
 from xds.model.patient import FeedKind, IdentityFeed
-from xds.store.database import DatabaseClosedError
+from xds.store.database import DatabaseClosedError, turns
 
 
 def together(work: list[Callable[[], object]]) -> None:
@@ -45,6 +46,41 @@ def test_many_feeds_at_once_are_all_there_and_refusals_are_told_to_those_who_are
         known = region.pix.affinity_identifier(at(HOSPITAL_A, str(number)))
         assert (known is None) == (number % 10 == 7)
     assert len({event.objects[0].id for event in region.audited()}) == 60
+    region.close()
+
+
+def test_who_has_a_message_in_hand_comes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever leads lets those begin who wait for their turn to compute: one transaction carries all of them."""
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 60)
+    region = Region(tmp_path)
+    sizes = []
+
+    def apply(_connection: object, feeds: list) -> list[Effects]:
+        sizes.append(len(feeds))
+        return [Effects() for _ in feeds]
+
+    batches = FeedBatches(region.database, apply)
+
+    def prepared(number: int) -> PreparedFeed:
+        return prepare(IdentityFeed(FeedKind.ADD, "HOSP_A|ADT", f"M{number}", (at(HOSPITAL_A, str(number)),), MARIE), {})
+
+    def submit(number: int) -> None:
+        with turns.taken():
+            batches.submit(prepared(number), ())
+
+    threads = [threading.Thread(target=submit, args=(number,)) for number in range(3)]
+    with turns.taken():
+        leader = batches.begin(prepared(3), ())
+        for thread in threads:
+            thread.start()
+        until = time.monotonic() + 60
+        while len(turns._turns._waiting) < len(threads) and time.monotonic() < until:
+            time.sleep(0.01)
+        batches.wait(leader)
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert sizes == [4]
     region.close()
 
 
