@@ -359,6 +359,23 @@ def test_without_a_thread_for_the_rest_nobody_waits(tmp_path: Path, monkeypatch:
         assert [read(each) for each in bench.pull.begin(bench.places(1))] == [octets(1)]
 
 
+def test_a_long_head_does_not_keep_the_rest_from_being_fetched(tmp_path: Path) -> None:
+    long = Source({f"{SERIES}.1": octets(1) + bytes(200_000)})
+    with opened(tmp_path, long) as bench:
+        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        assert ahead is not None
+        first = ahead.first()
+        assert first is not None
+        octets_of_first = ahead.chunks(first[0])
+        given = next(octets_of_first) + next(octets_of_first)
+        # The reader has not taken all of the head yet.
+        bench.settled()
+        assert bench.cache.holds_any(f"pacs/{STUDY}/{SERIES}")
+        assert given + b"".join(octets_of_first) == long.objects[f"{SERIES}.1"]
+        first[0].arrival.release()
+        ahead.close()
+
+
 def _no_more_threads(_thread: threading.Thread) -> None:
     raise RuntimeError("can't start new thread")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from xds.actors.imaging_arrival import Arrival, Place
 from xds.model.foreign_images import PullError
@@ -27,6 +27,10 @@ class SeriesPlace(NamedTuple):
 
 #: What the source says, in short, of an instance (by its SOP Instance UID), or of every one of a series (None).
 Digests = Callable[[SeriesPlace, str | None], Callable[[str], str]]
+
+
+#: Octets that go out before anything else is done: no more than a connection takes without its reader.
+_FIRST: Final = 32 * 1024
 
 
 class Begun(NamedTuple):
@@ -235,9 +239,11 @@ class Ahead:
 
     def chunks(self, begun: Begun) -> Iterator[bytes]:
         """The octets of the first."""
-        yield begun.head
-        # What fetches the rest does not disturb the way of the first octets.
+        yield begun.head[:_FIRST]
+        # What fetches the rest does not disturb the way of the first octets, nor does it wait for a slow reader.
         self._fetch.go_on()
+        if len(begun.head) > _FIRST:
+            yield begun.head[_FIRST:]
         yield from begun.arrival.chunks(len(begun.head))
 
     def go_on(self) -> None:
