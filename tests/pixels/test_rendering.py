@@ -69,6 +69,12 @@ def test_without_any_window_the_values_are_spanned(pool: Pool, ramp: Dataset, tm
     assert (pixels[0], pixels[-1]) == (0, 255)
 
 
+def test_an_empty_slope_says_nothing(pool: Pool, ramp: Dataset, tmp_path: Path) -> None:
+    ramp.RescaleSlope, ramp.RescaleIntercept = "1", ""
+    pixels = np.asarray(_image(pool, _saved(tmp_path / "a.dcm", ramp), Rendering(media_type=PNG))).reshape(-1)
+    assert (pixels[0], pixels[-1]) == (0, 255)
+
+
 def test_padding_does_not_count_and_is_black(pool: Pool, ramp: Dataset, tmp_path: Path) -> None:
     values = np.full(4096, 1000, dtype="<u2")
     values[:10], values[10:20] = 4095, 1100

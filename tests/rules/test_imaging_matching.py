@@ -41,7 +41,12 @@ def test_universal_matching(vr: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("vr", "text"), [("DA", "yesterday"), ("DA", "-"), ("DA", "2026-03-01"), ("TM", "noon"), ("UI", "1.2.a"), ("DA", "202603")]
+    ("vr", "text"),
+    [
+        *(("DA", text) for text in ("yesterday", "-", "2026-03-01", "202603", "20241301", "20240100-20240131", "20240132")),
+        *(("TM", text) for text in ("noon", "2500", "1260", "120061")),
+        ("UI", "1.2.a"),
+    ],
 )
 def test_values_of_no_kind(vr: str, text: str) -> None:
     with pytest.raises(MatchingError):
@@ -60,3 +65,9 @@ def test_values_of_no_kind(vr: str, text: str) -> None:
 )
 def test_names_as_they_compare(name: str, folded: str) -> None:
     assert fold_name(name) == folded
+
+
+@pytest.mark.parametrize(("vr", "text"), [("DA", "20240201-20240231"), ("TM", "235960"), ("TM", "23"), ("DA", "2024.02.29")])
+def test_moments_that_are_matched(vr: str, text: str) -> None:
+    """The end of a month may be its 31st, a minute may have a leap second. Spec: PS3.5 6.2."""
+    assert matching(NAME, vr, text) is not None

@@ -158,6 +158,8 @@ def test_a_name_is_found_in_each_of_its_scripts(server: ImagingServer, name: str
     server.archive.store(_instance(9, 1, 1, **with_groups))
     try:
         assert _found(server, "studies", PatientName=name) == (["1.2.3.9"] if is_found else [])
+        answer = requests.get(f"{server.url}/dicomweb/studies", params={"PatientID": "JP"}, timeout=10)
+        assert answer.json()[0]["00080005"]["Value"] == ["ISO_IR 192"]
     finally:
         server.archive.source.remove_instances("1.2.3.9", None, "test")
 
@@ -241,6 +243,11 @@ def test_everything_that_is_wrong_is_named(server: ImagingServer) -> None:
     assert answer.status_code == 400
     for part in ("(0008,0020)", "NoSuchName", "limit", "Nonsense", "fuzzymatching"):
         assert part in answer.text
+
+
+def test_json_that_is_refused_is_not_given(server: ImagingServer) -> None:
+    accept = {"Accept": "application/dicom+json;q=0, */*"}
+    assert requests.get(f"{server.url}/dicomweb/studies", headers=accept, timeout=10).status_code == 406
 
 
 def test_matches_as_xml(server: ImagingServer) -> None:

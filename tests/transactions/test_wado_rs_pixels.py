@@ -283,7 +283,41 @@ def test_a_broken_image_costs_one_answer(server: ImagingServer) -> None:
 def test_pixels_as_bulk_data(server: ImagingServer) -> None:
     uri = get(server, f"{instance_path(1)}/metadata").json()[0]["7FE00010"]["BulkDataURI"]
     path = uri.partition("/dicomweb")[2]
-    assert [octets for _, octets in parts(get(server, path, OCTETS))] == [frame(PLAIN, number) for number in (1, 2, 3, 4)]
+    whole = b"".join(frame(PLAIN, number) for number in (1, 2, 3, 4))
+    assert [octets for _, octets in parts(get(server, path, OCTETS))] == [whole]
+    single = get(server, path, "application/octet-stream")
+    assert (single.headers["content-type"], single.content) == ("application/octet-stream", whole)
+    part = httpx.get(f"{server.url}/dicomweb{path}", headers={"Accept": "application/octet-stream", "Range": "bytes=7-9"})
+    assert (part.status_code, part.content) == (206, whole[7:10])
+
+
+def test_compressed_pixels_as_bulk_data(server: ImagingServer) -> None:
+    """Decoded they are one value, as they are stored a part for each frame. Spec: PS3.18 8.7.3.3."""
+    path = f"{instance_path(2)}/bulkdata/7FE00010"
+    stored = list(generate_frames(pydicom.dcmread(BytesIO(PACKED)).PixelData))
+    decoded = get(server, path, "application/octet-stream")
+    assert decoded.content == b"".join(frame(PACKED, number) for number in range(1, len(stored) + 1))
+    any_syntax = get(server, path, f"{OCTETS}; transfer-syntax=*")
+    assert len(parts(any_syntax)) == len(stored)
+
+
+@pytest.mark.parametrize("numbers", ["1,,2", "1,", ",1", ","])
+def test_lists_of_frames_that_are_none(server: ImagingServer, numbers: str) -> None:
+    assert get(server, f"{instance_path(1)}/frames/{numbers}", OCTETS).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("accept", "given"),
+    [
+        ("image/jpeg;q=0, */*", "image/png"),
+        ("image/*, image/jpeg;q=0.1", "image/png"),
+        ("image/jpeg;q=0, image/png;q=0, image/*", "image/gif"),
+        ("image/jpeg, image/*;q=0.5", "image/jpeg"),
+    ],
+)
+def test_what_is_named_goes_before_a_range(server: ImagingServer, accept: str, given: str) -> None:
+    """Spec: RFC 9110 12.5.1."""
+    assert get(server, f"{instance_path(1)}/rendered", accept).headers["content-type"] == given
 
 
 def test_long_values_as_bulk_data(server: ImagingServer) -> None:

@@ -136,7 +136,7 @@ def _macro(dataset: Dataset, index: int, sequence: str) -> Dataset | None:
 
 def _grey(dataset: Dataset, stored: Any, index: int, window: Window | None, *, inverted: bool) -> Any:
     padded = _padding(dataset, stored)
-    values = apply_modality_lut(stored, _macro(dataset, index, "PixelValueTransformationSequence") or dataset)
+    values = _rescaled(stored, _macro(dataset, index, "PixelValueTransformationSequence") or dataset)
     voi = _macro(dataset, index, "FrameVOILUTSequence") or dataset
     wanted = window or _stored_window(voi)
     if window is None and voi.get("VOILUTSequence"):
@@ -150,6 +150,12 @@ def _grey(dataset: Dataset, stored: Any, index: int, window: Window | None, *, i
     if padded is not None:
         grey = np.where(padded, 0.0, grey)
     return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+
+
+def _rescaled(stored: Any, described: Dataset) -> Any:
+    """Through the modality LUT. A slope or intercept that is there and empty says nothing. Spec: PS3.3 C.11.1."""
+    is_empty = any(name in described and described.get(name) is None for name in ("RescaleSlope", "RescaleIntercept"))
+    return stored if is_empty and not described.get("ModalityLUTSequence") else apply_modality_lut(stored, described)
 
 
 def _padding(dataset: Dataset, stored: Any) -> Any:

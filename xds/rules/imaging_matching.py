@@ -16,8 +16,10 @@ from xds.model.imaging_query import DicomJson, Form, Matching
 _RANGED: Final = frozenset({"DA", "TM", "DT"})
 #: Value representations without wildcards: `*` and `?` are no characters of theirs, or it is binary.
 _PLAIN: Final = frozenset({"UI", "DA", "TM", "DT", "AT", "DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "AS"})
-_DATE: Final = re.compile(r"[0-9]{8}\Z")
-_TIME: Final = re.compile(r"[0-9]{2}([0-9]{2}([0-9]{2}(\.[0-9]{1,6})?)?)?\Z")
+#: The 31st of any month: ends of ranges are often written so.
+_DATE: Final = re.compile(r"[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])\Z")
+#: A leap second has the number 60.
+_TIME: Final = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9](([0-5][0-9]|60)(\.[0-9]{1,6})?)?)?\Z")
 _UID: Final = re.compile(r"[0-9.]{1,64}\Z")
 
 

@@ -75,7 +75,10 @@ _PATH: Final = re.compile(
 
 def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
     """Find what the path names, agree on how it is written, and stream it."""
-    target = _target(request)
+    try:
+        target = _target(request)
+    except ValueError:
+        return plain(400, "frames are numbers from 1 with a comma between any two")
     if target is None:
         return plain(404, "there is no such resource")
     source = domain.imaging_document_source.retrieval
@@ -101,7 +104,7 @@ def _target(request: HttpRequest) -> Target | None:
     if found is None:
         return None
     uids = tuple(uid for name in ("study", "series", "instance") if (uid := found[name]))
-    frames = tuple(int(number) for number in found["frames"].split(",") if number) if found["frames"] else ()
+    frames = tuple(map(int, found["frames"].split(","))) if found["frames"] else ()
     if found["bulk"]:
         return Target(Kind.BULK_DATA, uids, frames, found["bulk"].strip("/").upper()) if len(uids) == 3 and not frames else None
     if frames:

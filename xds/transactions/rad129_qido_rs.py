@@ -20,7 +20,7 @@ from xds.actors import imaging_audit
 from xds.actors.domain import Domain
 from xds.actors.imaging_query import matching_uids
 from xds.model.caller import Caller
-from xds.model.imaging_query import ImagingQuery, ImagingQueryAnswer, Level, Matching
+from xds.model.imaging_query import DicomJson, ImagingQuery, ImagingQueryAnswer, Level, Matching
 from xds.rules.imaging_matching import MatchingError, matching
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.dicom_names import UnknownAttributeError, path_of, tag_of, vr_of
@@ -60,11 +60,12 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
     address = f"{domain.identity.public_url}/dicomweb"
     answer = source.query(query, caller, address, imaging_audit.QIDO_RS, asked)
     warnings = tuple(("Warning", text) for text in _warnings(answer, address))
+    matches = [_with_character_set(match.attributes) for match in answer.matches]
     if as_xml:
-        documents = [write_native_model(match.attributes) for match in answer.matches]
+        documents = [write_native_model(match) for match in matches]
         message = write_documents(documents, DICOM_XML)
         return HttpReply(200, (("Content-Type", message.content_type), *warnings), message.chunks, message.length)
-    body = json.dumps([match.attributes for match in answer.matches], ensure_ascii=False, separators=(",", ":")).encode()
+    body = json.dumps(matches, ensure_ascii=False, separators=(",", ":")).encode()
     return HttpReply(200, (("Content-Type", DICOM_JSON), *warnings), (body,), len(body))
 
 
@@ -101,6 +102,13 @@ def _read(request: HttpRequest) -> ImagingQuery | list[str]:
         return problems
     wanted = None if "all" in map(str.lower, fields) else tuple(includes)
     return ImagingQuery(_LEVELS[steps[-1]], tuple(matchings), wanted, limit, offset or 0, fuzzy == "true", combined=True)
+
+
+def _with_character_set(attributes: DicomJson) -> DicomJson:
+    """With (0008,0005) where characters are not those of the default repertoire. Spec: PS3.18 Table 10.6.3-3, F.2.2."""
+    if json.dumps(attributes, ensure_ascii=False).isascii():
+        return attributes
+    return {"00080005": {"vr": "CS", "Value": ["ISO_IR 192"]}, **attributes}
 
 
 def _number(request: HttpRequest, name: str, problems: list[str]) -> int | None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Final, NamedTuple
 
 from xds.actors.imaging_audit import WADO_RS
-from xds.actors.imaging_renditions import Obtained
+from xds.actors.imaging_renditions import Obtained, StoredFrames
 from xds.actors.imaging_retrieval import ImageRetrieval, Selection
 from xds.model.caller import Caller
 from xds.model.imaging import Instance
@@ -38,7 +38,9 @@ from xds.wire.dicomweb_rendering import (
 )
 from xds.wire.http import HttpReply
 
-_PIXEL_DATA: Final = "7FE00010"
+#: Pixel Data, Float Pixel Data, Double Float Pixel Data.
+_PIXELS: Final = frozenset({"7FE00010", "7FE00008", "7FE00009"})
+_ENCAPSULATED_DOCUMENT: Final = "00420011"
 _NATIVE: Final = (IMPLICIT_LITTLE, EXPLICIT_LITTLE)
 #: Classes without images are shown by no picture: what a thumbnail of a study must not be made of.
 _MAX_RENDERED: Final = 2000
@@ -55,7 +57,7 @@ def respond(
     """Answer one of these resources. Errors: KeyError when a blob is gone."""
     try:
         match target.kind:
-            case Kind.BULK_DATA if target.bulk != _PIXEL_DATA:
+            case Kind.BULK_DATA if target.bulk not in _PIXELS:
                 reply = _bulk_data(target, selection, source, ranges)
             case Kind.FRAMES | Kind.BULK_DATA:
                 reply = _frames(target, selection, source, ranges)
@@ -94,12 +96,32 @@ def _frames(target: Target, selection: Selection, source: ImageRetrieval, ranges
     agreed = _agreed(ranges, syntax)
     if agreed is None:
         return plain(406, f'frames are given as multipart/related; type="{OCTETS}" or in the form they are stored in')
-    stored = source.stored_frames(instance, numbers) if agreed.as_stored or syntax in _NATIVE else None
+    is_value = target.kind is Kind.BULK_DATA
+    stored = _as_stored(source, instance, numbers) if agreed.as_stored or syntax in _NATIVE else None
+    if stored is not None and syntax in _NATIVE:
+        parts = _joined(stored.parts) if is_value else stored.parts
+        return _framed(parts, OCTETS, stored.release, as_multipart=agreed.as_multipart)
     if stored is not None:
-        content_type = OCTETS if syntax in _NATIVE else f"{agreed.media_type}; transfer-syntax={syntax}"
+        content_type = f"{agreed.media_type}; transfer-syntax={syntax}"
         return _framed(stored.parts, content_type, stored.release, as_multipart=agreed.as_multipart)
     made = source.frames(instance, numbers)
-    return _framed(_cut(made), OCTETS, made.release, as_multipart=agreed.as_multipart)
+    # Frames of single bits need not begin where octets do: one after the other they are not the value.
+    is_octets = min(made.lengths) >= (instance.rows or 0) * (instance.columns or 0)
+    parts = _joined(_cut(made)) if is_value and is_octets else _cut(made)
+    return _framed(parts, OCTETS, made.release, as_multipart=agreed.as_multipart)
+
+
+def _as_stored(source: ImageRetrieval, instance: Instance, numbers: Sequence[int]) -> StoredFrames | None:
+    """Frames as they are stored; None for those that are no octets of their own, and for values with a fraction."""
+    try:
+        return source.stored_frames(instance, numbers)
+    except DicomError:
+        return None
+
+
+def _joined(parts: Sequence[tuple[int, Callable[[], Iterator[bytes]]]]) -> list[tuple[int, Callable[[], Iterator[bytes]]]]:
+    """All frames as the one value that they are when nothing is compressed. Spec: PS3.18 8.7.3.3.1."""
+    return [(sum(size for size, _ in parts), lambda: chain.from_iterable(chunks() for _, chunks in parts))]
 
 
 class _Agreed(NamedTuple):
@@ -160,11 +182,15 @@ def _bulk_data(target: Target, selection: Selection, source: ImageRetrieval, ran
     value = element_at(source.open(_one(selection)), target.bulk)
     if value is None:
         return plain(404, "the object has no such element")
-    names = {item.part_type or OCTETS if item.name == MULTIPART else item.name for item in ranges}
-    if not names & {OCTETS, "application/*", "*/*", "multipart/*"}:
-        return plain(406, f"bulk data is given as {OCTETS}")
-    as_multipart = bool(ranges) and ranges[0].name in (MULTIPART, "multipart/*", "*/*")
-    return _framed([(len(value), lambda: iter((value,)))], OCTETS, lambda: None, as_multipart=as_multipart)
+    own_types = document_types(_one(selection).sop_class_uid) if target.bulk == _ENCAPSULATED_DOCUMENT else ()
+    for item in ranges:
+        wanted = item.part_type or OCTETS if item.name == MULTIPART else item.name
+        if wanted not in {OCTETS, "application/*", "*/*", "multipart/*", *own_types}:
+            continue
+        content_type = wanted if wanted in own_types else OCTETS
+        as_multipart = item.name in (MULTIPART, "multipart/*", "*/*")
+        return _framed([(len(value), lambda: iter((value,)))], content_type, lambda: None, as_multipart=as_multipart)
+    return plain(406, f"bulk data is given as {' or '.join((OCTETS, *own_types))}")
 
 
 # ---- rendered images

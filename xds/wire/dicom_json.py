@@ -35,6 +35,10 @@ _SINGLE_TEXT: Final = frozenset({"LT", "ST", "UT", "UR"})
 _TEXT: Final = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "PN", "SH", "TM", "UC", "UI"})
 _BINARY_NUMBER: Final = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
 _PIXEL_DATA: Final = 0x7FE00010
+#: Float Pixel Data and Double Float Pixel Data, by their Bits Allocated.
+_FRACTIONS: Final = {32: (0x7FE00008, "OF"), 64: (0x7FE00009, "OD")}
+_BITS_ALLOCATED: Final = 0x00280100
+_BITS_STORED: Final = 0x00280101
 _CHARACTER_SET: Final = 0x00080005
 _AVAILABLE_TRANSFER_SYNTAX: Final = 0x00083002
 _PIXEL_REPRESENTATION: Final = 0x00280103
@@ -75,7 +79,8 @@ def write_header(header: Header, stored_as: str | None = None) -> bytes:
                 _remember(remembered, (tag, raw), written)
         found[tag] = written
     if 0x00280010 in elements:
-        found[_PIXEL_DATA] = _member(_PIXEL_DATA, {"vr": _pixel_vr(header), "BulkDataURI": bulk_uri("7FE00010")})
+        tag, vr = _pixels_of(header)
+        found[tag] = _member(tag, {"vr": vr, "BulkDataURI": bulk_uri(f"{tag:08X}")})
     syntax = header.transfer_syntax if stored_as is None else stored_as
     if syntax:
         element = {"vr": "UI", "Value": [syntax]}
@@ -238,7 +243,14 @@ def _known(tag: int) -> str | None:
         return None
 
 
+def _pixels_of(header: Header) -> tuple[int, str]:
+    """The element that holds the pixels: values with a fraction have no Bits Stored. Spec: PS3.3 C.7.6.24, C.7.6.25."""
+    is_fraction = _BITS_STORED not in header.elements
+    found = _FRACTIONS.get(header.elements.short(_BITS_ALLOCATED) or 16) if is_fraction else None
+    return found or (_PIXEL_DATA, _pixel_vr(header))
+
+
 def _pixel_vr(header: Header) -> str:
     compressed = header.transfer_syntax not in ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
-    bits = header.elements.short(0x00280100) or 16
+    bits = header.elements.short(_BITS_ALLOCATED) or 16
     return "OB" if compressed or (bits <= 8 and header.transfer_syntax == "1.2.840.10008.1.2.1") else "OW"

@@ -9,7 +9,7 @@ Spec: DICOM PS3.18 8.7 (media types), 8.6 (multipart), 10.4 (retrieve), 10.5 (st
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import Message
 from functools import partial
 from itertools import islice
@@ -40,11 +40,15 @@ class MultipartError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class MediaType:
-    """A media type or range with its parameters; `quality` is the q of an Accept header."""
+    """A media type or range with its parameters; `quality` is the q of an Accept header.
+
+    `excepted` are the types inside of a range that are named for themselves and wanted less, or not at all.
+    """
 
     name: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     quality: float = 1.0
+    excepted: frozenset[str] = frozenset()
 
     @property
     def part_type(self) -> str:
@@ -70,8 +74,15 @@ def read_accept(text: str) -> tuple[MediaType, ...]:
     """The ranges of an Accept header, the most wanted first; those with q=0 are left out. An empty one accepts everything."""
     if not text.strip():
         return (MediaType("*/*"),)
-    ranges = (read_media_type(part) for part in islice(_split(text), _MAX_RANGES))
-    return tuple(sorted((item for item in ranges if item.quality > 0), key=lambda item: -item.quality))
+    ranges = [read_media_type(part) for part in islice(_split(text), _MAX_RANGES)]
+    wanted = (_with_exceptions(item, ranges) if item.name.endswith("/*") else item for item in ranges if item.quality > 0)
+    return tuple(sorted(wanted, key=lambda item: -item.quality))
+
+
+def _with_exceptions(wide: MediaType, ranges: Sequence[MediaType]) -> MediaType:
+    """What is named more closely goes before a range that holds it. Spec: RFC 9110 12.5.1."""
+    less = (item.name for item in ranges if item.quality < wide.quality and not item.name.endswith("/*"))
+    return replace(wide, excepted=frozenset(less) - {MULTIPART})
 
 
 def _split(text: str) -> Iterator[str]:
@@ -148,7 +159,8 @@ def prefers_xml(ranges: Sequence[MediaType]) -> bool:
 
 def accepts_json(ranges: Sequence[MediaType]) -> bool:
     """Whether a data set may be answered as JSON. Spec: PS3.18 8.7.3.2."""
-    return any(item.name in (DICOM_JSON, "application/json", "application/*", "*/*") for item in ranges)
+    named = (DICOM_JSON, "application/json", "application/*", "*/*")
+    return any(item.name in named and DICOM_JSON not in item.excepted for item in ranges)
 
 
 # Multipart out

@@ -46,7 +46,10 @@ def image_type(ranges: Sequence[MediaType], *, animated: bool = False) -> str | 
         if item.name in IMAGE_TYPES:
             return item.name
         if item.name in ("*/*", "image/*"):
-            return "image/gif" if animated and item.name == "image/*" else IMAGE_TYPES[0]
+            offered = ("image/gif", *IMAGE_TYPES) if animated and item.name == "image/*" else IMAGE_TYPES
+            found = next((name for name in offered if name not in item.excepted), None)
+            if found is not None:
+                return found
     return None
 
 
@@ -60,7 +63,7 @@ def document_type(ranges: Sequence[MediaType], sop_class_uid: str) -> str | None
     offered = document_types(sop_class_uid)
     for item in ranges:
         for name in offered:
-            if item.name in (name, "*/*", name.partition("/")[0] + "/*"):
+            if item.name in (name, "*/*", name.partition("/")[0] + "/*") and name not in item.excepted:
                 return name
     return None
 
