@@ -63,8 +63,8 @@ class ImagingDocumentSets:
         found: list[tuple[ImagingDocumentRequest, Obtained]] = []
         errors: list[RegistryError] = []
         named = [instance for request in requests if (instance := _named(request, indexes)) is not None]
-        # Fetched together: the answer begins with what became of each.
-        release = self._retrieval.fetch(named)
+        # Fetched together: the answer begins with what became of each. A single one is fetched when it is asked for.
+        release = self._retrieval.fetch(named if len(named) > 1 else ())
         for request in requests:
             obtained = self._requested(request, transfer_syntaxes, indexes)
             if isinstance(obtained, RegistryError):

@@ -290,10 +290,9 @@ class ImageRetrieval:
         return self.fetch(instance for _, instance in selection.instances())
 
     def fetch(self, instances: Iterable[Instance]) -> Callable[[], None]:
-        """The same of several instances, fetched together."""
+        """The same of single instances, fetched together."""
         places = dict.fromkeys(place for instance in instances if (place := place_of(instance.blob)) is not None)
-        # A single one is fetched by whoever reads it.
-        arrivals = self._blobs.arrivals(list(places)) if len(places) > 1 else []
+        arrivals = self._blobs.arrivals(list(places)) if places else []
 
         def release() -> None:
             for arrival in arrivals:
