@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.encaps import encapsulate
 from pydicom.pixels import pixel_array
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from tests.pixels.conftest import sample
 from xds.pixels.jobs import PixelError
@@ -61,6 +62,24 @@ def test_every_common_form_is_decoded(pool: Pool, name: str) -> None:
     dataset = _transcoded(pool, name, EXPLICIT)
     assert dataset.get("NumberOfFrames", 1) == original.get("NumberOfFrames", 1)
     assert np.array_equal(pixel_array(dataset), pixel_array(original))
+
+
+def test_native_frames_in_fragments(pool: Pool, tmp_path: Path) -> None:
+    """Encapsulated Uncompressed; a frame of odd length has an octet more in its fragment. Spec: PS3.5 A.4.11."""
+    dataset = dcmread(sample("CT_small.dcm"))
+    values = [bytes(range(start, start + 9)) for start in (0, 100)]
+    dataset.Rows = dataset.Columns = 3
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation, dataset.NumberOfFrames = 7, 0, 2
+    dataset.PixelData = encapsulate(values)
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1.98")
+    dataset.save_as(tmp_path / "a.dcm", implicit_vr=False, little_endian=True)
+    made = pool.transcode(tmp_path / "a.dcm", EXPLICIT)
+    found = dcmread(made.path)
+    made.release()
+    assert found.PixelData == b"".join(values)
+    assert found.file_meta.TransferSyntaxUID == EXPLICIT
 
 
 def test_jpeg_extended_with_12_bits(pool: Pool) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 #: Transfer syntaxes whose pixels can be decoded: native, RLE, JPEG, JPEG-LS, JPEG 2000, HTJ2K.
 DECODED: Final = frozenset(
-    {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.5"}
+    {f"1.2.840.10008.1.2{form}" for form in ("", ".1", ".1.98", ".1.99", ".2", ".5")}
     | {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203)}
 )
 #: Transfer syntaxes in which objects can be written; all of them keep every pixel.

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 from pydicom import Dataset, config, dcmread, dcmwrite
+from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder, get_encoder
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -24,6 +25,8 @@ config.settings.writing_validation_mode = config.IGNORE
 extended_jpeg.install()
 
 _NATIVE: Final = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
+#: Encapsulated Uncompressed Explicit VR Little Endian.
+_ENCAPSULATED: Final = UID("1.2.840.10008.1.2.1.98")
 #: What codecs raise when they do not understand a frame.
 REFUSED: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, RuntimeError, NotImplementedError)
 #: Values of 16 bits and more that pydicom keeps as octets, and the width of one.
@@ -87,7 +90,21 @@ def read(source: Path) -> Dataset:
     dataset = dcmread(source)
     if not dataset.file_meta.get("TransferSyntaxUID"):
         raise PixelError("the object does not tell its transfer syntax")
+    if dataset.file_meta.TransferSyntaxUID == _ENCAPSULATED and "PixelData" in dataset:
+        _unpack(dataset)
     return dataset
+
+
+def _unpack(dataset: Dataset) -> None:
+    """Native frames that stand in fragments, as native pixels. Spec: PS3.5 A.4.11. Errors: PixelError."""
+    size = int(dataset.Rows) * int(dataset.Columns) * int(dataset.SamplesPerPixel) * int(dataset.BitsAllocated) // 8
+    count = frame_count(dataset)
+    found = list(generate_frames(dataset.PixelData, number_of_frames=count))
+    if len(found) != count or any(len(octets) < size for octets in found):
+        raise PixelError("Pixel Data is shorter than its frames")
+    # A fragment of an odd length has an octet more.
+    _replace_pixels(dataset, b"".join(octets[:size] for octets in found))
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
 
 
 def frame_count(dataset: Dataset) -> int:

@@ -116,6 +116,8 @@ def _as_stored(source: ImageRetrieval, instance: Instance, numbers: Sequence[int
     try:
         return source.stored_frames(instance, numbers)
     except DicomError:
+        if not instance.rows:
+            raise
         return None
 
 
