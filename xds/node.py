@@ -99,15 +99,16 @@ class Node:
 
     def _compose(self, address: str) -> None:
         app = self._app = build(self._settings, address)
+        metrics = Metrics(_counted(app))
         exchange = self._exchange(app)
         app.domain.imaging_document_source.intake.resume()
         self._endpoints = {"http": address}
         if self._among is None or self._among.number == 0:
-            self._endpoints |= self._start_others(app, exchange)
+            self._endpoints |= self._start_others(app, exchange, metrics)
         else:
             self._endpoints |= self._among.endpoints
-            self._started("mllp", self._mllp(app))
-            self._started("dicom", self._dimse(app))
+            self._started("mllp", self._mllp(app, metrics))
+            self._started("dicom", self._dimse(app, metrics))
         portal = create_portal(
             [module.TRANSACTION for module in app.transactions],
             lambda: self._endpoints,
@@ -120,16 +121,16 @@ class Node:
             app.transactions,
             stage=app.domain.document_repository.stage,
             limits=Limits(bodies=BODY_LIMITS),
-            metrics=Metrics(_counted(app)),
+            metrics=metrics,
             checks={"database": app.is_ready},
             fallback=portal,
             asynchronous=exchange,
         )
 
-    def _start_others(self, app: App, exchange: AsynchronousExchange) -> dict[str, object]:
+    def _start_others(self, app: App, exchange: AsynchronousExchange, metrics: Metrics) -> dict[str, object]:
         """Everything beside HTTP: MLLP, DICOM, and the workers. Gives the endpoints."""
         server = self._settings.server
-        mllp, dimse = self._mllp(app), self._dimse(app)
+        mllp, dimse = self._mllp(app, metrics), self._dimse(app, metrics)
         endpoints = {
             "mllp": f"{server.host}:{self._started('mllp', mllp)}",
             "dicom": f"{server.ae_title}@{server.host}:{self._started('dicom', dimse)}",
@@ -168,14 +169,15 @@ class Node:
         threads = min(len(sources.archives), COURIERS)
         return [Worker(app.database, app.job_handlers, utc_now, kinds=SOURCE_JOBS, threads=threads)]
 
-    def _mllp(self, app: App) -> MllpServer:
+    def _mllp(self, app: App, metrics: Metrics) -> MllpServer:
         """The MLLP server, at the port at which others among several answer already, if they do."""
         server, among = self._settings.server, self._among
         taken = str(among.endpoints.get("mllp", "")).rpartition(":")[2] if among else ""
         port = int(taken) if taken else server.mllp_port
-        return MllpServer(app.domain, app.transactions, server.host, port, reuse_port=among is not None)
+        shared = among is not None
+        return MllpServer(app.domain, app.transactions, server.host, port, reuse_port=shared, served=metrics.served)
 
-    def _dimse(self, app: App) -> DimseServer:
+    def _dimse(self, app: App, metrics: Metrics) -> DimseServer:
         server, among = self._settings.server, self._among
         return DimseServer(
             app.domain.imaging_document_source,
@@ -183,6 +185,7 @@ class Node:
             server.host,
             server.dicom_port,
             destinations=_destinations(self._settings),
+            served=metrics.served,
             listener=Listener(among.dicom, among.number) if among else None,
         )
 

@@ -16,8 +16,13 @@ import httpx
 import pytest
 
 from tests.builders import ASSIGNING_AUTHORITY, submission
+from tests.flows.partners import feed, mllp
 from tests.running import RunningServer
+from xds.pacs.association import connect
 from xds.transactions import iti42_register_document_set as iti42
+from xds.wire.dicom import IMPLICIT_LITTLE
+from xds.wire.dimse import Command, Field, Message, Status
+from xds.wire.dimse_classes import VERIFICATION
 
 SETTINGS = {"DOMAIN__ASSIGNING_AUTHORITY": ASSIGNING_AUTHORITY, "REGISTRY__REQUIRE_KNOWN_PATIENT": "false"}
 
@@ -140,3 +145,25 @@ def test_what_waits_is_shown_once_for_all_processes(server: RunningServer) -> No
         'xds_identity_reviews{kind="candidate"}',
     ):
         assert [line for line in lines if line.startswith(name)] == [f"{name} 0.0"]
+
+
+def test_hl7_v2_and_dicom_are_counted_too(server: RunningServer) -> None:
+    def all_counted() -> bool:
+        lines = httpx.get(f"{server.http}/metrics", timeout=30).text
+        wanted = (("ITI-8", "ok"), ("ITI-9", "fault"), ("C-ECHO", "ok"))
+        return all(f'xds_requests_total{{outcome="{outcome}",transaction="{name}"}}' in lines for name, outcome in wanted)
+
+    patient = f"C1^^^&{ASSIGNING_AUTHORITY}&ISO"
+    feed(server, patient)
+    header = "MSH|^~\\&|EHR|HOSP|PIX|REG|20260115||QBP^Q23^QBP_Q21|7|P|2.5"
+    assert mllp(server, header, f"QPD|IHE PIX Query|t1|UNKNOWN^^^&{ASSIGNING_AUTHORITY}&ISO", "RCP|I")[1][1] == "AE"
+    title, host, port = server.dicom
+    association = connect(host, port, 30)
+    association.request("TEST", title, [(VERIFICATION, (IMPLICIT_LITTLE,))])
+    number = association.context_of(VERIFICATION)
+    assert number is not None
+    request = Message(Command.C_ECHO, {Field.AFFECTED_SOP_CLASS: VERIFICATION, Field.MESSAGE_ID: 1}, False)
+    association.send(number, request)
+    assert association.response(request).message.number(Field.STATUS) == Status.SUCCESS
+    association.release()
+    eventually(all_counted)

@@ -379,6 +379,23 @@ class TestDispatch:
         assert entry["reference"] in answer.get("ERR-7")
         assert "Lefevre" not in str(entry)
 
+    def test_answers_are_counted_by_transaction_and_outcome(self, probe: Probe) -> None:
+        told: list[tuple[str, str]] = []
+
+        def served(transaction: str, outcome: str, seconds: float) -> None:
+            assert seconds >= 0
+            told.append((transaction, outcome))
+
+        server = MllpServer(Domain(IDENTITY, None, None, None, None, None), [probe], port=0, served=served)
+        try:
+            with closing(Client(server.start())) as client:
+                for each in (message("ADT^A01"), message("ADT^A99"), message("ADT^A01", version="9"), b"no message"):
+                    client.send(framed(each))
+                    client.answer()
+        finally:
+            server.stop()
+        assert told == [("PROBE", "ok"), ("mllp", "fault"), ("PROBE", "fault"), ("mllp", "fault")]
+
     def test_every_fault_of_the_header_is_told(self, serve: Callable[..., int]) -> None:
         answer = ask(serve(), message("MDM^T01", version="9").replace(b"|P|", b"||"))
         assert [answer.get("ERR-3", occurrence=number) for number in range(1, 4)] == ["200", "202", "203"]

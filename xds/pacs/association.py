@@ -29,7 +29,7 @@ from xds.wire.dicom_association import (
     write_reject,
     write_request,
 )
-from xds.wire.dimse import MAX_COMMAND, Command, Message, read_command, write_command
+from xds.wire.dimse import MAX_COMMAND, Command, Field, Message, read_command, write_command
 
 #: Octets of a PDU that are sent to a peer that sets no limit.
 _UNLIMITED: Final = 256 * 1024
@@ -77,6 +77,8 @@ class Association(PduConnection):
     extended: Mapping[str, bytes] = field(default_factory=dict)
     #: Between messages.
     is_waiting: bool = False
+    #: The status of the last response that was sent.
+    answered: int = 0
     _limit: int = MAX_PDU
     _message_id: int = 0
 
@@ -247,6 +249,8 @@ class Association(PduConnection):
     def send(self, context_id: int, message: Message, data: Iterable[bytes] = ()) -> None:
         """Send a message, with its data set in pieces. Errors: AssociationError; whatever `data` raises ends the association."""
         command = write_command(message)
+        if message.is_response:
+            self.answered = message.number(Field.STATUS)
         room = self._limit - 6
         held = b""
         for start in range(0, len(command), room):

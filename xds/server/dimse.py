@@ -21,7 +21,6 @@ from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.performed_steps import FORGET_STEP
 from xds.actors.storage_commitment import REPORT_COMMITMENT
 from xds.model.caller import Caller
-from xds.model.imaging import Addition
 from xds.pacs.association import Association, Received
 from xds.pacs.pdus import MAX_PDU, AssociationError
 from xds.server.dimse_commitment import CommitmentService
@@ -30,6 +29,7 @@ from xds.server.dimse_listener import Listener, listen
 from xds.server.dimse_notifications import NotificationService
 from xds.server.dimse_retrieve import Destination, RetrieveService
 from xds.server.dimse_store import MAX_DATA_SET, StoreService
+from xds.server.metrics import Served, unnoted
 from xds.store.jobs import Job
 from xds.wire.dicom import EXPLICIT_LITTLE
 from xds.wire.dicom_association import (
@@ -68,13 +68,13 @@ class DimseServer:
         idle_seconds: float = 60.0,
         max_data_set: int = MAX_DATA_SET,
         ssl_context: ssl.SSLContext | None = None,
-        stored: Callable[[Addition], None] | None = None,
+        served: Served = unnoted,
         destinations: Iterable[Destination] = (),
         listener: Listener | None = None,
     ) -> None:
         """`port` 0 takes a free one. `idle_seconds` ends silent connections, `max_data_set` is in octets.
 
-        `destinations` are where C-MOVE may send to. `stored` is told of each instance after its answer is decided (metrics).
+        `destinations` are where C-MOVE may send to. `served` is told of every request that was answered.
         `listener` takes the place of `host` and `port`, where several processes share them.
         """
         self._ae_title = ae_title
@@ -91,7 +91,8 @@ class DimseServer:
             REPORT_COMMITMENT: commitment.report,
             FORGET_STEP: lambda _job: None,
         }
-        self._store = StoreService(source, max_data_set=max_data_set, stored=stored)
+        self._served = served
+        self._store = StoreService(source, max_data_set=max_data_set)
         self._services: Mapping[int, Serve] = {
             Command.C_ECHO: _echo,
             Command.C_FIND: FindService(source, ae_title).serve,
@@ -208,7 +209,11 @@ class DimseServer:
             return
         serve = self._services.get(message.command)
         if serve is not None:
+            start = time.monotonic()
             serve(association, received, caller)
+            self._served(
+                Command(message.command).name.replace("_", "-"), _outcome(association.answered), time.monotonic() - start
+            )
             return
         for _ in received.data:
             pass
@@ -244,6 +249,13 @@ def _answered(context: ProposedContext, *, as_sender: bool) -> AnsweredContext:
     if not chosen:
         return AnsweredContext(number, ContextResult.TRANSFER_SYNTAXES, next(iter(offered), ""))
     return AnsweredContext(number, ContextResult.ACCEPTED, chosen)
+
+
+def _outcome(status: int) -> str:
+    """What the metrics call an answer of that status. Spec: PS3.7 C.1 to C.6."""
+    if status == Status.SUCCESS or status >> 12 == 0xB or status >> 8 in (0xFE, 0xFF):
+        return "ok"
+    return "failure" if status == Status.PROCESSING_FAILURE or status >> 8 == 0xA7 else "fault"
 
 
 def _echo(association: Association, received: Received, _caller: Caller) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -62,17 +62,10 @@ class _Own(threading.local):
 class StoreService:
     """Answers C-STORE requests. One object serves all threads, each of which has one association."""
 
-    def __init__(
-        self,
-        source: ImagingDocumentSource,
-        *,
-        max_data_set: int = MAX_DATA_SET,
-        stored: Callable[[Addition], None] | None = None,
-    ) -> None:
-        """`max_data_set` is in octets; `stored` is told of each instance after its answer is decided (metrics)."""
+    def __init__(self, source: ImagingDocumentSource, *, max_data_set: int = MAX_DATA_SET) -> None:
+        """`max_data_set` is in octets."""
         self._intake = source.intake
         self._max_data_set = max_data_set
-        self._stored = stored
         self._own = _Own()
 
     def serve(self, association: Association, received: Received, caller: Caller) -> None:
@@ -173,8 +166,6 @@ class StoreService:
         if described.uids != uids:
             return Status.DOES_NOT_MATCH, "SOP Class or Instance UID differs from the request"
         addition = self._intake.store(staging, described)
-        if self._stored is not None:
-            self._stored(addition)
         if addition is Addition.CONFLICT:
             return Status.OTHER_PATIENT, "the study belongs to another Patient ID"
         return Status.SUCCESS, ""

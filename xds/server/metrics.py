@@ -19,6 +19,14 @@ SHARED_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 
 
+#: Told of an answer: its transaction, its outcome (`ok`; `fault`: the partner's; `failure`: ours), and the seconds it took.
+Served = Callable[[str, str, float], None]
+
+
+def unnoted(_transaction: str, _outcome: str, _seconds: float) -> None:
+    """Where nobody counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Counted:
     """Numbers by the values of one label that are looked up whenever somebody asks, the same in every process."""
@@ -53,7 +61,7 @@ class Metrics:
         )
         self._seconds = Histogram(
             "xds_request_seconds",
-            "From the header to the last octet of the answer",
+            "From the header to the last octet of the answer; of HL7 v2 and DICOM, until the answer is decided",
             ("transaction",),
             buckets=_BUCKETS,
             registry=self.registry,
@@ -77,6 +85,12 @@ class Metrics:
         timed.observe(seconds)
         counted_in.inc(received)
         counted_out.inc(sent)
+
+    def served(self, transaction: str, outcome: str, seconds: float) -> None:
+        """A message of HL7 v2 or a request of DIMSE was answered."""
+        counted, timed, _, _ = self._labelled.get((transaction, outcome)) or self._label(transaction, outcome)
+        counted.inc()
+        timed.observe(seconds)
 
     def _label(self, transaction: str, outcome: str) -> tuple[Counter, Histogram, Counter, Counter]:
         """The metrics of these labels, kept: finding them costs more than counting."""

@@ -26,6 +26,7 @@ import structlog
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.ports import Clock
+from xds.server.metrics import Served, unnoted
 from xds.server.mllp_dispatcher import Dispatcher, trigger_of
 from xds.store.database import turns
 from xds.wire import hl7v2
@@ -43,6 +44,9 @@ _MOST_PENDING = 65536
 _MOST_BEGUN = 16
 #: How long the listener waits before it tries again when it could not take a connection (seconds).
 _ACCEPT_AGAIN = 0.2
+
+#: What the metrics call an answer with that MSA-1.
+_OUTCOMES = {b"AA": "ok", b"CA": "ok", b"AE": "fault", b"AR": "fault"}
 
 _log = structlog.get_logger()
 
@@ -139,11 +143,13 @@ class MllpServer:
         message_seconds: float = 120.0,
         reuse_port: bool = False,
         clock: Clock = _now,
+        served: Served = unnoted,
     ) -> None:
         """`idle_seconds` may pass between two pieces of data, `message_seconds` between the beginning of a frame and its end.
 
-        `reuse_port`: other processes listen at the same port, too.
+        `reuse_port`: other processes listen at the same port, too. `served` is told of every answer.
         """
+        self._served = served
         self._dispatch = Dispatcher(domain, modules, clock)
         self._address = (host, port)
         self._tls = tls
@@ -235,7 +241,7 @@ class MllpServer:
             data = connection.recv(_RECEIVE)
             if not data:
                 return
-            turn = _Turn(connection, self._dispatch, caller)
+            turn = _Turn(connection, self._dispatch, caller, self._served)
             try:
                 # One turn serves what came together: handing it over costs as much as a quarter of a query.
                 with turns.taken():
@@ -269,22 +275,23 @@ class MllpServer:
 class _Turn:
     """The messages of one connection that came together, and their answers as far as they were not sent yet."""
 
-    def __init__(self, connection: socket.socket, dispatch: Dispatcher, caller: Caller) -> None:
+    def __init__(self, connection: socket.socket, dispatch: Dispatcher, caller: Caller, served: Served) -> None:
         self._connection = connection
         self._dispatch = dispatch
         self._caller = caller
-        self._begun: deque[Callable[[], bytes]] = deque()
+        self._served = served
+        self._begun: deque[tuple[str, float, Callable[[], bytes]]] = deque()
         self._since = time.monotonic()
         self.answers = bytearray()
 
     def take(self, message: bytes) -> None:
         """Answer a message, or begin to: feeds that came together become durable together, and are answered then."""
-        trigger = trigger_of(message)
+        trigger, start = trigger_of(message), time.monotonic()
         if self._dispatch.may_begin(trigger):
             if self.answers:
                 # A feed waits for the disk; nothing that was done before it waits with it.
                 self._send()
-            self._begun.append(self._dispatch.begin(message, self._caller))
+            self._begun.append((trigger, start, self._dispatch.begin(message, self._caller)))
             if len(self._begun) >= _MOST_BEGUN:
                 self.finish()
             return
@@ -292,7 +299,7 @@ class _Turn:
         self.finish()
         if self.answers and not trigger.startswith("QBP^"):
             self._send()
-        self.answers += START + self._dispatch(message, self._caller) + _FRAME_END
+        self._add(trigger, start, self._dispatch(message, self._caller))
         if len(self.answers) >= _MOST_PENDING or time.monotonic() - self._since >= _MOST_DELAY:
             self._send()
             self._since = time.monotonic()
@@ -300,7 +307,14 @@ class _Turn:
     def finish(self) -> None:
         """Wait for what was begun."""
         while self._begun:
-            self.answers += START + self._begun.popleft()() + _FRAME_END
+            trigger, start, answer = self._begun.popleft()
+            self._add(trigger, start, answer())
+
+    def _add(self, trigger: str, start: float, answer: bytes) -> None:
+        self.answers += START + answer + _FRAME_END
+        code = answer.find(b"\rMSA") + 5
+        outcome = _OUTCOMES.get(answer[code : code + 2], "failure")
+        self._served(self._dispatch.transaction_of(trigger), outcome, time.monotonic() - start)
 
     def _send(self) -> None:
         """Send what was answered so far. The partner may take it slowly: the turn ends before."""

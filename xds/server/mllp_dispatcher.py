@@ -72,6 +72,11 @@ class Dispatcher:
             return self._failed(hl7v2.read(data), error)
         return self.begin(data, caller)()
 
+    def transaction_of(self, trigger: str) -> str:
+        """Which transaction answers messages of that trigger; `mllp` for those of none."""
+        module = self._modules.get(trigger)
+        return "mllp" if module is None else str(module.TRANSACTION.id)
+
     def may_begin(self, trigger: str) -> bool:
         """True for messages whose answers may be waited for together: what they begin is done in their order."""
         return trigger in self._begun
