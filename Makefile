@@ -4,7 +4,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+# The distribution's Python before others on PATH: it is compiled with profiles of what it runs. Those that were built from source
+# (by pyenv, for one) often are not, and answer a tenth to a quarter fewer requests a second.
+PYTHON ?= $(shell for each in /usr/bin/python3.11 /usr/bin/python3.12 /usr/bin/python3.13 python3.11 python3.12 python3.13; do \
+  $$each -c 'import ensurepip' 2>/dev/null && { command -v $$each; exit; }; done; command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= .data
