@@ -189,7 +189,6 @@ def register(url: str, people: int, number: int) -> Iterator[list[Somebody]]:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -400000")
         fill(lambda text, _: connection.execute(_sqlite(text)), connection.executemany, people)
-        connection.execute("ANALYZE")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         yield sample(lambda text: connection.execute(text).fetchall(), people, number)
         connection.close()

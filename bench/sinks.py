@@ -65,11 +65,10 @@ class SqliteSink:
         self._connection.execute(f"DELETE FROM {table}")
 
     def finish(self) -> None:
-        """Make indexes, commit, optimise, close."""
+        """Make indexes, commit, close. A server gathers no statistics either."""
         for statement in self._later:
             self._connection.execute(statement)
         self._connection.execute("COMMIT")
-        self._connection.execute("PRAGMA optimize")
         self._connection.close()
 
 
