@@ -7,7 +7,6 @@ import pkgutil
 import re
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
