@@ -85,6 +85,11 @@ class App:
         with self.database.read() as connection:
             return dict.fromkeys(ReviewKind, 0) | counts.reviews(connection)
 
+    @property
+    def is_alone(self) -> bool:
+        """True when no other server can have this database: an embedded one is one server's."""
+        return make_url(_database_url(self.settings)).get_backend_name() == "sqlite"
+
     def is_ready(self) -> bool:
         """True when the database answers."""
         with self.database.read() as connection:

@@ -27,6 +27,7 @@ from xds.server.metrics import Counted, Metrics
 from xds.server.mllp import MllpServer
 from xds.server.worker import Worker
 from xds.settings import DestinationSettings, PacsSettings, ServerSettings, Settings
+from xds.store import jobs
 from xds.transactions.transaction import Wire
 from xds.wire.reply_addresses import ReplyAddresses
 
@@ -151,6 +152,9 @@ class Node:
             app.database, exchange.handlers, utc_now, kinds=exchange.handlers.keys(), poll_seconds=2, threads=COURIERS
         )
         exchange.wake = courier.wake
+        if app.is_alone:
+            # What a server that was killed had in hand would wait until its lease ends.
+            app.database.write(lambda connection: jobs.take_back(connection, utc_now()))
         for each in (worker, courier, notifier, *self._sources(app, endpoints)):
             each.start()
             self._running.append(each)

@@ -57,6 +57,17 @@ def test_the_same_work_is_asked_for_once_and_moves(database: Database) -> None:
     assert (job.kind, job.key, job.payload, job.attempts) == ("notify", "study", {"state": 2}, 1)
 
 
+def test_what_a_server_that_is_gone_had_in_hand_is_due_at_the_next_start(database: Database) -> None:
+    add(database, "in hand", NOW)
+    add(database, "failed", NOW)
+    _, failed = claim(database, NOW)
+    database.write(lambda connection: jobs.fail(connection, failed, NOW + timedelta(minutes=5), "away"))
+    add(database, "later", NOW + timedelta(hours=1))
+    assert claim(database, NOW + timedelta(seconds=1)) == ()
+    assert database.write(lambda connection: jobs.take_back(connection, NOW + timedelta(seconds=1))) == 2
+    assert {job.key: job.attempts for job in claim(database, NOW + timedelta(seconds=1))} == {"in hand": 2, "failed": 2}
+
+
 def test_a_finished_job_is_gone(database: Database) -> None:
     add(database, "a", NOW)
     (job,) = claim(database, NOW)

@@ -125,6 +125,16 @@ def claim(connection: Connection, now: datetime, limit: int, kinds: Collection[s
     return claimed
 
 
+def take_back(connection: Connection, now: datetime) -> int:
+    """Have every job due now that somebody had claimed, or that was to be tried again later; gives how many.
+
+    For the only server of its database, before its workers start: whoever had claimed them is gone.
+    """
+    moment = _milliseconds(now)
+    claimed = (job.c.attempts > 0) & (job.c.run_at > moment)
+    return connection.execute(update(job).where(claimed).values(run_at=moment)).rowcount
+
+
 def renewed(
     connection: Connection, held: Job, now: datetime, duration: timedelta = LEASE, attempts: int | None = None
 ) -> int | None:
