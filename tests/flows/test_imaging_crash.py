@@ -26,7 +26,7 @@ from tests.flows.test_manifests import SETTINGS, cx, documents, listed, wait_for
 from tests.flows.test_processes import children
 from tests.running import RunningServer
 from xds.app import BLOB_DIRECTORY
-from xds.server.dimse_sender import DicomFile, read_file, send_files
+from xds.pacs.sender import DicomFile, read_file, send_files
 from xds.wire.dimse import data_set_start
 
 PATIENT, STUDY = "IMG9", "1.2.826.0.1.9"

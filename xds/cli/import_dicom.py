@@ -18,13 +18,10 @@ from rich.text import Text
 from xds.cli import exchange
 from xds.cli.exchange import DicomTo, talking
 from xds.cli.outcome import Refused, Usage
-from xds.server.dimse_sender import DicomFile, read_file, send_files
-from xds.transactions import dicom_client
+from xds.pacs.sender import STORED, DicomFile, read_endpoint, read_file, send_files
 from xds.wire.dicom import DicomError
 
 _BATCH = 200
-#: C-STORE statuses with which the partner has the image. Spec: PS3.4 Table B.2-1.
-_STORED = frozenset({0x0000, 0xB000, 0xB006, 0xB007})
 _DICOMDIR = "1.2.840.10008.1.3.10"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Bring existing holdings into a running server.")
@@ -58,7 +55,7 @@ def dicom(
     if not directory.is_dir():
         raise Usage(f"{directory} is not a directory")
     try:
-        dicom_client.read_endpoint(to)
+        read_endpoint(to)
     except ValueError as error:
         raise Usage(str(error)) from error
     notes = state or _state_file(directory, to)
@@ -83,7 +80,7 @@ class _Count:
 
 def _send_all(found: Sequence[Path], directory: Path, notes: Path, to: str, calling: str, timeout: float) -> _Count:
     count = _Count()
-    title, host, port = dicom_client.read_endpoint(to)
+    title, host, port = read_endpoint(to)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with (
         notes.open("a", encoding="utf-8") as done,
@@ -97,7 +94,7 @@ def _send_all(found: Sequence[Path], directory: Path, notes: Path, to: str, call
             with talking(to):
                 for file, status in send_files(files, host, port, calling=calling, called=title, seconds=timeout):
                     progress.advance(task)
-                    if status not in _STORED:
+                    if status not in STORED:
                         count.refused += 1
                         print(f"{file.path}: {_why(status)}", file=sys.stderr)
                         continue

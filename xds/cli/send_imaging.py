@@ -16,11 +16,12 @@ from xds.cli.exchange import AsJson, AsXml, DicomTo, DryRun, HttpTo, Timeout, ta
 from xds.cli.outcome import Refused, Usage
 from xds.cli.send_repository import save
 from xds.model.retrieval import DocumentRequest, ImagingDocumentRequest
-from xds.transactions import dicom_client
+from xds.pacs.sender import STORED, read_endpoint, read_file, send_files
 from xds.transactions import rad55_wado_uri as rad55_transaction
 from xds.transactions import rad69_retrieve_imaging_document_set as rad69_transaction
 from xds.transactions import rad107_wado_rs as rad107_transaction
 from xds.transactions.client import TemporaryStaging
+from xds.wire.dicom import DicomError
 from xds.wire.dicomweb import MultipartError, read_media_type, read_multipart
 from xds.wire.xdsi import write_imaging_retrieve_request
 
@@ -70,21 +71,25 @@ def rad08(
     `xds send rad08 ct/*.dcm --to XDS@127.0.0.1:11112`
     """
     try:
-        dicom_client.read_endpoint(to)
+        title, host, port = read_endpoint(to)
     except ValueError as error:
         raise Usage(str(error)) from error
     for path in given:
         files.require_dicom(path)
+    try:
+        images = [read_file(path) for path in given]
+    except DicomError as error:
+        raise Usage(str(error)) from error
     with talking(to):
-        outcomes = list(dicom_client.store(given, to, calling_ae_title=calling, timeout=timeout))
+        outcomes = list(send_files(images, host, port, calling=calling, called=title, seconds=timeout))
     rows = [
-        (item.sop_instance_uid, "stored" if item.stored else "refused", "" if item.status is None else f"{item.status:04X}H")
-        for item in outcomes
+        (image.sop_instance_uid, "stored" if status in STORED else "refused", "" if status is None else f"{status:04X}H")
+        for image, status in outcomes
     ]
     facts = [dict(zip(("sop_instance_uid", "outcome", "status"), row, strict=True)) for row in rows]
     answer = exchange.Answer(("Image", "Outcome", "Status"), rows, facts, lambda: "")
     exchange.show(answer, exchange.form(as_json, as_wire=False))
-    if not all(item.stored for item in outcomes):
+    if not all(status in STORED for _, status in outcomes):
         raise Refused("some images were refused")
 
 

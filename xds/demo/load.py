@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from xds.demo.content import LETTERS, STUDIES, StudyPlan
 from xds.demo.images import images
@@ -18,11 +20,11 @@ from xds.model.metadata import DocumentEntry
 from xds.model.patient import FeedKind, IdentityFeed
 from xds.model.stored_queries import RawQuery, ReturnType
 from xds.model.vocabulary import DICOM_UIDS, KEY_OBJECT_SELECTION, AvailabilityStatus, ReferenceIdType, StoredQueryId
+from xds.pacs.sender import STORED, read_endpoint, read_file, send_files
 from xds.transactions import iti08_patient_identity_feed as iti08
 from xds.transactions import iti09_pix_query as iti09
 from xds.transactions import iti18_registry_stored_query as iti18
 from xds.transactions import iti41_provide_and_register_document_set as iti41
-from xds.transactions.dicom_client import store
 from xds.wire.soap import SoapFault
 
 #: Seconds that the last study may take until its manifest is found.
@@ -91,13 +93,20 @@ class _Server:
 
     def store_images(self) -> int:
         """Send every image; returns how many. Errors: DemoError."""
+        title, host, port = read_endpoint(self._dicom)
         stored = 0
         for plan in STUDIES:
             calling = ESTABLISHMENTS[plan.establishment].ae_title
-            for outcome in store(list(images(plan)), self._dicom, calling_ae_title=calling):
-                if not outcome.stored:
-                    raise DemoError(f"study {plan.key}: C-STORE of {outcome.sop_instance_uid} ended with {outcome.status}")
-                stored += 1
+            with TemporaryDirectory() as directory:
+                files = []
+                for number, image in enumerate(images(plan)):
+                    path = Path(directory) / f"{number}.dcm"
+                    image.save_as(path)
+                    files.append(read_file(path))
+                for file, status in send_files(files, host, port, calling=calling, called=title):
+                    if status not in STORED:
+                        raise DemoError(f"study {plan.key}: C-STORE of {file.sop_instance_uid} ended with {status}")
+                    stored += 1
         return stored
 
     def provide(self, prepared: Prepared) -> bool:

@@ -1,6 +1,6 @@
 """Sends files by C-STORE, octet for octet as they are: nothing of them is decoded, and a broken one costs itself alone.
 
-Spec: DICOM PS3.4 B (Storage), as its user.
+Spec: DICOM PS3.4 B (Storage), as its user; RAD TF-2 4.8 (Modality Images Stored).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from xds.wire.dicom_header import read_header
 from xds.wire.dicom_study import is_uid
 from xds.wire.dimse import Command, Field, Message
 
+#: C-STORE statuses with which the peer has the object: a success or a warning. Spec: PS3.4 Table B.2-1.
+STORED: Final = frozenset({0x0000, 0xB000, 0xB006, 0xB007})
 _CHUNK: Final = 256 * 1024
 
 
@@ -36,6 +38,15 @@ class DicomFile:
             file.seek(self.data_set)
             while chunk := file.read(_CHUNK):
                 yield chunk
+
+
+def read_endpoint(endpoint: str) -> tuple[str, str, int]:
+    """AE title, host and port of `TITLE@host:port`. Errors: ValueError."""
+    title, _, address = endpoint.rpartition("@")
+    host, _, port = address.rpartition(":")
+    if not title or not host or not port.isdigit():
+        raise ValueError(f"a DICOM endpoint is written TITLE@host:port, not {endpoint!r}")
+    return title, host, int(port)
 
 
 def read_file(path: Path) -> DicomFile:
