@@ -14,7 +14,7 @@ from tests.programs import DCMTK, program
 from tests.running import RunningServer
 from xds import config
 from xds.cli.reference import reference
-from xds.transactions import MODULES
+from xds.transactions.table import MODULES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "xds" / "docs"

@@ -12,7 +12,6 @@ from types import ModuleType
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
-from xds import transactions
 from xds.actors.document_repository_registration import SETTLE_REGISTRATION
 from xds.actors.document_repository_removal import ERASE_AFTER, ERASE_BLOB, erase
 from xds.actors.domain import Domain
@@ -37,6 +36,7 @@ from xds.store import settings as stored_settings
 from xds.store.blobs import open_blob_store
 from xds.store.database import Database, open_database
 from xds.store.jobs import Job
+from xds.transactions.table import MODULES
 
 #: Namespace (HL7 table 0363) of the affinity domain's own assigning authority.
 AFFINITY_NAMESPACE = "XDS"
@@ -123,7 +123,7 @@ def build(settings: Settings, public_url: str) -> App:
     handlers |= prefetch_handlers(settings, database, domain, handlers)
     if settings.imaging.reconcile_hours:
         database.write(lambda connection: jobs.request(connection, RECONCILE_MANIFESTS, utc_now() + RECONCILE_AFTER))
-    return App(settings, domain, database, blobs, transactions.MODULES, handlers, sources)
+    return App(settings, domain, database, blobs, MODULES, handlers, sources)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pydicom.data import get_testdata_file
 
 import xds as package
 from tests.cli.commands import Commands
-from xds.transactions import MODULES
+from xds.transactions.table import MODULES
 from xds.wire import hl7v2
 
 PATIENT = "PAT1^^^HOSP_A&1.2.3&ISO"

@@ -33,9 +33,6 @@ from xds.model.retrieval import DocumentRequest, ImagingDocumentRequest
 from xds.model.stored_queries import RawQuery, ReturnType
 from xds.model.vocabulary import StoredQueryId
 from xds.transactions import (
-    MODULES,
-)
-from xds.transactions import (
     iti18_registry_stored_query as iti18,
 )
 from xds.transactions import (
@@ -51,6 +48,7 @@ from xds.transactions import (
     rad69_retrieve_imaging_document_set as rad69,
 )
 from xds.transactions.client import SoapAnswer, post_soap
+from xds.transactions.table import MODULES
 from xds.transactions.transaction import Wire
 from xds.wire.dicom import EXPLICIT_LITTLE
 from xds.wire.dicom_study import read_study

@@ -30,9 +30,9 @@ from tests.flows.partners import APPROVED, SUCCESS, XDSB, XOP, feed, store, writ
 from tests.running import RunningServer
 from tests.updates import member
 from tests.updates import request as update_request
-from xds import transactions
 from xds.model.metadata import DocumentEntry, Submission
 from xds.model.vocabulary import ON_DEMAND, StoredQueryId
+from xds.transactions.table import MODULES
 from xds.transactions.transaction import Wire
 from xds.wire.ebrim import write_submission
 
@@ -106,7 +106,7 @@ class Clients:
 @pytest.fixture(scope="module", params=["inline", "mtom"])
 def clients(server: RunningServer, request: pytest.FixtureRequest) -> Iterator[Clients]:
     feed(server, PATIENT)
-    paths = {module.TRANSACTION.path for module in transactions.MODULES if module.TRANSACTION.wire is Wire.SOAP}
+    paths = {module.TRANSACTION.path for module in MODULES if module.TRANSACTION.wire is Wire.SOAP}
     objects, settings = RegistryObjects(), zeep.Settings(strict=True)
     with requests.Session() as session:
         transport = (Mtom if request.param == "mtom" else zeep.Transport)(session=session, timeout=30, operation_timeout=30)

@@ -36,7 +36,6 @@ from xds.server.launcher import HttpServer
 from xds.server.limits import Limits
 from xds.store.blobs.local import LocalBlobStore
 from xds.transactions import (
-    MODULES,
     iti44_patient_identity_feed_v3,
     iti45_pix_v3_query,
     iti46_pix_v3_update_notification,
@@ -45,6 +44,7 @@ from xds.transactions import (
     iti47_query_continuation,
 )
 from xds.transactions.client import NoAnswerError, UnusableAnswerError, post_soap
+from xds.transactions.table import MODULES
 from xds.wire.hl7v3_acknowledgement import write_accept_acknowledgement
 from xds.wire.hl7v3_feed import read_feed
 from xds.wire.soap import SoapFault, SoapReply, SoapRequest

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from xds.actors.document_registry import DocumentRegistry
-from xds.actors.document_repository import DocumentRepository
-from xds.actors.imaging_document_source import ImagingDocumentSource
-from xds.actors.patient_demographics_supplier import PatientDemographicsSupplier
-from xds.actors.pix_manager import PixManager
 from xds.model.domain_identity import DomainIdentity
 from xds.model.patient import IdentityDomain
+
+if TYPE_CHECKING:  # a client of a transaction needs none of them, and they need the database
+    from xds.actors.document_registry import DocumentRegistry
+    from xds.actors.document_repository import DocumentRepository
+    from xds.actors.imaging_document_source import ImagingDocumentSource
+    from xds.actors.patient_demographics_supplier import PatientDemographicsSupplier
+    from xds.actors.pix_manager import PixManager
 
 
 @dataclass(frozen=True, slots=True)

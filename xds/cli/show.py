@@ -15,7 +15,7 @@ from rich.markdown import Markdown
 from xds import config as settings
 from xds.cli.exchange import AsJson, print_table
 from xds.cli.outcome import Usage
-from xds.transactions import MODULES
+from xds.transactions.table import MODULES
 from xds.transactions.transaction import Transaction
 
 
