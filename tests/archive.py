@@ -14,8 +14,8 @@ import pydicom
 from pydicom.data import get_testdata_file
 
 from tests.databases import fresh_database
-from xds.actors.document_repository import ProvidedDocument
 from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.actors.provided_document import ProvidedDocument
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import RegistryError, RegistryResponse, response_to

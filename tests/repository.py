@@ -14,8 +14,9 @@ from sqlalchemy import func, select
 from tests.builders import ASSIGNING_AUTHORITY, PATIENT_ID, REPOSITORY_UNIQUE_ID
 from tests.databases import fresh_database
 from xds.actors.document_registry import DocumentRegistry
-from xds.actors.document_repository import DocumentRepository, ProvidedDocument
+from xds.actors.document_repository import DocumentRepository
 from xds.actors.domain import Domain
+from xds.actors.provided_document import ProvidedDocument
 from xds.model.audit import AuditEvent
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity

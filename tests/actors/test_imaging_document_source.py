@@ -13,10 +13,11 @@ import pytest
 
 from tests.archive import CONSUMER, IDENTITY, MODALITY, Archive, image, open_archive, packaged
 from xds.actors.document_registry import DocumentRegistry
-from xds.actors.document_repository import DocumentRepository, ProvidedDocument
+from xds.actors.document_repository import DocumentRepository
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.imaging_triggers import PUBLISH_STUDY
 from xds.actors.pix_manager import PixManager
+from xds.actors.provided_document import ProvidedDocument
 from xds.model.caller import SYSTEM
 from xds.model.errors import ErrorCode, RegistryError, Status
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier

@@ -16,8 +16,8 @@ import pytest
 from tests.actors.test_document_repository import ask, bare_entry
 from tests.builders import submission
 from tests.repository import CALLER, world
-from xds.actors.document_repository import ProvidedDocument
 from xds.actors.intake import Intake
+from xds.actors.provided_document import ProvidedDocument
 from xds.model.errors import ErrorCode
 from xds.ports import Staging
 

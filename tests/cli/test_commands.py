@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from lxml import etree
 from pydicom.data import get_testdata_file
+from typer.core import TyperGroup
 
 import xds as package
 from tests.cli.commands import Commands
+from xds.cli.commands import root
+from xds.cli.later import Later
 from xds.transactions.table import MODULES
 from xds.wire import hl7v2
 
@@ -32,6 +38,35 @@ def test_help_teaches(xds: Commands, command: tuple[str, ...]) -> None:
     assert outcome.code == 0
     assert "xds" in outcome.out
     assert "Examples" in outcome.out or command in {(), ("send",)}
+
+
+def test_a_list_of_commands_says_what_its_commands_say() -> None:
+    def listed(group: TyperGroup) -> Iterator[Later]:
+        for command in group.commands.values():
+            if isinstance(command, Later):
+                yield command
+                if isinstance(loaded := command.loaded(), TyperGroup):
+                    yield from listed(loaded)
+
+    for command in listed(root):
+        first_paragraph = command.loaded().help.partition("\n\n")[0]
+        assert command.summary == " ".join(first_paragraph.split())
+
+
+@pytest.mark.parametrize(
+    "command", [("--help",), ("--version",), ("config",), ("docs", "connect"), ("send", "--help"), ("admin", "--help")]
+)
+def test_small_commands_load_no_large_libraries(command: tuple[str, ...]) -> None:
+    script = (
+        "import atexit, sys\n"
+        "large = {'numpy', 'pydicom', 'pynetdicom', 'lxml', 'sqlalchemy', 'spyne', 'flask'}\n"
+        "atexit.register(lambda: print('loaded:', *large & set(sys.modules)))\n"
+        "from xds.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\nloaded:\n")
 
 
 def test_version(xds: Commands) -> None:

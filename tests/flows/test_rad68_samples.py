@@ -15,7 +15,7 @@ from tests.builders import fresh_uid
 from tests.flows.partners import APPROVED, PROVIDE, SUCCESS, XDSB, XOP, ask, entries, feed, post_mtom
 from tests.flows.partners import retrieve as retrieve_by_hand
 from tests.running import RunningServer
-from xds.actors.document_repository import ProvidedDocument
+from xds.actors.provided_document import ProvidedDocument
 from xds.model.metadata import DocumentEntry, ExternalIdentifier, Submission
 from xds.model.retrieval import DocumentRequest
 from xds.model.vocabulary import StoredQueryId, SubmissionSetScheme

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 
@@ -20,6 +20,7 @@ from xds.actors.document_repository_removal import DocumentRemoval
 from xds.actors.document_repository_retrieval import DocumentRetrieval, RegistryFacts
 from xds.actors.intake import Intake
 from xds.actors.on_demand_documents import OnDemandDocuments
+from xds.actors.provided_document import ProvidedDocument
 from xds.actors.unavailability import REPOSITORY_IS_BUSY, REPOSITORY_IS_FULL, or_refused, or_repository_refuses
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import Caller
@@ -47,14 +48,6 @@ _KEYS_PER_SWEEP = 500
 _COMMITTED_TOGETHER = 8
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class ProvidedDocument:
-    """One document as it arrived. `content_type` is its MIME part's; what the metadata says in mimeType prevails."""
-
-    staging: Staging
-    content_type: str | None = None
 
 
 class DocumentRepository:

@@ -15,13 +15,13 @@ from typing import Any
 import structlog
 
 from xds.actors import imaging_audit
-from xds.actors.document_repository import ProvidedDocument
 from xds.actors.imaging_manifests import ManifestMaker
 from xds.actors.imaging_metadata import MIME_TYPE, PublicationDefaults, submission_of
 from xds.actors.imaging_patients import AffinityIdentifiers, SourcePatients
 from xds.actors.imaging_registrations import ManifestRegistry, RegisteredManifest, withdrawal_of
 from xds.actors.imaging_requests import named_requests, with_requests
 from xds.actors.imaging_triggers import is_of_patient
+from xds.actors.provided_document import ProvidedDocument
 from xds.model.audit import EventOutcome
 from xds.model.caller import Caller
 from xds.model.domain_identity import DomainIdentity

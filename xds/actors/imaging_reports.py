@@ -14,12 +14,12 @@ from typing import Any, Final
 import structlog
 
 from xds.actors import imaging_audit
-from xds.actors.document_repository import ProvidedDocument
 from xds.actors.imaging_metadata import PublicationDefaults, event_codes, numbered_reference, study_reference
 from xds.actors.imaging_patients import SourcePatients
 from xds.actors.imaging_publication import Partners
 from xds.actors.imaging_registrations import withdrawal_of
 from xds.actors.imaging_triggers import PUBLISH_STUDY
+from xds.actors.provided_document import ProvidedDocument
 from xds.model.audit import EventOutcome
 from xds.model.caller import Caller
 from xds.model.domain_identity import DomainIdentity

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from xds.cli import admin_imaging
 from xds.cli.outcome import Refused, Usage
-from xds.cli.serve import read_settings
+from xds.cli.stores import Config, Data, reading_stores, settings_of
 
 if TYPE_CHECKING:
     from xds.actors.repository_care import Finding, RepositoryCare, Scrubbed
@@ -26,12 +24,6 @@ if TYPE_CHECKING:
 LEAST_HOURS = 1.0
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Care of what is stored.")
-
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="Settings. Default: xds.toml in the working directory, if any."),
-]
-Data = Annotated[Path | None, typer.Option(metavar="DIR", help="Data directory. Default: .data")]
 
 
 @app.command("scrub")
@@ -108,13 +100,13 @@ def migrate(
 
     `xds admin migrate --config /etc/xds.toml --sql > tables.sql` for an administrator
     """
-    from xds.app import database_of  # not at the head: `xds --help` need not load the database
+    from xds.app import database_of
     from xds.store import migrations
 
     wanted = migrations.SCHEMA_VERSION if to is None else to
     if wanted > migrations.SCHEMA_VERSION:
         raise Usage(f"this software knows the tables up to version {migrations.SCHEMA_VERSION}")
-    with reading_stores(), database_of(read_settings(config_file, {"server.data": data} if data is not None else {})) as database:
+    with reading_stores(), database_of(settings_of(config_file, data)) as database:
         if sql:
             with database.read() as connection:
                 print(migrations.script(connection.dialect.name, migrations.current_version(connection), wanted), end="")
@@ -126,43 +118,24 @@ def migrate(
         print(f"the tables have version {after} now" + (f", after {before}" if before else ", in a database that was empty"))
 
 
+app.command("studies")(admin_imaging.studies)
+app.command("publish")(admin_imaging.publish)
+app.command("accept")(admin_imaging.accept)
+app.command("reconcile")(admin_imaging.reconcile)
+
+
 @contextmanager
 def _care(config_file: Path | None, data: Path | None, *, writing: bool) -> Iterator[RepositoryCare]:
     """The stores that the settings describe.
 
     Errors: Usage; Refused for tables of another version, or none; ConnectionError and TimeoutError when they do not answer.
     """
-    from xds.actors.repository_care import RepositoryCare  # not at the head: `xds --help` need not load the database
+    from xds.actors.repository_care import RepositoryCare
     from xds.app import existing_stores
 
-    settings = read_settings(config_file, {"server.data": data} if data is not None else {})
+    settings = settings_of(config_file, data)
     with reading_stores(), existing_stores(settings, writing=writing) as (database, blobs):
         yield RepositoryCare(blobs, database)
-
-
-@contextmanager
-def reading_stores() -> Iterator[None]:
-    """Turn what is wrong with the stores into words.
-
-    Errors: Usage; Refused; ConnectionError and TimeoutError as they are.
-    """
-    from sqlalchemy.exc import DatabaseError
-
-    from xds.store.database import DatabaseFullError, DatabaseUrlError, SchemaError
-
-    try:
-        yield
-    except (ConnectionError, TimeoutError):
-        raise
-    except (SchemaError, DatabaseFullError) as error:
-        raise Refused(str(error)) from error
-    except DatabaseUrlError as error:
-        raise Usage(str(error)) from error
-    except (DatabaseError, sqlite3.Error) as error:
-        reason = error.orig if isinstance(error, DatabaseError) else error
-        raise Usage(f"the database cannot be read: {reason}") from error
-    except OSError as error:
-        raise Usage(f"what is stored cannot be read: {error}") from error
 
 
 @contextmanager
@@ -171,6 +144,9 @@ def _progress(care: RepositoryCare) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda octets: None
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
     _, expected = care.totals()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:

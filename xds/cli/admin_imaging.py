@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xds.cli.admin import Config, Data, app, reading_stores
 from xds.cli.outcome import Refused
-from xds.cli.serve import read_settings
+from xds.cli.stores import Config, Data, reading_stores, settings_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +23,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a li
 Study = Annotated[str, typer.Argument(metavar="UID", help="Study Instance UID.")]
 
 
-@app.command("studies")
 def studies(
     config_file: Config = None,
     data: Data = None,
@@ -51,7 +49,6 @@ def studies(
         print(json.dumps(row, ensure_ascii=False) if as_json else "\t".join(value or "" for value in row.values()))
 
 
-@app.command("publish")
 def publish(study: Study, config_file: Config = None, data: Data = None) -> None:
     """Have the manifest of a study looked at now, without waiting until it is quiet. A running server does it.
 
@@ -66,7 +63,6 @@ def publish(study: Study, config_file: Config = None, data: Data = None) -> None
     print("the running server looks at it now")
 
 
-@app.command("accept")
 def accept(study: Study, config_file: Config = None, data: Data = None) -> None:
     """Decide that a disputed study is of the patient whom the cross-reference names now.
 
@@ -83,7 +79,6 @@ def accept(study: Study, config_file: Config = None, data: Data = None) -> None:
     print("the running server announces the study anew")
 
 
-@app.command("reconcile")
 def reconcile(
     study: Annotated[str | None, typer.Argument(metavar="UID", help="Study Instance UID. Default: every study.")] = None,
     config_file: Config = None,
@@ -133,10 +128,10 @@ def _compared(source: ImagingDocumentSource, study: str | None, *, repair: bool)
 @contextmanager
 def _source(config_file: Path | None, data: Path | None) -> Iterator[ImagingDocumentSource]:
     """The imaging source of a domain that was started before. Errors: those of `reading_stores`."""
-    from xds import logs  # not at the head: `xds --help` need not load the database
+    from xds import logs
     from xds.app import existing_imaging_source
 
     logs.configure("warning")
-    settings = read_settings(config_file, {"server.data": data} if data is not None else {})
+    settings = settings_of(config_file, data)
     with reading_stores(), existing_imaging_source(settings) as source:
         yield source

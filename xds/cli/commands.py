@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 import xds
-from xds.cli import admin, admin_imaging, fetch, identity, import_dicom, publish, send, serve, show
+from xds.cli.later import Later, with_commands
 from xds.cli.outcome import answering
 
-#: Modules that add commands to a group of another one.
-_MORE = (admin_imaging,)
-
-app = typer.Typer(
+_app = typer.Typer(
     name="xds",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -34,7 +32,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@_app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
@@ -43,19 +41,28 @@ def _root(
     """Options before any command."""
 
 
-app.command("serve")(serve.serve)
-app.add_typer(send.app, name="send")
-app.command("publish")(publish.publish)
-app.command("fetch")(fetch.fetch)
-app.add_typer(import_dicom.app, name="import")
-app.add_typer(identity.app, name="identity")
-app.add_typer(admin.app, name="admin")
-app.command("transactions")(show.transactions)
-app.command("config")(show.config)
-app.command("docs")(show.docs)
+#: A command is added here: its name, where its function is, and the first sentence of its docstring.
+_COMMANDS = (
+    Later("serve", "serve:serve", "Start the affinity domain: registry, repository, image archive, PIX manager."),
+    Later(
+        "publish",
+        "publish:publish",
+        "Announce images that stay where they are: makes a manifest of them and provides it (RAD-68).",
+    ),
+    Later("fetch", "fetch:fetch", "Get the images that a manifest announces."),
+    Later("transactions", "show:transactions", "List the IHE transactions that the server answers, and where."),
+    Later("config", "show:config", "Show every setting in force and where it came from. Passwords are masked."),
+    Later("docs", "show:docs", "Read the manual, which is part of the installation."),
+    Later("send", "send:group", "Send one transaction to any server and show its answer."),
+    Later("import", "import_dicom:app", "Bring existing holdings into a running server."),
+    Later("identity", "identity:app", "Who is who: review of links, weights, domains."),
+    Later("admin", "admin:app", "Care of what is stored."),
+)
+
+root = with_commands(get_command(_app), _COMMANDS)
 
 
 def run() -> None:
     """Runs the command and turns its outcome into the exit code."""
     with answering():
-        app()
+        root()

@@ -14,11 +14,9 @@ from urllib.parse import SplitResult, urlsplit
 
 import typer
 from lxml import etree
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from xds.cli.outcome import NoAnswer, Refused, Usage, why_no_answer
+from xds.cli.printing import print_table
 from xds.model.errors import RegistryResponse, Severity, Status
 from xds.model.identifiers import PatientIdentifier, read_cx
 from xds.transactions.transaction import Transaction
@@ -35,7 +33,6 @@ HttpTo = Annotated[
 ]
 MllpTo = Annotated[str, typer.Option("--to", metavar="HOST:PORT", help="The MLLP listener.")]
 DicomTo = Annotated[str, typer.Option("--to", metavar="TITLE@HOST:PORT", help="The DICOM listener.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 AsXml = Annotated[bool, typer.Option("--xml", help="Print the answer as it came.")]
 AsEr7 = Annotated[bool, typer.Option("--er7", help="Print the answer as it came, a segment a line.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the message instead of sending it.")]
@@ -82,20 +79,6 @@ def show(answer: Answer, wanted: Form) -> None:
         print_table(answer.columns, answer.rows)
     elif not answer.has_errors:
         print("the answer is empty", file=sys.stderr)
-
-
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; into a file or a pipe it goes without lines and colours, one row a line, columns separated by tabs."""
-    if not sys.stdout.isatty():
-        for row in rows:
-            print("\t".join(row))
-        return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console().print(table)
 
 
 def service(to: str, transaction: Transaction) -> str:

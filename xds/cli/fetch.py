@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from xds.cli import exchange, files
-from xds.cli.exchange import AsJson, AsXml, DryRun, HttpTo, Timeout
+from xds.cli.exchange import AsXml, DryRun, HttpTo, Timeout
 from xds.cli.outcome import Refused, Usage
+from xds.cli.printing import AsJson
 from xds.cli.send_imaging import Syntaxes, fetch_web, retrieve_images
 from xds.model.imaging import Manifest, ReferencedInstance
 from xds.model.retrieval import DocumentRequest, ImagingDocumentRequest

@@ -10,11 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from xds.cli.outcome import Refused, Usage
-from xds.wire.dicom import DicomError
-from xds.wire.dicom_header import read_header
 
 _CHUNK = 1 << 20
-_SOP_INSTANCE_UID = 0x00080018
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 #: What this field calls its formats, where Python's table says nothing or something else.
 _EXTENSIONS = {"application/dicom": ".dcm", "application/pdf": ".pdf", "text/xml": ".xml", "text/plain": ".txt"}
@@ -71,14 +68,6 @@ def mime_type_of(path: Path) -> str:
     """The MIME type that a file's name suggests."""
     known = {extension: mime for mime, extension in _EXTENSIONS.items()}
     return known.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-
-
-def sop_instance_uid(chunks: Iterable[bytes]) -> str:
-    """SOP Instance UID of a Part 10 file. Errors: Refused when it is none."""
-    try:
-        return read_header(chunks).elements.text(_SOP_INSTANCE_UID)
-    except DicomError as error:
-        raise Refused(f"the partner sent something that is no DICOM file: {error}") from error
 
 
 def write(directory: Path, unique_id: str, mime_type: str, data: Iterable[bytes]) -> Path:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xds.cli.admin import Config, Data, reading_stores
-from xds.cli.exchange import AsJson, print_table
 from xds.cli.outcome import Refused, Usage
-from xds.cli.serve import read_settings
+from xds.cli.printing import AsJson, print_table
+from xds.cli.stores import Config, Data, reading_stores, settings_of
 from xds.model.caller import SYSTEM, Caller
 from xds.model.identifiers import PatientIdentifier
 from xds.model.identity_review import ComparedRecords, LinkDecision, ReviewCase, ReviewKind, ReviewRecord, facts
@@ -36,10 +35,9 @@ Note = Annotated[str, typer.Option(help="Why; it is kept with the decision.")]
 
 @contextmanager
 def _pix_manager(config_file: Path | None, data: Path | None) -> Iterator[PixManager]:
-    from xds.app import existing_pix_manager  # not at the head: `xds --help` need not load the stores
+    from xds.app import existing_pix_manager
 
-    settings = read_settings(config_file, {"server.data": data} if data is not None else {})
-    with reading_stores(), existing_pix_manager(settings) as pix:
+    with reading_stores(), existing_pix_manager(settings_of(config_file, data)) as pix:
         yield pix
 
 

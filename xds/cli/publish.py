@@ -12,8 +12,9 @@ import typer
 
 from xds.actors.imaging_metadata import MIME_TYPE, PublicationDefaults, submission_of
 from xds.cli import exchange, files
-from xds.cli.exchange import AsJson, AsXml, DryRun, HttpTo, Timeout, talking
+from xds.cli.exchange import AsXml, DryRun, HttpTo, Timeout, talking
 from xds.cli.outcome import Usage
+from xds.cli.printing import AsJson
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier, is_oid, new_oid
 from xds.model.imaging import Instance, PublishedManifest, Series, Study
 from xds.model.metadata import Submission

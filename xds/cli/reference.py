@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import chain
 
 from typer.core import TyperArgument, TyperGroup, TyperOption
-from typer.main import get_command
 
-from xds.cli.commands import app
+from xds.cli.commands import root
+from xds.cli.later import Later
 
 _HEAD = """# Commands
 
@@ -19,13 +19,12 @@ answered. Into a pipe or a file, tables go without headings, with a tab between 
 
 def reference() -> str:
     """Every command with its arguments, options and examples."""
-    root = get_command(app)
-    assert isinstance(root, TyperGroup)
     return "\n".join(chain([_HEAD], _commands(root, "xds"))).rstrip() + "\n"
 
 
 def _commands(group: TyperGroup, path: str) -> Iterator[str]:
-    for name, command in group.commands.items():
+    for name, listed in group.commands.items():
+        command = listed.loaded() if isinstance(listed, Later) else listed
         if isinstance(command, TyperGroup):
             yield from _commands(command, f"{path} {name}")
             continue

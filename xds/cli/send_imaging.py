@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlencode
@@ -12,8 +12,9 @@ from urllib.parse import urlencode
 import typer
 
 from xds.cli import exchange, files, web
-from xds.cli.exchange import AsJson, AsXml, DicomTo, DryRun, HttpTo, Timeout, talking
+from xds.cli.exchange import AsXml, DicomTo, DryRun, HttpTo, Timeout, talking
 from xds.cli.outcome import Refused, Usage
+from xds.cli.printing import AsJson
 from xds.cli.send_repository import save
 from xds.model.retrieval import DocumentRequest, ImagingDocumentRequest
 from xds.pacs.sender import STORED, read_endpoint, read_file, send_files
@@ -22,10 +23,12 @@ from xds.transactions import rad69_retrieve_imaging_document_set as rad69_transa
 from xds.transactions import rad107_wado_rs as rad107_transaction
 from xds.transactions.client import TemporaryStaging
 from xds.wire.dicom import DicomError
+from xds.wire.dicom_header import read_header
 from xds.wire.dicomweb import MultipartError, read_media_type, read_multipart
 from xds.wire.xdsi import write_imaging_retrieve_request
 
 _CHUNK = 1 << 20
+_SOP_INSTANCE_UID = 0x00080018
 _DICOM = "application/dicom"
 #: What is asked for when nothing is said: every transfer syntax that this field uses, as they are kept.
 _ANY_SYNTAX = (
@@ -204,9 +207,17 @@ def _parts(response: http.client.HTTPResponse, boundary: str, output: Path) -> I
     try:
         for fields, staging in read_multipart(response, boundary, TemporaryStaging):
             try:
-                yield files.write(output, files.sop_instance_uid(staging.open()), fields.get("content-type", ""), staging.open())
+                yield files.write(output, _sop_instance_uid(staging.open()), fields.get("content-type", ""), staging.open())
             finally:
                 staging.discard()
     except MultipartError as error:
         print(f"error: {error}", file=sys.stderr)
         raise Refused("the answer is incomplete") from error
+
+
+def _sop_instance_uid(chunks: Iterable[bytes]) -> str:
+    """SOP Instance UID of a Part 10 file. Errors: Refused when it is none."""
+    try:
+        return read_header(chunks).elements.text(_SOP_INSTANCE_UID)
+    except DicomError as error:
+        raise Refused(f"the partner sent something that is no DICOM file: {error}") from error

@@ -10,7 +10,8 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
 from xds.cli import exchange
-from xds.cli.exchange import AsEr7, AsJson, AsXml, DryRun, Form, HttpTo, MllpTo, Timeout
+from xds.cli.exchange import AsEr7, AsXml, DryRun, Form, HttpTo, MllpTo, Timeout
+from xds.cli.printing import AsJson
 from xds.transactions.transaction import Transaction
 
 _Given = ParamSpec("_Given")

@@ -20,6 +20,7 @@ from xds import config, logs
 from xds.cli.guide import guide_text
 from xds.cli.outcome import NoAnswer, Usage
 from xds.cli.starting import data_directory
+from xds.cli.stores import read_settings
 from xds.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,16 +75,8 @@ def serve(
         run(settings, guide=sys.stdout.isatty() if guide is None else guide)
 
 
-def read_settings(config_file: Path | None, overrides: Mapping[str, object]) -> Settings:
-    """The settings in force. Errors: Usage."""
-    try:
-        return config.load(config_file, overrides)
-    except config.ConfigError as error:
-        raise Usage(str(error)) from error
-
-
 def _run(settings: Settings, *, guide: bool) -> None:
-    from xds.node import Node  # not at the head: `xds --help` need not load the server
+    from xds.node import Node
     from xds.server.processes import StartError, signals
 
     log = structlog.get_logger()

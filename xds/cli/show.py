@@ -6,17 +6,15 @@ import json
 import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markdown import Markdown
 
-from xds import config as settings
-from xds.cli.exchange import AsJson, print_table
 from xds.cli.outcome import Usage
-from xds.transactions.table import MODULES
-from xds.transactions.transaction import Transaction
+from xds.cli.printing import AsJson, print_table
+
+if TYPE_CHECKING:
+    from xds.transactions.transaction import Transaction
 
 
 def transactions(as_json: AsJson = False) -> None:
@@ -31,6 +29,8 @@ def transactions(as_json: AsJson = False) -> None:
 
 
 def _table() -> list[Transaction]:
+    from xds.transactions.table import MODULES
+
     return [module.TRANSACTION for module in MODULES]
 
 
@@ -62,6 +62,8 @@ def config(
 
     `xds config --describe` prints the reference of all settings
     """
+    from xds import config as settings
+
     if describe:
         print(settings.describe(), end="")
         return
@@ -96,6 +98,9 @@ def docs(page: Annotated[str | None, typer.Argument(help="Name of a page; withou
         raise Usage(f"there is no page {page!r}; the pages are {', '.join(names)}")
     text = folder.joinpath(f"{page}.md").read_text(encoding="utf-8")
     if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.markdown import Markdown
+
         Console().print(Markdown(text))
     else:
         print(text, end="")

@@ -17,11 +17,12 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from xds.actors.document_repository import DocumentRepository, ProvidedDocument
 from xds.actors.domain import Domain
+from xds.actors.provided_document import ProvidedDocument
 from xds.model.caller import Caller
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, response_to
 from xds.model.metadata import Submission
@@ -33,6 +34,9 @@ from xds.wire.ebrs import read_content, read_registry_response, write_registry_r
 from xds.wire.mtom import plain_content_id
 from xds.wire.soap import ReceivedPart, SentPart, SoapReply, SoapRequest
 from xds.wire.xml import LCM, XDSB, XOP
+
+if TYPE_CHECKING:
+    from xds.actors.document_repository import DocumentRepository
 
 TRANSACTION = Transaction(
     id="ITI-41",

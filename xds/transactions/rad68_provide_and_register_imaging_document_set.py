@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from xds.actors.document_repository import ProvidedDocument
+from xds.actors.provided_document import ProvidedDocument
 from xds.model.caller import Caller
 from xds.model.errors import RegistryResponse
 from xds.model.metadata import Submission
