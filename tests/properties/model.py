@@ -290,6 +290,13 @@ class _Given:
             for group in self._parameters.get(name, ())
         )
 
+    def refers(self, name: str, values: Sequence[str]) -> bool:
+        """Equal, or like it when there is a `%` in what is wanted."""
+        return all(
+            any(_like(wanted, value) if "%" in wanted else wanted == value for wanted in group for value in values)
+            for group in self._parameters.get(name, ())
+        )
+
     def contains_time(self, name: str, value: str | None) -> bool:
         """From is inside, To is not; a time that is absent is not asked about."""
         if value is None:
@@ -307,7 +314,7 @@ def _document_matches(item: DocumentEntry, given: _Given) -> bool:
         and given.allows(f"{prefix}PracticeSettingCode", _texts(item.practice_setting_code))
         and given.allows(f"{prefix}HealthcareFacilityTypeCode", _texts(item.healthcare_facility_type_code))
         and given.allows(f"{prefix}EventCodeList", _texts(*item.event_codes))
-        and given.allows(f"{prefix}ReferenceIdList", item.reference_ids)
+        and given.refers(f"{prefix}ReferenceIdList", item.reference_ids)
         and given.is_like(f"{prefix}AuthorPerson", [author.person for author in item.authors])
         and (item.is_on_demand or given.contains_time(f"{prefix}CreationTime", item.creation_time))
         and given.contains_time(f"{prefix}ServiceStartTime", item.service_start_time)

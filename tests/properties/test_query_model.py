@@ -77,6 +77,10 @@ def patterns(name: str, most: int = 3) -> Parameter:
     return Parameter(name, lambda _: [*PATTERNS, *filter(None, PERSONS)], most)
 
 
+def references(name: str) -> Parameter:
+    return Parameter(name, lambda _: [*REFERENCES, "R1^%", "%:accession", "_1^^^&1.2.3&ISO%"], groups=2, required=True)
+
+
 def uuids(name: str, *kinds: type[RegistryObject], most: int = 4) -> Parameter:
     """entryUUIDs of objects of these kinds, one of another kind, and one that nobody has."""
 
@@ -141,7 +145,7 @@ QUERIES: Mapping[StoredQueryId, tuple[str, tuple[Parameter | list[Parameter], ..
     StoredQueryId.FIND_DOCUMENTS: ("FindDocuments", FIND_DOCUMENTS),
     StoredQueryId.FIND_DOCUMENTS_BY_REFERENCE_ID: (
         "FindDocumentsByReferenceId",
-        (*FIND_DOCUMENTS, Parameter("XDSDocumentEntryReferenceIdList", lambda _: REFERENCES, groups=2, required=True)),
+        (*FIND_DOCUMENTS, references("XDSDocumentEntryReferenceIdList")),
     ),
     StoredQueryId.FIND_SUBMISSION_SETS: (
         "FindSubmissionSets",

@@ -224,6 +224,21 @@ def test_what_a_parameter_may_hold_is_limited(name: str, slots: int, values: int
         assert codes(query) == [ErrorCode.REGISTRY_ERROR]
 
 
+@pytest.mark.parametrize(("pattern", "values", "allowed"), [("", 500, True), ("%", 100, True), ("%", 101, False)])
+def test_patterns_of_reference_ids_are_fewer_than_values(pattern: str, values: int, allowed: bool) -> None:
+    listed = ",".join([*(f"'{number}^^^^urn:x'" for number in range(values - 1)), f"'A{pattern}'"])
+    query = raw(
+        StoredQueryId.FIND_DOCUMENTS_BY_REFERENCE_ID,
+        ("XDSDocumentEntryPatientId", ("'1^^^&1.2&ISO'",)),
+        ("XDSDocumentEntryStatus", (f"('{AvailabilityStatus.APPROVED}')",)),
+        ("XDSDocumentEntryReferenceIdList", (f"({listed})",)),
+    )
+    if allowed:
+        assert understood(query)
+    else:
+        assert codes(query) == [ErrorCode.REGISTRY_ERROR]
+
+
 def test_an_unknown_query_id() -> None:
     assert codes(raw("urn:uuid:00000000-0000-0000-0000-000000000000")) == [ErrorCode.UNKNOWN_STORED_QUERY]
 

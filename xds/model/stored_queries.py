@@ -27,6 +27,7 @@ class ParameterKind(StrEnum):
     CODE = "code"
     TIME = "time"
     LIKE = "like"
+    REFERENCE_ID = "reference id"
     STATUS = "status"
     UUID = "uuid"
     URN = "urn"
@@ -70,6 +71,15 @@ class RawQuery:
 
 
 Value = str | Code | int
+
+
+def is_pattern(value: Value) -> bool:
+    """True for a value of $XDSDocumentEntryReferenceIdList that is a LIKE pattern: `%` any run of characters, `_` any one.
+
+    Spec: ITI TF-2 3.18.4.1.2.3.7.14, whose text has the values match exactly, and whose table refers to LIKE. An identifier
+    may well hold `_`, so that only `%` makes a pattern of it.
+    """
+    return isinstance(value, str) and "%" in value
 
 
 @dataclass(frozen=True, slots=True)

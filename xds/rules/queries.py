@@ -10,7 +10,7 @@ Spec: ITI TF-2 3.18.4.1.2.3 (coding of values), 3.18.4.1.2.3.7 (parameters), 3.1
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 from xds.model.errors import ErrorCode, RegistryError
 from xds.model.identifiers import dtm_number, is_dtm, is_oid, read_cx
@@ -23,6 +23,7 @@ from xds.model.stored_queries import (
     ReturnType,
     StoredQuery,
     Value,
+    is_pattern,
 )
 from xds.model.vocabulary import AvailabilityStatus
 from xds.rules.stored_query_table import STORED_QUERIES
@@ -142,7 +143,7 @@ def _read_parameter(
                 errors.append(RegistryError(ErrorCode.REGISTRY_ERROR, f"${parameter.name}: {problem}, received: {_shown(text)}"))
         if values:
             groups.append(tuple(values))
-    most = _most_values(parameter)
+    most = _most_values(parameter, groups)
     if len(groups) > MOST_SLOTS or sum(map(len, groups)) > most:
         context = f"${parameter.name} takes at most {most} values in {MOST_SLOTS} slots"
         return (), [*errors, RegistryError(ErrorCode.REGISTRY_ERROR, context)]
@@ -158,8 +159,9 @@ def _read_parameter(
     return tuple(groups), errors
 
 
-def _most_values(parameter: Parameter) -> int:
-    if parameter.kind is ParameterKind.LIKE:
+def _most_values(parameter: Parameter, groups: Iterable[Sequence[Value]]) -> int:
+    holds_pattern = parameter.kind is ParameterKind.REFERENCE_ID and any(is_pattern(value) for group in groups for value in group)
+    if parameter.kind is ParameterKind.LIKE or holds_pattern:
         return MOST_PATTERNS
     return MOST_FILTER_VALUES if parameter.conjunctive or parameter.kind is ParameterKind.CODE else MOST_VALUES
 
@@ -252,6 +254,7 @@ _READERS: dict[ParameterKind, Callable[[str], Value | None]] = {
     ParameterKind.CODE: _code,
     ParameterKind.TIME: _time,
     ParameterKind.LIKE: _text,
+    ParameterKind.REFERENCE_ID: _trimmed,
     ParameterKind.STATUS: _status,
     ParameterKind.UUID: _uuid,
     ParameterKind.URN: _trimmed,

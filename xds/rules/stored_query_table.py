@@ -100,7 +100,7 @@ _DEFINITIONS = (
     QueryDefinition(
         StoredQueryId.FIND_DOCUMENTS_BY_REFERENCE_ID,
         "FindDocumentsByReferenceId",
-        (*_FIND_DOCUMENTS, _and_of_or("XDSDocumentEntryReferenceIdList", ParameterKind.STRING, required=True)),
+        (*_FIND_DOCUMENTS, _and_of_or("XDSDocumentEntryReferenceIdList", ParameterKind.REFERENCE_ID, required=True)),
     ),
     QueryDefinition(
         StoredQueryId.FIND_SUBMISSION_SETS,

@@ -207,4 +207,29 @@ def test_find_by_reference_id(registry: Registry) -> None:
     assert by(f"('{study}')") == ["both", "study"]
     assert by(f"('{study}','{accession}')") == ["both", "study"]
     assert by(f"('{study}')", f"('{accession}')") == ["both"]
-    assert by("('A1')") == by("('%')") == []
+    assert by("('A1')") == by("('A_^^^&1.2&ISO^urn:ihe:iti:xds:2013:accession')") == []
+
+
+def test_a_reference_id_with_a_percent_sign_is_a_pattern(registry: Registry) -> None:
+    """ITI TF-2 3.18.4.1.2.3.7.14: the parameter's footnote refers to LIKE."""
+    put(registry, "one", reference_ids=("A_1^^^&1.2&ISO^urn:x", "7^^^&1.2&ISO^urn:x"))
+    put(registry, "other", reference_ids=("AB1^^^&1.2&ISO^urn:x", "a_1^^^&1.2&ISO^urn:y"))
+    put(registry, "none")
+
+    def by(*lists: str) -> list[str | None]:
+        return [
+            item.title
+            for item in registry.ask(
+                StoredQueryId.FIND_DOCUMENTS_BY_REFERENCE_ID,
+                XDSDocumentEntryPatientId=f"'{PATIENT_ID}'",
+                XDSDocumentEntryStatus=APPROVED,
+                XDSDocumentEntryReferenceIdList=lists,
+            )
+        ]
+
+    assert by("('%')") == by("('A_1^^^%')") == ["one", "other"]
+    assert by("('7%')") == by("('%7^%')") == ["one"]
+    assert by("('A_1^^^&1.2&ISO^urn:x','nobody%')") == ["one"], "beside a pattern, others are exact still"
+    assert by("('a%')") == ["other"], "case counts"
+    assert by("('%:y')", "('A%')") == ["other"], "slots that are repeated mean AND"
+    assert by("('A1%','%:z')") == []

@@ -6,7 +6,7 @@ built once for each shape, which costs more than running them; the values are bo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, false, not_, 
 
 from xds.model.fragments import ObjectKind
 from xds.model.metadata import Code
-from xds.model.stored_queries import StoredQuery
+from xds.model.stored_queries import StoredQuery, is_pattern
 from xds.model.vocabulary import ON_DEMAND, STABLE, AvailabilityStatus, DocumentAvailability
 from xds.store.registry.codes import CodeTable
 from xds.store.registry.objects import APPROVED, DEPRECATED, TABLES, select_objects
@@ -34,7 +34,7 @@ from xds.store.statements import Prepared
 Condition = ColumnElement[bool]
 
 #: LIKE of the standard has no escape character, so that a backslash is an ordinary one. This one cannot occur in XML.
-_NO_ESCAPE: Final = "\x01"
+_ESCAPE: Final = "\x01"
 
 #: A number that no code has.
 _NO_CODE: Final = -1
@@ -42,6 +42,7 @@ _NO_CODE: Final = -1
 _ENTRY: Final = "XDSDocumentEntry"
 _SUBMISSION_SET: Final = "XDSSubmissionSet"
 _FOLDER: Final = "XDSFolder"
+_REFERENCES: Final = f"{_ENTRY}ReferenceIdList"
 
 #: The parameters that are bound, for each kind of object; statuses and types become part of the statement.
 _BOUND: Final[dict[ObjectKind, tuple[str, ...]]] = {
@@ -83,6 +84,7 @@ class _Shape:
     """All that a statement depends on beside values.
 
     `patients` is how many there are; 0 when it is searched by keys instead, None when every patient is searched.
+    `patterns` is true when reference ids are matched with LIKE.
     """
 
     kind: ObjectKind
@@ -93,6 +95,7 @@ class _Shape:
     types: frozenset[Any]
     availabilities: frozenset[Any]
     level: int
+    patterns: bool
 
 
 def inside_patients(
@@ -137,14 +140,21 @@ def _shape(kind: ObjectKind, query: StoredQuery, patients: int | None, as_refs: 
         frozenset(query.group(f"{_ENTRY}Type")),
         frozenset(query.group(f"{_ENTRY}DocumentAvailability")),
         query.metadata_level,
+        _has_patterns(query),
     )
 
 
+def _has_patterns(query: StoredQuery) -> bool:
+    return any(is_pattern(value) for values in query.values.get(_REFERENCES, ()) for value in values)
+
+
 def _values(kind: ObjectKind, query: StoredQuery) -> Iterator[tuple[str, Any]]:
+    has_patterns = _has_patterns(query)
     for name in _BOUND[kind]:
         for group, values in enumerate(query.values.get(name, ())):
             for number, value in enumerate(values):
-                yield f"{name}_{group}_{number}", value
+                is_exact = has_patterns and name == _REFERENCES and not is_pattern(value)
+                yield f"{name}_{group}_{number}", str(value).replace("_", f"{_ESCAPE}_") if is_exact else value
 
 
 @lru_cache(maxsize=512)
@@ -188,8 +198,9 @@ def _entry_conditions(shape: _Shape) -> list[Condition]:
         found += [or_(column.is_(None), condition) for condition in _range(column, shape, f"{_ENTRY}{name}")]
     found += _coded(CodeKind.EVENT, entry, shape, f"{_ENTRY}EventCodeList")
     found += _coded(CodeKind.CONFIDENTIALITY, entry, shape, f"{_ENTRY}ConfidentialityCode")
-    for binds in _binds(shape, f"{_ENTRY}ReferenceIdList"):
-        found.append(_has_text(TextKind.REFERENCE_ID, entry, shape, _one_of(object_text.c.value, binds)))
+    matches = _is_like if shape.patterns else _one_of
+    for binds in _binds(shape, _REFERENCES):
+        found.append(_has_text(TextKind.REFERENCE_ID, entry, shape, matches(object_text.c.value, binds)))
     found += _authored(TextKind.DOCUMENT_AUTHOR_PERSON, entry, shape, f"{_ENTRY}AuthorPerson")
     return found + _document_type(shape) + _availability(shape)
 
@@ -226,6 +237,10 @@ def _binds(shape: _Shape, name: str) -> list[list[Any]]:
 def _one_of(column: Any, binds: Sequence[Any]) -> Condition:
     condition: Condition = column == binds[0] if len(binds) == 1 else column.in_(binds)
     return condition
+
+
+def _is_like(column: Any, binds: Sequence[Any]) -> Condition:
+    return or_(*(column.like(pattern, escape=_ESCAPE) for pattern in binds))
 
 
 def _patients(column: Any, shape: _Shape) -> Condition:
@@ -302,7 +317,4 @@ def _has_text(kind: TextKind, owner: Any, shape: _Shape, condition: Condition) -
 
 
 def _authored(kind: TextKind, owner: Any, shape: _Shape, name: str) -> list[Condition]:
-    def matches(binds: Iterable[Any]) -> Condition:
-        return or_(*(object_text.c.value.like(pattern, escape=_NO_ESCAPE) for pattern in binds))
-
-    return [_has_text(kind, owner, shape, matches(binds)) for binds in _binds(shape, name)]
+    return [_has_text(kind, owner, shape, _is_like(object_text.c.value, binds)) for binds in _binds(shape, name)]
