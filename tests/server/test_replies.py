@@ -38,6 +38,15 @@ def test_a_reply_reaches_who_expects_it() -> None:
     assert not first.done()
 
 
+def test_a_reply_may_have_another_charset() -> None:
+    listener = ReplyListener()
+    future = listener.expect("urn:uuid:1", SAY)
+    data = reply().replace(b"<SayResponse", "<!-- ë --><SayResponse".encode("latin-1"))
+    assert post(listener, data, "application/soap+xml; charset=ISO-8859-1") == (202, b"")
+    assert future.result(0).body.tag == f"{{{NAMESPACE}}}SayResponse"
+    assert post(listener, data, "application/soap+xml; charset=EBCDIC-CP-US")[0] == 400
+
+
 def test_parts_belong_to_the_answer() -> None:
     listener = ReplyListener()
     future = listener.expect("urn:uuid:1", KEEP)

@@ -306,3 +306,16 @@ def test_a_reply_is_not_made_for_nobody() -> None:
         port = listener.getsockname()[1]
     with pytest.raises(NoAnswerError, match="cannot be reached"):
         post_reply(f"http://127.0.0.1:{port}/", lambda: pytest.fail("it was made"))
+
+
+def test_the_charset_of_an_answer_goes_before_its_declaration() -> None:
+    """RFC 7303 section 3.2."""
+
+    def answer(head: bytes, body: bytes) -> bytes:
+        content = f'<SayResponse xmlns="{NAMESPACE}">Zoë</SayResponse>'.encode()
+        envelope = b"".join(write_envelope([content], Addressing(SAY.reply_action or ""))).decode().encode("latin-1")
+        kind = "Content-Type: application/soap+xml; charset=ISO-8859-1"
+        return f"HTTP/1.1 200 OK\r\n{kind}\r\nContent-Length: {len(envelope)}\r\n\r\n".encode() + envelope
+
+    with partner(answer) as url:
+        assert post_soap(url, SAY, BODY).body.text == "Zoë"

@@ -5,6 +5,7 @@ Spec: ITI TF-2 Appendix V.3; SOAP 1.2 part 1 section 5 (no document type declara
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import subprocess
@@ -22,6 +23,7 @@ from xds.wire.xml import (
     MAX_REPORTED_ERRORS,
     RIM,
     XmlError,
+    in_charset,
     parse,
     schema_errors,
 )
@@ -166,6 +168,22 @@ def test_encodings_that_are_read(document: bytes) -> None:
 def test_octets_outside_their_encoding_are_refused(document: bytes) -> None:
     with pytest.raises(XmlError):
         parse(document)
+
+
+def test_what_is_said_twice_alike_is_not_copied() -> None:
+    for document in (b"<a/>", b'<?xml version="1.0" encoding="UTF-8"?><a/>', codecs.BOM_UTF8 + b"<a/>"):
+        assert in_charset(document, "UTF-8") is document
+        assert in_charset(document, None) is document
+
+
+def test_utf_16_without_a_byte_order_mark() -> None:
+    for encoding in ("utf-16-le", "utf-16-be"):
+        assert parse(in_charset("<a>é€</a>".encode(encoding), "UTF-16")).text == "é€"
+
+
+def test_a_byte_order_mark_goes_before_everything() -> None:
+    data = codecs.BOM_UTF8 + b' <?xml version="1.0" encoding="ISO-8859-1"?>' + "<a>é€</a>".encode()
+    assert parse(in_charset(data, "windows-1252")).text == "é€"
 
 
 # --- well-formedness ---

@@ -24,7 +24,7 @@ from xds.transactions.client import SoapAnswer, TemporaryStaging, UnusableAnswer
 from xds.transactions.transaction import Transaction
 from xds.wire import mtom
 from xds.wire.soap import SoapFault, read_envelope, read_fault
-from xds.wire.xml import XmlError, parse
+from xds.wire.xml import XmlError, in_charset, parse
 
 #: How many answered requests are remembered: a reply that comes twice is taken twice, and counts once.
 _REMEMBERED: Final = 10_000
@@ -91,7 +91,7 @@ class ReplyListener:
     def _correlate(self, package: mtom.Package) -> tuple[HTTPStatus, str]:
         answer: SoapAnswer | None = None
         try:
-            root = parse(package.root)
+            root = parse(in_charset(package.root, package.root_type.charset))
             fault = read_fault(root)
             envelope = read_envelope(root)
             message_id = envelope.addressing.relates_to or ""

@@ -43,7 +43,7 @@ from xds.wire.soap import (
     write_envelope,
     write_fault,
 )
-from xds.wire.xml import XmlError, parse
+from xds.wire.xml import CharsetError, XmlError, in_charset, parse
 
 spyne_shim.install()
 with warnings.catch_warnings():
@@ -97,7 +97,7 @@ class _IheSoap12(Soap12):  # type: ignore[misc]
         try:
             ctx.in_document = parse(exchange.root)
         except XmlError as error:
-            raise _SpyneFault(SoapFault("Sender", f"the envelope cannot be read: {error}")) from None
+            raise _SpyneFault(_unreadable(error)) from None
 
     def decompose_incoming_envelope(self, ctx: Any, message: Any = None) -> None:
         exchange: Exchange = ctx.udc
@@ -188,6 +188,10 @@ def _check_body(body: etree._Element, transaction: Transaction) -> None:
             f"the Body of {transaction.action} must hold {etree.QName(transaction.body).localname} "
             f"of {etree.QName(transaction.body).namespace}, not {etree.QName(body).localname[:64]}",
         )
+
+
+def _unreadable(error: XmlError) -> SoapFault:
+    return SoapFault("Sender", f"the envelope cannot be read: {error}")
 
 
 def _too_much() -> SoapFault:
@@ -321,10 +325,16 @@ class SoapServices:
             elif kind.media_type == "multipart/related":
                 package = mtom.read_package(body, kind, self._stage, self._limits.mtom, grow)
                 exchange.root, exchange.parts, exchange.is_mtom = package.root, package.parts, True
-                if package.root_type.media_type not in ("application/xop+xml", "application/soap+xml"):
+                kind = package.root_type
+                if kind.media_type not in ("application/xop+xml", "application/soap+xml"):
                     raise SoapFault("Sender", "the root part must be application/xop+xml", http_status=415)
             else:
                 raise SoapFault("Sender", "the Content-Type must be application/soap+xml or multipart/related", http_status=415)
+            exchange.root = in_charset(exchange.root, kind.charset)
+        except CharsetError as error:
+            raise SoapFault("Sender", str(error), http_status=415) from None
+        except XmlError as error:
+            raise _unreadable(error) from None
         except mtom.MtomError as error:
             raise SoapFault("Sender", f"the MTOM package cannot be read: {error}") from None
         except BodyError as error:

@@ -36,7 +36,7 @@ from xds.wire.soap import (
     read_fault,
     write_envelope,
 )
-from xds.wire.xml import XmlError, parse
+from xds.wire.xml import XmlError, in_charset, parse
 
 _READ = 256 << 10
 
@@ -283,7 +283,7 @@ def _read(response: http.client.HTTPResponse, stage: Callable[[], Staging], limi
         try:
             if kind.media_type == "multipart/related":
                 package = mtom.read_package(response, kind, stage, limits)
-                root, parts = package.root, package.parts
+                root, parts, kind = package.root, package.parts, package.root_type
                 unless_read.callback(_discard, parts)
             elif kind.media_type == "application/soap+xml":
                 root = response.read(limits.root + 1)
@@ -295,7 +295,7 @@ def _read(response: http.client.HTTPResponse, stage: Callable[[], Staging], limi
                 raise UnusableAnswerError(
                     f"HTTP {response.status} without a SOAP 1.2 message ({kind.media_type or 'no content type'})"
                 )
-            element = parse(root)
+            element = parse(in_charset(root, kind.charset))
         except (mtom.MtomError, XmlError) as error:
             raise UnusableAnswerError(f"HTTP {response.status} with an answer that cannot be read: {error}") from None
         fault = read_fault(element, response.status)

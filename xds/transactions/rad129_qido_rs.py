@@ -42,6 +42,8 @@ TRANSACTION = Transaction(
 )
 
 _LEVELS: Final = {"studies": Level.STUDY, "series": Level.SERIES, "instances": Level.INSTANCE}
+_CHARACTER_SET: Final[DicomJson] = {"00080005": {"vr": "CS", "Value": ["ISO_IR 192"]}}
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _CONTROLS: Final = frozenset({"includefield", "limit", "offset", "fuzzymatching", "accept", "charset", "emptyvaluematching"})
 
 
@@ -60,12 +62,11 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
     address = f"{domain.identity.public_url}/dicomweb"
     answer = source.query(query, caller, address, imaging_audit.QIDO_RS, asked)
     warnings = tuple(("Warning", text) for text in _warnings(answer, address))
-    matches = [_with_character_set(match.attributes) for match in answer.matches]
     if as_xml:
-        documents = [write_native_model(match) for match in matches]
+        documents = [write_native_model(_with_character_set(match.attributes)) for match in answer.matches]
         message = write_documents(documents, DICOM_XML)
         return HttpReply(200, (("Content-Type", message.content_type), *warnings), message.chunks, message.length)
-    body = json.dumps(matches, ensure_ascii=False, separators=(",", ":")).encode()
+    body = f"[{','.join([_written(match.attributes) for match in answer.matches])}]".encode()
     return HttpReply(200, (("Content-Type", DICOM_JSON), *warnings), (body,), len(body))
 
 
@@ -106,9 +107,15 @@ def _read(request: HttpRequest) -> ImagingQuery | list[str]:
 
 def _with_character_set(attributes: DicomJson) -> DicomJson:
     """With (0008,0005) where characters are not those of the default repertoire. Spec: PS3.18 Table 10.6.3-3, F.2.2."""
-    if json.dumps(attributes, ensure_ascii=False).isascii():
-        return attributes
-    return {"00080005": {"vr": "CS", "Value": ["ISO_IR 192"]}, **attributes}
+    return attributes if _encode(attributes).isascii() else {**_CHARACTER_SET, **attributes}
+
+
+def _written(attributes: DicomJson) -> str:
+    """One match in JSON, as `_with_character_set` has it."""
+    text = _encode(attributes)
+    if text.isascii() or _CHARACTER_SET.keys() <= attributes.keys():
+        return text
+    return f"{_encode(_CHARACTER_SET)[:-1]},{text[1:]}"
 
 
 def _number(request: HttpRequest, name: str, problems: list[str]) -> int | None:

@@ -58,6 +58,11 @@ class ContentType:
     parameters: Mapping[str, str] = field(default_factory=dict)
     contradictory: frozenset[str] = frozenset()
 
+    @property
+    def charset(self) -> str | None:
+        """The encoding of text."""
+        return self.parameters.get("charset")
+
 
 @dataclass(frozen=True, slots=True)
 class MtomLimits:

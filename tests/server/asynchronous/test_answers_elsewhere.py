@@ -16,7 +16,7 @@ from tests.server.reply_partner import Partner
 from xds.server.asynchronous import EXECUTIONS
 from xds.transactions.client import post_soap
 from xds.wire.soap import ANONYMOUS, NONE, Addressing, SentPart, SoapFault, write_envelope
-from xds.wire.xml import WSA, XOP
+from xds.wire.xml import WSA, XOP, parse
 
 # ------------------------------------------------------------------ accepted, executed, delivered
 
@@ -34,6 +34,21 @@ def test_a_reply_comes_to_the_address_of_the_request(durable: Service) -> None:
         f'application/soap+xml; charset=UTF-8; action="{SAY.reply_action}"'
     ]
     assert (durable.kinds(), durable.rows(), durable.needed()) == (["answered"], 1, frozenset())
+
+
+def test_the_charset_of_the_request_is_kept_until_it_is_executed(service: Service) -> None:
+    """RFC 7303 section 3.2: the Content-Type decides, and it is not there any more when the message is read again."""
+    addressing = Addressing(SAY.action or "", message_id="urn:uuid:3", reply_to=service.partner.url)
+    data = b"".join(write_envelope([say("Zoë")], addressing)).decode().encode("latin-1")
+    address = urlsplit(service.url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=20)
+    try:
+        connection.request("POST", address.path, data, {"Content-Type": "application/soap+xml; charset=ISO-8859-1"})
+        assert connection.getresponse().status == 202
+    finally:
+        connection.close()
+    service.worker.run_due()
+    assert parse(service.partner.deliveries[0].body).findtext(f".//{{{NAMESPACE}}}Say") == "Zoë"
 
 
 def test_the_transaction_knows_its_caller_and_the_reply_address(service: Service) -> None:

@@ -75,6 +75,37 @@ def test_encodings_of_xml(service: Service, encoding: str) -> None:
     assert answer.root.findtext("s:Body/e:SayResponse/e:Say", namespaces=NS) == "Zoë"
 
 
+CHARSETS = ["UTF-8", "utf-16", "UTF-16LE", "UTF-16BE", "ISO-8859-1", "iso-8859-15", "windows-1252", "'utf-8'"]
+
+
+@pytest.mark.parametrize("declared", [None, "UTF-8", "ISO-8859-1", "UTF-16", "EBCDIC-CP-US"])
+@pytest.mark.parametrize("packaged", [False, True], ids=["plain", "mtom"])
+@pytest.mark.parametrize("charset", CHARSETS)
+def test_the_charset_of_the_content_type_goes_before_the_declaration(
+    service: Service, charset: str, packaged: bool, declared: str | None
+) -> None:
+    """RFC 7303 section 3.2."""
+    declaration = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ""
+    # 15 and 1252 have a sign that the first of the family lacks.
+    name = "Zoë Ÿ" if charset in ("windows-1252", "iso-8859-15") else "Zoë"
+    data = (declaration + say(name).decode().partition("?>")[2]).encode(charset.strip("'"))
+    kind = f"application/soap+xml; charset={charset}"
+    if packaged:
+        data, kind = package(data)
+        assert data.count(b"charset=UTF-8") == 1
+        data = data.replace(b"charset=UTF-8", f"charset={charset}".encode())
+    answer = service.post(data, kind)
+    assert answer.root.findtext("s:Body/e:SayResponse/e:Say", namespaces=NS) == name
+    assert answer.is_mtom == packaged
+
+
+def test_a_byte_order_mark_goes_before_the_charset(service: Service) -> None:
+    """RFC 7303 section 3.3."""
+    for encoding in ("utf-8-sig", "utf-16"):
+        answer = service.post(say("Zoë").decode().partition("?>")[2].encode(encoding), "application/soap+xml; charset=ISO-8859-1")
+        assert answer.root.findtext("s:Body/e:SayResponse/e:Say", namespaces=NS) == "Zoë"
+
+
 def test_mtom_is_answered_with_mtom(service: Service) -> None:
     """ITI TF-2 V.3.6: also when there is no binary part in either direction."""
     answer = service.post(*package(say()))

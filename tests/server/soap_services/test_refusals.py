@@ -68,6 +68,27 @@ def test_other_media_types(service: Service, content_type: str) -> None:
     assert (answer.status, answer.fault()[0]) == (415, "Sender")
 
 
+@pytest.mark.parametrize("charset", ["EBCDIC-CP-US", "utf-7", "utf-32", "x" * 1000, "nowhere\u00e9"])
+@pytest.mark.parametrize("packaged", [False, True], ids=["plain", "mtom"])
+def test_unknown_charsets(service: Service, charset: str, packaged: bool) -> None:
+    data, kind = say(), f"application/soap+xml; charset={charset}"
+    if packaged:
+        data, kind = package(data)
+        data = data.replace(b"charset=UTF-8", f"charset={charset}".encode("latin-1"))
+    answer = service.post(data, kind)
+    assert (answer.status, answer.fault()) == (415, ("Sender", None, None))
+    assert "UTF-8, UTF-16, ISO-8859-1" in answer.reason
+    assert service.echo.callers == []
+
+
+@pytest.mark.parametrize("charset", ["UTF-8", "UTF-16"])
+def test_octets_that_are_not_in_their_charset(service: Service, charset: str) -> None:
+    data = say("Zoë").decode().partition("?>")[2].encode("latin-1")
+    answer = service.post(b'<?xml version="1.0" encoding="ISO-8859-1"?>' + data, f"application/soap+xml; charset={charset}")
+    assert (answer.status, answer.fault()) == (400, ("Sender", None, None))
+    assert service.echo.callers == []
+
+
 def test_compressed_bodies(service: Service) -> None:
     assert service.post(say(), Content_Encoding="gzip").status == 415
     assert service.post(say(), Content_Encoding="identity").status == 200
