@@ -118,9 +118,29 @@ def test_birth_dates(low: str | None, high: str | None, expected: bool) -> None:
 def test_a_partial_birth_date_lies_in_a_range_when_all_of_its_days_do() -> None:
     assert days("1962") == days("19620000") == ("19620101", "19621231")
     assert days("196203") == days("19620300") == ("19620301", "19620331")
+    assert days("196202") == days("19620200") == ("19620201", "19620228")
+    assert days("196402") == ("19640201", "19640229")
     year = Sought(1, (Demographics(birth_date="1962"),))
     assert quality(DemographicsQuery(birth_dates=(DateRange("19620101", "19621231"),)), year)
     assert quality(DemographicsQuery(birth_dates=(DateRange("19620101", "19620101"),)), year) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        ("19620210", None, True),
+        (None, "19620210", True),
+        ("19620228", "19620228", True),
+        ("19620301", None, False),
+        (None, "19620131", False),
+    ],
+)
+def test_a_partial_birth_date_overlaps_a_range_when_one_of_its_days_may(
+    low: str | None, high: str | None, expected: bool
+) -> None:
+    """FHIR R4 3.1.1.4.5: gt, lt, ge, le, ne compare by whether the ranges of two dates overlap."""
+    born = Sought(1, (Demographics(birth_date="196202"),))
+    assert (quality(DemographicsQuery(birth_dates=(DateRange(low, high, True),)), born) is not None) is expected
 
 
 def test_addresses() -> None:

@@ -101,6 +101,9 @@ class DemographicsSearch:
         own = (item for item in identifiers if not linkage.is_national(item))
         named = [item for item in own if item.authority.oid or item.authority.namespace]
         if not keys and not named:
+            if _is_comparable(described):
+                # A name of which nothing is indexed: nobody is alike.
+                return Found(()), ()
             return Found(()), (IdentityProblem(IdentityProblemKind.REQUIRED_MISSING, "criteria", _TOO_LITTLE),)
         patients = Patients(connection)
         holders = {key for item in named for key in self._bearers(connection, IdentifierPattern(item.value, item.authority))}
@@ -185,8 +188,11 @@ class DemographicsSearch:
 def _ranked(
     holders: set[int], persons: Sequence[int], evidence: Mapping[int, Evidence], weights: Weights, *, only_certain: bool
 ) -> Found:
-    """Persons by their likelihood: those who have the identifier first, those who are certainly somebody else left out."""
+    """Persons by their likelihood: at the same one those who have the identifier first, those who are certainly somebody else
+    left out. Nobody is certain when the identifier is that of a person who cannot be meant.
+    """
     scored: list[tuple[int, int, bool]] = []
+    is_contradictory = any((found := evidence.get(key)) is not None and found.veto is not None for key in holders)
     for key in persons:
         found = evidence.get(key)
         if key in holders:
@@ -198,12 +204,18 @@ def _ranked(
             if found.veto is not None:
                 score = min(score, _MOST_VETOED)
             if score > 0:
-                scored.append((score, key, linkage.links_alone(found, weights)))
-    scored.sort(key=lambda item: (item[1] not in holders, -item[0], item[1]))
+                scored.append((score, key, not is_contradictory and linkage.links_alone(found, weights)))
+    scored.sort(key=lambda item: (-item[0], item[1] not in holders, item[1]))
     if only_certain:
         certain = [item for item in scored if item[2]]
         scored = certain if len(certain) == 1 else []
     return Found(tuple((key, score) for score, key, _ in scored))
+
+
+def _is_comparable(described: Demographics) -> bool:
+    """Whether a record states what persons are compared by."""
+    reached = (described.birth_date, described.addresses, described.telephones, described.work_telephones, described.emails)
+    return any(name.family or name.given for name in described.names) and any(reached)
 
 
 def probability(evidence: Evidence) -> int:

@@ -69,10 +69,14 @@ class AddressPattern:
 
 @dataclass(frozen=True, slots=True)
 class DateRange:
-    """Days as YYYYMMDD, both inclusive; None is open. A partial date is the range of the days it may mean."""
+    """Days as YYYYMMDD, both inclusive; None is open. A partial date is the range of the days it may mean.
+
+    All the days that a birth date may mean must lie in the range; one of them is enough when `overlaps`.
+    """
 
     low: str | None = None
     high: str | None = None
+    overlaps: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from calendar import monthrange
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
@@ -143,8 +144,10 @@ def given_names(name: PersonName) -> tuple[str, ...]:
 
 
 def is_within(birth_date: str, wanted: DateRange) -> bool:
-    """True when all the days that a (partial) birth date may mean lie in a range."""
+    """True when the days that a (partial) birth date may mean lie in a range: all of them, or one where that is enough."""
     low, high = days(birth_date)
+    if wanted.overlaps:
+        low, high = high, low
     return (wanted.low is None or low >= wanted.low) and (wanted.high is None or high <= wanted.high)
 
 
@@ -154,7 +157,8 @@ def days(birth_date: str) -> tuple[str, str]:
     if not month.strip("0"):
         return f"{year}0101", f"{year}1231"
     if not day.strip("0"):
-        return f"{year}{month}01", f"{year}{month}31"
+        last = monthrange(int(year), int(month))[1] if "01" <= month <= "12" else 31
+        return f"{year}{month}01", f"{year}{month}{last}"
     return f"{year}{month}{day}", f"{year}{month}{day}"
 
 

@@ -107,7 +107,8 @@ def _name_path(pattern: NamePattern, query: DemographicsQuery, alike: Alike) -> 
         base, family_is_exact, cost = _family(simplified(pattern.family), alike)
         if base is not None:
             searches = tuple(_dated(replace(base, given=given, sexes=_sexes(query)), query.birth_dates))
-            return _Path(cost + (0 if query.birth_dates else 30) - (5 if given else 0), searches, is_exact and family_is_exact)
+            is_exact = is_exact and family_is_exact and all(map(_is_exact, query.birth_dates))
+            return _Path(cost + (0 if query.birth_dates else 30) - (5 if given else 0), searches, is_exact)
     if pattern.given is not None:
         return _given_path(pattern.given, given, query, alike)
     return _path_of_any_part(pattern.any_part, query, alike) if pattern.any_part is not None else None
@@ -189,6 +190,10 @@ def _dated(search: NameSearch, ranges: Iterable[DateRange]) -> Iterator[NameSear
         dated = True
         low, high = _numbers(wanted)
         yield replace(search, years=tuple(range(year_of(low), year_of(high) + 1)), births=(low, high))
+        if wanted.overlaps and wanted.low:
+            # The year and the month in which the range begins, known alone, stand before it.
+            for known in (int(f"{wanted.low[:4]}0000"), int(f"{wanted.low[:6]}00")):
+                yield replace(search, years=(year_of(known),), births=(known, known))
     if not dated:
         yield search
     elif search.families or search.family_prefix:
@@ -203,6 +208,14 @@ def _numbers(wanted: DateRange) -> tuple[int, int]:
     elif low[6:] == "01" and days(low[:6])[1] <= high:
         low = f"{low[:6]}00"
     return int(low), int(high)
+
+
+def _is_exact(wanted: DateRange) -> bool:
+    """Whether no year or month that is known alone stands among the numbers of a range that it does not lie in."""
+    low, high = _numbers(wanted)
+    last = f"{high:08}"
+    alone = (last[:4], last[:6]) if wanted.high is not None and not wanted.overlaps else ()
+    return all(int(item.ljust(8, "0")) < low or days(item)[1] <= last for item in alone)
 
 
 def _birth_paths(query: DemographicsQuery) -> Iterator[_Path]:

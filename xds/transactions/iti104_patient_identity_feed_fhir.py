@@ -145,7 +145,9 @@ def _check_preconditions(request: HttpRequest, current: PatientMatch | None) -> 
     wanted = request.headers.get("if-match", "").strip()
     tag = f'W/"{version_of(current)}"' if current else None
     if wanted and (tag is None or (wanted != "*" and tag not in [item.strip() for item in wanted.split(",")])):
-        raise FhirError(412, [Issue("conflict", "the Patient has another version than If-Match says")])
+        here = f"its version is {tag}" if tag else "there is none"
+        text = f"the Patient has another version than If-Match says: {here}, not {wanted[:80]}"
+        raise FhirError(412, [Issue("conflict", text)])
     if request.headers.get("if-none-match", "").strip() == "*" and current:
         raise FhirError(412, [Issue("conflict", "the Patient exists, which If-None-Match forbids")])
 

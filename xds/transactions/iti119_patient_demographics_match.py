@@ -11,6 +11,7 @@ one caller).
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -57,7 +58,7 @@ def respond(request: HttpRequest, domain: Domain, caller: Caller) -> HttpReply:
 def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accepted) -> HttpReply:
     if request.path.strip("/"):
         raise FhirError(404, [Issue("not-found", "there is nothing at this address")])
-    question = _read(read_resource(request, ("Parameters", "Patient")))
+    question = _read(read_resource(request, ("Parameters", "Patient")), request)
     issues = profile_issues(question.patient)
     if issues:
         raise FhirError(422, issues)
@@ -81,11 +82,11 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
     return reply(request, 200, match_bundle(answer.matches, systems, {item.key for item in certain}), wanted)
 
 
-def _read(body: Element) -> _Question:
-    """Spec: PDQm MatchParametersIn."""
-    if body["resourceType"] == "Patient":
-        return _Question(body)
+def _read(body: Element, request: HttpRequest) -> _Question:
+    """Spec: PDQm MatchParametersIn; FHIR R4 3.2.0.2 (the resource as the body, the other parameters in the URL)."""
     issues: list[Issue] = []
+    if body["resourceType"] == "Patient":
+        body = {"parameter": [{"name": "resource", "resource": body}, *_of_url(request, issues)]}
     given: dict[str, Any] = {}
     for number, item in enumerate(body.get("parameter", ())):
         name, path = item["name"], f"Parameters.parameter[{number}]"
@@ -99,8 +100,9 @@ def _read(body: Element) -> _Question:
         else:
             given[name] = item[element]
     count = given.get("count")
-    if count is not None and not 0 < count <= _MAX_COUNT:
-        issues.append(Issue("value", f"count: from 1 to {_MAX_COUNT} is expected", "Parameters.parameter.where(name = 'count')"))
+    if count is not None and count < 1:
+        text = f"count: 1 or more is expected, not {count}"
+        issues.append(Issue("value", text, "Parameters.parameter.where(name = 'count')"))
     patient = given.get("resource")
     if patient is None:
         text = "the parameter resource, a Patient, is required"
@@ -113,7 +115,20 @@ def _read(body: Element) -> _Question:
         issues += more
     if issues or patient is None:
         raise FhirError(400, issues)
-    return _Question(patient, bool(given.get("onlyCertainMatches")), count)
+    return _Question(patient, bool(given.get("onlyCertainMatches")), min(count, _MAX_COUNT) if count else None)
+
+
+def _of_url(request: HttpRequest, issues: list[Issue]) -> Iterator[Element]:
+    """The parameters beside the resource when it is the body itself."""
+    for name, values in request.query.items():
+        for value in values:
+            if name == "onlyCertainMatches" and value in ("true", "false"):
+                yield {"name": name, "valueBoolean": value == "true"}
+            elif name == "count" and value.isascii() and value.isdigit() and len(value) < 10:
+                yield {"name": name, "valueInteger": int(value)}
+            elif name in ("onlyCertainMatches", "count"):
+                expected = "a whole number" if name == "count" else "true or false"
+                issues.append(Issue("value", f"{name}: {expected} is expected, not {value[:40]!r}", f"http.{name}"))
 
 
 def send(

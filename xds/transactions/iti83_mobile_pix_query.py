@@ -43,6 +43,8 @@ EVENT = Code("ITI-83", "IHE Transactions", TRANSACTION.name)
 
 _SOURCE = "sourceIdentifier"
 _TARGET = "targetSystem"
+#: Where it is in a Parameters resource; the definition says `uri`, some say a string.
+_URIS = ("valueUri", "valueUrl", "valueCanonical", "valueString")
 _SOURCE_PATH = "Parameters.parameter.where(name = 'sourceIdentifier').value"
 _TARGET_PATH = "Parameters.parameter.where(name = 'targetSystem')[{number}].value"
 
@@ -115,8 +117,17 @@ def _from_body(request: HttpRequest) -> tuple[list[tuple[str, str]], list[str]]:
         item.get("valueIdentifier", {"system": system or "", "value": value})
         for item, (system, value) in zip(sources, tokens, strict=True)
     ]
-    targets = [item.get("valueUri") or item.get("valueUrl") or "" for item in parameters if item["name"] == _TARGET]
-    return [(item.get("system", ""), item.get("value", "")) for item in identifiers], [item for item in targets if item]
+    given = [item for item in parameters if item["name"] == _TARGET]
+    targets = [next((item[name] for name in _URIS if name in item), "") for item in given]
+    if not all(targets):
+        # To leave it out would answer identifiers that were not asked for.
+        issues = [
+            Issue("invalid", "targetSystem has a valueUri", _TARGET_PATH.format(number=number))
+            for number, target in enumerate(targets)
+            if not target
+        ]
+        raise FhirError(400, issues)
+    return [(item.get("system", ""), item.get("value", "")) for item in identifiers], targets
 
 
 def _read(sources: Sequence[tuple[str, str]], targets: Sequence[str], systems: IdentifierSystems) -> _Question:

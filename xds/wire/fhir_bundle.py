@@ -5,6 +5,7 @@ Spec: FHIR R4 2.36 (Bundle), 3.1.0.4 (paging); PDQm QueryPatientResourceResponse
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Collection, Sequence
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -100,7 +101,10 @@ def _bundle(total: int | None, links: list[Element], entries: list[Element]) -> 
 
 
 def _outcome(issues: Sequence[Issue]) -> list[Element]:
-    return [{"resource": operation_outcome(issues), "search": {"mode": "outcome"}}] if issues else []
+    """An entry of a Bundle has a fullUrl, and the outcome has no id. Spec: FHIR R4 2.36.4."""
+    if not issues:
+        return []
+    return [{"fullUrl": f"urn:uuid:{uuid.uuid4()}", "resource": operation_outcome(issues), "search": {"mode": "outcome"}}]
 
 
 def _url(systems: IdentifierSystems, used: Sequence[tuple[str, str]], search: PatientSearch, page: str | None) -> str:

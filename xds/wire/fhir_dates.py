@@ -16,11 +16,16 @@ _DATE: Final = re.compile(
 )
 _DAY: Final = 24 * 60 * 60 * 1000
 _FIRST, _LAST = 0, 2**53
+#: Prefixes by which a date that is known in part is found as soon as it may be meant. By the others all of it must be meant.
+_OVERLAPPING: Final = frozenset({"ne", "gt", "lt", "ge", "le"})
 _Point = TypeVar("_Point", date, int)
 
 
-def days_meant(text: str) -> list[tuple[date, date]] | None:
-    """The ranges of days, both inclusive, that a date after a prefix means; a time is left out. None when it is no date."""
+def days_meant(text: str) -> list[tuple[date, date, bool]] | None:
+    """The ranges of days, both inclusive, that a date after a prefix means, and whether it is enough to overlap one of them.
+
+    A time is left out. None when it is no date.
+    """
     found = _DATE.match(text.strip())
     days = _days(found[3], found[4], found[5]) if found else None
     if found is None or days is None:
@@ -28,7 +33,9 @@ def days_meant(text: str) -> list[tuple[date, date]] | None:
     first, last = days
     before = (date.min, first - timedelta(1)) if first > date.min else None
     after = (last + timedelta(1), date.max) if last < date.max else None
-    return _meant(found[1] or "eq", (first, last), (date.min, last), (first, date.max), before, after)
+    prefix = found[1] or "eq"
+    ranges = _meant(prefix, (first, last), (date.min, last), (first, date.max), before, after)
+    return [(low, high, prefix in _OVERLAPPING) for low, high in ranges]
 
 
 def instants_meant(text: str) -> list[tuple[int, int]] | None:

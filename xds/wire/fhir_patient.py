@@ -66,6 +66,8 @@ _MARITAL_CODES: Final[Mapping[str, str]] = {
 _MARITAL_STATES: Final[Mapping[str, str]] = {"E": "L", **{code: state for state, code in _MARITAL_CODES.items()}}
 
 _ROLES: Final = "http://terminology.hl7.org/CodeSystem/v3-RoleCode"
+#: What the value set of relationships has for a mother, beside her role.
+_NEXT_OF_KIN: Final[Element] = {"system": "http://terminology.hl7.org/CodeSystem/v2-0131", "code": "N"}
 _MOTHERS: Final = frozenset({"MTH", "NMTH"})
 #: What a Patient cannot say, so that its silence deletes nothing.
 _UNSPOKEN: Final = frozenset({"account_number", "religion", "mother_identifiers"})
@@ -151,7 +153,7 @@ def write_patient(match: PatientMatch, systems: IdentifierSystems, *, is_whole: 
     births = {"multipleBirthInteger": known.birth_order} if known.birth_order else {"multipleBirthBoolean": known.multiple_birth}
     found |= births
     if known.mother_given_name:
-        relationship = {"coding": [{"system": _ROLES, "code": "MTH"}]}
+        relationship = {"coding": [_NEXT_OF_KIN, {"system": _ROLES, "code": "MTH"}]}
         name = {"use": "maiden", "family": known.mother_maiden_name, "given": [known.mother_given_name]}
         named = {key: value for key, value in name.items() if value}
         found["contact"] = [{"relationship": [relationship], "name": named}]

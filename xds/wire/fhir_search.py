@@ -114,7 +114,7 @@ class _Draft:
     finds_nobody: bool = False
     sexes: frozenset[str] | None = None
     keys: frozenset[int] | None = None
-    dates: list[tuple[date, date]] | None = None
+    dates: list[tuple[date, date, bool]] | None = None
 
     def refuse(self, name: str, text: str, code: str = "value") -> None:
         """Note that a parameter cannot be used."""
@@ -161,10 +161,10 @@ def _answer_controls(answer: Mapping[str, str], draft: _Draft) -> PatientSearch:
         if count.isascii() and count.isdigit() and len(count) < 10:
             limit = min(int(count), _MAX_COUNT)
         else:
-            draft.refuse("_count", "a whole number is expected")
+            draft.refuse("_count", f"a whole number is expected, not {_shown(count)}")
     summary = answer.get("_summary") or "false"
     if summary not in _SUMMARIES:
-        draft.refuse("_summary", f"one of {', '.join(sorted(_SUMMARIES))} is expected")
+        draft.refuse("_summary", f"one of {', '.join(sorted(_SUMMARIES))} is expected, not {_shown(summary)}")
     elements = tuple(item.strip() for item in answer.get("_elements", "").split(",") if item.strip())
     if limit == 0:
         limit, summary = None, "count"
@@ -173,7 +173,8 @@ def _answer_controls(answer: Mapping[str, str], draft: _Draft) -> PatientSearch:
 
 
 def _completed(draft: _Draft) -> DemographicsQuery:
-    dates = tuple(DateRange(_dtm(low, date.min), _dtm(high, date.max)) for low, high in draft.dates or ())
+    ranges = draft.dates or ()
+    dates = tuple(DateRange(_dtm(low, date.min), _dtm(high, date.max), overlaps) for low, high, overlaps in ranges)
     finds_nobody = (draft.sexes, draft.keys, draft.dates)
     if any(item is not None and not item for item in finds_nobody):
         draft.finds_nobody = True
@@ -200,6 +201,11 @@ def _unescaped(text: str) -> str:
     return _ESCAPED.sub(lambda found: found[1] if found[1] in ",|$\\" else found[0], text)
 
 
+def _shown(text: str) -> str:
+    """What was received, short."""
+    return repr(text[:40])
+
+
 def read_token(text: str) -> tuple[str | None, str]:
     """(system, value) of one token; the system is None when there is no bar. Spec: FHIR R4 3.1.1.4.10."""
     parts = re.split(r"(?<!\\)(?:\\\\)*\|", text, maxsplit=1)
@@ -208,16 +214,17 @@ def read_token(text: str) -> tuple[str | None, str]:
     return _unescaped(text[: len(text) - len(parts[1]) - 1]), _unescaped(parts[1])
 
 
-def _without_modifier(draft: _Draft, name: str, modifier: str) -> bool:
+def _without_modifier(draft: _Draft, name: str, modifier: str, supported: str = "it has none here") -> bool:
     if modifier:
-        draft.refuse(f"{name}:{modifier[:20]}", "the modifier is not supported for this parameter", "not-supported")
+        text = f"the modifier is not supported for this parameter: {supported}"
+        draft.refuse(f"{name}:{modifier[:20]}", text, "not-supported")
     return not modifier
 
 
 def _patterns(draft: _Draft, name: str, modifier: str, value: str) -> list[TextPattern]:
     comparison = _COMPARISONS.get(modifier)
     if comparison is None:
-        _without_modifier(draft, name, modifier)
+        _without_modifier(draft, name, modifier, "exact and contains are")
         return []
     return [TextPattern(_unescaped(item), comparison) for item in alternatives_of(value)]
 
@@ -269,7 +276,7 @@ def _active(draft: _Draft, name: str, modifier: str, value: str) -> None:
         return
     wanted = {read_token(item)[1] for item in alternatives_of(value)}
     if not wanted <= {"true", "false"}:
-        draft.refuse(name, "true or false is expected")
+        draft.refuse(name, f"true or false is expected, not {_shown(value)}")
     elif len(wanted) == 1:
         active = wanted == {"true"}
         draft.finds_nobody |= draft.query.active is not None and draft.query.active is not active
@@ -331,7 +338,7 @@ def _birthdate(draft: _Draft, name: str, modifier: str, value: str) -> None:
     if draft.dates is None:
         draft.dates = ranges
     else:
-        both = [(max(one[0], other[0]), min(one[1], other[1])) for one in draft.dates for other in ranges]
+        both = [(max(one[0], other[0]), min(one[1], other[1]), one[2] and other[2]) for one in draft.dates for other in ranges]
         draft.dates = [item for item in both if item[0] <= item[1]]
 
 
@@ -348,7 +355,7 @@ def _spans(draft: _Draft, name: str, value: str, meant_by: Callable[[str], list[
     for item in alternatives_of(value):
         meant = meant_by(item)
         if meant is None:
-            draft.refuse(name, f"{expected} {_PREFIXES} is expected")
+            draft.refuse(name, f"{expected} {_PREFIXES} is expected, not {_shown(item)}")
         spans += meant or ()
     return spans
 
