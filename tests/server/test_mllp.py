@@ -55,9 +55,12 @@ class Probe(ModuleType):
         self.callers: list[Caller] = []
         self.entered = threading.Event()
         self.go_on = threading.Event()
+        self.answers_another = False
 
     def respond(self, request: Message, domain: Domain, caller: Caller) -> Message:
         self.callers.append(caller)
+        if self.answers_another:
+            request = hl7v2.read(message(control_id="another"))
         if request.event == "A08":
             self.entered.set()
             self.go_on.wait(10)
@@ -336,6 +339,13 @@ class TestClient:
         assert address("pix.example:2575") == ("pix.example", 2575, False)
         assert address("mllp://[::1]:2575") == ("::1", 2575, False)
         assert address("mllps://pix.example:2576") == ("pix.example", 2576, True)
+
+    def test_an_answer_to_another_message_acknowledges_nothing(self, serve: Callable[..., int], probe: Probe) -> None:
+        """MSA-2 "allows the sending system to associate this response with the message" (HL7 v2.5 chapter 2.15.8.2)."""
+        port = serve()
+        probe.answers_another = True
+        with pytest.raises(ValueError, match="another message"):
+            send_mllp(f"127.0.0.1:{port}", hl7v2.read(message()))
 
     def test_nobody_answers_in_time(self, serve: Callable[..., int], probe: Probe) -> None:
         port = serve()

@@ -249,6 +249,16 @@ class TestQuery:
         assert (answer.get("MSA-1"), answer.get("QAK-2")) == ("AE", "AE")
         assert errors(answer) == [("QPD^1^3^1^4", "204")]
 
+    def test_4_an_authority_that_is_named_by_no_oid_is_another_one(self, two: Place) -> None:
+        """A universal id means something together with its type (ITI TF-2 E.1): `UUID` names nobody here."""
+        assert errors(two.ask("A-1^^^HOSP_A&1.2.250.1.71.1&UUID")) == [("QPD^1^3^1^4", "204")]
+        assert errors(two.ask("A-1^^^HOSP_A", "^^^&1.2.250.1.71.2&ISO~^^^&1.2.250.1.71.2&DNS")) == [("QPD^1^4^2", "204")]
+
+    def test_4_no_domain(self, two: Place) -> None:
+        answer = two.ask("A-1")
+        assert errors(answer) == [("QPD^1^3^1^4", "204")]
+        assert answer.get("ERR-8").endswith("received: nothing")
+
     def test_5_unknown_domains_are_all_told(self, two: Place) -> None:
         answer = two.ask("A-1^^^HOSP_A", "^^^Y~^^^HOSP_B~^^^&1.9.9&ISO")
         assert (answer.get("MSA-1"), answer.get("QAK-2"), answer.count("PID")) == ("AE", "AE", 0)

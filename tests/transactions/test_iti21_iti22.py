@@ -338,6 +338,14 @@ class TestContinuation:
         answer = place.ask("@PID.5.1^DUPON*", rcp="I|1^RD", dsc=pointer)
         assert (answer.get("MSA-1"), answer.get("QAK-2"), faults(answer)) == ("AE", "AE", [("DSC^1^1", "204")])
 
+    @pytest.mark.parametrize("changed", ["@PID.5.1^LEFEVRE", "@PID.5.1^DUPON*~@PID.8^F"])
+    def test_a_pointer_continues_its_own_query_alone(self, place: Place, changed: str) -> None:
+        """The consumer sends the same query again with the pointer (ITI TF-2 3.21.4.1.2.4): the answer echoes what it answers."""
+        pointer = place.ask("@PID.5.1^DUPON*", rcp="I|1^RD").get("DSC-1")
+        assert faults(place.ask(changed, rcp="I|1^RD", dsc=pointer)) == [("DSC^1^1", "204")]
+        assert faults(place.ask("@PID.5.1^DUPON*", rcp="I|1^RD", dsc=pointer, domains="^^^HOSP_A")) == [("DSC^1^1", "204")]
+        assert place.ask("@PID.5.1^DUPON*", rcp="I|1^RD", dsc=pointer).count("PID") == 1
+
     def test_cancel(self, place: Place) -> None:
         first = place.ask("@PID.5.1^DUPON*", rcp="I|1^RD")
         head = "CONSUMER|CITY|XDS|REGION|20260115||QCN^J01^QCN_J01"

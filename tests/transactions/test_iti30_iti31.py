@@ -194,7 +194,7 @@ class TestIdentityManagement:
     def test_what_is_no_link(self, place: Place, event: str) -> None:
         one = f"PID|||{CX.format('A-1')}"
         assert verdict(place.send(event, one)) == ("AE", [("PID^2", "100")])
-        assert verdict(place.send(event, one, one, one)) == ("AE", [("PID^2", "100")])
+        assert verdict(place.send(event, one, one, one)) == ("AE", [("PID^3", "100")])
         assert verdict(place.send(event, one, "PID|||")) == ("AE", [("PID^2^3", "101")])
         assert verdict(place.send(event, one, "PID|||A-2^^^X&1.2.3&DNS")) == ("AE", [("PID^2^3^1^4^3", "103")])
 

@@ -62,6 +62,29 @@ class TestReading:
         message = read(b"PID|||a\\F\\b\\S\\c\\R\\d\\T\\e\\E\\f\\X0D\\g\\.br\\h\\H\\i\\N\\\\Z1\\j")
         assert message.get("PID-3") == "a|b^c~d&e\\f\rg\nhi\\Z1\\j"
 
+    @pytest.mark.parametrize(
+        ("written", "codec", "text"),
+        [
+            ("L\\XC3A9\\on", "utf-8", "Léon"),
+            ("L\\XC3\\\\XA9\\on", "utf-8", "Léon"),
+            ("L\\XE9\\on", "utf-8", "Léon"),
+            ("L\\XE9\\on", "iso8859-1", "Léon"),
+            ("\\X41\\X42\\", "utf-8", "AX42\\"),
+        ],
+    )
+    def test_octets_are_characters_of_the_message(self, written: str, codec: str, text: str) -> None:
+        """`\\Xdddd\\` is a series of octets (HL7 v2.5 chapter 2.7.5); nothing of a name is lost to how they are cut."""
+        assert hl7v2.unescape(written, codec=codec) == text
+
+    @pytest.mark.parametrize("declared", ["|^~\\", "|^~", "#^~\\", "#*!?", "#*!", "|^~\\&#"])
+    def test_separators_that_are_not_used_may_be_left_out(self, declared: str) -> None:
+        """Figure 2-1 of HL7 v2.5: "if there are no subcomponents, this character may be omitted"; so may the escape."""
+        field, component, repetition = declared[:3]
+        pid = field.join(("PID", "", "", f"7{component}{component}{component}HOSP{repetition}8", "", f"DOE{component}JOHN"))
+        header = field.join((f"MSH{declared}", *["A"] * 6, f"ADT{component}A01", "77", "P", "2.3.1"))
+        message = hl7v2.read(f"{header}\r{pid}\r".encode())
+        assert (message.get("PID-3.4"), message.get("PID-3", 2), message.get("PID-5.2")) == ("HOSP", "8", "JOHN")
+
     def test_other_separators(self) -> None:
         message = hl7v2.read(b"MSH#*!?%#ADT#HOSP\rPID###7***HOSP%1.2.3%ISO!8?S?9\r")
         assert message.get("PID-3.4.2") == "1.2.3"
@@ -101,8 +124,13 @@ class TestReading:
         [
             (b"", Condition.SEGMENT_SEQUENCE, "MSH^1"),
             (b"PID|||1", Condition.SEGMENT_SEQUENCE, "MSH^1"),
+            (b"MSH", Condition.SEGMENT_SEQUENCE, "MSH^1^2"),
             (b"MSH|", Condition.SEGMENT_SEQUENCE, "MSH^1^2"),
             (b"MSH|^^^^|A", Condition.SEGMENT_SEQUENCE, "MSH^1^2"),
+            (b"MSH|^|A", Condition.SEGMENT_SEQUENCE, "MSH^1^2"),
+            (b"MSH&^~\\&A", Condition.SEGMENT_SEQUENCE, "MSH^1^2"),
+            (b"MSHA^~\\&", Condition.SEGMENT_SEQUENCE, "MSH^1^2"),
+            (b"FHS|^~\\&|A\rBHS|^~\\&|A\r" + HEAD, Condition.SEGMENT_SEQUENCE, "FHS^1"),
             (HEAD + b"\rnot a segment\r", Condition.SEGMENT_SEQUENCE, ""),
             (HEAD + b"\r" + HEAD + b"\r", Condition.SEGMENT_SEQUENCE, "MSH^2"),
             (HEAD + b"||||||ISO IR87\r", Condition.TABLE_VALUE, "MSH^1^18"),
@@ -127,6 +155,14 @@ class TestReading:
     def test_an_unreadable_message_can_still_be_answered_by_its_header(self) -> None:
         with pytest.raises(UnreadableError) as caught:
             hl7v2.read(HEAD + b"\r?\r")
+        assert caught.value.header.control_id == "77"
+        assert "line 2" in caught.value.fault.text
+        assert caught.value.fault.received == "?"
+
+    def test_a_message_without_separators_can_still_be_answered_by_its_control_id(self) -> None:
+        """MSA-2 is required in every acknowledgement (HL7 v2.5 chapter 2.15.8)."""
+        with pytest.raises(UnreadableError) as caught:
+            hl7v2.read(HEAD.replace(b"^~\\&", b"^^"))
         assert caught.value.header.control_id == "77"
 
 

@@ -140,8 +140,69 @@ def test_a_rich_patient() -> None:
 
 def test_deleted_values_are_named() -> None:
     found = feed('||7^^^HOSP||""||""|""|||""||""', event="A08")
-    assert found.deleted == ("names", "birth_date", "sex", "addresses", "telephones")
+    assert found.deleted == ("names", "birth_date", "sex", "addresses", "telephones", "emails")
     assert found.demographics == Demographics()
+
+
+@pytest.mark.parametrize(
+    ("pid", "deleted", "kept"),
+    [
+        ('""^""^^^^^L', ("names",), Demographics()),
+        ('X^""^""^^^^L', (), Demographics(names=(PersonName("X", use="L"),))),
+        ('~""^Y', (), Demographics(names=(PersonName("", "Y"),))),
+        ('|""^""', ("mother_maiden_name", "mother_given_name"), Demographics()),
+        ('|""^ANNE', ("mother_maiden_name",), Demographics(mother_given_name="ANNE")),
+        ('||""^""|""^x', ("birth_date", "sex"), Demographics()),
+        ('||||||""^""^""^""^""', ("addresses",), Demographics()),
+        ('||||||""^""^LYON^""', (), Demographics(addresses=(Address(city="LYON"),))),
+        ('||||||||""^PRN^PH|^NET^Internet^""', ("telephones", "emails"), Demographics()),
+        ('||||||||||""^""|""|""', ("language", "marital_status", "religion"), Demographics()),
+        ('|||||||||||||""^^^HOSP|""^^^NIR', ("account_number", "national_identifiers"), Demographics()),
+    ],
+)
+def test_components_are_deleted_like_fields(pid: str, deleted: tuple[str, ...], kept: Demographics) -> None:
+    """The null value `""` means "delete" wherever it stands; it is never a value (HL7 v2.5 chapter 2.5.3, ITI TF-2 C.2)."""
+    found = feed(f"||7^^^HOSP||{pid}", event="A08")
+    assert set(found.deleted) == set(deleted)
+    assert found.demographics == kept
+
+
+def test_a_deleted_type_of_an_identifier_is_none() -> None:
+    (identifier,) = feed('||7^^^HOSP^""').identifiers
+    assert identifier.type_code is None
+
+
+def unknown(location: Location) -> Fault:
+    return Fault(Condition.UNKNOWN_KEY, "unknown", location)
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (
+            Fault(Condition.UNKNOWN_KEY, "unknown", Location("PID", 1, 3, 2, 4)),
+            "PID-3.4 (repetition 2): unknown; received: X&9.9&ISO",
+        ),
+        (
+            Fault(Condition.UNKNOWN_KEY, "unknown", Location("PID", 1, 3, 2, 4, 2)),
+            "PID-3.4.2 (repetition 2): unknown; received: 9.9",
+        ),
+        (Fault(Condition.TABLE_VALUE, "PID-8 is no sex", Location("PID", 1, 8)), "PID-8 is no sex; received: Q"),
+        (Fault(Condition.REQUIRED_MISSING, "needed", Location("PID", 1, 18)), "PID-18: needed; received: nothing"),
+        (Fault(Condition.REQUIRED_MISSING, "needed", Location("PID", 2, 3)), "PID 2-3: needed"),
+        (Fault(Condition.SEGMENT_SEQUENCE, "MRG is missing", Location("MRG", 1)), "MRG is missing"),
+        (Fault(Condition.INTERNAL, "down"), "down"),
+        (Fault(Condition.SEGMENT_SEQUENCE, "no segment", None, "pid|1"), "no segment; received: pid|1"),
+        (Fault(Condition.DATA_TYPE, "long", Location("PID", 1, 5)), f"PID-5: long; received: {'N' * 60}..."),
+    ],
+)
+@pytest.mark.parametrize("separators", ["|^~\\&", "#*!?%"])
+def test_an_error_tells_where_it_lies_and_what_was_received(fault: Fault, text: str, separators: str) -> None:
+    """ERR-2 is for machines, ERR-8 for the users (ITI TF-2 C.2.3; HL7 v2.5 chapter 2.15.5.8)."""
+    written = f"MSH|^~\\&|A|B|C|D|20260115||ADT^A01|1|P|2.5\rPID|||1^^^H~2^^^X&9.9&ISO||{'N' * 70}|||Q\r"
+    sent = hl7v2.read(written.translate(str.maketrans("|^~\\&", separators)).encode())
+    (told,) = read_acknowledgement(write_ack(sent, Acknowledgement.ERROR, [fault], now=NOW, control_id="c1")).faults
+    assert told.text.translate(str.maketrans(separators, "|^~\\&")) == text.translate(str.maketrans(separators, "|^~\\&"))
 
 
 @pytest.mark.parametrize("text", ["1962", "196203", "19620314", "1962031408", "19620314083000", "19620314083000.12"])
@@ -182,14 +243,14 @@ def test_acknowledgement_fields() -> None:
     assert hl7v2.write(answer).decode().split("\r") == [
         "MSH|^~\\&|XDS|XDS|ADT^1.2^ISO|HOSP|20260115100000+0000||ACK^A01^ACK|c1|P|2.5",
         "MSA|AE|x\\T\\y",
-        "ERR||PID^1^3^1^1|204^Unknown key identifier^HL70357|E|||a \\F\\ b|a \\F\\ b",
+        "ERR||PID^1^3^1^1|204^Unknown key identifier^HL70357|E|||PID-3.1: a \\F\\ b|PID-3.1: a \\F\\ b",
         "ERR|||207^Application internal error^HL70357|E|||down|down",
         "",
     ]
     read = read_acknowledgement(answer)
     assert (read.code, read.message_id, read.is_accepted) == ("AE", "x&y", False)
     assert [(str(fault.location or ""), fault.condition, fault.text) for fault in read.faults] == [
-        ("PID^1^3^1^1", Condition.UNKNOWN_KEY, "a | b"),
+        ("PID^1^3^1^1", Condition.UNKNOWN_KEY, "PID-3.1: a | b"),
         ("", Condition.INTERNAL, "down"),
     ]
 

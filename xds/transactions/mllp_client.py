@@ -42,8 +42,18 @@ def _read_frame(connection: socket.socket, deadline: float) -> bytes:
 def send_mllp(endpoint: str, message: Message, *, timeout: float = 30.0, tls: ssl.SSLContext | None = None) -> Message:
     """Send one message on a connection of its own and return the answer. `timeout` (seconds) is for all of it.
 
-    Errors: ConnectionError and TimeoutError when nobody answers, ValueError for a wrong address or an unreadable answer.
+    Errors: ConnectionError and TimeoutError when nobody answers, ValueError for a wrong address, an unreadable answer or one to
+    another message.
     """
+    answer = _exchange(endpoint, message, timeout, tls)
+    acknowledged = answer.get("MSA-2").strip()
+    if acknowledged and acknowledged != message.control_id.strip():
+        # Spec: HL7 v2.5 chapter 2.9.2: only MSA-2 tells which message an answer is about.
+        raise ValueError("the partner acknowledged another message (MSA-2)")
+    return answer
+
+
+def _exchange(endpoint: str, message: Message, timeout: float, tls: ssl.SSLContext | None) -> Message:
     host, port, wants_tls = address(endpoint)
     deadline = time.monotonic() + timeout
     with closing(socket.create_connection((host, port), timeout)) as plain:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Final
 
 from xds.actors.domain import Domain
@@ -42,6 +43,7 @@ from xds.wire.hl7v2_pdq_answers import (
 
 #: How many pages without an answerable patient are passed over in one answer.
 _MOST_EMPTY_PAGES: Final = 20
+_MARK_OCTETS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +82,35 @@ def answer_query(request: Message, domain: Domain, caller: Caller, event_type: C
 
 def _found(search: DemographicsSearch, domain: Domain, caller: Caller, asked: IdentityQuery) -> DemographicsAnswer:
     """The first page that has a patient."""
-    page = replace(search.page, after=_pointer_of(search.page.after))
+    mark = _mark_of(search)
+    page = replace(search.page, after=_pointer_of(search.page.after, mark))
     similar = with_similar_names(search.query, Comparison.EXACT)
     wanted: IdentityQuery | None = asked
     for _ in range(_MOST_EMPTY_PAGES):
         answer = domain.demographics_supplier.search(search.query, page, caller, wanted, instead=similar)
         matches = tuple(item for item in answer.matches if _is_answerable(item, search))
         if matches or answer.problems or not answer.next_page:
-            return replace(answer, matches=matches, next_page=_pointer(answer.next_page))
+            return replace(answer, matches=matches, next_page=_pointer(answer.next_page, mark))
         page, wanted = replace(page, after=answer.next_page), None
-    return replace(answer, matches=(), next_page=_pointer(answer.next_page))
+    return replace(answer, matches=(), next_page=_pointer(answer.next_page, mark))
 
 
-def _pointer(next_page: str | None) -> str | None:
-    """A pointer of letters and digits alone (DSC-1)."""
-    return next_page.encode().hex() if next_page else None
+def _mark_of(search: DemographicsSearch) -> str:
+    """What tells a query from another one under the same tag. Spec: ITI TF-2 3.21.4.1.3.3 (the query is sent again unchanged)."""
+    return blake2b(repr((search.query, search.others)).encode(), digest_size=_MARK_OCTETS).hexdigest()
 
 
-def _pointer_of(given: str | None) -> str | None:
-    """The supplier's pointer; what was not written here stays as it is, and is unknown to the supplier."""
+def _pointer(next_page: str | None, mark: str) -> str | None:
+    """A pointer of letters and digits alone (DSC-1): it continues the query of that mark."""
+    return next_page.encode().hex() + mark if next_page else None
+
+
+def _pointer_of(given: str | None, mark: str) -> str | None:
+    """The supplier's pointer; what was not written here for this query stays as it is, and is unknown to the supplier."""
+    if not given or not given.endswith(mark):
+        return given
     try:
-        return bytes.fromhex(given).decode() or given if given else None
+        return bytes.fromhex(given.removesuffix(mark)).decode() or given
     except ValueError:
         return given
 

@@ -4,7 +4,8 @@ Fields stay in their wire form until somebody asks for a value, which makes read
 by its usual name (`PID-3.4.2`) and undoes the escapes, `Message.components` gives a whole field at once.
 
 Tolerated deviations: segments that end with LF or CR LF instead of CR; line feeds inside a value; empty lines; a byte order
-mark; a missing MSH-18, or ASCII, although the text is not ASCII (UTF-8 is tried first, then ISO 8859-1).
+mark; a missing MSH-18, or ASCII, although the text is not ASCII (UTF-8 is tried first, then ISO 8859-1); characters of MSH-2
+beyond the fourth.
 
 Spec: HL7 v2.5 chapter 2; ITI TF-2 Appendix C.
 """
@@ -14,9 +15,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from functools import lru_cache
 
+from xds.wire.hl7v2_faults import Condition, Fault, Location
 from xds.wire.hl7v2_text import (
     CODECS,
     DELETED,
@@ -24,6 +25,7 @@ from xds.wire.hl7v2_text import (
     STANDARD,
     Separators,
     components,
+    declared_separators,
     escape,
     translate,
     unescape,
@@ -58,49 +60,9 @@ MOST_REPETITIONS = 1000
 MOST_SEGMENTS = 50_000
 #: How long a value of a header may be that is remembered.
 _LONGEST_CACHED = 100
-
-
-class Condition(IntEnum):
-    """Message error condition codes. Spec: HL7 table 0357."""
-
-    ACCEPTED = 0
-    SEGMENT_SEQUENCE = 100
-    REQUIRED_MISSING = 101
-    DATA_TYPE = 102
-    TABLE_VALUE = 103
-    UNSUPPORTED_TYPE = 200
-    UNSUPPORTED_EVENT = 201
-    UNSUPPORTED_PROCESSING_ID = 202
-    UNSUPPORTED_VERSION = 203
-    UNKNOWN_KEY = 204
-    DUPLICATE_KEY = 205
-    RECORD_LOCKED = 206
-    INTERNAL = 207
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where in a message a fault lies (ERL); parts that are None are left out. All of them count from 1."""
-
-    segment: str
-    sequence: int = 1
-    field: int | None = None
-    repetition: int | None = None
-    component: int | None = None
-    subcomponent: int | None = None
-
-    def __str__(self) -> str:
-        parts = (self.segment, self.sequence, self.field, self.repetition, self.component, self.subcomponent)
-        return "^".join("" if part is None else str(part) for part in parts).rstrip("^")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong with a message: what an ERR segment tells. `text` is free of patient data."""
-
-    condition: Condition
-    text: str
-    location: Location | None = None
+#: How much is shown of a line that is no segment.
+_SHOWN = 20
+_BATCHES = (b"FHS", b"BHS")
 
 
 class UnreadableError(ValueError):
@@ -271,16 +233,17 @@ def segment(name: str, fields: Mapping[int, str]) -> Segment:
 
 
 def _unreadable(
-    text: str, condition: Condition = Condition.SEGMENT_SEQUENCE, location: Location | None = None
+    text: str, condition: Condition = Condition.SEGMENT_SEQUENCE, location: Location | None = None, received: str = ""
 ) -> UnreadableError:
-    return UnreadableError(Fault(condition, text, location))
+    return UnreadableError(Fault(condition, text, location, received))
 
 
-@lru_cache(maxsize=64)
-def _separators(declared: str) -> Separators:
-    if len(declared) < 5 or len(set(declared)) < 5 or any(item.isalnum() or item.isspace() for item in declared):
-        raise _unreadable("MSH-1 and MSH-2 do not declare five different separators", location=Location("MSH", 1, 2))
-    return STANDARD if declared == "|^~\\&" else Separators(*declared)
+def _undelimited(line: str) -> Message | None:
+    """An MSH whose fields are known, but not the structure of each."""
+    separator = line[3:4]
+    if not separator or separator.isalnum() or separator.isspace():
+        return None
+    return Message((Segment("MSH", (separator, *line.split(separator)[1:])),), STANDARD, "iso8859-1")
 
 
 def _decoded(data: bytes, declared: str) -> tuple[str, str]:
@@ -307,11 +270,12 @@ def _is_segment_name(name: str) -> bool:
     return _SEGMENT_NAME.match(name) is not None
 
 
-def _segment(line: str, separator: str) -> Segment:
+def _segment(line: str, separator: str, number: int = 1) -> Segment:
     fields = line.split(separator)
     name = fields[0]
     if not _is_segment_name(name):
-        raise _unreadable("a segment does not begin with a segment name")
+        text = f"line {number} of the message does not begin with a segment name (three capital letters or digits)"
+        raise _unreadable(text, received=line[:_SHOWN])
     if name == "MSH":
         fields[0] = separator
         return Segment(name, tuple(fields))
@@ -329,15 +293,25 @@ def read(data: bytes) -> Message:
         data = data.replace(b"\0", b"")  # Programs in C leave the ends of their strings behind.
     data = data.removeprefix(b"\xef\xbb\xbf").strip(b"\r\n\t ")
     if not data.startswith(b"MSH"):
-        raise _unreadable("the message does not begin with MSH", location=Location("MSH"))
+        raise _no_message(data)
     end = b"\r" if b"\r" in data else b"\n"
     line = data.split(end, 1)[0].decode("iso8859-1")
-    separators = _separators(line[3:8])
+    separators = declared_separators(line[3:8])
+    if separators is None:
+        text = "MSH-1 and MSH-2 must declare five different separators (|^~\\&)"
+        raise UnreadableError(Fault(Condition.SEGMENT_SEQUENCE, text, Location("MSH", 1, 2)), _undelimited(line))
     first = _segment(line, separators.field)
     try:
         return _read_body(data, end.decode(), first.field(_CHARACTER_SET_FIELD), separators)
     except UnreadableError as error:
         raise UnreadableError(error.fault, Message((first,), separators, "iso8859-1")) from error
+
+
+def _no_message(data: bytes) -> UnreadableError:
+    text, name = "the message does not begin with MSH", "MSH"
+    if data.startswith(_BATCHES):
+        text, name = "a frame holds one message; batches (FHS, BHS) are not received", data[:3].decode("ascii")
+    return _unreadable(text, location=Location(name), received=data[:_SHOWN].decode("iso8859-1"))
 
 
 def _read_body(data: bytes, end: str, character_sets: str, separators: Separators) -> Message:
@@ -356,7 +330,8 @@ def _read_body(data: bytes, end: str, character_sets: str, separators: Separator
             lines = [line.strip("\n") for line in lines]
     if len(lines) > MOST_SEGMENTS:
         raise _unreadable(f"the message has more than {MOST_SEGMENTS} segments")
-    segments = tuple([_segment(line, separators.field) for line in lines if line and not line.isspace()])
+    separator = separators.field
+    segments = tuple([_segment(line, separator, number) for number, line in enumerate(lines, 1) if line and not line.isspace()])
     if text.count("MSH") > 1 and any(item.name == "MSH" for item in segments[1:]):
         raise _unreadable("the frame holds more than one message", location=Location("MSH", 2))
     if text.count(separators.repetition) >= MOST_REPETITIONS:

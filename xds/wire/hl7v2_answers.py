@@ -51,6 +51,10 @@ _CONDITION_NAMES = {
 }
 
 
+#: How much of what was received an answer shows.
+_LONGEST_SHOWN = 60
+
+
 class Acknowledgement(StrEnum):
     """MSA-1. Spec: HL7 table 0008."""
 
@@ -155,11 +159,54 @@ def answer_header(request: Message, message_type: str, time: str, control_id: st
     )
 
 
-def _error_segment(fault: Fault, version: str) -> Segment:
+def _place(location: Location) -> str:
+    """A location as people name it: `PID-3.4 (repetition 2)`."""
+    text = location.segment if location.sequence == 1 else f"{location.segment} {location.sequence}"
+    if location.field:
+        parts = (location.component, location.subcomponent)
+        text += f"-{location.field}" + "".join(f".{part}" for part in parts if part)
+    return f"{text} (repetition {location.repetition})" if (location.repetition or 1) > 1 else text
+
+
+def _received(request: Message, location: Location) -> str | None:
+    """What a message holds at a place, in its wire form; None when the place is no field of a segment that is there."""
+    found = request.segment(location.segment, location.sequence)
+    if found is None or not location.field:
+        return None
+    text, separators = found.field(location.field), request.separators
+    if location.segment == "MSH" and location.field <= 2:
+        return text
+    levels = (
+        (separators.repetition, location.repetition),
+        (separators.component, location.component),
+        (separators.subcomponent, location.subcomponent),
+    )
+    for separator, number in levels:
+        if number:
+            text = (*text.split(separator)[:number], *[""] * number)[number - 1]
+    return text
+
+
+def _explained(fault: Fault, request: Message) -> str:
+    """What is wrong, where, and what was received: for the people who read the answer."""
+    text, location = fault.text, fault.location
+    if location is None:
+        return f"{text}; received: {fault.received}" if fault.received else text
+    if location.field and f"{location.segment}-{location.field}" not in text:
+        text = f"{_place(location)}: {text}"
+    received = fault.received or _received(request, location)
+    if received is None:
+        return text
+    shown = received if len(received) <= _LONGEST_SHOWN else f"{received[:_LONGEST_SHOWN]}..."
+    return f"{text}; received: {shown or 'nothing'}"
+
+
+def _error_segment(fault: Fault, version: str, request: Message) -> Segment:
     location = fault.location
+    text = escape(_explained(fault, request))
     name = _CONDITION_NAMES[fault.condition]
     code = f"{int(fault.condition)}^{name}^HL70357"
-    fields = {2: str(location) if location else "", 3: code, 4: "E", 7: escape(fault.text), 8: escape(fault.text)}
+    fields = {2: str(location) if location else "", 3: code, 4: "E", 7: text, 8: text}
     if version in OLD_VERSIONS:
         # Before 2.5 there is only ERR-1; the later fields are sent too, because partners of every age read those.
         place = (location.segment, str(location.sequence), str(location.field or "")) if location else ("", "", "")
@@ -175,7 +222,7 @@ def answer_segments(
     head = answer_header(request, message_type, stamp(now), control_id)
     version = head.field(12)
     msa = Segment("MSA", (code.value, translate(request.segments[0].field(10), request.separators)))
-    return (head, msa, *(_error_segment(fault, version) for fault in faults))
+    return (head, msa, *(_error_segment(fault, version, request) for fault in faults))
 
 
 def query_segments(request: Message, status: str) -> tuple[Segment, Segment]:

@@ -31,7 +31,7 @@ _BLANK: Final = ("",) * 32
 #: XTN.2 and XTN.3 of addresses that are no telephone numbers.
 _ELECTRONIC: Final = frozenset({"NET", "Internet", "INTERNET", "X.400"})
 
-#: Which values a source deletes by writing `""` in a field of PID.
+#: Which values a source deletes by writing `""` in a field of PID, or in each component of it.
 DELETABLE: Final = {
     5: "names",
     6: "mother_maiden_name",
@@ -53,13 +53,16 @@ DELETABLE: Final = {
     30: "deceased",
     32: "reliability",
 }
+#: What goes with them.
+_ALSO_DELETED: Final = {6: "mother_given_name", 13: "emails"}
+_NOBODY: Final = Demographics()
 
 
 def _names(repeated: Sequence[Sequence[str]]) -> tuple[PersonName, ...]:
     names = []
     for given in repeated:
         family, first, further, suffix, prefix, _, use = (*given, *_SEVEN)[:7]
-        if (family and family != DELETED) or first:
+        if family or first:
             names.append(PersonName(family, first, further, suffix, prefix, use or None))
     return tuple(names)
 
@@ -68,7 +71,7 @@ def _addresses(repeated: Sequence[Sequence[str]]) -> tuple[Address, ...]:
     addresses = []
     for given in repeated:
         street, other, city, state, postal_code, country, use = (*given, *_SEVEN)[:7]
-        if street != DELETED and (street or other or city or state or postal_code or country):
+        if street or other or city or state or postal_code or country:
             addresses.append(Address(street, other, city, state, postal_code, country, use or None))
     return tuple(addresses)
 
@@ -84,8 +87,6 @@ class _Telecommunication:
     def add(self, repeated: Sequence[Sequence[str]], *, at_work: bool) -> None:
         for given in repeated:
             number, use, equipment, email, country, area, local = (*given, *_SEVEN)[:7]
-            if number == DELETED:
-                continue
             if not email and number and (use in _ELECTRONIC or equipment in _ELECTRONIC):
                 email, number = number, ""
             if email:
@@ -150,7 +151,11 @@ def read_demographics(message: Message, pid: Segment, faults: list[Fault]) -> De
         faults += found
         return Demographics()
     fields = (*pid.fields, *_BLANK)
-    components = message.components
+
+    def components(whole: str) -> list[list[str]]:
+        """The components of a field; those that are deleted are as good as empty: the field takes the place of the former one."""
+        found = message.components(whole)
+        return [[("" if part == DELETED else part) for part in item] for item in found] if DELETED in whole else found
 
     def text(number: int) -> str | None:
         """The first component of a field."""
@@ -198,12 +203,18 @@ def read_demographics(message: Message, pid: Segment, faults: list[Fault]) -> De
     )
 
 
-def deleted_values(pid: Segment) -> tuple[str, ...]:
-    """The fields of `Demographics` whose stored value the sender of a PID deletes."""
-    if DELETED not in pid.fields:
+def deleted_values(message: Message, pid: Segment, stated: Demographics) -> tuple[str, ...]:
+    """The fields of `Demographics` whose stored value the sender of a PID deletes; `stated` is what is read of it.
+
+    A field is deleted by `""`, and by `""` in its first component when nothing is stated in the others.
+    Spec: HL7 v2.5 chapter 2.5.3; ITI TF-2 C.2.
+    """
+    if not any(DELETED in whole for whole in pid.fields):
         return ()
-    deleted = tuple(name for number, name in DELETABLE.items() if pid.field(number).strip() == DELETED)
-    return (*deleted, "mother_given_name") if "mother_maiden_name" in deleted else deleted
+    component = message.separators.component
+    given = [number for number in DELETABLE if pid.field(number).split(component, 1)[0].strip() == DELETED]
+    names = [DELETABLE[number] for number in given] + [_ALSO_DELETED[number] for number in given if number in _ALSO_DELETED]
+    return tuple(name for name in names if getattr(stated, name) == getattr(_NOBODY, name))
 
 
 def _name(name: PersonName) -> str:

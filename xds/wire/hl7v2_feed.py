@@ -159,7 +159,7 @@ def read_feed(message: Message) -> tuple[IdentityFeed | None, tuple[Fault, ...]]
         message_id=message.control_id,
         identifiers=listed,
         demographics=demographics,
-        deleted=deleted_values(pid),
+        deleted=deleted_values(message, pid, demographics),
         subsumed=subsumed,
         account_number=demographics.account_number.value if demographics.account_number else None,
         event_type=_EVENT_TYPES.get(event, PATIENT_ENCOUNTER_MANAGEMENT),

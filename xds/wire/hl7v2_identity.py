@@ -6,6 +6,7 @@ Spec: ITI TF-2 Appendix E.1 (CX, HD), C.2.3 (ERR).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -14,6 +15,8 @@ from xds.model.patient import IdentityProblem, IdentityProblemKind
 from xds.wire.hl7v2 import DELETED, Condition, Fault, Location, Message, Separators, unescape
 
 NO_AUTHORITY: Final = AssigningAuthority()
+#: The subcomponent of CX.4 that holds the type of the universal id.
+_WRONG_TYPE: Final = 3
 
 
 @lru_cache(maxsize=4096)
@@ -25,9 +28,15 @@ def _authority(text: str, separators: Separators, codec: str) -> tuple[Assigning
     return AssigningAuthority(namespace or None, oid or None), wrong
 
 
-def authority(message: Message, text: str) -> AssigningAuthority:
-    """An authority (CX.4) from its wire form; what is deleted or absent counts as nothing."""
-    return _authority(text, message.separators, message.codec)[0]
+def asked_authority(message: Message, text: str) -> AssigningAuthority:
+    """An authority (CX.4) that is asked for; what is deleted or absent counts as nothing.
+
+    One whose universal id is not of type ISO is none that anybody here can have.
+    """
+    found, wrong = _authority(text, message.separators, message.codec)
+    if wrong != _WRONG_TYPE:
+        return found
+    return replace(found, oid=f"{message.subcomponents(text)[2]}:{found.oid}")
 
 
 def _value(message: Message, text: str) -> str:
@@ -45,7 +54,16 @@ def read_identifier(message: Message, text: str) -> PatientIdentifier | None:
     if not value or value == DELETED:
         return None
     named = _authority(parts[3], message.separators, message.codec)[0] if len(parts) > 3 else NO_AUTHORITY
-    return PatientIdentifier(value, named, (_value(message, parts[4]) or None) if len(parts) > 4 else None)
+    kind = _value(message, parts[4]) if len(parts) > 4 else ""
+    return PatientIdentifier(value, named, kind if kind and kind != DELETED else None)
+
+
+def read_asked_identifier(message: Message, text: str) -> PatientIdentifier | None:
+    """A CX that is asked for."""
+    found = read_identifier(message, text)
+    if found is None or _wrong_part(message, text) != _WRONG_TYPE:
+        return found
+    return replace(found, authority=asked_authority(message, text.split(message.separators.component)[3]))
 
 
 def _wrong_part(message: Message, text: str) -> int:

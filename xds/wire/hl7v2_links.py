@@ -111,8 +111,10 @@ def read_link(message: Message) -> tuple[IdentityFeed | None, tuple[Fault, ...]]
     The feed is what can be read of a message with faults: nothing when it has not two PID segments.
     Errors: 100 (not two PID segments), 101 (PID-3), 103 (type of a universal id).
     """
-    if message.count("PID") != 2:
-        return None, (Fault(Condition.SEGMENT_SEQUENCE, "the message needs two PID segments", Location("PID", 2)),)
+    count = message.count("PID")
+    if count != 2:
+        text = f"the message needs two PID segments; it has {count}"
+        return None, (Fault(Condition.SEGMENT_SEQUENCE, text, Location("PID", 2 if count < 2 else 3)),)
     faults = []
     for number in (1, 2):
         if not read_identifiers(message, "PID-3", number):

@@ -14,7 +14,7 @@ from datetime import datetime
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.wire.hl7v2 import Condition, Fault, Location, Message, Segment, components, escape, segment
 from xds.wire.hl7v2_answers import Acknowledgement, answer_segments, cx, hd, header, query_segments
-from xds.wire.hl7v2_identity import NO_AUTHORITY, authority, read_identifier, read_identifiers, system
+from xds.wire.hl7v2_identity import NO_AUTHORITY, asked_authority, read_asked_identifier, read_identifiers, system
 
 #: MSH-9 of an answer.
 ANSWER_TYPE = "RSP^K23^RSP_K23"
@@ -34,7 +34,7 @@ def read_domains(message: Message, qpd: Segment, number: int, faults: list[Fault
     domains = []
     for repetition, given in enumerate(qpd.field(number).split(message.separators.repetition), 1):
         parts = given.split(message.separators.component)
-        named = authority(message, parts[3]) if len(parts) > 3 else NO_AUTHORITY
+        named = asked_authority(message, parts[3]) if len(parts) > 3 else NO_AUTHORITY
         if named == NO_AUTHORITY:
             text = f"a repetition of QPD-{number} names no assigning authority in component 4"
             faults.append(Fault(Condition.REQUIRED_MISSING, text, Location("QPD", 1, number, repetition, 4)))
@@ -67,7 +67,7 @@ def read_pix_query(message: Message) -> PixQuery | tuple[Fault, ...]:
     if not tag or not tag[0][0]:
         faults.append(Fault(Condition.REQUIRED_MISSING, "QPD-2 (query tag) is required", Location("QPD", 1, 2)))
     given = qpd.field(3).split(message.separators.repetition)
-    asked = read_identifier(message, given[0])
+    asked = read_asked_identifier(message, given[0])
     if asked is None:
         faults.append(Fault(Condition.REQUIRED_MISSING, "QPD-3 (person identifier) is required", Location("QPD", 1, 3)))
     if len(given) > 1:

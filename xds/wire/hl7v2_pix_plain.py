@@ -18,7 +18,7 @@ from typing import Final
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.wire.hl7v2 import DELETED, MOST_REPETITIONS, STANDARD, Fault, Message, Segment
 from xds.wire.hl7v2_answers import VERSIONS, answer_header, cx, header_faults, stamp
-from xds.wire.hl7v2_identity import read_identifier, receiving_system, sending_system
+from xds.wire.hl7v2_identity import read_asked_identifier, receiving_system, sending_system
 from xds.wire.hl7v2_pix import ANSWER_TYPE, PixQuery, read_domains
 
 #: MSH, QPD and RCP of printable ASCII without the escape character, but for that in MSH-2.
@@ -95,7 +95,7 @@ def read_plain_query(data: bytes) -> PlainQuery | None:
     if len(head) < 11 or len(qpd) < 4 or not (_is_plain(head[9]) and _is_plain(qpd[2])) or text.count("~") > MOST_REPETITIONS:
         return None
     known = _header(head[2], head[3], head[4], head[5], head[7], head[8], head[10])
-    identifier = None if "~" in qpd[3] else read_identifier(_STANDARD, qpd[3])
+    identifier = None if "~" in qpd[3] else read_asked_identifier(_STANDARD, qpd[3])
     domains = _domains(qpd[4]) if len(qpd) > 4 else ()
     if known is None or identifier is None or domains is None:
         return None

@@ -57,16 +57,43 @@ class Separators:
 
 
 STANDARD: Final = Separators()
+_EVERY: Final = STANDARD.field + STANDARD.encoding_characters
+#: Separators of fields, components and repetitions.
+_LEAST: Final = 3
+
+
+@lru_cache(maxsize=64)
+def declared_separators(declared: str) -> Separators | None:
+    """The separators of MSH-1 and the beginning of MSH-2; None when they are not five different ones.
+
+    Those of escapes and subcomponents may be left out where a message has none: they are the standard ones then.
+    Spec: HL7 v2.5 chapter 2.5.4, figure 2-1.
+    """
+    given = declared[:1] + declared[1:].split(declared[0], 1)[0] if declared else ""
+    every = given + _EVERY[len(given) :]
+    if len(given) < _LEAST or len(set(every)) < len(every) or any(item.isalnum() or item.isspace() for item in every):
+        return None
+    return STANDARD if every == _EVERY else Separators(*every)
 
 
 @lru_cache(maxsize=16)
 def _escape_pattern(character: str) -> re.Pattern[str]:
     mark = re.escape(character)
-    return re.compile(f"{mark}([FSTRE]|H|N|\\.br|\\.sp[0-9]*|X(?:[0-9A-Fa-f]{{2}})+){mark}")
+    octets = f"(?:{mark}X(?:[0-9A-Fa-f]{{2}})+{mark})+"
+    return re.compile(f"{mark}([FSTRE]|H|N|\\.br|\\.sp[0-9]*){mark}|{octets}")
+
+
+def _text_of(octets: bytes, codec: str) -> str:
+    try:
+        return octets.decode(codec)
+    except UnicodeDecodeError:
+        return octets.decode("iso8859-1")
 
 
 def unescape(text: str, separators: Separators = STANDARD, codec: str = "utf-8") -> str:
     """Undo HL7's escapes; `\\.br\\` becomes a line feed, highlighting vanishes, sequences without meaning here stay.
+
+    Octets (`\\X..\\`) are text in the message's character set, or else in ISO 8859-1.
 
     Spec: HL7 v2.5 chapter 2.7.
     """
@@ -85,11 +112,12 @@ def unescape(text: str, separators: Separators = STANDARD, codec: str = "utf-8")
 
     def character(match: re.Match[str]) -> str:
         sequence = match[1]
+        if sequence is None:
+            # Some write a character of several octets as one sequence, some as a sequence for each octet.
+            return _text_of(bytes.fromhex(match[0].replace(separators.escape, "").replace("X", "")), codec)
         if sequence in characters:
             return characters[sequence]
-        if sequence.startswith(".sp"):
-            return "\n" * int(sequence[3:6] or 1)
-        return bytes.fromhex(sequence[1:]).decode(codec, errors="replace")
+        return "\n" * int(sequence[3:6] or 1)
 
     return _escape_pattern(separators.escape).sub(character, text)
 
