@@ -9,7 +9,7 @@ import pytest
 
 from tests.fhir import HOSPITAL_A, HOSPITAL_B, FhirService, a_patient, fhir_service, issues
 
-PAUL = {
+PAUL: dict[str, Any] = {
     "name": [{"family": "Martin", "given": ["Paul"]}],
     "gender": "male",
     "birthDate": "1980-07-31",

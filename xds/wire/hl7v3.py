@@ -24,7 +24,7 @@ from lxml import etree
 
 from xds.model.identifiers import to_dtm
 from xds.model.patient import IdentityProblem, IdentityProblemKind
-from xds.wire.xml import HL7V3, schema_errors
+from xds.wire.xml import HL7V3, schema_faults
 
 #: Root of interaction ids and trigger events.
 INTERACTIONS: Final = "2.16.840.1.113883.1.6"
@@ -83,6 +83,11 @@ class InstanceIdentifier:
     root: str = ""
     extension: str = ""
     name: str = ""
+
+    @property
+    def full(self) -> str:
+        """Its authority, by the name where it has no root, and its value."""
+        return "^".join(filter(None, (self.root or self.name, self.extension)))
 
     def __str__(self) -> str:
         return f"{self.root}^{self.extension}" if self.root and self.extension else self.root or self.extension
@@ -169,6 +174,11 @@ def read_id(element: etree._Element | None) -> InstanceIdentifier:
     return InstanceIdentifier(*(attribute(element, name) for name in ("root", "extension", "assigningAuthorityName")))
 
 
+def shown(received: str) -> str:
+    """What was received, for a text about it: short and in quotation marks."""
+    return f"'{received[:60]}'"
+
+
 def location(element: etree._Element, *, always: Iterable[str] = ()) -> str:
     """The XPath of an element in its message, without prefixes. What repeats is counted, and what is named in `always`."""
     numbered = frozenset(always)
@@ -208,11 +218,14 @@ def message_details(root: etree._Element) -> list[Detail]:
     Errors: SYN113 (schema), SYN100 and SYN101 (parts of the wrapper), SYN110 (several receivers), NS200 (interactionId),
     NS202 (processingCode), NS250 (processingModeCode).
     """
-    found = schema_errors(root, _SCHEMA)
-    if found:
-        more = [f"and {len(found) - _MOST_SCHEMA_ERRORS} more errors"] if len(found) > _MOST_SCHEMA_ERRORS else []
-        return [Detail(DetailCode.FORMAL_CONSTRAINT, text) for text in [*found[:_MOST_SCHEMA_ERRORS], *more]]
-    return list(_wrapper_details(root))
+    faults = schema_faults(root, _SCHEMA)
+    found = [
+        Detail(DetailCode.FORMAL_CONSTRAINT, text, location(element) if element is not None else None) for text, element in faults
+    ]
+    if len(found) > _MOST_SCHEMA_ERRORS:
+        more = f"and {len(found) - _MOST_SCHEMA_ERRORS} more errors"
+        return [*found[:_MOST_SCHEMA_ERRORS], Detail(DetailCode.FORMAL_CONSTRAINT, more)]
+    return found or list(_wrapper_details(root))
 
 
 def _wrapper_details(root: etree._Element) -> Iterator[Detail]:
@@ -234,18 +247,19 @@ def _wrapper_details(root: etree._Element) -> Iterator[Detail]:
         INTERACTIONS,
         interaction.removesuffix("_Cancel"),
     ):
-        text = f"the interactionId must be {interaction} of {INTERACTIONS}, as the element"
+        text = f"the interactionId must be {interaction} of {INTERACTIONS}, as the element, not {shown(str(stated))}"
         yield Detail(DetailCode.UNSUPPORTED_INTERACTION, text, f"{here}/interactionId")
-    if code(root, "processingCode") not in _PROCESSING_CODES | {""}:
-        yield Detail(DetailCode.UNSUPPORTED_PROCESSING_ID, "the processingCode must be P, T or D", f"{here}/processingCode")
-    if code(root, "processingModeCode") not in _PROCESSING_MODES | {""}:
-        text = "the processingModeCode must be T (current processing)"
+    if (given := code(root, "processingCode")) not in _PROCESSING_CODES | {""}:
+        text = f"the processingCode must be P, T or D, not {shown(given)}"
+        yield Detail(DetailCode.UNSUPPORTED_PROCESSING_ID, text, f"{here}/processingCode")
+    if (given := code(root, "processingModeCode")) not in _PROCESSING_MODES | {""}:
+        text = f"the processingModeCode must be T (current processing), not {shown(given)}"
         yield Detail(DetailCode.UNSUPPORTED_PROCESSING_MODE, text, f"{here}/processingModeCode")
 
 
-def detail_of(problem: IdentityProblem, place: str | None) -> Detail:
-    """A problem of an actor, at its place in the message."""
-    return Detail(_CODES[problem.kind], problem.text, place)
+def detail_of(problem: IdentityProblem, place: str | None, received: str = "") -> Detail:
+    """A problem of an actor, at its place in the message, with what was received there."""
+    return Detail(_CODES[problem.kind], f"{problem.text}: {shown(received)}" if received else problem.text, place)
 
 
 # ------------------------------------------------------------------ writing

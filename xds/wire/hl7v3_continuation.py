@@ -32,6 +32,7 @@ from xds.wire.hl7v3 import (
     message_details,
     read_id,
     read_transmission,
+    shown,
     valued,
     write_id,
     write_message,
@@ -103,7 +104,7 @@ def read_continuation(root: etree._Element, *, is_cancellation: bool = False) ->
     status = code(element, "statusCode")
     is_cancellation = is_cancellation or status == "aborted" or transmission.interaction == CANCEL
     if status not in ("", "waitContinuedQueryResponse", "aborted", "executing", "new"):
-        text = "statusCode must be waitContinuedQueryResponse, or aborted"
+        text = f"statusCode must be waitContinuedQueryResponse, or aborted, not {shown(status)}"
         details.append(Detail(DetailCode.UNKNOWN_CODE, text, f"{location(element)}/statusCode"))
     start = read_quantity(child(element, "startResultNumber"), details, least=1)
     limit = read_quantity(child(element, "continuationQuantity"), details, least=0 if is_cancellation else 1)

@@ -36,6 +36,7 @@ from xds.wire.hl7v3 import (
 from xds.wire.hl7v3_person import (
     instance_of,
     is_trait,
+    nullified,
     read_demographics,
     read_patient_id,
     read_patient_ids,
@@ -68,7 +69,12 @@ class ReceivedFeed:
     def detail(self, problem: IdentityProblem) -> Detail:
         """A problem of the PIX Manager at its place in the message."""
         places = {"identifiers": self.identifiers, "subsumed": self.subsumed}.get(problem.field, ())
-        return detail_of(problem, places[problem.repetition - 1] if problem.repetition <= len(places) else None)
+        if self.feed is None or problem.repetition > len(places):
+            return detail_of(problem, None)
+        given = self.feed.identifiers if problem.field == "identifiers" else self.feed.subsumed
+        identifier = given[problem.repetition - 1]
+        received = instance_of(identifier.authority, identifier.value)
+        return detail_of(problem, places[problem.repetition - 1], received.full)
 
 
 def read_feed(root: etree._Element) -> ReceivedFeed:
@@ -110,6 +116,7 @@ def read_feed(root: etree._Element) -> ReceivedFeed:
         identifiers=tuple(item for _, item in keys),
         demographics=replace(demographics, national_identifiers=national),
         subsumed=tuple(item for _, item in prior),
+        deleted=() if kind is FeedKind.MERGE else nullified(child(patient, "patientPerson"), demographics),
         event_type=IDENTITY_FEED_V3,
     )
     return ReceivedFeed(

@@ -20,6 +20,8 @@ _NAME_USES_OUT: Final = {"L": "L", "I": "C", "T": "I", "A": "A", "S": "P", "N": 
 _NAMES_FOR_SEARCH: Final = frozenset({"SNDX"})
 #: The birth name: a qualifier of its family part in v3, a type of its own in v2.
 BIRTH: Final = "M"
+#: Qualifiers of prefixes that are part of the family name after them: nobility, and the Dutch voorvoegsel.
+_PARTICLES: Final = ("NB", "VV")
 _BIRTH_USES: Final = frozenset({"M", "B"})
 
 #: PostalAddressUse and HL7 table 0190.
@@ -55,22 +57,36 @@ def read_names(elements: Iterable[etree._Element]) -> tuple[PersonName, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _families(element: etree._Element) -> tuple[list[tuple[etree._Element, str]], list[etree._Element]]:
+    """The family parts, each with its text after the particles that belong to it, and the prefixes that are titles."""
+    particles: list[etree._Element] = []
+    titles: list[etree._Element] = []
+    families: list[tuple[etree._Element, str]] = []
+    for part in element:
+        name = etree.QName(part).localname
+        if name == "family" and content(part):
+            families.append((part, _joined([*particles, part])))
+            particles = []
+        elif name == "prefix" and content(part):
+            is_particle = any(_qualified(part, qualifier) for qualifier in _PARTICLES)
+            (particles if is_particle else titles).append(part)
+    return families, [*titles, *particles]
+
+
 def _read_name(element: etree._Element) -> Iterator[PersonName]:
-    families = _parts(element, "family")
+    families, titles = _families(element)
     given = [part for part in _parts(element, "given") if not _qualified(part, "CL")] or _parts(element, "given")
     if not families and not given:
         if words := content(element):
             yield PersonName(family=words, use=_name_use(element))
         return
 
-    def name(parts: Sequence[etree._Element], use: str | None) -> PersonName:
-        first = _joined(given[:1])
-        return PersonName(
-            _joined(parts), first, _joined(given[1:]), _joined(_parts(element, "suffix")), _joined(_parts(element, "prefix")), use
-        )
+    def name(parts: Sequence[str], use: str | None) -> PersonName:
+        suffix = _joined(_parts(element, "suffix"))
+        return PersonName(" ".join(parts), _joined(given[:1]), _joined(given[1:]), suffix, _joined(titles), use)
 
-    at_birth = [part for part in families if _qualified(part, "BR")]
-    current = [part for part in families if part not in at_birth]
+    at_birth = [text for part, text in families if _qualified(part, "BR")]
+    current = [text for part, text in families if not _qualified(part, "BR")]
     if current or not at_birth:
         yield name(current, _name_use(element))
     if at_birth:
@@ -143,7 +159,7 @@ def read_telecom(element: etree._Element) -> tuple[str, str]:
         return "", ""
     if scheme == "mailto" or (not scheme and "@" in rest):
         return "email", rest
-    if scheme in ("", "tel"):
+    if scheme in ("", "tel", "sms"):
         return ("work" if "WP" in uses(element) else "telephone"), rest
     return "", rest
 

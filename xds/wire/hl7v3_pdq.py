@@ -42,12 +42,14 @@ from xds.wire.hl7v3 import (
     message_details,
     read_id,
     read_transmission,
+    shown,
 )
 from xds.wire.hl7v3_intervals import read_range
 from xds.wire.hl7v3_names import read_address, read_telecom, uses
 from xds.wire.hl7v3_names import read_names as read_person_names
-from xds.wire.hl7v3_person import authority_of, read_patient_id, read_sex
+from xds.wire.hl7v3_person import authority_of, instance_of, read_patient_id, read_sex
 from xds.wire.hl7v3_queries import Asked, audited, parameters, query_details, query_of, read_domains
+from xds.wire.xml import HL7V3
 
 #: EventTypeCode of the audit trail.
 DEMOGRAPHICS_V3_QUERY: Final = Code("ITI-47", "IHE Transactions", "Patient Demographics Query")
@@ -91,7 +93,8 @@ class ReceivedDemographicsQuery:
     def detail(self, problem: IdentityProblem) -> Detail:
         """A problem of the supplier at its place in the query. Spec: ITI TF-2 3.47.4.2.3."""
         if problem.field == "domains":
-            return detail_of(problem, self.domain_places[problem.repetition - 1])
+            number = problem.repetition - 1
+            return detail_of(problem, self.domain_places[number], instance_of(self.query.domains[number]).full)
         listed = child(self.asked.query, "parameterList")
         return detail_of(problem, location(listed) if listed is not None and problem.field == "criteria" else None)
 
@@ -132,7 +135,8 @@ def read_demographics_query(root: etree._Element) -> ReceivedDemographicsQuery:
     limit = read_quantity(child(query, "initialQuantity"), details, least=1)
     unit = child(query, "initialQuantityCode")
     if unit is not None and attribute(unit, "code") not in ("", "RD"):
-        details.append(Detail(DetailCode.UNKNOWN_CODE, "initialQuantityCode must be RD (records)", location(unit)))
+        text = f"initialQuantityCode must be RD (records), not {shown(attribute(unit, 'code'))}"
+        details.append(Detail(DetailCode.UNKNOWN_CODE, text, location(unit)))
     details += _not_compared(query)
     return ReceivedDemographicsQuery(Asked(transmission, query, tuple(details)), found, limit, tuple(places))
 
@@ -145,8 +149,9 @@ def read_quantity(element: etree._Element | None, details: list[Detail], *, leas
     # More digits than any register has patients mean: all of them.
     value = int(text) if len(text) < 19 else (-1 if text.startswith("-") else 10**18)
     if value < least:
-        name = etree.QName(element).localname
-        details.append(Detail(DetailCode.DATA_TYPE, f"{name} must be {least} or more", location(element)))
+        named = parent if element.tag == f"{{{HL7V3}}}value" and (parent := element.getparent()) is not None else element
+        wrong = f"{etree.QName(named).localname} must be {least} or more, not {shown(text)}"
+        details.append(Detail(DetailCode.DATA_TYPE, wrong, location(element)))
         return None
     return value
 
@@ -265,7 +270,7 @@ def _minimum_score(query: etree._Element, details: list[Detail]) -> int | None:
     value = child(query, "matchCriterionList", "minimumDegreeMatch", "value")
     score = read_quantity(value, details, least=0) if attribute(value, "value").lstrip("+-").isdecimal() else None
     if value is not None and score is not None and score > 100:
-        text = "minimumDegreeMatch is a percentage: 100 at most"
+        text = f"minimumDegreeMatch is a percentage: 100 at most, not {score}"
         details.append(Detail(DetailCode.DATA_TYPE, text, location(value)))
         return None
     return score
@@ -276,6 +281,8 @@ def _birth_dates(query: etree._Element, details: list[Detail]) -> Iterator[DateR
         found = read_range(value)
         if found is None:
             text = "livingSubjectBirthTime needs a date, or an interval of dates that begins before it ends"
+            if received := attribute(value, "value"):
+                text += f", not {shown(received)}"
             details.append(Detail(DetailCode.DATA_TYPE, text, location(value)))
         else:
             yield found

@@ -33,6 +33,7 @@ from xds.wire.hl7v3 import (
     location,
     null,
     read_id,
+    shown,
     text,
     valued,
     write_id,
@@ -51,6 +52,22 @@ _ROLES: Final = ("asOtherIDs", "asCitizen", "asEmployee", "asStudent", "asMember
 #: administrativeGenderCode and HL7 table 0001.
 _SEXES: Final = {"M": "M", "F": "F", "UN": "O", "O": "O", "U": "U", "UNK": "U"}
 _SEXES_OUT: Final = {"M": "M", "F": "F", "O": "UN", "A": "UN"}
+#: Traits, and the element of a person that has them.
+_NULLABLE: Final = {
+    "telephones work_telephones emails": ("telecom",),
+    "sex": ("administrativeGenderCode",),
+    "birth_date": ("birthTime",),
+    "deceased": ("deceasedInd",),
+    "death_time": ("deceasedTime",),
+    "multiple_birth": ("multipleBirthInd",),
+    "birth_order": ("multipleBirthOrderNumber",),
+    "addresses": ("addr",),
+    "marital_status": ("maritalStatusCode",),
+    "religion": ("religiousAffiliationCode",),
+    "birth_place": ("birthPlace",),
+    "language": ("languageCommunication", "languageCode"),
+}
+_NOBODY: Final = Demographics()
 _TIME_TAIL: Final = re.compile(r"(\.[0-9]+)?([+-][0-9]{1,4})?\Z")
 #: What a root may be besides an OID and a UUID: a name that HL7 reserved, or that somebody took for one.
 _RESERVED_NAME: Final = re.compile(r"(?![0-9A-Fa-f]{8}-)[A-Za-z][A-Za-z0-9-]*\Z")
@@ -82,7 +99,8 @@ def read_patient_id(element: etree._Element, scope: InstanceIdentifier = _NO_ID)
     if _RESERVED_NAME.match(identifier.root) and not identifier.name:
         return PatientIdentifier(identifier.extension, AssigningAuthority(identifier.root))
     if identifier.root and not is_oid(identifier.root):
-        return Detail(DetailCode.DATA_TYPE, "the root of a patient identifier must be the OID of its domain", location(element))
+        text = f"the root of a patient identifier must be the OID of its domain, not {shown(identifier.root)}"
+        return Detail(DetailCode.DATA_TYPE, text, location(element))
     return PatientIdentifier(identifier.extension, authority_of(identifier))
 
 
@@ -150,12 +168,30 @@ def read_demographics(person: etree._Element | None) -> tuple[Demographics, list
     ), details
 
 
+def nullified(person: etree._Element | None, stated: Demographics) -> tuple[str, ...]:
+    """The traits that a person has as null and nothing else: her source has them no more, as `""` says in HL7 v2.
+
+    Names are none of them: the schema wants a name, and whoever has nothing to say of it sends a null one.
+    Spec: HL7 V3 data types R1 (nullFlavor); ITI TF-2 3.44.4.1.1 (a revision of patient information).
+    """
+    if person is None:
+        return ()
+    silent = [name for name, parts in _NULLABLE.items() if _are_null(children(person, *parts)) for name in name.split()]
+    mothers = [name for item in _relationships(person) for name in children(item, "relationshipHolder1", "name")]
+    silent += ["mother_maiden_name", "mother_given_name"] if _are_null(mothers) else []
+    return tuple(name for name in silent if getattr(stated, name) == getattr(_NOBODY, name))
+
+
+def _are_null(elements: Sequence[etree._Element]) -> bool:
+    return bool(elements) and all(attribute(element, "nullFlavor") for element in elements)
+
+
 def _time(person: etree._Element, name: str, details: list[Detail]) -> str | None:
     element = child(person, name)
     value = attribute(element, "value")
     found = read_date(value)
     if element is not None and value and found is None:
-        details.append(Detail(DetailCode.DATA_TYPE, f"{name} is not a date", location(element)))
+        details.append(Detail(DetailCode.DATA_TYPE, f"{name} is not a date: {shown(value)}", location(element)))
     return found
 
 
@@ -165,7 +201,7 @@ def read_sex(element: etree._Element, details: list[Detail]) -> str | None:
     if not value:
         return "U" if attribute(element, "nullFlavor") == "UNK" else None
     if value not in _SEXES:
-        text = "the administrative gender must be M, F or UN"
+        text = f"the administrative gender must be M, F or UN, not {shown(value)}"
         details.append(Detail(DetailCode.UNKNOWN_CODE, text, location(element)))
     return _SEXES.get(value)
 

@@ -63,7 +63,11 @@ class ReceivedPixQuery:
 
     def detail(self, problem: IdentityProblem) -> Detail:
         """A problem of the PIX Manager at its place in the query. Spec: ITI TF-2 3.45.4.2.3."""
-        return detail_of(problem, self.domain_places[problem.repetition - 1] if problem.field == "domains" else self.place)
+        if problem.field == "domains":
+            number = problem.repetition - 1
+            return detail_of(problem, self.domain_places[number], instance_of(self.domains[number]).full)
+        received = instance_of(self.identifier.authority, self.identifier.value).full if self.identifier else ""
+        return detail_of(problem, self.place, received)
 
     @property
     def audited(self) -> IdentityQuery:

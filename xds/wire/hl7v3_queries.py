@@ -27,6 +27,7 @@ from xds.wire.hl7v3 import (
     location,
     null,
     read_id,
+    shown,
     valued,
     write_id,
     write_message,
@@ -143,7 +144,7 @@ def read_domains(query: etree._Element | None, name: str) -> tuple[list[Assignin
             if not identifier.root and not identifier.name:
                 details.append(Detail(DetailCode.ATTRIBUTE_MISSING, f"the value of {name} needs a root", place))
             elif (identifier.root and not is_oid(identifier.root)) or identifier.extension:
-                text = f"the value of {name} must be an OID as root without extension"
+                text = f"the value of {name} must be an OID as root without extension, not {shown(str(identifier))}"
                 details.append(Detail(DetailCode.DATA_TYPE, text, place))
             domains.append(authority_of(identifier))
             places.append(place)
@@ -166,8 +167,10 @@ def query_details(root: etree._Element, query: etree._Element | None) -> list[De
         details.append(Detail(DetailCode.ASSOCIATION_MISSING, text, f"{location(query)}/parameterList"))
     for name, allowed in (("responsePriorityCode", "I"), ("responseModalityCode", "R"), ("statusCode", "new")):
         element = child(query, name)
-        if element is not None and attribute(element, "code") not in ("", allowed):
-            details.append(Detail(DetailCode.UNKNOWN_CODE, f"{name} must be {allowed}", location(element)))
+        given = attribute(element, "code")
+        if element is not None and given not in ("", allowed):
+            text = f"{name} must be {allowed}, not {shown(given)}"
+            details.append(Detail(DetailCode.UNKNOWN_CODE, text, location(element)))
     return details
 
 

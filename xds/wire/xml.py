@@ -269,16 +269,25 @@ def schema_errors(element: etree._Element, schema: str) -> list[str]:
 
     Errors: ValueError or FileNotFoundError when there is no such schema.
     """
+    return list(dict.fromkeys(text for text, _ in schema_faults(element, schema)))
+
+
+def schema_faults(element: etree._Element, schema: str) -> list[tuple[str, etree._Element | None]]:
+    """The same, each with the element that it is about; None where that is not known, as in very large trees."""
     compiled = _mine.schema(schema)
     if _mine.is_large(element):
         entries = _stream_errors(element, compiled)
     else:
         entries = [] if compiled.validate(element) else list(compiled.error_log)  # type: ignore[call-overload]
-    messages = list(dict.fromkeys(_in_words(element, entry) for entry in entries[:MAX_REPORTED_ERRORS]))
+    faults = list(dict.fromkeys((_in_words(element, entry), _at(element, entry)) for entry in entries[:MAX_REPORTED_ERRORS]))
     if len(entries) > MAX_REPORTED_ERRORS:
         at_least = "at least " if len(entries) >= _ENOUGH_ERRORS else ""
-        messages.append(f"and {at_least}{len(entries) - MAX_REPORTED_ERRORS} more errors")
-    return messages
+        faults.append((f"and {at_least}{len(entries) - MAX_REPORTED_ERRORS} more errors", None))
+    return faults
+
+
+def _at(root: etree._Element, entry: etree._LogEntry) -> etree._Element | None:
+    return None if entry.path is None else list(_along(root, entry.path))[-1]
 
 
 class _UntilEnough(io.BytesIO):
