@@ -12,6 +12,7 @@ from xds.actors.imaging_pull_orders import Ahead
 from xds.model.foreign_images import PullError, PullProblem
 from xds.model.imaging import Instance, Study, StudyPatient
 from xds.ports import BlobStore
+from xds.store.imaging_heads import Outside
 
 
 def with_places(study: Study) -> Study:
@@ -74,9 +75,9 @@ class Holdings:
             return [Arrival.failed(PullError(PullProblem.UNKNOWN_SOURCE)) for _ in places]
         return self._pull.begin(places, ahead, whole=whole)
 
-    def ahead(self, study: str, patient: StudyPatient, series: str | None) -> Ahead | None:
+    def ahead(self, study: str, patient: StudyPatient, series: str | None, held: Outside) -> Ahead | None:
         """Have a study or series fetched before it is looked at closer; see `PullThrough.ahead`."""
-        return self._pull.ahead(study, patient, series) if self._pull is not None else None
+        return self._pull.ahead(study, patient, series, held) if self._pull is not None else None
 
     def in_order_of_arrival(self, arrivals: list[Arrival]) -> Iterator[Arrival]:
         """The same as they begin, or fail."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from itertools import chain
 from queue import SimpleQueue
 from typing import Any, Final
@@ -75,14 +75,17 @@ class PullThrough:
         self._cache.close()
         self._ended()
 
-    def ahead(self, study: str, patient: StudyPatient, series: str | None = None) -> Ahead | None:
+    def ahead(
+        self, study: str, patient: StudyPatient, series: str | None = None, held: imaging_heads.Outside | None = None
+    ) -> Ahead | None:
         """Have a study or series fetched, of whose series nothing is here or on its way, before anybody looks closer at it.
 
-        Returns when the first object has begun or none will; None when there is nothing to fetch. `begin` takes what is
-        returned, the caller closes it.
+        `held` is what sources outside hold of it, if the caller knows that already. Returns when the first object has begun
+        or none will; None when there is nothing to fetch. `begin` takes what is returned, the caller closes it.
         """
-        with self._database.read() as connection:
-            held = imaging_heads.outside(connection, study, series)
+        if held is None:
+            with self._database.read() as connection:
+                held = imaging_heads.outside(connection, study, series)
         instances = self._instances_of(study, series)
         orders = []
         with self._lock:
@@ -101,16 +104,19 @@ class PullThrough:
     def _instances_of(self, study: str, series: str | None) -> Callable[[SeriesPlace], Mapping[str, str]]:
         """Which instances sources outside hold of the series of that study, read for all of them when it is asked of one."""
 
-        @lru_cache(maxsize=1)
-        def held() -> Mapping[tuple[str, str], Mapping[str, str]]:
-            try:
-                with self._database.read() as connection:
-                    return imaging_sources.held_outside(connection, study, series)
-            except DatabaseUnavailableError as problem:
-                # It is no fault of the source, in whose midst this is asked.
-                raise PullError(PullProblem.BUSY, "the database does not answer now") from problem
+        held: list[Mapping[tuple[str, str], Mapping[str, str]]] = []
 
-        return lambda place: held().get((place.location, place.series), {})
+        def instances(place: SeriesPlace) -> Mapping[str, str]:
+            if not held:
+                try:
+                    with self._database.read() as connection:
+                        held.append(imaging_sources.held_outside(connection, study, series))
+                except DatabaseUnavailableError as problem:
+                    # It is no fault of the source, in whose midst this is asked.
+                    raise PullError(PullProblem.BUSY, "the database does not answer now") from problem
+            return held[0].get((place.location, place.series), {})
+
+        return instances
 
     def begin(self, places: Sequence[Place], ahead: Ahead | None = None, *, whole: bool = False) -> list[Arrival]:
         """Have instances fetched that are neither here nor on their way; one arrival for each, in the same order.

@@ -119,8 +119,11 @@ class ImageRetrieval:
         """
         ahead = ahead and sop_instance_uid is None and self._blobs.has_sources
         uids = study_instance_uid, series_instance_uid, sop_instance_uid
+        outside: imaging_heads.Outside = {}
         with self._database.read() as connection:
             stored = imaging_heads.head(connection, study_instance_uid) if ahead else imaging.find(connection, *uids)
+            if ahead and stored is not None:
+                outside = imaging_heads.outside(connection, study_instance_uid, series_instance_uid)
         if stored is None or not (ahead or stored.study.series):
             return None
         patient = self._patients.affinity(stored.study)
@@ -132,8 +135,8 @@ class ImageRetrieval:
         resource = Resource(patient_id, manifest, confidentiality, str(self._defaults.class_code))
         is_permitted = self._access.permits(caller, Action.RETRIEVE, (resource,))[0]
         begun = None
-        if ahead and is_permitted:
-            begun = self._blobs.ahead(study_instance_uid, stored.study.patient, series_instance_uid)
+        if outside and is_permitted:
+            begun = self._blobs.ahead(study_instance_uid, stored.study.patient, series_instance_uid, outside)
         if begun is not None:
             return Selection(lambda: self._looked_at(stored, series_instance_uid), patient_id, begun)
         self._wanted(stored)

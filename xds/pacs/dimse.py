@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from xds.model.series_classes import distinct_classes
 from xds.pacs.association import Association, Received
 from xds.pacs.attributes import INSTANCE, OUTLINED, SERIES, STUDY, found_instance, outline, summary
 from xds.pacs.delivery import Delivery
-from xds.pacs.keeping import Associations, Kinds, Lease
+from xds.pacs.keeping import Associations, Kinds, Lease, Wanted
 from xds.pacs.objects import part_10, told
 from xds.pacs.partner import Partner
 from xds.pacs.receiver import MoveReceiver
@@ -59,6 +59,8 @@ _MOVE: Final = (STUDY_ROOT_MOVE, (IMPLICIT_LITTLE,))
 #: Presentation contexts of one association, of which two are for these. Spec: PS3.8 9.3.2.2.
 _CLASSES_AT_ONCE: Final = (MOST_CONTEXTS - 2) // len(_SYNTAXES)
 _USUAL_CLASSES: Final = tuple(str(context.abstract_syntax) for context in StoragePresentationContexts[: MOST_CONTEXTS - 2])
+_TO_FIND: Final = Wanted((_FIND,))
+_TO_MOVE: Final = Wanted((_FIND, _MOVE))
 #: Answers of one C-FIND.
 _MOST: Final = 100_000
 _PENDING: Final = frozenset({Status.PENDING, Status.PENDING_KEYS_IGNORED})
@@ -135,7 +137,7 @@ class DimseArchive:
     def _find(self, level: str, keys: Mapping[str, str], wanted: Mapping[str, str]) -> list[Mapping[str, Any]]:
         identifier = _identifier(level, {**dict.fromkeys(keys, ""), **wanted})
         found: list[Mapping[str, Any]] = []
-        with self._associations.lease([_FIND]) as lease:
+        with self._associations.lease(_TO_FIND) as lease:
             request, answer = lease.ask(partial(_sent, Command.C_FIND, STUDY_ROOT_FIND, identifier))
             while True:
                 lease.association.check_response(request, answer)
@@ -155,15 +157,8 @@ class DimseArchive:
     def _get(self, questions: Sequence[bytes], sop_classes: Mapping[str, str]) -> Iterator[Pulled]:
         classes = distinct_classes(sop_classes)
         for start in range(0, len(classes), _CLASSES_AT_ONCE):
-            some = classes[start : start + _CLASSES_AT_ONCE]
-            kinds: Kinds = [(uid, (syntax,)) for uid in some for syntax in _SYNTAXES]
-            if "" in some:
-                # Nobody knows what they are: every usual class, each in whatever syntax the source likes.
-                some = _USUAL_CLASSES
-                kinds = [(uid, _SYNTAXES) for uid in some]
-            roles = dict.fromkeys(some, (False, True))
             refused: PullError | None = None
-            with self._associations.lease([_FIND, _GET, *kinds], roles) as lease:
+            with self._associations.lease(_wanted_kinds(classes[start : start + _CLASSES_AT_ONCE])) as lease:
                 for question in questions:
                     # What one of them is refused for does not keep the others from being asked.
                     status = yield from _got(lease, question, sop_classes)
@@ -181,7 +176,7 @@ class DimseArchive:
             return
         with (
             receiver.expecting(wanted, delivery),
-            self._associations.lease([_FIND, _MOVE]) as lease,
+            self._associations.lease(_TO_MOVE) as lease,
         ):
             lease.send(requests[0])
             # As for C-GET.
@@ -197,6 +192,17 @@ class DimseArchive:
                 if not is_over:
                     lease.end()
                 thread.join()
+
+
+@lru_cache
+def _wanted_kinds(classes: tuple[str, ...]) -> Wanted:
+    """What an association needs to get objects of these classes on it."""
+    kinds: Kinds = [(uid, (syntax,)) for uid in classes for syntax in _SYNTAXES]
+    if "" in classes:
+        # Nobody knows what they are: every usual class, each in whatever syntax the source likes.
+        classes = _USUAL_CLASSES
+        kinds = [(uid, _SYNTAXES) for uid in classes]
+    return Wanted((_FIND, _GET, *kinds), dict.fromkeys(classes, (False, True)))
 
 
 def _sent(command: Command, model: str, identifier: bytes, association: Association, **fields: str) -> Message:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from xds.pacs.association import Association, AssociationRejectedError, Received, connect
@@ -34,18 +34,27 @@ _LOST_SECONDS: Final = 3.0
 _PAUSES: Final = (0.01, 0.05, 0.25)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """What an association is needed for."""
+
+    kinds: Kinds
+    roles: Roles = field(default_factory=dict)
+
+    def holds(self, other: Wanted) -> bool:
+        """Whether it has everything that the other one has, in the same words: a PACS would agree to the same once more."""
+        if other is self:
+            return True
+        return set(self.kinds).issuperset(other.kinds) and all(self.roles.get(uid) == role for uid, role in other.roles.items())
+
+
 @dataclass(slots=True, eq=False)
 class _Kept:
     """An association, with what was proposed for it. `due` is when it is let go when nobody uses it."""
 
     association: Association
-    kinds: frozenset[tuple[str, tuple[str, ...]]]
-    roles: Roles
+    proposed: Wanted
     due: float = 0.0
-
-    def fits(self, kinds: Kinds, roles: Roles) -> bool:
-        """Whether everything was proposed that is needed, in the same words: the PACS would agree to the same once more."""
-        return self.kinds.issuperset(kinds) and all(self.roles.get(uid) == role for uid, role in roles.items())
 
     @property
     def connection(self) -> socket.socket:
@@ -74,17 +83,16 @@ class _Kept:
 class Lease:
     """An association in somebody's hands: a fresh one, or one that was kept."""
 
-    def __init__(self, partner: Partner, idle: Idle[_Kept], kinds: Kinds, roles: Roles, room: Callable[[], int]) -> None:
+    def __init__(self, partner: Partner, idle: Idle[_Kept], wanted: Wanted, room: Callable[[], int]) -> None:
         """`room` tells how many may be kept beside those in use."""
         self._partner = partner
         self._idle = idle
-        self._kinds = kinds
-        self._roles = roles
+        self._wanted = wanted
         self._room = room
         self._ended = threading.Event()
         self._has_answered = False
         self._request: Message | None = None
-        kept = idle.take(lambda kept: kept.fits(kinds, roles))
+        kept = idle.take(lambda kept: kept.proposed.holds(wanted))
         self._was_kept = kept is not None
         self._held = kept or self._fresh()
         if kept is not None:
@@ -164,7 +172,7 @@ class Lease:
             if not self._idle.leave(0):
                 raise
             association = self._negotiated_soon()
-        return _Kept(association, frozenset(self._kinds), self._roles)
+        return _Kept(association, self._wanted)
 
     def _negotiated_soon(self) -> Association:
         """The same of a PACS that may need a moment to notice that others were released."""
@@ -178,7 +186,7 @@ class Lease:
     def _negotiated(self) -> Association:
         partner = self._partner
         association = connect(partner.host, partner.port, partner.seconds)
-        association.request(partner.calling_ae_title, partner.ae_title, self._kinds, self._roles)
+        association.request(partner.calling_ae_title, partner.ae_title, self._wanted.kinds, self._wanted.roles)
         return association
 
 
@@ -191,13 +199,13 @@ class Associations:
         self._idle: Idle[_Kept] = Idle(partner.kept_associations, partner.kept_seconds, partner.name)
 
     @contextmanager
-    def lease(self, kinds: Kinds, roles: Roles | None = None) -> Iterator[Lease]:
+    def lease(self, wanted: Wanted) -> Iterator[Lease]:
         """An association for as long as the context lasts; what leaves it in the middle of something aborts it.
 
         Errors: PullError, also in place of whatever goes wrong with it within the context.
         """
         with self._places.one(), told():
-            lease = Lease(self._partner, self._idle, kinds, roles or {}, self._room)
+            lease = Lease(self._partner, self._idle, wanted, self._room)
             is_over = False
             try:
                 yield lease

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -220,9 +220,7 @@ class MoveReceiver:
     def _negotiate(self, request: AssociationRequest) -> tuple[AssociationAnswer, bytes] | Reject:
         if request.calling not in self._callers:
             return Reject.CALLING_TITLE
-        contexts = tuple(_answered(context) for context in request.contexts)
-        answer = AssociationAnswer(request.called, request.calling, contexts, MAX_PDU)
-        return answer, write_answer(answer)
+        return _agreed(request)
 
     def _claimed(self, uid: str, calling: str) -> Delivery | None:
         """Who expects an instance, and does so no more. Of two sources with the same object each one's own is meant."""
@@ -253,6 +251,14 @@ def _answer(association: Association, received: Received, status: Status) -> Non
         # What nobody wants is read all the same: the answer comes after the data set.
         pass
     association.send(received.context_id, response_to(received.message, status))
+
+
+@lru_cache(maxsize=16)
+def _agreed(request: AssociationRequest) -> tuple[AssociationAnswer, bytes]:
+    """The answer to a request. A source asks for more than a hundred presentation contexts, and for the same ones each time."""
+    contexts = tuple(_answered(context) for context in request.contexts)
+    answer = AssociationAnswer(request.called, request.calling, contexts, MAX_PDU)
+    return answer, write_answer(answer)
 
 
 def _answered(context: ProposedContext) -> AnsweredContext:

@@ -5,6 +5,7 @@ Spec: RAD TF-2 4.69, 4.107 (access to what is asked for).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
@@ -15,6 +16,9 @@ from xds.model.imaging import ManifestForm, PublishedManifest, StoredStudy, Stud
 from xds.store.imaging_sources import is_outside
 from xds.store.schema.imaging import imaging_instance, imaging_manifest, imaging_study
 from xds.store.statements import Prepared, Row
+
+#: How many instances of which SOP class sources outside hold, by source and Series Instance UID.
+Outside = Mapping[tuple[str, str], Mapping[str, int]]
 
 _STUDY: Final = ("study_key", "state", "revision", "reason", "reconciled", "source")
 _PATIENT: Final = ("patient_id", "issuer_oid", "issuer_namespace", "patient_name", "birth_date", "sex")
@@ -72,12 +76,10 @@ def _outside(*, of_one_series: bool) -> Prepared:
     return Prepared(statement.group_by(*columns))
 
 
-def outside(
-    connection: Connection, study_instance_uid: str, series_instance_uid: str | None = None
-) -> dict[tuple[str, str], dict[str, int]]:
-    """How many instances of which SOP class sources outside hold of a study or series and nobody rejected.
+def outside(connection: Connection, study_instance_uid: str, series_instance_uid: str | None = None) -> Outside:
+    """What sources outside hold of a study or series and nobody rejected, in numbers.
 
-    By source and Series Instance UID; `imaging_sources.held_outside` tells which they are.
+    `imaging_sources.held_outside` tells which they are.
     """
     of_series = {"series": series_instance_uid} if series_instance_uid is not None else {}
     rows = _outside(of_one_series=bool(of_series)).rows(connection, {"study": study_instance_uid, **of_series})

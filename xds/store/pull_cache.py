@@ -272,7 +272,7 @@ def _read(place: Path) -> _Description | None:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:40]
+    return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
 
 def _boot() -> str:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 from xds.wire.dicom_values import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
@@ -18,6 +19,8 @@ from xds.wire.dicom_values import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSI
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
 #: Presentation contexts of one association: their identifiers are the odd numbers of one octet.
 MOST_CONTEXTS: Final = 128
+#: Octets of a request whose reading is remembered: a peer asks for the same each time, and often for a hundred contexts.
+_KEPT_REQUEST: Final = 32 * 1024
 
 _FIXED: Final = struct.Struct(">HH16s16s32x")
 _ITEM: Final = struct.Struct(">BxH")
@@ -75,7 +78,7 @@ class AnsweredContext:
     transfer_syntax: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class AssociationRequest:
     """A-ASSOCIATE-RQ. `max_length` 0: PDUs of any length. `roles`: SOP Class UID -> (as SCU, as SCP) of the requestor.
 
@@ -143,7 +146,11 @@ def write_abort(*, source: int = 2, reason: int = 0) -> bytes:
 
 
 def read_request(body: bytes) -> AssociationRequest:
-    """A-ASSOCIATE-RQ without its head. Errors: UpperLayerError."""
+    """A-ASSOCIATE-RQ without its head; the same octets give the same object. Errors: UpperLayerError."""
+    return _kept_request(body) if len(body) <= _KEPT_REQUEST else _read_request(body)
+
+
+def _read_request(body: bytes) -> AssociationRequest:
     version, called, calling = _read_fixed(body)
     contexts: list[ProposedContext] = []
     application, user = "", b""
@@ -158,6 +165,9 @@ def read_request(body: bytes) -> AssociationRequest:
     if len({context.context_id for context in contexts}) != len(contexts):
         raise UpperLayerError("two presentation contexts have the same identifier")
     return AssociationRequest(called, calling, tuple(contexts), max_length, roles, extended, version, application)
+
+
+_kept_request = lru_cache(maxsize=16)(_read_request)
 
 
 def read_answer(body: bytes) -> AssociationAnswer:

@@ -42,9 +42,9 @@ class _Buffer:
         self.complete = False
 
     def more(self, wanted: int = 0) -> None:
-        """At least double what is held, so that reading it over again stays cheap."""
+        """At least double what is held, so that reading it over again stays cheap; first of all no more than is wanted."""
         pieces, size = [self.octets], len(self.octets)
-        target = max(2 * size, wanted, 16 * 1024)
+        target = max(2 * size, wanted, 16 * 1024) if size or not wanted else wanted
         while size < target:
             piece = next(self._chunks, None)
             if piece is None:

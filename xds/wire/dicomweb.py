@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from email.message import Message
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from secrets import token_hex
 from typing import Final, Protocol
@@ -30,6 +30,8 @@ _CHUNK: Final = 256 * 1024
 #: Octets of the header lines of one part.
 _MAX_PART_HEADER: Final = 16 * 1024
 _MAX_RANGES: Final = 64
+#: Octets of an Accept header whose reading is remembered: a reader says the same each time.
+_KEPT_ACCEPT: Final = 256
 #: RFC 2046 allows 70 characters; Orthanc stores over the web with 73.
 _MAX_BOUNDARY: Final = 256
 
@@ -72,11 +74,18 @@ def read_media_type(text: str) -> MediaType:
 
 def read_accept(text: str) -> tuple[MediaType, ...]:
     """The ranges of an Accept header, the most wanted first; those with q=0 are left out. An empty one accepts everything."""
+    return _kept_accept(text) if len(text) <= _KEPT_ACCEPT else _read_accept(text)
+
+
+def _read_accept(text: str) -> tuple[MediaType, ...]:
     if not text.strip():
         return (MediaType("*/*"),)
     ranges = [read_media_type(part) for part in islice(_split(text), _MAX_RANGES)]
     wanted = (_with_exceptions(item, ranges) if item.name.endswith("/*") else item for item in ranges if item.quality > 0)
     return tuple(sorted(wanted, key=lambda item: -item.quality))
+
+
+_kept_accept = lru_cache(maxsize=64)(_read_accept)
 
 
 def _with_exceptions(wide: MediaType, ranges: Sequence[MediaType]) -> MediaType:
