@@ -120,7 +120,7 @@ class TestSearch:
         # Lefebvre sounds like Lefaivre, too.
         assert found(search(region, name("family:Lefaivre", use="SRCH"))) == ["A-1", "A-2", "A-4"]
         assert "A-3" in found(search(region, name("family:Mar", "given:Zo", use="SRCH")))
-        assert found(search(region, name("family:Lefaivre"))) == []
+        assert "A-2" not in found(search(region, name("family:Lefebvre")))
 
     def test_what_is_told_of_a_patient(self, region: Region) -> None:
         answer = search(region, name("family:Lefevre", "given:Marie-Hélène"))

@@ -1,7 +1,9 @@
 """ITI-47 Patient Demographics Query HL7 V3: a Patient Demographics Consumer searches for patients by their traits.
 
 PRPA_IN201305UV02 as simple SOAP, answered by PRPA_IN201306UV02 (OK, NF, AE or QE) with `initialQuantity` matches at most; the
-same transaction continues (`iti47_query_continuation`) and cancels (`iti47_query_cancellation`) the query.
+same transaction continues (`iti47_query_continuation`) and cancels (`iti47_query_cancellation`) the query. When nobody has a name
+as it was asked for, those are answered whose names sound alike or are one slip of the pen away, with a lower degree of match, as
+in HL7 v2 and FHIR; a minimumDegreeMatch of 100 keeps them out.
 
 Spec: ITI TF-2 3.47, Appendix O.
 Errors, as acknowledgementDetail: AE with 204 at each unknown otherIDsScopingOrganization/value; AE and QE with SYN101 at
@@ -19,7 +21,8 @@ from lxml import etree
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
-from xds.model.demographics_query import DemographicsAnswer, DemographicsQuery, PageRequest, PatientMatch
+from xds.model.demographics_query import Comparison, DemographicsAnswer, DemographicsQuery, PageRequest, PatientMatch
+from xds.rules.demographics_similarity import with_similar_names
 from xds.transactions import v3_exchange
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.hl7v3 import InstanceIdentifier, Transmission, new_id, party_of, read_transmission
@@ -68,7 +71,8 @@ def respond(request: SoapRequest, domain: Domain, caller: Caller) -> SoapReply:
     answer = DemographicsAnswer()
     if not asked.is_wrong:
         page = PageRequest(received.limit, None, str(asked.query_id))
-        answer = domain.demographics_supplier.search(received.query, page, caller, received.audited)
+        similar = with_similar_names(received.query, Comparison.EXACT)
+        answer = domain.demographics_supplier.search(received.query, page, caller, received.audited, instead=similar)
         details += [received.detail(problem) for problem in answer.problems]
     return SoapReply([write_demographics_answer(asked, answer, details, now=domain.pix_manager.clock(), limit=received.limit)])
 

@@ -1,7 +1,8 @@
 """Demographics queries in HL7 version 3 (PRPA_IN201305UV02).
 
-A name whose `use` is SRCH is also found by how it sounds, by its beginning and one slip of the pen away; `*` in a name or address
-stands for any characters. Several names are alternatives, several identifiers must all be the patient's.
+A name whose `use` is SRCH is also found by how it sounds, by its beginning and one slip of the pen away, any other one when
+nobody has it as it is; `*` in a name or address stands for any characters. Several names are alternatives,
+several identifiers must all be the patient's.
 
 Tolerated deviations: several values of one name, address, telecom or birth time parameter (alternatives); several values of one
 identifier parameter (all of them); any semanticsText. Parameters that IHE leaves out of this query are not compared: a warning in
