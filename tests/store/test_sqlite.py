@@ -164,6 +164,38 @@ def test_work_that_would_wait_for_itself_is_refused(database: Database) -> None:
     assert names(database) == []
 
 
+def test_what_is_done_beforehand_sees_a_snapshot_while_another_process_writes(database: Database, path: Path) -> None:
+    database.write(put("before"))
+    other = open_database(f"sqlite:///{path}")
+    seen = []
+
+    def look(connection: Connection) -> None:
+        seen.append(list(connection.execute(select(setting.c.name)).scalars()))
+
+    def beforehand(connection: Connection) -> None:
+        look(connection)
+        other.write(put("theirs"))
+        look(connection)
+
+    def work(connection: Connection) -> str:
+        look(connection)
+        return put("ours")(connection)
+
+    assert database.write(work, beforehand=beforehand) == "ours"
+    assert [sorted(some) for some in seen] == [["before"], ["before"], ["before", "theirs"]]
+    other.close()
+
+
+def test_who_fails_beforehand_is_told_and_harms_no_other(database: Database) -> None:
+    def fail(_connection: Connection) -> None:
+        raise ValueError("beforehand")
+
+    with pytest.raises(ValueError, match="beforehand"):
+        database.write(put("lost"), beforehand=fail)
+    assert database.write(put("kept"), beforehand=lambda connection: None) == "kept"
+    assert names(database) == ["kept"]
+
+
 def test_work_that_nobody_waits_for_does_not_hold_up_what_somebody_does(database: Database) -> None:
     database.write_later(put("later"))
     assert database.write(put("now")) == "now"

@@ -46,14 +46,17 @@ class Waiting:
 
 #: Applies feeds in a transaction; gives the effects of each. What it raises undoes all of them.
 Apply = Callable[[Connection, Sequence[Waiting]], list[Effects]]
+#: Prepares them in a snapshot that is read before the transaction.
+Foresee = Callable[[Connection, Sequence[Waiting]], None]
 
 
 class FeedBatches:
     """The feeds of one PIX Manager on their way into the database. One object serves all threads."""
 
-    def __init__(self, database: Database, apply: Apply) -> None:
+    def __init__(self, database: Database, apply: Apply, foresee: Foresee | None = None) -> None:
         self._database = database
         self._apply = apply
+        self._foresee = foresee
         self._lock = threading.Lock()
         self._waiting: deque[Waiting] = deque()
         self._has_leader = False
@@ -130,8 +133,12 @@ class FeedBatches:
                 self._hand_over(batch)
             return found
 
+        def beforehand(connection: Connection) -> None:
+            if self._foresee is not None:
+                self._foresee(connection, batch.taken())
+
         try:
-            found = self._database.write(work)
+            found = self._database.write(work, beforehand=beforehand)
         except BaseException as failure:
             # It belongs to those who wait. One feed that fails must not take the others with it.
             if len(batch.taken()) == 1 or batch.is_handed_over:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from xds.actors.pix_clusters import Clusters
-from xds.actors.pix_linking import Linker, counted_record
-from xds.actors.pix_preparation import NOBODY, PreparedDemographics, PreparedFeed, prepare_demographics, revised, terms_of
+from xds.actors.pix_linking import Linker, Placement, counted_record
+from xds.actors.pix_preparation import NOBODY, PreparedDemographics, PreparedFeed, prepare_demographics, restated, terms_of
 from xds.model.demographics_index import IndexEntries
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.identity_review import LinkReason
@@ -113,18 +113,23 @@ class DescribingTransaction:
         if note and mine and mine.knows(prepared.digest):
             self.effects.is_repeated = True
             return None
+        placement = self._foreseen(prepared, person)
         self._clusters.touch(persons)
         added = [entry for entry, identity in known.items() if identity is None]
         if added:
             self._patients.add_identities([self._identity(person, key, item) for key, item in added])
         others = [item for item in statements if item is not mine]
-        changed = self._restate(person, prepared, others, mine, note=note)
+        after = prepared.foreseen.after if placement and prepared.foreseen else None
+        changed = self._restate(person, prepared, others, mine, note=note, after=after)
         is_otherwise_known = self._state_nationals(person, prepared, entries)
         self._announce(entries, feed)
         for other in persons[1:]:
             self._clusters.link(person, other, LinkReason.STATED, by=feed.source)
-        if changed or is_otherwise_known:
+        if changed and placement:
+            self._linker.carry_out(person, placement)
+        elif changed or is_otherwise_known:
             self._linker.relink(person, ((changed.traits,), changed.keys) if changed and not others else None)
+        if changed or is_otherwise_known:
             self.effects.changed.append(person)
         if added or is_otherwise_known or (changed and feed.kind is FeedKind.ADD):
             # What a revision says of her traits regroups nobody but by links, which see to it themselves.
@@ -132,6 +137,13 @@ class DescribingTransaction:
         if feed.visit:
             demographics_index.put_visit(self._patients.connection, person, feed.visit, self._clusters.now)
         return person
+
+    def _foreseen(self, prepared: PreparedFeed, *known: int) -> Placement | None:
+        """What was decided before the turn of a record, known or new, if that still holds. To be asked before it is written."""
+        foreseen = prepared.foreseen
+        if foreseen is None or foreseen.placement is None:
+            return None
+        return foreseen.placement if self._linker.holds(foreseen.placement, foreseen.since, *known) else None
 
     def _said_before(self, prepared: PreparedFeed, gone: Sequence[Identity]) -> bool:
         """True when the message took effect before its identifiers were subsumed."""
@@ -186,12 +198,12 @@ class DescribingTransaction:
         person_key = patients.ask_person_key()
         assigned = self._clusters.ask_assigned() if needs_one else None
         words = demographics_index.ask_words(patients.connection, described.words)
-        found = self._linker.candidates(stated.keys, stated.traits)
+        placement = self._foreseen(prepared) or self._linker.place(stated.keys, stated.traits, domains)
         person = patients.add_person(self._clusters.now, person_key())
         self._clusters.touch((person,))
         identities = [self._identity(person, key, item) for key, item in own] + self._nationals(person, stated, entries)
         # Whoever is alone needs an identifier of the affinity domain, so that nobody else's can stand for her.
-        if assigned and not found:
+        if assigned and placement.stays_alone:
             identities.append(assigned(person))
         patients.add_identities(identities)
         messages = prepared.digest[:8] if note else b""
@@ -206,8 +218,7 @@ class DescribingTransaction:
         self.effects.counted += [counted_record(), *stated.terms]
         self.effects.changed.append(person)
         self._announce(entries, feed)
-        if found and not self._linker.place(person, stated.traits, domains, found) and assigned:
-            patients.add_identity(assigned(person))
+        self._linker.carry_out(person, placement)
         return person
 
     def _identity(self, person: int, domain_key: int, item: PatientIdentifier, state: str | None = None) -> Identity:
@@ -221,19 +232,24 @@ class DescribingTransaction:
                     affinity_patients.add(self._patients.connection, PatientIdentifier(item.value, self._clusters.affinity))
 
     def _restate(
-        self, person: int, prepared: PreparedFeed, others: Sequence[Statement], mine: Statement | None, *, note: bool
+        self,
+        person: int,
+        prepared: PreparedFeed,
+        others: Sequence[Statement],
+        mine: Statement | None,
+        *,
+        note: bool,
+        after: PreparedDemographics | None,
     ) -> PreparedDemographics | None:
         """Store what the source states now, and give it; None when nothing that is compared has changed.
 
-        `others` are the statements of other sources, `mine` is what this one stated before.
+        `others` are the statements of other sources, `mine` is what this one stated before, `after` what it states now, if that
+        is known.
         """
         feed = prepared.feed
-        after = prepared.stated
-        before = mine.stated().demographics if mine is not None and mine.demographics != after.text else None
-        if before is not None:
-            stated = revised(before, feed)
-            if stated != after.demographics:
-                after = prepare_demographics(stated)
+        before = mine.stated().demographics if mine is not None and mine.demographics != prepared.stated.text else None
+        if after is None:
+            after = restated(before, prepared) if before is not None else prepared.stated
         if mine is not None and mine.demographics == after.text:
             if note:
                 self._patients.note_message(mine, prepared.digest)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from xds.actors.pix_clusters import Clusters
 from xds.model.identity_review import AUTOMATIC, DecisionAction, LinkEvidence, LinkReason, ReviewKind
 from xds.rules import linkage
-from xds.rules.linkage import Evidence, Group, Member, Scored, Traits, Weights
+from xds.rules.linkage import Decision, Evidence, Group, Member, Scored, Traits, Weights
 from xds.rules.linkage.screening import are_strangers
 from xds.store.database import Connection
 from xds.store.patients import StoredLink
@@ -34,6 +35,27 @@ Stated = tuple[Sequence[Traits], Sequence[int]]
 Candidates = Mapping[int, Mapping[int, Sequence[bytes]]]
 
 _RECORDS_TERM: Final = term_of(RECORDS, "")
+#: What a record is called that has no key yet.
+_NEW: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a record belongs that is alone: what was decided, by which weights, among which candidates.
+
+    It holds as long as nothing of what it depends on changes: the keys of the record, and the records that were looked at.
+    """
+
+    member: Member
+    decision: Decision
+    candidates: Mapping[int, Member]
+    depends_on: frozenset[int]
+    weights: Weights
+
+    @property
+    def stays_alone(self) -> bool:
+        """True when the record joins nobody."""
+        return not self.decision.link
 
 
 class StoredFrequencies:
@@ -70,6 +92,16 @@ def reason_of(evidence: Evidence) -> LinkReason:
     return LinkReason.NATIONAL_IDENTIFIER if evidence.rule == "qualified identifier" else LinkReason.DEMOGRAPHICS
 
 
+def _without_strangers(around: Candidates, traits: Sequence[Traits]) -> Candidates:
+    """The clusters without those of strangers alone, and without those that nobody joins."""
+    return {
+        cluster: records
+        for cluster, records in around.items()
+        if len(records) <= _MOST_MEMBERS
+        and not all(are_strangers(traits, item) for packed in records.values() for item in packed)
+    }
+
+
 class Linker:
     """The rules at work in one transaction."""
 
@@ -79,14 +111,38 @@ class Linker:
         self._weights = weights
         self._frequencies = StoredFrequencies(clusters.patients.connection, counts)
 
-    def candidates(self, keys: Sequence[int], traits: Traits) -> Candidates:
-        """The clusters, with their records, that share a selective key with a record that is not stored yet."""
-        return self._around(self._sharing(keys), (traits,))
+    def place(self, keys: Sequence[int], traits: Traits, domains: frozenset[int]) -> Placement:
+        """Decide where a record belongs that is not stored yet, among all who share a selective key with it."""
+        return self._placed(Member(_NEW, (traits,), domains, domains & {self._clusters.affinity_key}), keys)
 
-    def place(self, person_key: int, traits: Traits, domains: frozenset[int], found: Candidates) -> bool:
-        """Decide where a new record belongs among these candidates. False when it stays alone."""
-        member = Member(person_key, (traits,), domains, domains & {self._clusters.affinity_key})
-        return self._join(member, (member,), found, is_new=True)
+    def place_again(self, person_key: int, keys: Sequence[int], traits: Traits, packed: bytes) -> Placement | None:
+        """Decide where a record belongs that is known, once these are its keys and traits. None when it is not alone."""
+        cluster = self._patients.cluster_of((person_key,))[person_key]
+        if self._patients.members((cluster,))[cluster] != (person_key,) or self._patients.links((person_key,)):
+            return None
+        member = self.members((person_key,), {person_key: (packed,)})[person_key]
+        return self._placed(member, keys) if member.traits else None
+
+    def _placed(self, member: Member, keys: Sequence[int]) -> Placement:
+        shared = self._sharing(keys, member.person_key)
+        shared.pop(member.person_key, None)
+        around = self._around(shared)
+        found = _without_strangers(around, member.traits)
+        candidates, decision = self._decided(member, (member,), found) if found else ({}, Decision())
+        depends_on = frozenset(keys).union((member.person_key,), *around.values())
+        return Placement(member, decision, candidates, depends_on, self._weights)
+
+    def holds(self, placement: Placement, since: int, person_key: int = _NEW) -> bool:
+        """True when this would be decided again of a record (a new one, if none is named) that was decided as of that change."""
+        if placement.member.person_key != person_key or placement.weights is not self._weights:
+            return False
+        return self._patients.is_unchanged(placement.depends_on, since)
+
+    def carry_out(self, person_key: int, placement: Placement) -> None:
+        """Join a record, as it is stored now, with whom it was decided, and have somebody look at the rest."""
+        is_new = placement.member.person_key == _NEW
+        member = replace(placement.member, person_key=person_key) if is_new else placement.member
+        self._carry_out(member, placement.candidates, placement.decision, is_new=is_new)
 
     def relink(self, person_key: int, stated: Stated | None = None) -> None:
         """Withdraw the rules' links that a record's traits no longer support, and join those whom they do.
@@ -138,7 +194,7 @@ class Linker:
 
     def _seek(self, person_key: int, stated: Stated | None = None) -> None:
         traits, keys = stated or self._stated(person_key)
-        shared = self._sharing(keys)
+        shared = self._sharing(keys, person_key)
         shared.pop(person_key, None)
         found: Candidates = {}
         own: Sequence[int] = ()
@@ -147,39 +203,39 @@ class Linker:
             own = self._patients.members((own_cluster,))[own_cluster]
             for key in own:
                 shared.pop(key, None)
-            found = self._around(shared, traits) if len(own) <= _MOST_MEMBERS else {}
+            found = _without_strangers(self._around(shared), traits) if len(own) <= _MOST_MEMBERS else {}
         members = self.members(own) if found else {}
         if found and members[person_key].traits:
             self._join(members[person_key], [members[key] for key in own], found)
         else:
             self._dismiss(person_key, (), ())
 
-    def _sharing(self, keys: Sequence[int]) -> Counter[int]:
-        """The records that share a selective key, each with how many of them."""
+    def _sharing(self, keys: Sequence[int], person_key: int) -> Counter[int]:
+        """The records that share a selective key with this one, which need not be stored under it yet."""
         shared: Counter[int] = Counter()
         for records in self._patients.candidates(keys, MOST_PER_KEY).values():
-            if len(records) < MOST_PER_KEY:
+            if len(records) + (person_key != _NEW and person_key not in records) < MOST_PER_KEY:
                 shared.update(records)
         return shared
 
-    def _around(self, shared: Counter[int], traits: Sequence[Traits]) -> Candidates:
-        """The clusters of records that share keys, without those of strangers alone."""
-        if not shared:
-            return {}
-        nearest = [key for key, _ in shared.most_common(_MOST_CANDIDATES)]
-        return {
-            cluster: records
-            for cluster, records in self._patients.traits_around(nearest).items()
-            if len(records) <= _MOST_MEMBERS
-            and not all(are_strangers(traits, item) for packed in records.values() for item in packed)
-        }
+    def _around(self, shared: Counter[int]) -> Candidates:
+        """The clusters of the records that share the most keys."""
+        nearest = [key for key, _ in shared.most_common(_MOST_CANDIDATES)] if shared else ()
+        return self._patients.traits_around(nearest)
 
-    def _join(self, member: Member, own: Group, found: Candidates, *, is_new: bool = False) -> bool:
-        """Decide about candidates, and carry that out. True when the record joined one. `is_new`: it has no case yet."""
+    def _join(self, member: Member, own: Group, found: Candidates) -> None:
+        """Decide about candidates of a record that is known, and carry that out."""
+        candidates, decision = self._decided(member, own, found)
+        self._carry_out(member, candidates, decision, is_new=False)
+
+    def _decided(self, member: Member, own: Group, found: Candidates) -> tuple[Mapping[int, Member], Decision]:
         packed = {key: stated for records in found.values() for key, stated in records.items()}
         candidates = self.members(list(packed), packed)
         groups = [[candidates[key] for key in found[cluster]] for cluster in sorted(found)]
-        decision = linkage.decide(member, groups, self._weights, self._frequencies, own)
+        return candidates, linkage.decide(member, groups, self._weights, self._frequencies, own)
+
+    def _carry_out(self, member: Member, candidates: Mapping[int, Member], decision: Decision, *, is_new: bool) -> None:
+        """`is_new`: it has no case yet."""
         for scored in decision.link:
             self._link(member.person_key, scored)
         self._review(member, candidates, decision.review)
@@ -187,7 +243,6 @@ class Linker:
             self._dismiss(member.person_key, decision.link, decision.review)
         if decision.link:
             self._clusters.regroup([member.person_key, *(scored.person_key for scored in decision.link)])
-        return bool(decision.link)
 
     def _link(self, person_key: int, scored: Scored) -> None:
         now, reason = self._clusters.now, reason_of(scored.evidence)

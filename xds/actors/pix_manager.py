@@ -13,15 +13,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Literal
 
-from xds.actors import pix_audit
+from xds.actors import pix_audit, pix_turns
 from xds.actors.identity_desk import IdentityDesk
 from xds.actors.linkage_training import Training, train
 from xds.actors.pix_audit_trail import AuditTrail
-from xds.actors.pix_batches import FeedBatches, Waiting
+from xds.actors.pix_batches import FeedBatches
 from xds.actors.pix_clusters import NewValue, affinity_in_use, new_patient_number
-from xds.actors.pix_description import Effects, RefusedError
+from xds.actors.pix_description import RefusedError
 from xds.actors.pix_feed import FeedTransaction
-from xds.actors.pix_preparation import PreparedFeed, own_identifiers, prepare
+from xds.actors.pix_preparation import PreparedFeed, prepare
 from xds.actors.pix_register import Register
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
@@ -41,14 +41,13 @@ from xds.ports import AccessRule, Clock
 from xds.rules import linkage
 from xds.rules.access import AllowAll
 from xds.rules.identity_domains import DomainTable
-from xds.store import audit, jobs, patients_terms
-from xds.store.audit import Written
+from xds.store import audit, patients_terms
 from xds.store.database import Database
 from xds.store.patients import Identity, Patients, Transaction
 from xds.store.patients_terms import StoredWeights
 
-#: The kind of job that follows every feed: whatever waits for a patient to become known is looked at again.
-IDENTITIES_CHANGED: Final = "identities-changed"
+#: The kind of job that follows every feed.
+IDENTITIES_CHANGED: Final = pix_turns.IDENTITIES_CHANGED
 
 
 class PixManager:
@@ -81,7 +80,8 @@ class PixManager:
         self.known_domains = self._domains = self._register.domains
         self._affinity = self._register.affinity
         self._trail = AuditTrail(database)
-        self._batches = FeedBatches(database, self._apply)
+        turns = pix_turns.FeedTurns(self._register, clock)
+        self._batches = FeedBatches(database, turns.apply, turns.foresee)
         #: The identity desk on the same register.
         self.desk = IdentityDesk(database, self._register, identity, access, clock)
 
@@ -104,8 +104,8 @@ class PixManager:
         if problems:
             refused = self._refused(feed, caller, problems)
             return lambda: refused
-        prepared = prepare(completed, self._domains.known())
         self._register.refresh()
+        prepared = prepare(completed, self._domains.known())
         events = pix_audit.accepted_events(completed, caller, self._identity, self.clock())
         waiting = self._batches.begin(prepared, events)
 
@@ -277,30 +277,6 @@ class PixManager:
         """Have everything stored that waits to be written later."""
         self._register.store_counts()
         self._database.flush()
-
-    def _apply(self, connection: Transaction, feeds: Sequence[Waiting]) -> list[Effects]:
-        """Apply feeds one after another in one transaction. What each of them writes alike is written once."""
-        moment = self.clock()
-        patients = self._register.take_turn(connection)
-        if len(feeds) > 1:
-            patients.foresee(dict.fromkeys(each for item in feeds for each in own_identifiers(item.prepared)))
-        found: list[Effects] = []
-        events: list[Written] = []
-        change = self._register.change(patients, moment)
-        for item in feeds:
-            if found and change.changed_sets is not None:
-                # What one feed changed is told apart from what the next one does.
-                change = self._register.change(patients, moment)
-            transaction = FeedTransaction(change.clusters, change.linker, item.prepared.domain_keys, self._register.words)
-            effects = transaction.apply(item.prepared)
-            if not effects.is_repeated:
-                change.finish()
-                events += item.events
-            found.append(effects)
-        if events:
-            audit.append_written(connection, events)
-            jobs.request(connection, IDENTITIES_CHANGED, moment)
-        return found
 
     def _cluster(self, patients: Patients, identifier: PatientIdentifier) -> tuple[Identity, tuple[Identity, ...]] | None:
         """The identity that stands for an identifier now, and every one of her person. None when nobody has it for certain.

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
+from xds.actors.pix_linking import Placement
 from xds.model.demographics_index import IndexEntries
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import Demographics, FeedKind, IdentityFeed
@@ -37,6 +38,19 @@ class PreparedDemographics:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a snapshot says of a feed. `since` is the last change that is in it, `bearers` what it has of each identifier.
+
+    `placement` was decided about the patient; `after` is what the source of a known one will state.
+    """
+
+    since: int
+    bearers: Mapping[tuple[int, str], Sequence[tuple[Any, ...]]]
+    placement: Placement | None = None
+    after: PreparedDemographics | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedFeed:
     """A feed whose authorities are complete and allowed. `stated` is what its source states if it never stated anything."""
 
@@ -44,6 +58,7 @@ class PreparedFeed:
     stated: PreparedDemographics
     digest: bytes
     domain_keys: Mapping[AssigningAuthority, int]
+    foreseen: Foreseen | None = None
 
 
 def terms_of(traits: Traits) -> tuple[int, ...]:
@@ -86,6 +101,12 @@ def prepare_demographics(demographics: Demographics) -> PreparedDemographics:
         demographics_index.entries((demographics,)),
         terms_of(traits),
     )
+
+
+def restated(known: Demographics, prepared: PreparedFeed) -> PreparedDemographics:
+    """What a source states after a feed, of whom this is what it stated before."""
+    stated = revised(known, prepared.feed)
+    return prepared.stated if stated == prepared.stated.demographics else prepare_demographics(stated)
 
 
 def prepare(feed: IdentityFeed, domain_keys: Mapping[AssigningAuthority, int]) -> PreparedFeed:

@@ -52,10 +52,15 @@ class Change:
     moment: datetime
     changed_sets: ChangedSets | None
 
-    def finish(self) -> None:
-        """Write what follows from the change, in its transaction."""
+    def notify(self) -> None:
+        """Write what subscribers are to be told of the change."""
         if self.changed_sets is not None:
             self.changed_sets.tell(self.patients, lambda keys: self.register.domains.names(self.patients, keys), self.moment)
+
+    def finish(self) -> None:
+        """Write what follows from the change, in its transaction."""
+        self.notify()
+        self.patients.tell_changes()
 
 
 class Register:

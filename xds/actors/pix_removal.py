@@ -38,7 +38,7 @@ class RemovingTransaction(DescribingTransaction):
         self._clusters.touch(members)
         removed = self._with_subsumed(found, self._patients.identities(members))
         for item in removed:
-            patients_removal.forget(self._patients.connection, item)
+            patients_removal.forget(self._patients, item)
         records = dict.fromkeys(item.person_key for item in removed)
         erased = [key for key in records if not self._has_own(key)]
         rest = [key for key in members if key not in erased]
@@ -71,12 +71,12 @@ class RemovingTransaction(DescribingTransaction):
         if rest:
             for item in self._patients.identities((person,)):
                 if item.assigned:
-                    patients_removal.hand_over(connection, item, min(rest))
+                    patients_removal.hand_over(self._patients, item, min(rest))
         statements = self._patients.statements((person,)).get(person, ())
         demographics = [item.stated().demographics for item in statements]
         demographics_index.replace(connection, person, entries(demographics), NO_ENTRIES, sound_codes)
         demographics_index.put_visit(connection, person, {}, self._clusters.now)
         traits = [Traits.unpack(item.traits) for item in statements]
         self._patients.remove_keys(person, sorted({key for item in traits for key in linkage.blocking_keys(item)}))
-        patients_removal.erase(connection, person)
+        patients_removal.erase(self._patients, person)
         self.effects.uncounted += [counted_record(), *(term for item in traits for term in terms_of(item))]

@@ -8,20 +8,23 @@ Spec: ITI TF-2 3.8.4 (what a PIX Manager keeps of a feed).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
 from xds.store.dialects import every_column, insert_rows
+from xds.store.patients_changes import identifier_key
+from xds.store.patients_clusters import ClusterRows, padded
 from xds.store.patients_domains import Domain, DomainRows
 from xds.store.patients_links import LinkRows, StoredLink
 from xds.store.patients_match_keys import MatchKeyRows
 from xds.store.patients_stated import Statement, StatementRows, read_demographics, write_demographics
-from xds.store.schema.identity import identity, identity_domain, person, stated_demographics
-from xds.store.statements import Prepared, Row, prepared_insert
+from xds.store.schema.identity import identity, identity_domain, person
+from xds.store.statements import Prepared, Row
 
 __all__ = [
     "Domain",
@@ -140,43 +143,13 @@ _BESIDE_VALUE: Final = Prepared(
 )
 _BY_AGE: Final = itemgetter(0, 1, 2, 3)
 _IDENTITY_COLUMNS: Final = every_column(identity)
-_INSERT_PERSON: Final = prepared_insert(person)
-_LAST_PERSON: Final = Prepared(text("SELECT coalesce(max(person_key), 0) FROM person"))
-_CLUSTER_OF: Final = Prepared(
-    select(person.c.person_key, person.c.cluster_key).where(person.c.person_key.in_(bindparam("person_keys", expanding=True)))
-)
-_MEMBERS: Final = Prepared(
-    select(person.c.cluster_key, person.c.person_key)
-    .where(person.c.cluster_key.in_(bindparam("cluster_keys", expanding=True)))
-    .order_by(person.c.person_key)
-)
-_AROUND: Final = Prepared(
-    select(person.c.cluster_key, person.c.person_key)
-    .where(
-        person.c.cluster_key.in_(
-            select(_OWN.c.cluster_key).where(_OWN.c.person_key.in_(bindparam("person_keys", expanding=True)))
-        )
-    )
-    .order_by(person.c.person_key)
-)
-_TRAITS_AROUND: Final = Prepared(
-    select(person.c.cluster_key, person.c.person_key, stated_demographics.c.traits)
-    .join_from(person, stated_demographics, stated_demographics.c.person_key == person.c.person_key, isouter=True)
-    .where(
-        person.c.cluster_key.in_(
-            select(_OWN.c.cluster_key).where(_OWN.c.person_key.in_(bindparam("person_keys", expanding=True)))
-        )
-    )
-    .order_by(person.c.person_key, stated_demographics.c.updated, stated_demographics.c.source)
-)
-_SET_CLUSTER: Final = Prepared(text("UPDATE person SET cluster_key = :cluster_key WHERE person_key = :person_key"))
 
 
-class Patients(DomainRows, StatementRows, LinkRows, MatchKeyRows):
+class Patients(DomainRows, ClusterRows, StatementRows, LinkRows, MatchKeyRows):
     """The PIX Manager's tables as one transaction sees them. `connection` is that transaction's."""
 
     def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+        super().__init__(connection)
         self._foreseen: dict[tuple[int, str], Callable[[], Sequence[Row]]] = {}
 
     def take_turn(self) -> None:
@@ -199,9 +172,20 @@ class Patients(DomainRows, StatementRows, LinkRows, MatchKeyRows):
     def _ask_bearers(self, domain_key: int, value: str) -> Callable[[], Sequence[Row]]:
         return _IDENTITIES_OF_VALUE.ask(self.connection, {"domain_key": domain_key, "value": value})
 
+    def remember(self, bearers: Mapping[tuple[int, str], Sequence[Row]], since: int) -> None:
+        """Believe what a snapshot said of the records of identifiers, as far as nothing was changed after that transaction."""
+        for (domain_key, value), rows in bearers.items():
+            if self.is_unchanged((identifier_key(domain_key, value),), since):
+                self._foreseen[domain_key, value] = partial(tuple, rows)
+
+    def rows_of(self, domain_key: int, value: str) -> Sequence[Row]:
+        """What `remember` wants to know of an identifier."""
+        return self._ask_bearers(domain_key, value)()
+
     def _forget(self, one: Identity) -> None:
-        """What is known beforehand of an identifier will not hold any more."""
+        """What is known beforehand of an identifier and its record will not hold any more."""
         self._foreseen.pop((one.domain_key, one.value), None)
+        self.note(one.person_key, identifier_key(one.domain_key, one.value))
 
     def identity(self, domain_key: int, value: str) -> Identity | None:
         """The identifier that its domain issued to one record, active or not; None when it was never fed."""
@@ -275,7 +259,7 @@ class Patients(DomainRows, StatementRows, LinkRows, MatchKeyRows):
 
     def ask_issued(self, person_keys: Collection[int]) -> Callable[[], Sequence[Row]]:
         """Of the identifiers of those persons that are in use, and that others issued: (person, domain, national state), once."""
-        return _ISSUED.ask(self.connection, {"person_keys": _padded(person_keys)}) if person_keys else tuple
+        return _ISSUED.ask(self.connection, {"person_keys": padded(person_keys)}) if person_keys else tuple
 
     def cluster(self, person_key: int) -> tuple[Identity, ...]:
         """Every identifier of everybody in the cluster of that record, oldest first."""
@@ -311,72 +295,6 @@ class Patients(DomainRows, StatementRows, LinkRows, MatchKeyRows):
             elif subsumed_by is None and joined_to is None and state in _TOLD and _is_wanted(key, domain_key, domain_keys):
                 told[key, item, type_code] = None
         return list(told) if is_found else None
-
-    # Records and clusters
-
-    def ask_person_key(self) -> Callable[[], int]:
-        """The key of a new record, without waiting for it: it comes from what this returns."""
-        return self.ask_key(person.c.person_key)
-
-    def add_person(self, now: int, key: int | None = None) -> int:
-        """A new record, alone in her cluster. `key` was asked for, if it is given."""
-        key = self.new_key(person.c.person_key) if key is None else key
-        _INSERT_PERSON.run(self.connection, ({"person_key": key, "cluster_key": key, "created": now},))
-        return key
-
-    def last_person(self) -> int:
-        """The highest key of a record, which is about how many there are."""
-        ((key,),) = _LAST_PERSON.rows(self.connection, {})
-        return int(key)
-
-    def cluster_of(self, person_keys: Collection[int]) -> dict[int, int]:
-        """The cluster of each record."""
-        rows = _CLUSTER_OF.rows(self.connection, {"person_keys": list(person_keys)}) if person_keys else ()
-        return {row[0]: row[1] for row in rows}
-
-    def members(self, cluster_keys: Collection[int]) -> dict[int, tuple[int, ...]]:
-        """The records of each cluster, oldest first."""
-        found: dict[int, tuple[int, ...]] = {}
-        rows: Sequence[Row] = _MEMBERS.rows(self.connection, {"cluster_keys": list(cluster_keys)}) if cluster_keys else ()
-        for cluster, key in rows:
-            found[cluster] = (*found.get(cluster, ()), key)
-        return found
-
-    def clusters_around(self, person_keys: Collection[int]) -> dict[int, tuple[int, ...]]:
-        """The clusters of those records, each with all of its records, oldest first."""
-        found: dict[int, tuple[int, ...]] = {}
-        rows = _AROUND.rows(self.connection, {"person_keys": list(person_keys)}) if person_keys else ()
-        for cluster, key in rows:
-            found[cluster] = (*found.get(cluster, ()), key)
-        return found
-
-    def traits_around(self, person_keys: Collection[int]) -> dict[int, dict[int, list[bytes]]]:
-        """The clusters of those records, each with the packed traits of all of its records, oldest first."""
-        found: dict[int, dict[int, list[bytes]]] = {}
-        rows = _TRAITS_AROUND.rows(self.connection, {"person_keys": _padded(person_keys)}) if person_keys else ()
-        for cluster, key, packed in rows:
-            stated = found.setdefault(cluster, {}).setdefault(key, [])
-            if packed is not None:
-                stated.append(packed)
-        return found
-
-    def set_cluster(self, person_keys: Collection[int], cluster_key: int) -> None:
-        """Put records into a cluster."""
-        _SET_CLUSTER.run(self.connection, [{"person_key": key, "cluster_key": cluster_key} for key in person_keys])
-
-    def clusters_after(self, cluster_key: int, search: Sequence[str], limit: int) -> tuple[int, ...]:
-        """Clusters in order of their key, after that one, of persons whose traits contain all of the search words."""
-        statement = select(person.c.cluster_key).where(person.c.cluster_key > cluster_key).distinct()
-        for word in search:
-            found = select(stated_demographics.c.person_key).where(stated_demographics.c.search.contains(word, autoescape=True))
-            statement = statement.where(person.c.person_key.in_(found))
-        return tuple(row[0] for row in self.connection.execute(statement.order_by(person.c.cluster_key).limit(limit)))
-
-
-def _padded(keys: Collection[int]) -> list[int]:
-    """Keys, the last one several times: lists of few lengths need few statements, which stay prepared."""
-    listed = list(keys)
-    return listed + listed[-1:] * ((1 << (len(listed) - 1).bit_length()) - len(listed))
 
 
 def _is_wanted(key: int, own: int, wanted: Collection[int | None]) -> bool:

@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, func, or_, select, text, update
+from sqlalchemy import bindparam, func, or_, select, text, update
 
 from xds.model.identity_review import DecisionAction, LinkDecision, LinkEvidence, ReviewCase, ReviewKind
 from xds.store.dialects import put
-from xds.store.patients_keys import KeyRows
+from xds.store.patients_changes import ChangeRows
 from xds.store.schema.identity import link_decision, link_review, person_link
 from xds.store.statements import Prepared, prepared_insert
 
@@ -73,19 +73,19 @@ def read_evidence(stored: str) -> LinkEvidence:
     return LinkEvidence(**json.loads(stored))
 
 
-class LinkRows(KeyRows):
+class LinkRows(ChangeRows):
     """Links, decisions and cases as one transaction sees them. `connection` is that transaction's."""
-
-    connection: Connection
 
     def add_link(self, one: int, other: int, reason: str, now: int) -> None:
         """Link two records; a link of the same reason that had ended is in force again."""
         lower, higher = sorted((one, other))
         values = {"lower_key": lower, "higher_key": higher, "reason": reason, "created": now}
+        self.note(lower, higher)
         _ADD_LINK.run(self.connection, (values,))
 
     def end_link(self, link: StoredLink, now: int) -> None:
         """End a link; its row stays."""
+        self.note(link.lower_key, link.higher_key)
         key = {"lower_key": link.lower_key, "higher_key": link.higher_key, "reason": link.reason}
         _END_LINK.run(self.connection, ({"ended": now, **key},))
 

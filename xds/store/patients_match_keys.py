@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from xds.store.dialects import every_column, insert_rows
+from xds.store.patients_changes import ChangeRows
 from xds.store.schema.identity import match_key
 from xds.store.statements import Prepared
 
@@ -26,17 +27,17 @@ def _candidates(number: int) -> tuple[Prepared, Sequence[str]]:
     return Prepared(text(" UNION ALL ".join(each))), names
 
 
-class MatchKeyRows:
+class MatchKeyRows(ChangeRows):
     """The keys as one transaction sees them. `connection` is that transaction's."""
 
-    connection: Connection
-
-    def add_keys(self, person_key: int, keys: Iterable[int]) -> None:
+    def add_keys(self, person_key: int, keys: Collection[int]) -> None:
         """Have a record found under these keys."""
+        self.note(person_key, *keys)
         insert_rows(self.connection, [(_KEYS, [(key, person_key) for key in keys])])
 
-    def remove_keys(self, person_key: int, keys: Iterable[int]) -> None:
+    def remove_keys(self, person_key: int, keys: Collection[int]) -> None:
         """Have a record not found under these keys any more."""
+        self.note(person_key, *keys)
         _DELETE_KEY.run(self.connection, [{"key": key, "person_key": person_key} for key in keys])
 
     def candidates(self, keys: Sequence[int], most: int) -> dict[int, list[int]]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
-from xds.store.patients import Identity
+from xds.store.patients import Identity, Patients
+from xds.store.patients_changes import identifier_key
 from xds.store.statements import Prepared
 
 _IDENTITY: Final = "WHERE person_key = :person_key AND domain_key = :domain_key AND value = :value"
@@ -35,20 +36,23 @@ _ERASE: Final = tuple(
 _ALONE: Final = Prepared(text("UPDATE person SET cluster_key = person_key WHERE person_key = :person_key"))
 
 
-def forget(connection: Connection, one: Identity) -> None:
+def forget(patients: Patients, one: Identity) -> None:
     """Forget that a record has an identifier."""
-    _FORGET.run(connection, (_values(one),))
+    patients.note(one.person_key, identifier_key(one.domain_key, one.value))
+    _FORGET.run(patients.connection, (_values(one),))
 
 
-def hand_over(connection: Connection, one: Identity, heir: int) -> None:
+def hand_over(patients: Patients, one: Identity, heir: int) -> None:
     """Let another record have an identifier that this PIX Manager assigned."""
-    _HAND_OVER.run(connection, ({**_values(one), "heir": heir},))
+    patients.note(one.person_key, heir, identifier_key(one.domain_key, one.value))
+    _HAND_OVER.run(patients.connection, ({**_values(one), "heir": heir},))
 
 
-def erase(connection: Connection, person_key: int) -> None:
+def erase(patients: Patients, person_key: int) -> None:
     """Erase a record, of which nothing is left but its key. What it was searched by must be gone before."""
+    patients.note(person_key)
     for statement in (*_ERASE, _ALONE):
-        statement.run(connection, ({"person_key": person_key},))
+        statement.run(patients.connection, ({"person_key": person_key},))
 
 
 def _values(one: Identity) -> dict[str, object]:

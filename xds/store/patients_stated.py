@@ -11,10 +11,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import bindparam, select, text
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import Address, Demographics, PersonName, StatedDemographics
+from xds.store.patients_changes import ChangeRows
 from xds.store.schema.identity import stated_demographics
 from xds.store.statements import Prepared, Row, prepared_insert
 
@@ -146,10 +147,8 @@ def read_demographics(stored: str) -> Demographics:
     return Demographics(**fields)
 
 
-class StatementRows:
+class StatementRows(ChangeRows):
     """What sources state, as one transaction sees it. `connection` is that transaction's."""
-
-    connection: Connection
 
     def statements(self, person_keys: Collection[int]) -> dict[int, tuple[Statement, ...]]:
         """The rows of those records, the oldest statement of each first."""
@@ -170,6 +169,7 @@ class StatementRows:
 
     def state(self, stated: Statement, search: str, *, is_new: bool) -> None:
         """Store what a source states about a record, in the place of what it stated before."""
+        self.note(stated.person_key)
         values = {
             "person_key": stated.person_key,
             "source": stated.source,

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, cast
 
 import structlog
@@ -64,7 +65,7 @@ def _configure(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
         # Those that read have begun already, for statements that do not come this way.
-        if connection.get_execution_options().get("writing", False):
+        if connection.get_execution_options().get("writing", False) and not _driver(connection).in_transaction:
             _driver(connection).execute("BEGIN IMMEDIATE")
 
 
@@ -74,11 +75,13 @@ def _driver(connection: Connection) -> sqlite3.Connection:
 
 
 class _Item:
-    __slots__ = ("future", "work")
+    __slots__ = ("beforehand", "future", "work")
 
-    def __init__(self, work: Work[Any], future: Future[Any] | None) -> None:
+    def __init__(self, work: Work[Any], future: Future[Any] | None, beforehand: Work[object] | None = None) -> None:
         self.work = work
         self.future = future
+        #: To be run before the turn, if it is.
+        self.beforehand = beforehand
 
 
 class _Queue:
@@ -112,6 +115,11 @@ class _Queue:
             if not self._awaited:
                 self._changed.wait_for(self._has_waited_enough, GATHERING_SECONDS)
             return bool(self._items)
+
+    def early(self) -> list[_Item]:
+        """What waits now and is to be begun before the turn."""
+        with self._changed:
+            return [item for item in self._items if item.beforehand is not None]
 
     def take(self) -> list[_Item]:
         """What one COMMIT is to carry."""
@@ -200,28 +208,31 @@ class SqliteDatabase(Database):
                 driver.rollback()
                 self._idle.append(connection)
 
-    def write(self, work: Work[Result]) -> Result:
+    def write(self, work: Work[Result], *, beforehand: Work[object] | None = None) -> Result:
         """Run `work` inside a transaction and return its result once it is durable.
 
         `work` must not open another transaction, and must not wait for anything.
-        Errors: whatever `work` raised (nothing of it is stored then); DatabaseFullError; SQLAlchemyError when the commit failed;
+        Errors: whatever either raised (nothing of it is stored then); DatabaseFullError; SQLAlchemyError when the commit failed;
         RuntimeError when it is called from inside another piece of work, which would wait for itself.
         """
         if self._joint is not None:
             return self._joint.run(work)
-        return self.begin_write(work).result()
+        return self._begin_write(work, beforehand).result()
 
     def begin_write(self, work: Work[Result]) -> Future[Result]:
         """Hand `work` to the writer; the future waits until it is durable.
 
         Errors: DatabaseClosedError, DatabaseUnavailableError, RuntimeError.
         """
+        return self._begin_write(work)
+
+    def _begin_write(self, work: Work[Result], beforehand: Work[object] | None = None) -> Future[Result]:
         self._log.check()
         if self._joint is not None or threading.current_thread() is self._writer:
             raise RuntimeError("a piece of work must not open another transaction")
         future: Future[Result] = Future()
         turns.end()
-        self._queue.put(_Item(work, future))
+        self._queue.put(_Item(work, future, beforehand))
         return future
 
     def write_later(self, work: Work[object]) -> None:
@@ -255,9 +266,27 @@ class SqliteDatabase(Database):
 
     def _write_until_closed(self) -> None:
         while self._queue.wait():
+            if early := self._queue.early():
+                self._look_ahead(early)
             with self._turn:
                 self._commit(self._queue.take())
                 self._checkpoints.after_commit(_driver(self._writing))
+
+    def _look_ahead(self, items: list[_Item]) -> None:
+        """Run what may be run before the turn, in a snapshot on the writer's own connection, whose pages are at hand."""
+        driver = _driver(self._writing)
+        with turns.taken(first=True):
+            driver.execute("BEGIN")
+            for item in items:
+                try:
+                    if item.beforehand is not None:
+                        item.beforehand(self._writing)
+                except BaseException as error:
+                    # It belongs to its caller, as what the work itself raises does.
+                    item.work = partial(_raise, _as_told(error))
+                item.beforehand = None
+            self._writing.rollback()
+            driver.rollback()
 
     def _commit(self, batch: list[_Item]) -> None:
         outcomes: list[tuple[_Item, Any, BaseException | None]] = []
@@ -301,6 +330,10 @@ class SqliteDatabase(Database):
             item.future.set_exception(failure)
         else:
             item.future.set_result(result)
+
+
+def _raise(error: BaseException, _connection: Connection) -> None:
+    raise error
 
 
 def _as_told(error: BaseException) -> BaseException:

@@ -139,6 +139,15 @@ term_frequency = Table(
     sqlite_with_rowid=False,
 )
 
+#: What the last transactions changed: keys of records and of `match_key`, 64 bits each. Whoever looked before knows by them
+#: whether that still holds. Old rows go; only the embedded database has any.
+identity_change = Table(
+    "identity_change",
+    metadata,
+    Column("change_key", Key, primary_key=True),
+    Column("changed", LargeBinary, nullable=False),
+)
+
 #: Notifications that wait for a subscriber, in their order.
 identity_notification = Table(
     "identity_notification",

@@ -152,6 +152,12 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "identity_change",
+        sa.Column("change_key", KEY, nullable=False),
+        sa.Column("changed", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("change_key", name=op.f("identity_change_pkey")),
+    )
+    op.create_table(
         "identity_domain",
         sa.Column("domain_key", KEY, nullable=False),
         sa.Column("namespace", TEXT, nullable=True),
