@@ -124,3 +124,11 @@ def test_a_refusal_says_what_was_received(service: FhirService, query: str, rece
     answer = service.client.get(f"/Patient?{query}")
     assert answer.status_code == 400
     assert received in answer.json()["issue"][0]["diagnostics"]
+
+
+@pytest.mark.parametrize("octet", ["%00", "%01", "%C3", "%0A"])
+def test_an_identifier_is_text(service: FhirService, octet: str) -> None:
+    """FHIR R4 2.24.0.1: a string has no control characters below U+0020; a URL is in UTF-8 (3.1.0.1.4)."""
+    for method, address in (("GET", "/Patient/$ihe-pix?sourceIdentifier"), ("DELETE", "/Patient?identifier")):
+        answer = service.client.request(method, f"{address}={HOSPITAL_A}|A1{octet}x")
+        assert (answer.status_code, issues(answer)[0][1]) == (400, "value")

@@ -39,7 +39,7 @@ from xds.wire.fhir import Accepted, FhirError, operation_outcome, preferences, r
 from xds.wire.fhir_identifiers import IdentifierSystems, is_impossible
 from xds.wire.fhir_json import write_json
 from xds.wire.fhir_patient import profile_issues, read_demographics, unstated, version_of, write_patient
-from xds.wire.fhir_search import alternatives_of, read_token
+from xds.wire.fhir_search import NO_TEXT, alternatives_of, is_text, read_token
 from xds.wire.fhir_structure import Element, Issue
 from xds.wire.http import HttpReply, HttpRequest
 
@@ -131,7 +131,9 @@ def _condition(request: HttpRequest, systems: IdentifierSystems) -> _Condition:
     if len(given) != 1 or not system or not value:
         issues.append(Issue("required", "the condition is one identifier with its domain: ?identifier=system|value", _CONDITION))
     authority = systems.authority(system)
-    if is_impossible(authority):
+    if not is_text(system + value):
+        issues.append(Issue("value", f"identifier: {NO_TEXT}", _CONDITION))
+    elif is_impossible(authority):
         issues.append(Issue("value", "the system is urn:oid: without an OID", _CONDITION))
     elif systems.own_key(system, value) is not None:
         issues.append(Issue("not-supported", "the domain of this server's own ids is not fed", _CONDITION))

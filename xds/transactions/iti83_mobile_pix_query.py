@@ -25,7 +25,7 @@ from xds.transactions.fhir_service import PATH, FhirAnswer, answered, asked, exc
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.fhir import Accepted, FhirError, read_resource, reply
 from xds.wire.fhir_identifiers import IdentifierSystems
-from xds.wire.fhir_search import alternatives_of, read_token
+from xds.wire.fhir_search import NO_TEXT, alternatives_of, is_text, read_token
 from xds.wire.fhir_structure import Element, Issue
 from xds.wire.http import HttpReply, HttpRequest
 
@@ -137,6 +137,12 @@ def _read(sources: Sequence[tuple[str, str]], targets: Sequence[str], systems: I
     ((system, value),) = sources
     if not system or not value.strip():
         raise FhirError(400, [Issue("invalid", "sourceIdentifier is a system and a value: system|value", _SOURCE_PATH)])
+    unreadable = [] if is_text(system + value) else [Issue("value", f"sourceIdentifier: {NO_TEXT}", _SOURCE_PATH)]
+    for number, item in enumerate(targets):
+        if not is_text(item):
+            unreadable.append(Issue("value", f"targetSystem: {NO_TEXT}", _TARGET_PATH.format(number=number)))
+    if unreadable:
+        raise FhirError(400, unreadable)
     key = systems.own_key(system, value.strip())
     own = [item for item in targets if item.rstrip("/") == systems.base]
     return _Question(

@@ -87,6 +87,7 @@ _Span = TypeVar("_Span")
 
 #: Control characters, and what stands for octets that are not UTF-8.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\ufffd]")
+NO_TEXT: Final = "the value holds a control character, or is not UTF-8"
 _SPLIT = re.compile(r"((?:[^\\,]|\\.|\\\Z)*)(?:,|\Z)", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
@@ -136,8 +137,8 @@ def read_search(
             answer[name] = given[-1] if given else ""
         elif bare not in PARAMETERS:
             ignored.append(name)
-        elif any(_CONTROL.search(value) for value in given):
-            draft.refuse(name, "the value holds a control character, or is not UTF-8")
+        elif not all(map(is_text, given)):
+            draft.refuse(name, NO_TEXT)
         elif not all(any(alternatives_of(value)) for value in given):
             draft.refuse(name, "there is nothing between the commas")
         elif sum(value.count(",") + 1 for value in given) > _MAX_VALUES:
@@ -186,6 +187,11 @@ def _dtm(day: date, unbounded: date) -> str | None:
 
 
 # Values
+
+
+def is_text(value: str) -> bool:
+    """Whether a value from a URL is text without control characters: `NO_TEXT` says what is wrong otherwise."""
+    return _CONTROL.search(value) is None
 
 
 def alternatives_of(value: str) -> Iterator[str]:
