@@ -209,6 +209,55 @@ class TestFeed:
         assert (answer.get("MSA-1"), errors(answer)) == ("AE", expected)
 
 
+class TestTexts:
+    """What a user reads of an error: the place, the rule, and what was received there (ITI TF-2 C.2.3, ERR-7 and ERR-8)."""
+
+    @pytest.mark.parametrize(
+        ("pid", "sender", "text"),
+        [
+            (
+                "1^^^HOSP_A",
+                "OTHER|HOSP_A",
+                "PID-3.4: the sender (HOSP_A|OTHER) may not issue identifiers of this assigning authority; received: HOSP_A",
+            ),
+            (
+                "1",
+                "OTHER|HOSP_Z",
+                "PID-3.4: the identifier has no assigning authority, and none is configured for HOSP_Z|OTHER; received: nothing",
+            ),
+            (
+                "1^^^HOSP_A~2^^^X&9.9&ISO",
+                "ADT|HOSP_A",
+                "PID-3.4 (repetition 2): the assigning authority is not known here; received: X&9.9&ISO",
+            ),
+            ("1^^^HOSP_A||X|||Q", "ADT|HOSP_A", "PID-8 must be a value of table 0001: A, F, M, N, O or U; received: Q"),
+            (
+                "1^^^HOSP_A||X||31/12/1999",
+                "ADT|HOSP_A",
+                "PID-7 (date of birth) must be a date of the calendar: YYYY[MM[DD[HHMM[SS]]]]; received: 31/12/1999",
+            ),
+        ],
+    )
+    def test_of_a_feed(self, configured: Place, pid: str, sender: str, text: str) -> None:
+        answer = configured.feed(pid, sender=sender)
+        assert answer.get("ERR-8") == answer.get("ERR-7") == text
+
+    @pytest.mark.parametrize(
+        ("event", "version", "text"),
+        [
+            ("A01^ADT_A39", "2.5", "MSH-9.3: the message structure of this event is ADT_A01; received: ADT_A39"),
+            ("A99", "2.5", "MSH-9.2: this event is not received here; received: A99"),
+        ],
+    )
+    def test_of_a_header(self, configured: Place, event: str, version: str, text: str) -> None:
+        assert configured.feed(f"1^^^HOSP_A||{NAME}", event=event, version=version).get("ERR-8") == text
+
+    def test_of_a_version(self, configured: Place) -> None:
+        text = configured.feed(f"1^^^HOSP_A||{NAME}", version="2.2").get("ERR-8")
+        assert text.startswith("MSH-12 must be a version that is known here: 2.3, 2.3.1, 2.4, 2.5, ")
+        assert text.endswith("; received: 2.2")
+
+
 class TestQuery:
     """The six cases of ITI TF-2 3.9.4.2.2.6."""
 

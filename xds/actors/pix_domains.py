@@ -19,6 +19,8 @@ from xds.store.patients import Patients
 
 #: Longer values do not fit into an index of every database, and no establishment issues them. In characters.
 LONGEST_IDENTIFIER: Final = 255
+#: How much of the name of a sender is told.
+_SHOWN: Final = 80
 #: How long a domain that lacks one of its names may be out of date, in seconds: another process may have learned it.
 _INCOMPLETE_SECONDS: Final = 2.0
 
@@ -78,7 +80,8 @@ class Domains:
     def _problem(self, authority: AssigningAuthority | None, source: str) -> tuple[IdentityProblemKind, str] | None:
         kinds = IdentityProblemKind
         if authority is None:
-            return kinds.REQUIRED_MISSING, "the identifier has no assigning authority, and none is configured for its source"
+            shown = source[:_SHOWN]
+            return kinds.REQUIRED_MISSING, f"the identifier has no assigning authority, and none is configured for {shown}"
         if self.table.is_contradictory(authority):
             return kinds.INVALID, "the namespace and the universal id of the assigning authority name different authorities"
         if max(len(authority.namespace or ""), len(authority.oid or "")) > LONGEST_IDENTIFIER:
@@ -86,7 +89,7 @@ class Domains:
         if self.table.find(authority) is None and not self._creates:
             return kinds.UNKNOWN_DOMAIN, "the assigning authority is not known here"
         if not self.table.may_issue(authority, source):
-            return kinds.NOT_ISSUER, "the sender may not issue identifiers of this assigning authority"
+            return kinds.NOT_ISSUER, f"the sender ({source[:_SHOWN]}) may not issue identifiers of this assigning authority"
         return None
 
     # Keys

@@ -147,5 +147,6 @@ class Dispatcher:
         if request.header(11).strip() not in _PROCESSING_IDS:
             faults.append(Fault(Condition.UNSUPPORTED_PROCESSING_ID, "MSH-11 must be P, T or D", Location("MSH", 1, 11)))
         if request.version not in ALL_VERSIONS:
-            faults.append(Fault(Condition.UNSUPPORTED_VERSION, "MSH-12 is no version known here", Location("MSH", 1, 12)))
+            text = f"MSH-12 must be a version that is known here: {', '.join(sorted(ALL_VERSIONS))}"
+            faults.append(Fault(Condition.UNSUPPORTED_VERSION, text, Location("MSH", 1, 12)))
         return tuple(faults)

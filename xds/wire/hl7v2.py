@@ -252,7 +252,8 @@ def _decoded(data: bytes, declared: str) -> tuple[str, str]:
     codec = CODECS.get(name, "" if name else "ascii")
     place = Location("MSH", 1, _CHARACTER_SET_FIELD)
     if not codec:
-        raise _unreadable("MSH-18 names a character set that is not supported here", Condition.TABLE_VALUE, place)
+        supported = "ASCII, 8859/1 to 8859/9, 8859/15, UNICODE UTF-8"
+        raise _unreadable(f"MSH-18 must be empty or one of {supported}", Condition.TABLE_VALUE, place)
     if codec == "ascii":
         try:
             return data.decode("utf-8"), "utf-8"

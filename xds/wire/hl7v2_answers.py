@@ -290,7 +290,7 @@ def header_faults(message: Message, structures: Collection[str], versions: Colle
     faults = []
     structure = message.get("MSH-9.3").strip()
     if structure and structure not in structures and structure != f"{message.message_type}_{message.event}":
-        text = "the message structure does not belong to this event"
+        text = f"the message structure of this event is {' or '.join(sorted(structures))}"
         faults.append(Fault(Condition.UNSUPPORTED_TYPE, text, Location("MSH", 1, 9, 1, 3)))
     if message.version not in versions:
         text = f"this transaction is spoken in HL7 {', '.join(sorted(versions))}"

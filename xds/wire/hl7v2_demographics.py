@@ -117,7 +117,8 @@ def _dated(text: str | None, number: int, name: str, faults: list[Fault]) -> str
         return None
     found = read_date(text)
     if found is None:
-        faults.append(Fault(Condition.DATA_TYPE, f"PID-{number} ({name}) is not a date", Location("PID", 1, number)))
+        text = f"PID-{number} ({name}) must be a date of the calendar: YYYY[MM[DD[HHMM[SS]]]]"
+        faults.append(Fault(Condition.DATA_TYPE, text, Location("PID", 1, number)))
     return found
 
 
@@ -127,7 +128,7 @@ def _sex(text: str | None, faults: list[Fault]) -> str | None:
     sex = text.upper()
     if sex in SEXES:
         return sex
-    faults.append(Fault(Condition.TABLE_VALUE, "PID-8 is not a value of table 0001 (sex)", Location("PID", 1, 8)))
+    faults.append(Fault(Condition.TABLE_VALUE, "PID-8 must be a value of table 0001: A, F, M, N, O or U", Location("PID", 1, 8)))
     return None
 
 
