@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fhir import HOSPITAL_A, HOSPITAL_B, FhirService, a_patient, fhir_service, issues
+from tests.hl7v3 import ask, ii, message, parameter, pix, query
 
 PAUL: dict[str, Any] = {
     "name": [{"family": "Martin", "given": ["Paul"]}],
@@ -132,3 +134,34 @@ def test_an_identifier_is_text(service: FhirService, octet: str) -> None:
     for method, address in (("GET", "/Patient/$ihe-pix?sourceIdentifier"), ("DELETE", "/Patient?identifier")):
         answer = service.client.request(method, f"{address}={HOSPITAL_A}|A1{octet}x")
         assert (answer.status_code, issues(answer)[0][1]) == (400, "value")
+
+
+@pytest.mark.parametrize("system", ["http://hl7.org/fhir/sid/us-ssn", "urn:oid:2.16.840.1.113883.4.1"])
+def test_a_social_security_number_is_a_trait(tmp_path: Path, system: str) -> None:
+    """ITI TF-2 3.44.4.1.2.1: an id of a driver's licence or of social security is no id of the patient in a domain (PID-19)."""
+    number = {"system": system, "value": "100-09-1234"}
+    with fhir_service(tmp_path) as service:
+        fed = service.put(a_patient("A1", identifier=[{"system": HOSPITAL_A, "value": "A1"}, number]))
+        assert fed.status_code == 201, fed.text
+        (found,) = (entry["resource"] for entry in service.search(family="Lefevre")["entry"])
+        told = [item["value"] for item in found["identifier"] if item["system"] == "http://hl7.org/fhir/sid/us-ssn"]
+        assert told == ["100-09-1234"]
+        asked = ask(service.region, pix(ii("A1", tag="value")))
+        assert "100-09-1234" not in [value for _, value in asked.ids]
+        in_v3 = ask(
+            service.region,
+            message(
+                "PRPA_IN201305UV02",
+                query(
+                    parameter("livingSubjectId", ii("A1", tag="value")),
+                    head='<responseModalityCode code="R"/><responsePriorityCode code="I"/>',
+                ),
+            ),
+        )
+        assert ("2.16.840.1.113883.4.1", "100-09-1234") in in_v3.ids
+        refused = service.client.put(f"/Patient?identifier={system}|100-09-1234", json=a_patient(identifier=[number]))
+        assert (refused.status_code, issues(refused)) == (400, [("error", "not-supported", "http.identifier")])
+        # An update replaces.
+        assert service.put(a_patient("A1")).status_code == 200
+        (found,) = (entry["resource"] for entry in service.search(family="Lefevre")["entry"])
+        assert "100-09-1234" not in [item["value"] for item in found["identifier"]]

@@ -36,7 +36,7 @@ from xds.rules import linkage
 from xds.transactions.fhir_service import PATH, FhirAnswer, answered, exchange, patient_of, systems_of
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.fhir import Accepted, FhirError, operation_outcome, preferences, read_resource, reply
-from xds.wire.fhir_identifiers import IdentifierSystems, is_impossible
+from xds.wire.fhir_identifiers import IdentifierSystems, is_impossible, is_trait
 from xds.wire.fhir_json import write_json
 from xds.wire.fhir_patient import profile_issues, read_demographics, unstated, version_of, write_patient
 from xds.wire.fhir_search import NO_TEXT, alternatives_of, is_text, read_token
@@ -135,6 +135,9 @@ def _condition(request: HttpRequest, systems: IdentifierSystems) -> _Condition:
         issues.append(Issue("value", f"identifier: {NO_TEXT}", _CONDITION))
     elif is_impossible(authority):
         issues.append(Issue("value", "the system is urn:oid: without an OID", _CONDITION))
+    elif is_trait(authority):
+        text = "a social security number is a trait: a patient is fed by an identifier of a patient identification domain"
+        issues.append(Issue("not-supported", text, _CONDITION))
     elif systems.own_key(system, value) is not None:
         issues.append(Issue("not-supported", "the domain of this server's own ids is not fed", _CONDITION))
     if issues:
@@ -173,7 +176,7 @@ def _feed(
     if not survivors and not links and patient.get("active") is False:
         text = "Patient.active: an inactive patient is one that a link of type replaced-by merges into another"
         issues.append(Issue("business-rule", text, "Patient.active"))
-    demographics = Demographics() if links or issues else read_demographics(patient)
+    demographics = Demographics() if links or issues else read_demographics(patient, systems)
     concerned = survivors if links else named
     kind = FeedKind.MERGE if links else FeedKind.ADD if is_new else FeedKind.REVISE
     feed = IdentityFeed(
@@ -206,7 +209,9 @@ def _identifiers(patient: Element, condition: _Condition, systems: IdentifierSys
             notes.append(Issue("incomplete", text, path, "information"))
         elif is_impossible(found.authority):
             issues.append(Issue("value", f"{path}.system: urn:oid: without an OID", f"{path}.system"))
-        elif item.get("use") != "old" and systems.own_key(item["system"], item["value"]) is None:
+        elif (
+            item.get("use") != "old" and systems.own_key(item["system"], item["value"]) is None and not is_trait(found.authority)
+        ):
             named.append((path, found))
     own = [place for place in named if _is_same(place[1], condition.identifier)]
     if not own and not condition.is_logical:

@@ -23,6 +23,7 @@ from xds.transactions.fhir_service import PATH, FhirAnswer, answered, asked, exc
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.fhir import Accepted, FhirError, read_resource, reply
 from xds.wire.fhir_bundle import match_bundle, may_be_certain
+from xds.wire.fhir_identifiers import is_trait
 from xds.wire.fhir_json import write_json
 from xds.wire.fhir_patient import profile_issues, read_demographics
 from xds.wire.fhir_structure import Element, Issue, checked
@@ -63,8 +64,9 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
     if issues:
         raise FhirError(422, issues)
     systems = systems_of(domain)
-    described = read_demographics(question.patient)
-    identifiers = [found for item in question.patient.get("identifier", ()) if (found := systems.read(item))]
+    described = read_demographics(question.patient, systems)
+    named = (found for item in question.patient.get("identifier", ()) if (found := systems.read(item)))
+    identifiers = [item for item in named if not is_trait(item.authority)]
     text = urlencode({"onlyCertainMatches": question.only_certain, "count": question.count or ""})
     supplier = domain.demographics_supplier
     answer = supplier.match(

@@ -5,6 +5,7 @@
 | `urn:oid:1.2.3` | the OID |
 | the `uri` of a configured domain | that domain |
 | `[base]/NamingSystem/NAME` of this server | the namespace NAME, of which no OID is known |
+| `http://hl7.org/fhir/sid/us-ssn` | the social security of the United States, whose numbers are traits, as in HL7 v2 and v3 |
 | any other URI | an authority whose namespace is the URI |
 
 Spec: ITI TF-2 Appendix E.3 (Identifier), Z.9.1; PIXm 2:3.83.4.1.2.1.
@@ -22,6 +23,10 @@ from xds.wire.fhir_structure import Element
 
 OID: Final = "urn:oid:"
 IDENTIFIER_TYPES: Final = "http://terminology.hl7.org/CodeSystem/v2-0203"
+
+#: Social security numbers of the United States: PID-19, and a trait in every wire form.
+_US_SSN: Final = "http://hl7.org/fhir/sid/us-ssn"
+_US_SSN_OID: Final = "2.16.840.1.113883.4.1"
 
 _PATIENT: Final = "Patient/"
 
@@ -43,6 +48,8 @@ class IdentifierSystems:
         configured = self._by_uri.get(system)
         if configured is not None:
             return configured
+        if system == _US_SSN:
+            return AssigningAuthority(oid=_US_SSN_OID)
         if system.startswith(OID):
             return AssigningAuthority(oid=system.removeprefix(OID))
         if system.startswith(self._naming):
@@ -55,7 +62,7 @@ class IdentifierSystems:
             if name in self._by_authority:
                 return self._by_authority[name]
         if authority.oid:
-            return OID + authority.oid
+            return _US_SSN if authority.oid == _US_SSN_OID else OID + authority.oid
         namespace = authority.namespace or ""
         return namespace if _is_uri(namespace) else self._naming + quote(namespace, safe="")
 
@@ -89,6 +96,11 @@ class IdentifierSystems:
         if not system or not value or not value.strip():
             return None
         return PatientIdentifier(value.strip(), self.authority(system), _type_code(identifier))
+
+
+def is_trait(authority: AssigningAuthority) -> bool:
+    """True for numbers that are a trait of the person instead of a key in a patient identification domain."""
+    return authority.oid == _US_SSN_OID
 
 
 def is_impossible(authority: AssigningAuthority) -> bool:

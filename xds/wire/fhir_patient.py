@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from xds.model.demographics_query import PatientMatch
+from xds.model.identifiers import PatientIdentifier
 from xds.model.patient import LONGEST_VALUE, Address, Demographics, PersonName, longest_value
-from xds.wire.fhir_identifiers import IdentifierSystems
+from xds.wire.fhir_identifiers import IdentifierSystems, is_trait
 from xds.wire.fhir_structure import Element, Issue
 
 PROFILE: Final = "https://profiles.ihe.net/ITI/PDQm/StructureDefinition/IHE.PDQm.Patient"
@@ -74,13 +75,17 @@ _UNSPOKEN: Final = frozenset({"account_number", "religion", "mother_identifiers"
 _NOBODY: Final = Demographics()
 
 
-def read_demographics(patient: Element) -> Demographics:
-    """What a Patient says of a person. The resource was checked before."""
+def read_demographics(patient: Element, systems: IdentifierSystems | None = None) -> Demographics:
+    """What a Patient says of a person, with the numbers among her identifiers that are traits when `systems` tell them.
+
+    The resource was checked before.
+    """
     deceased, death_time = _deceased(patient)
     order = patient.get("multipleBirthInteger")
     telephones, work, emails = _telecom(patient.get("telecom", ()))
     mother = _mother(patient)
     return Demographics(
+        national_identifiers=_nationals(patient, systems) if systems else (),
         names=tuple(name for item in patient.get("name", ()) if (name := _read_name(item)) != PersonName(use=name.use)),
         birth_date=patient["birthDate"].replace("-", "") if "birthDate" in patient else None,
         sex=SEXES.get(patient.get("gender", "")),
@@ -99,6 +104,11 @@ def read_demographics(patient: Element) -> Demographics:
         birth_place=_birth_place(_extension(patient, BIRTH_PLACE).get("valueAddress", {})),
         reliability=_reliability(_extension(patient, RELIABILITY)),
     )
+
+
+def _nationals(patient: Element, systems: IdentifierSystems) -> tuple[PatientIdentifier, ...]:
+    found = (systems.read(item) for item in patient.get("identifier", ()) if item.get("use") != "old")
+    return tuple(dict.fromkeys(item for item in found if item is not None and is_trait(item.authority)))
 
 
 def unstated(demographics: Demographics) -> tuple[str, ...]:
@@ -136,7 +146,12 @@ def write_patient(match: PatientMatch, systems: IdentifierSystems, *, is_whole: 
         found["extension"] = extensions
     url = f"{systems.base}/Patient/{match.key}"
     # Where nothing else may be told of a person, her resource is her identifier. Spec: PDQm Patient, option 1.
-    found["identifier"] = [systems.write(item) for item in match.identifiers] or [{"system": _URI, "value": url}]
+    domains = {item.authority.oid for item in match.identifiers}
+    traits = [
+        item for item in known.national_identifiers if is_whole and item.authority.oid and item.authority.oid not in domains
+    ]
+    identifiers = [systems.write(item) for item in (*match.identifiers, *traits)]
+    found["identifier"] = identifiers or [{"system": _URI, "value": url}]
     found["active"] = match.active
     found["name"] = [name for item in known.names if (name := _write_name(item))]
     found["telecom"] = [
