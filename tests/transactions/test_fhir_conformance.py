@@ -165,3 +165,11 @@ def test_a_social_security_number_is_a_trait(tmp_path: Path, system: str) -> Non
         assert service.put(a_patient("A1")).status_code == 200
         (found,) = (entry["resource"] for entry in service.search(family="Lefevre")["entry"])
         assert "100-09-1234" not in [item["value"] for item in found["identifier"]]
+
+
+def test_a_refused_feed_is_told_what_was_received(service: FhirService) -> None:
+    """FHIR R4 2.28: diagnostics tell what is wrong; expression tells where."""
+    unknown = {"system": "urn:oid:1.2.3.4.5", "value": "9"}
+    answer = service.put(a_patient("A9", identifier=[{"system": HOSPITAL_A, "value": "A9"}, unknown]))
+    assert (answer.status_code, issues(answer)) == (422, [("error", "code-invalid", "Patient.identifier[1].system")])
+    assert "'urn:oid:1.2.3.4.5'" in answer.json()["issue"][0]["diagnostics"]

@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import ssl
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
@@ -86,13 +87,13 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
     feed, places, notes, issues = _feed(patient, condition, domain, caller, is_new=is_new, systems=systems)
     if issues:
         objections = domain.pix_manager.objections(feed, caller) if feed.identifiers else ()
-        raise _refusal(objections, places, issues)
+        raise _refusal(objections, places, issues, _received(patient))
     if feed.kind is FeedKind.REVISE and _is_subsumed(condition.identifier, domain, caller):
         text = "the identifier was replaced by another one in a merge: what is said of it now would be said of the survivor"
         raise FhirError(409, [Issue("conflict", f"{_CONDITION}: {text}", _CONDITION)])
     problems = domain.pix_manager.feed(feed, caller)
     if problems and not _is_merged_already(feed, domain, caller):
-        raise _refusal(problems, places)
+        raise _refusal(problems, places, (), _received(patient))
     named = feed.identifiers[0] if feed.kind is FeedKind.MERGE else condition.identifier
     return _done(request, patient_of(domain, named, caller), systems, wanted, is_new=is_new, notes=notes)
 
@@ -289,7 +290,20 @@ def _is_merged_already(feed: IdentityFeed, domain: Domain, caller: Caller) -> bo
     return meant is not None and meant == domain.pix_manager.affinity_identifier(survivor)
 
 
-def _refusal(problems: Sequence[IdentityProblem], places: Sequence[str], issues: Sequence[Issue] = ()) -> FhirError:
+def _received(patient: Element) -> Mapping[str, str]:
+    """What a Patient has at the places of its identifiers."""
+    placed = {f"Patient.identifier[{number}]": item for number, item in enumerate(patient.get("identifier", ()))}
+    for number, link in enumerate(patient.get("link", ())):
+        placed[f"Patient.link[{number}].other.identifier"] = link["other"].get("identifier", {})
+    return {f"{path}.{part}": item[part] for path, item in placed.items() for part in ("system", "value") if part in item}
+
+
+def _refusal(
+    problems: Sequence[IdentityProblem],
+    places: Sequence[str],
+    issues: Sequence[Issue] = (),
+    received: Mapping[str, str] = MappingProxyType({}),
+) -> FhirError:
     """What the PIX Manager refuses of a feed, after the issues of the Patient that tells of it."""
     kinds = IdentityProblemKind
     table = {
@@ -306,7 +320,8 @@ def _refusal(problems: Sequence[IdentityProblem], places: Sequence[str], issues:
         if item.field == "identifiers" and path != _CONDITION:
             path += ".system" if item.component == 4 else ".value"
         if path not in [each.expression for each in issues]:
-            told.append(Issue(table[item.kind][1], f"{path}: {item.text}", path))
+            quoted = f": {received[path][:60]!r}" if path in received else ""
+            told.append(Issue(table[item.kind][1], f"{path}: {item.text}{quoted}", path))
     return FhirError(min([*([422] if issues else []), *(table[item.kind][0] for item in problems)]), told)
 
 
