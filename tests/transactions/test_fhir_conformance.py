@@ -173,3 +173,13 @@ def test_a_refused_feed_is_told_what_was_received(service: FhirService) -> None:
     answer = service.put(a_patient("A9", identifier=[{"system": HOSPITAL_A, "value": "A9"}, unknown]))
     assert (answer.status_code, issues(answer)) == (422, [("error", "code-invalid", "Patient.identifier[1].system")])
     assert "'urn:oid:1.2.3.4.5'" in answer.json()["issue"][0]["diagnostics"]
+
+
+@pytest.mark.parametrize("known", ["{}", '"other", {}', "*", "strong"])
+def test_a_version_that_is_known_is_not_sent_again(service: FhirService, known: str) -> None:
+    """FHIR R4 3.1.0.1.2 (conditional read); RFC 9110 13.1.2: a list of versions, compared weakly, or any."""
+    address = f"/Patient/{service.search(family='Martin')['entry'][0]['resource']['id']}"
+    tag = service.client.get(address).headers["ETag"]
+    given = tag.removeprefix("W/") if known == "strong" else known.format(tag)
+    assert service.client.get(address, headers={"If-None-Match": given}).status_code == 304
+    assert service.client.get(address, headers={"If-None-Match": 'W/"other"'}).status_code == 200

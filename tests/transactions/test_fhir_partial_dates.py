@@ -1,7 +1,8 @@
 """Birth dates of which a part is known, as FHIR and HL7 v3 search them.
 
 FHIR R4 3.1.1.4.5: `eq` finds a date whose range lies in that of the search; `gt`, `lt`, `ge`, `le` find one whose range overlaps
-what is after or before; `sa` and `eb` one that lies there whole; `ne` whatever `eq` does not find.
+what is after or before; `sa` and `eb` one that lies there whole; `ne` whatever `eq` does not find;
+`ap` one that overlaps what is about it.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirService]:
         ("birthdate=sa1950-02-14", ["1950-02-15", "1951-06", "1951-06-30"]),
         ("birthdate=eb1950-02-20", ["1950-02-15"]),
         ("birthdate=sa1949&birthdate=eb1950-02-20", ["1950-02-15"]),
+        ("birthdate=ap1950-08-15", ["1950", "1950-02", "1950-02-15"]),
+        ("birthdate=ap1950-08-17", ["1950", "1950-02"]),
         ("birthdate=ne1950-02-15", ["1950", "1950-02", "1951-06", "1951-06-30"]),
         ("birthdate=ne1950", ["1951-06", "1951-06-30"]),
     ],

@@ -271,7 +271,7 @@ def test_too_few_criteria(service: FhirService) -> None:
         "gender:not=male",
         "birthdate=1980-13",
         "birthdate=1980-02-30",
-        "birthdate=ap1980",
+        "birthdate=about1980",
         "birthdate=31/07/1980",
         "_lastUpdated=yesterday",
         "_lastUpdated=2026-01-15T25:00:00Z",

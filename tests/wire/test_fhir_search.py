@@ -81,10 +81,13 @@ def test_or_within_and_between() -> None:
         ("1990,1995-01-01", [("19900101", "19901231"), ("19950101", "19950101")]),
         ("1990-02-03T10:00:00+01:00", [("19900203", "19900203")]),
         ("ge0001-01-01", [(None, None)]),
+        ("ap1990-02-03", [("19890805", "19900804")]),
+        ("ap0001", [(None, "00020701")]),
+        ("ap9999-12", [("99990602", None)]),
     ],
 )
 def test_dates(value: str, ranges: list[tuple[str | None, str | None]]) -> None:
-    overlaps = value[:2] in ("gt", "ge", "lt", "le", "ne")
+    overlaps = value[:2] in ("gt", "ge", "lt", "le", "ne", "ap")
     assert read_search({"birthdate": (value,)}, SYSTEMS, strict=False)[0].query.birth_dates == tuple(
         DateRange(*item, overlaps) for item in ranges
     )

@@ -129,9 +129,15 @@ def _read(request: HttpRequest, path: str, domain: Domain, caller: Caller, wante
         raise FhirError(404, [Issue("not-found", "there is no such Patient here")])
     tag = f'W/"{version_of(found)}"'
     headers = {"ETag": tag, "Last-Modified": formatdate(found.updated / 1000, usegmt=True)}
-    if request.headers.get("if-none-match") == tag:
+    if _is_known(request.headers.get("if-none-match", ""), tag):
         return reply(request, 304, None, wanted, headers)
     return reply(request, 200, write_patient(found, systems_of(domain)), wanted, headers)
+
+
+def _is_known(known: str, tag: str) -> bool:
+    """Whether If-None-Match names a version, by a weak comparison, or any. Spec: RFC 9110 13.1.2."""
+    versions = {item.strip().removeprefix("W/") for item in known.split(",")}
+    return "*" in versions or tag.removeprefix("W/") in versions
 
 
 def _person(request: HttpRequest, key: int, domain: Domain, caller: Caller) -> PatientMatch | None:

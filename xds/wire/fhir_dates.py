@@ -12,12 +12,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final, TypeVar
 
 _DATE: Final = re.compile(
-    r"(eq|ne|gt|lt|ge|le|sa|eb)?((\d{4})(?:-(\d\d)(?:-(\d\d)(T\d\d:\d\d(:\d\d(\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?)?)?)\Z"
+    r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?((\d{4})(?:-(\d\d)(?:-(\d\d)(T\d\d:\d\d(:\d\d(\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?)?)?)?)\Z"
 )
 _DAY: Final = 24 * 60 * 60 * 1000
 _FIRST, _LAST = 0, 2**53
 #: Prefixes by which a date that is known in part is found as soon as it may be meant. By the others all of it must be meant.
-_OVERLAPPING: Final = frozenset({"ne", "gt", "lt", "ge", "le"})
+_OVERLAPPING: Final = frozenset({"ne", "gt", "lt", "ge", "le", "ap"})
+#: How far from a date or an instant `ap` is still about it, at both ends: half a year, a day.
+_ABOUT_A_DATE: Final = timedelta(182)
+_ABOUT_AN_INSTANT: Final = _DAY
 _Point = TypeVar("_Point", date, int)
 
 
@@ -34,6 +37,9 @@ def days_meant(text: str) -> list[tuple[date, date, bool]] | None:
     before = (date.min, first - timedelta(1)) if first > date.min else None
     after = (last + timedelta(1), date.max) if last < date.max else None
     prefix = found[1] or "eq"
+    if prefix == "ap":
+        first -= min(_ABOUT_A_DATE, first - date.min)
+        last += min(_ABOUT_A_DATE, date.max - last)
     ranges = _meant(prefix, (first, last), (date.min, last), (first, date.max), before, after)
     return [(low, high, prefix in _OVERLAPPING) for low, high in ranges]
 
@@ -47,6 +53,8 @@ def instants_meant(text: str) -> list[tuple[int, int]] | None:
     if span is None:
         return None
     first, last = span
+    if found[1] == "ap":
+        span = (first - _ABOUT_AN_INSTANT, last + _ABOUT_AN_INSTANT)
     return _meant(found[1] or "eq", span, (_FIRST, last), (first, _LAST), (_FIRST, first - 1), (last + 1, _LAST))
 
 
@@ -60,6 +68,7 @@ def _meant(
 ) -> list[tuple[_Point, _Point]]:
     wanted: Mapping[str, tuple[tuple[_Point, _Point] | None, ...]] = {
         "eq": (exactly,),
+        "ap": (exactly,),
         "ne": (before, after),
         "gt": (after,),
         "sa": (after,),

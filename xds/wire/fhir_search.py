@@ -6,11 +6,12 @@
 | `family`, `given`, `name`, `mothersMaidenName` | string | `:exact`, `:contains` |
 | `address`, `address-city`, `address-country`, `address-postalcode`, `address-state` | string | `:exact`, `:contains` |
 | `phonetic` | string, of a name that sounds alike | |
-| `birthdate`, `_lastUpdated` | date | prefixes eq ne gt lt ge le sa eb |
+| `birthdate`, `_lastUpdated` | date | prefixes eq ne gt lt ge le sa eb ap |
 | `_count`, `_page`, `_summary`, `_elements`, `_total`, `_format`, `_pretty` | of the answer | |
 
 A comma means or, a repetition means and; `\\,` `\\|` `\\$` `\\\\` stand for themselves. A parameter that is not known here is
-left out, or refused with `Prefer: handling=strict`. `:exact` compares letter by letter. What no
+left out, or refused with `Prefer: handling=strict`. `:exact` compares letter by letter. `ap` is
+half a year about a birth date, and a day about an instant. What no
 patient can have is no error, but finds nobody.
 
 Spec: FHIR R4 3.1.1 (search); PDQm 2:3.78.4.1.2.
@@ -82,7 +83,7 @@ _SEXES_OF: Final[Mapping[str, tuple[str, ...]]] = {**{name: (sex,) for name, sex
 _MAX_VALUES: Final = 200
 _MAX_COUNT: Final = 1000
 
-_PREFIXES: Final = "after one of eq, ne, gt, lt, ge, le, sa, eb"
+_PREFIXES: Final = "after one of eq, ne, gt, lt, ge, le, sa, eb, ap"
 _Span = TypeVar("_Span")
 
 #: Control characters, and what stands for octets that are not UTF-8.
