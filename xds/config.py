@@ -174,8 +174,12 @@ def _refuse_unknown(values: Mapping[str, Any], model: type[BaseModel], source: s
 
 
 def _unknown(source: str, key: str, known: set[str], spelled: Callable[[str], str]) -> str:
-    near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
-    return f"{source}: there is no setting {key!r}; the nearest is {spelled(near[0])!r} (`xds config` lists all)"
+    section, _, name = key.rpartition(".")
+    # Whoever writes `port` means one of those that end so.
+    ending = [item for item in sorted(known) if item.startswith(f"{section}.") and item.endswith(f"_{name}")]
+    near = ending or difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
+    told = ("the nearest is " if len(near) == 1 else "near are ") + ", ".join(repr(spelled(item)) for item in near)
+    return f"{source}: there is no setting {key!r}; {told} (`xds config` lists all)"
 
 
 def _merge(layers: list[_Layer]) -> Settings:

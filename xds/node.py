@@ -230,7 +230,7 @@ def _counted(app: App) -> tuple[Counted, ...]:
 
 
 _Listener = TypeVar("_Listener")
-_ERROR_NUMBER = re.compile(r"\[Errno (\d+)\]")
+_ERROR_NUMBER = re.compile(r"\[Errno (-?\d+)\]")
 
 
 def listening(name: str, server: ServerSettings, start: Callable[[], _Listener]) -> _Listener:
@@ -243,7 +243,8 @@ def listening(name: str, server: ServerSettings, start: Callable[[], _Listener])
     except OSError as error:
         # The library of the HTTP server puts the errors of the system into the text of its own.
         number = error.errno or next((int(found) for found in _ERROR_NUMBER.findall(str(error))), 0)
-        reason = os.strerror(number) if number > 0 else str(error)
+        # Those below 0 are about names of hosts.
+        reason = os.strerror(number) if number > 0 else "this name of a host has no address" if number else str(error)
         port = getattr(server, f"{name}_port")
         raise OSError(
             f"{name.upper()} cannot listen at port {port} of {server.host}: {reason}; --{name}-port and --host choose others"

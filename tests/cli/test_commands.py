@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -213,3 +214,38 @@ def test_a_manifest_that_cannot_be_kept_is_wrong_usage(xds: Commands, tmp_path: 
     given = ("--patient", "P1^^^&1.2.3&ISO", "--source-patient", PATIENT, "--location", "1.2")
     outcome = xds("publish", get_testdata_file("CT_small.dcm"), *given, "--save", str(place), "--dry-run")
     assert (outcome.code, outcome.err) == (2, f"xds: cannot write {place}: No such file or directory\n")
+
+
+def test_a_setting_is_near_those_that_end_like_it(xds: Commands, tmp_path: Path) -> None:
+    (tmp_path / "xds.toml").write_text("[server]\nport = 1\n")
+    assert "near are 'server.dicom_port', 'server.http_port', 'server.mllp_port'" in xds("config").err
+
+
+def test_a_locale_that_lacks_signs_shows_their_codes() -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-m", "xds", "docs", "demo"], capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"H\xf4pital des Deux-Rives" in done.stdout
+
+
+def test_an_output_that_is_full() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-u", "-m", "xds", "transactions"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, "xds: No space left on device\n")
+
+
+def test_a_reader_that_goes_away(tmp_path: Path) -> None:
+    line = f"{sys.executable} -m xds config | head -n 1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("domain.assigning_authority")
+
+
+def test_a_file_that_is_no_database(xds: Commands, tmp_path: Path) -> None:
+    (tmp_path / ".data").mkdir()
+    (tmp_path / ".data" / "xds.sqlite").write_bytes(b"no database " * 1000)
+    outcome = xds("serve", "--http-port", "0", "--mllp-port", "0", "--dicom-port", "0")
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[-1] == "xds: cannot start: the database cannot be used: file is not a database"

@@ -109,7 +109,10 @@ def migrate(
     with reading_stores(), database_of(settings_of(config_file, data)) as database:
         if sql:
             with database.read() as connection:
-                print(migrations.script(connection.dialect.name, migrations.current_version(connection), wanted), end="")
+                script = migrations.script(connection.dialect.name, migrations.current_version(connection), wanted)
+            print(script, end="")
+            if not script:
+                print("the tables need no statement", file=sys.stderr)
             return
         before, after = database.write(lambda connection: migrations.migrate(connection, wanted))
     if before == after:

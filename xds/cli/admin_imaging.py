@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -45,6 +46,8 @@ def studies(
         for each in waiting
     ]
     rows += [{"report": each.report_id, "state": each.state.value, "reason": each.reason} for each in reports]
+    if not rows:
+        print("nothing waits", file=sys.stderr)
     for row in rows:
         print(json.dumps(row, ensure_ascii=False) if as_json else "\t".join(value or "" for value in row.values()))
 

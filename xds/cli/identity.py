@@ -258,6 +258,8 @@ def weights(config_file: Config = None, data: Data = None, as_json: AsJson = Fal
     if as_json:
         _print_json([{"version": item.version, "created": item.created, "activated": item.activated} for item in found])
         return
+    if not found:
+        print("the weights that come with the software are in force; `xds identity train` learns others", file=sys.stderr)
     print_table(
         ("Version", "Created", "Activated"),
         [(item.version, _time(item.created), _time(item.activated) if item.activated else "") for item in found],

@@ -29,7 +29,7 @@ class NoAnswer(Exception):
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Turn the three outcomes that are not success into their exit codes."""
+    """Turn what is no success into exit codes: the three outcomes, and what this machine refuses."""
     try:
         yield
     except Refused as error:
@@ -38,6 +38,9 @@ def answering() -> Iterator[None]:
         _leave(str(error), USAGE)
     except (NoAnswer, ConnectionError, TimeoutError) as error:
         _leave(f"no answer: {error}", NO_ANSWER)
+    except OSError as error:
+        # Of this machine: a disk that is full, most often that of the output.
+        _leave(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error), REFUSED)
 
 
 def why_no_answer(error: BaseException) -> str:

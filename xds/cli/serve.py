@@ -150,6 +150,8 @@ class _Serving:
 
     def start(self) -> None:
         """Errors: StartError."""
+        from sqlalchemy.exc import DatabaseError
+
         from xds.server.processes import StartError
         from xds.store.database import DatabaseUnavailableError, DatabaseUrlError, SchemaError
 
@@ -162,6 +164,8 @@ class _Serving:
             raise StartError(str(error), is_absent=True) from error
         except (DatabaseUrlError, SchemaError, OSError) as error:
             raise StartError(f"cannot start: {_told(error)}") from error
+        except DatabaseError as error:
+            raise StartError(f"cannot start: the database cannot be used: {error.orig}") from error
         # What is there now stays. Going through all of it took the collector 80 ms, in which every request waited.
         _spare_collector()
 

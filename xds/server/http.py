@@ -244,7 +244,7 @@ class HttpApplication:
         """`?wsdl` and `?xsd=NAME`. Spec: ITI TF-2 V.2."""
         query = {name.lower(): value for name, value in parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)}
         if not ({"wsdl", "xsd"} & query.keys()):
-            return not_allowed(path, "POST")
+            return not_allowed(path, "POST", "SOAP messages are posted here; ?wsdl behind this address gives the contract")
         address = self._domain.identity.public_url + path
         try:
             if "xsd" in query:

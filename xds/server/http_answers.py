@@ -100,9 +100,9 @@ def plain(status: int, text: str, route: str) -> Answer:
     return whole(status, _TEXT, f"{text}\n".encode(), route)
 
 
-def not_allowed(route: str, allowed: str) -> Answer:
+def not_allowed(route: str, allowed: str, why: str = "the method is not allowed here") -> Answer:
     """For a method that a path does not know; `allowed` are those that it knows."""
-    answer = plain(405, "the method is not allowed here", route)
+    answer = plain(405, why, route)
     answer.headers.append(("Allow", allowed))
     return answer
 

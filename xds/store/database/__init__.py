@@ -52,6 +52,6 @@ def open_database(url: str) -> Database:
             # Here, because its driver is installed where it is needed alone.
             from xds.store.database.postgresql import PostgresqlDatabase
         except ModuleNotFoundError as error:
-            raise DatabaseUrlError(f"PostgreSQL needs a driver ({error.name}): pip install 'xds[postgresql]'") from None
+            raise DatabaseUrlError(f"PostgreSQL needs a driver ({error.name}): pip install 'psycopg[binary]'") from None
         return PostgresqlDatabase(url)
     raise DatabaseUrlError(f"the database must be an SQLite file or PostgreSQL, not {backend}")
