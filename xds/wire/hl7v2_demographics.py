@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Final
 
 from xds.model.identifiers import is_dtm
@@ -143,6 +144,16 @@ def _too_long(message: Message, pid: Segment) -> list[Fault]:
     ]
 
 
+def _deletes(pid: Segment) -> bool:
+    """True when something in a PID is deleted."""
+    return DELETED in "|".join(pid.fields)
+
+
+def _stated(message: Message, whole: str) -> list[list[str]]:
+    """The components of a field. Those that are deleted are as good as empty: the field takes the place of the former one."""
+    return [["" if part == DELETED else part for part in item] for item in message.components(whole)]
+
+
 def read_demographics(message: Message, pid: Segment, faults: list[Fault]) -> Demographics:
     """The demographics of a PID segment. What is wrong with them is added to `faults`.
 
@@ -152,11 +163,7 @@ def read_demographics(message: Message, pid: Segment, faults: list[Fault]) -> De
         faults += found
         return Demographics()
     fields = (*pid.fields, *_BLANK)
-
-    def components(whole: str) -> list[list[str]]:
-        """The components of a field; those that are deleted are as good as empty: the field takes the place of the former one."""
-        found = message.components(whole)
-        return [[("" if part == DELETED else part) for part in item] for item in found] if DELETED in whole else found
+    components = partial(_stated, message) if _deletes(pid) else message.components
 
     def text(number: int) -> str | None:
         """The first component of a field."""
@@ -210,7 +217,7 @@ def deleted_values(message: Message, pid: Segment, stated: Demographics) -> tupl
     A field is deleted by `""`, and by `""` in its first component when nothing is stated in the others.
     Spec: HL7 v2.5 chapter 2.5.3; ITI TF-2 C.2.
     """
-    if not any(DELETED in whole for whole in pid.fields):
+    if not _deletes(pid):
         return ()
     component = message.separators.component
     given = [number for number in DELETABLE if pid.field(number).split(component, 1)[0].strip() == DELETED]

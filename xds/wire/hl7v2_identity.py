@@ -47,23 +47,29 @@ def _value(message: Message, text: str) -> str:
     return unescape(text.split(separators.subcomponent, 1)[0], separators, message.codec).strip()
 
 
-def read_identifier(message: Message, text: str) -> PatientIdentifier | None:
-    """A CX from its wire form, None when it is empty or deleted."""
+def _read(message: Message, text: str) -> tuple[PatientIdentifier | None, int, str]:
+    """A CX from its wire form, the subcomponent of CX.4 that is wrong (or 0), and CX.4."""
     parts = text.split(message.separators.component)
     value = _value(message, parts[0])
     if not value or value == DELETED:
-        return None
-    named = _authority(parts[3], message.separators, message.codec)[0] if len(parts) > 3 else NO_AUTHORITY
+        return None, 0, ""
+    whole = parts[3] if len(parts) > 3 else ""
+    named, wrong = _authority(whole, message.separators, message.codec) if whole else (NO_AUTHORITY, 0)
     kind = _value(message, parts[4]) if len(parts) > 4 else ""
-    return PatientIdentifier(value, named, kind if kind and kind != DELETED else None)
+    return PatientIdentifier(value, named, kind if kind and kind != DELETED else None), wrong, whole
+
+
+def read_identifier(message: Message, text: str) -> PatientIdentifier | None:
+    """A CX from its wire form, None when it is empty or deleted."""
+    return _read(message, text)[0]
 
 
 def read_asked_identifier(message: Message, text: str) -> PatientIdentifier | None:
     """A CX that is asked for."""
-    found = read_identifier(message, text)
-    if found is None or _wrong_part(message, text) != _WRONG_TYPE:
+    found, wrong, whole = _read(message, text)
+    if found is None or wrong != _WRONG_TYPE:
         return found
-    return replace(found, authority=asked_authority(message, text.split(message.separators.component)[3]))
+    return replace(found, authority=asked_authority(message, whole))
 
 
 def _wrong_part(message: Message, text: str) -> int:
