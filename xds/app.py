@@ -118,7 +118,8 @@ def build(settings: Settings, public_url: str) -> App:
         settings, database, utc_now, lambda uid: domain.imaging_document_source.changed(uid, "its source has changed")
     )
     domain = _domain(settings, database, blobs, identity, sources)
-    handlers = _handlers(domain, blobs, database, courier(settings, database, identity, utc_now)) | sources.handlers
+    told_by = courier(settings, database, identity, utc_now, domain.demographics_supplier)
+    handlers = _handlers(domain, blobs, database, told_by) | sources.handlers
     handlers |= imaging_handlers(domain.imaging_document_source, settings)
     handlers |= prefetch_handlers(settings, database, domain, handlers)
     if settings.imaging.reconcile_hours:

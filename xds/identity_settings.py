@@ -57,8 +57,10 @@ def demographics_supplier(
     )
 
 
-def courier(settings: Settings, database: Database, identity: DomainIdentity, clock: Clock) -> Courier:
-    """Who tells PIX Consumers of changed identifiers."""
+def courier(
+    settings: Settings, database: Database, identity: DomainIdentity, clock: Clock, supplier: PatientDemographicsSupplier
+) -> Courier:
+    """Who tells PIX Consumers of changed identifiers, and in HL7 v3 the names that `supplier` knows."""
     namespace = identity.assigning_authority_namespace
 
     def occurred(update: IdentityUpdate) -> datetime:
@@ -81,6 +83,7 @@ def courier(settings: Settings, database: Database, identity: DomainIdentity, cl
             subscriber.endpoint,
             source=f"{identity.home_community_id}|{identity.assigning_authority}",
             destination=subscriber.name,
+            names=next((names for item in update.identifiers if (names := supplier.names_of(item))), ()),
             message_id=update.message_id,
             now=occurred(update),
         )

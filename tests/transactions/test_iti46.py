@@ -121,6 +121,20 @@ class TestNotification:
         (role,) = told.iter(f"{{{HL7}}}asOtherIDs")
         assert role.find(f"{{{HL7}}}scopingOrganization/{{{HL7}}}id").get("root") == HOSPITAL_B.oid
 
+    def test_the_name_of_the_patient_is_told(self, place: Place, shared: Path) -> None:
+        """ITI TF-2 3.46.4.1.2.2: Person.name and Patient.id must be non-null, without any other trait."""
+        place.region.feed(
+            at(HOSPITAL_A, "A-1"), demographics=Demographics((PersonName("Lefèvre", "Marie-Hélène", use="L"),), "19620314", "F")
+        )
+        names = place.region.domain.demographics_supplier.names_of(at(HOSPITAL_A, "A-1"))
+        self.notify(place, names=names)
+        (told,) = place.consumer.told
+        assert official_errors(shared, told) == []
+        (person,) = told.iter(f"{{{HL7}}}patientPerson")
+        assert [item.tag.partition("}")[2] for item in person] == ["name", "asOtherIDs"]
+        assert "".join(person[0].itertext()) == "Marie-HélèneLefèvre"
+        assert place.region.domain.demographics_supplier.names_of(at(HOSPITAL_A, "nobody")) == ()
+
     def test_the_same_notification_has_the_same_id(self, place: Place) -> None:
         sources = ("|2.999.1", "CITY|XDS")
         for source in sources:

@@ -23,7 +23,7 @@ from xds.model.caller import Action, Caller, Resource
 from xds.model.demographics_query import DemographicsAnswer, DemographicsQuery, PageRequest, PatientMatch
 from xds.model.domain_identity import DomainIdentity
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
-from xds.model.patient import Demographics, IdentityDomain, IdentityProblem, IdentityProblemKind, IdentityQuery
+from xds.model.patient import Demographics, IdentityDomain, IdentityProblem, IdentityProblemKind, IdentityQuery, PersonName
 from xds.ports import AccessRule, Clock
 from xds.rules import demographics_criteria
 from xds.rules.golden_record import GoldenRecord
@@ -173,6 +173,17 @@ class PatientDemographicsSupplier:
             found = self._permitted(connection, Found(((key, None),)), caller)
             persons = demographics.load(connection, [person for person, _ in found.ranked])
         return self._answers.golden(persons[key]) if key in persons else None
+
+    def names_of(self, identifier: PatientIdentifier) -> tuple[PersonName, ...]:
+        """The names of the person who has an identifier, for a PIX Consumer who is told of it; empty when there is none.
+
+        Spec: ITI TF-2 3.46.4.1.2.1 (the name of the patient for verification).
+        """
+        with self._database.read() as connection:
+            domain_key = self._answers.domain_key(connection, identifier.authority)
+            keys = demographics.bearers(connection, identifier.value, domain_key, 1) if domain_key is not None else []
+            persons = demographics.load(connection, keys)
+        return next((self._answers.golden(known).demographics.names for known in persons.values()), ())
 
     def cancel(self, query_tag: str, source: str, caller: Caller) -> bool:
         """Forget the rest of a query, whose pages nobody will ask for any more. False when there is nothing to forget.

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from xds.model.identifiers import PatientIdentifier
+from xds.model.patient import PersonName
 from xds.transactions import v3_exchange
 from xds.transactions.transaction import Transaction, Wire
 from xds.wire.hl7v3 import ACKNOWLEDGEMENT, InstanceIdentifier, Transmission, party_of
@@ -39,12 +40,14 @@ def send(
     *,
     source: str,
     destination: str,
+    names: Sequence[PersonName] = (),
     message_id: str | None = None,
     now: datetime | None = None,
     timeout: float = 30.0,
     ssl_context: ssl.SSLContext | None = None,
 ) -> Acknowledged:
-    """Tell a PIX Consumer. `identifiers` are all of the patient in the domains that it wants, each with the OID of its domain.
+    """Tell a PIX Consumer. `identifiers` are all of the patient in the domains that it wants, each with the OID of its domain;
+    `names` are hers, by which the consumer verifies them.
 
     `message_id` stays the same when the notification is sent again. `source` and `destination` are `organization|device`, OIDs
     preferably; either part may be empty. `timeout` is in seconds.
@@ -56,5 +59,5 @@ def send(
     # A text is unique among the messages of a device; one without an OID has a UUID made of the text.
     root = sender.device.root or str(uuid.uuid5(uuid.NAMESPACE_OID, message_id))
     transmission = Transmission(REVISED, InstanceIdentifier(root, message_id), "P", sender, party_of(destination))
-    message = write_notification(identifiers, transmission, now=now or datetime.now(UTC))
+    message = write_notification(identifiers, names, transmission, now=now or datetime.now(UTC))
     return v3_exchange.ask(endpoint, TRANSACTION, message, timeout=timeout, ssl_context=ssl_context)[1]

@@ -17,7 +17,7 @@ from lxml import etree
 
 from xds.model.identifiers import PatientIdentifier
 from xds.model.metadata import Code
-from xds.model.patient import LONGEST_VALUE, Demographics, FeedKind, IdentityFeed, IdentityProblem, longest_value
+from xds.model.patient import LONGEST_VALUE, Demographics, FeedKind, IdentityFeed, IdentityProblem, PersonName, longest_value
 from xds.wire.hl7v3 import (
     INTERACTIONS,
     Detail,
@@ -210,9 +210,11 @@ def _write_prior(identifier: PatientIdentifier) -> str:
     )
 
 
-def write_notification(identifiers: Sequence[PatientIdentifier], transmission: Transmission, *, now: datetime) -> bytes:
-    """That these identifiers, and no others, now mean one patient. Spec: ITI TF-2 3.46.4.1.2."""
+def write_notification(
+    identifiers: Sequence[PatientIdentifier], names: Sequence[PersonName], transmission: Transmission, *, now: datetime
+) -> bytes:
+    """That these identifiers, and no others, now mean one patient, of that name. Spec: ITI TF-2 3.46.4.1.2."""
     wrapper = replace(transmission, interaction=REVISED)
     return _registry_message(
-        wrapper, registration_event(write_patient(identifiers, Demographics()), wrapper.sender.device), now=now
+        wrapper, registration_event(write_patient(identifiers, Demographics(tuple(names))), wrapper.sender.device), now=now
     )
