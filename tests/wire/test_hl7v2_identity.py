@@ -103,6 +103,7 @@ def test_a_feed_survives_the_wire(sent: IdentityFeed) -> None:
         subsumed=sent.subsumed if changes else (),
         event_type=PATIENT_IDENTITY_MANAGEMENT if sent.kind is FeedKind.CHANGE else sent.event_type,
         visit={} if changes else {"PV1.2": "O"},
+        deleted=("death_time",) if sent.demographics.deceased is False and not sent.demographics.death_time else (),
     )
     message = hl7v2.read(hl7v2.write(write_feed(sent, now=NOW)))
     assert read_feed(message) == (expected, ())
@@ -165,6 +166,15 @@ def test_components_are_deleted_like_fields(pid: str, deleted: tuple[str, ...], 
     found = feed(f"||7^^^HOSP||{pid}", event="A08")
     assert set(found.deleted) == set(deleted)
     assert found.demographics == kept
+
+
+@pytest.mark.parametrize(
+    ("death", "deleted"),
+    [("|N", ("death_time",)), ("20200101|N", ()), ("|Y", ()), ('""|', ("death_time",)), ('""|N', ("death_time",))],
+)
+def test_the_time_of_death_goes_with_death(death: str, deleted: tuple[str, ...]) -> None:
+    """PID-30 says whether the patient is deceased (HL7 v2.5 chapter 3.4.2.30): N takes the time back that was wrong."""
+    assert feed(f"||7^^^HOSP||X{'|' * 24}{death}", event="A08").deleted == deleted
 
 
 def test_a_deleted_type_of_an_identifier_is_none() -> None:

@@ -214,15 +214,18 @@ def read_demographics(message: Message, pid: Segment, faults: list[Fault]) -> De
 def deleted_values(message: Message, pid: Segment, stated: Demographics) -> tuple[str, ...]:
     """The fields of `Demographics` whose stored value the sender of a PID deletes; `stated` is what is read of it.
 
-    A field is deleted by `""`, and by `""` in its first component when nothing is stated in the others.
-    Spec: HL7 v2.5 chapter 2.5.3; ITI TF-2 C.2.
+    A field is deleted by `""`, and by `""` in its first component when nothing is stated in the others. Whoever is said to live
+    (PID-30 N) has no time of death any more.
+    Spec: HL7 v2.5 chapters 2.5.3, 3.4.2.29, 3.4.2.30; ITI TF-2 C.2.
     """
+    living = ("death_time",) if stated.deceased is False and not stated.death_time else ()
     if not _deletes(pid):
-        return ()
+        return living
     component = message.separators.component
     given = [number for number in DELETABLE if pid.field(number).split(component, 1)[0].strip() == DELETED]
     names = [DELETABLE[number] for number in given] + [_ALSO_DELETED[number] for number in given if number in _ALSO_DELETED]
-    return tuple(name for name in names if getattr(stated, name) == getattr(_NOBODY, name))
+    deleted = (name for name in names if getattr(stated, name) == getattr(_NOBODY, name))
+    return tuple(dict.fromkeys((*deleted, *living)))
 
 
 def _name(name: PersonName) -> str:
