@@ -11,9 +11,12 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from tests.cli.commands import Commands
 from tests.running import RunningServer
+from xds import config
+from xds.cli.serve import _tell_who_can_reach_it
 
 LOCAL = "A0001^^^&2.999.10&ISO"
 
@@ -42,6 +45,15 @@ def test_ready_line_log_and_end(tmp_path: Path) -> None:
     assert any(item["event"] == "open" and "loopback only" in str(item["note"]) for item in log)
     assert [item["event"] for item in log][-2:] == ["stopping", "stopped"]
     assert all({"level", "timestamp"} <= item.keys() for item in log)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_an_address_that_no_partner_can_come_to_is_told(host: str) -> None:
+    with capture_logs() as log:
+        _tell_who_can_reach_it(config.load(None, {"server.host": host}))
+        _tell_who_can_reach_it(config.load(None, {"server.host": host, "server.public_url": "http://xds.example"}))
+    assert [item["event"] for item in log] == ["open", "public_url", "open"]
+    assert f"send partners to {host}: set server.public_url" in log[1]["note"]
 
 
 def test_interrupt_ends_it_as_well(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-DONE = 0
 REFUSED = 1
 USAGE = 2
 NO_ANSWER = 3

@@ -12,8 +12,9 @@ _app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     help="Send one transaction to any server and show its answer.\n\n"
-    "Every command has `--to` (where), `--dry-run` (print the message, send nothing), `--json`, and `--xml` or `--er7` (the "
-    "answer as it came). Without `--to` it goes to a server on this machine with the usual ports.\n\n"
+    "Every command has `--to` (where); without it, it goes to a server on this machine with the usual ports. Those that send a "
+    "message have `--dry-run` (print it, send nothing), `--json`, and `--xml` or `--er7` (the answer as it came; that of FHIR is "
+    "JSON). Those that bring files write them below `--output`.\n\n"
     "A patient identifier is written as HL7 CX: `id^^^namespace&OID&ISO`. In the metadata of documents it is the affinity "
     "domain's own; `xds send iti09` finds it, and `--local` with ITI-18 does so on the way.",
 )

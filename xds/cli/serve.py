@@ -87,8 +87,16 @@ def _run(settings: Settings, *, guide: bool) -> None:
     except StartError as error:
         raise _outcome(error) from error
     _tell_who_can_reach_it(settings)
-    threading.Thread(target=lambda: _announce(serving.complete(), guide), daemon=True).start()
+    stopping = threading.Event()
+
+    def announce() -> None:
+        endpoints = serving.complete()
+        if not stopping.is_set():
+            _announce(endpoints, guide)
+
+    threading.Thread(target=announce, daemon=True).start()
     os.read(signalled, 1)
+    stopping.set()
     log.info("stopping")
     serving.stop()
     log.info("stopped")
@@ -211,6 +219,8 @@ def _tell_who_can_reach_it(settings: Settings) -> None:
         log.warning("open", note=f"no TLS is configured: anybody who reaches {settings.server.host} can read and write")
     else:
         log.info("open", note="the embedded default is open, on loopback only: any program on this machine can read and write")
+    if settings.server.host in {"0.0.0.0", "::"} and not settings.server.public_url:
+        log.warning("public_url", note=f"manifests and WSDLs send partners to {settings.server.host}: set server.public_url")
 
 
 def _announce(endpoints: Mapping[str, object], guide: bool) -> None:
