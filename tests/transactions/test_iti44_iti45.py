@@ -324,7 +324,10 @@ class TestQuery:
         assert (answer.name, answer.kind, answer.status, answer.details) == ("PRPA_IN201310UV02", "AA", "OK", [])
         assert answer.ids == [(HOSPITAL_B, "B-1"), (HOSPITAL_B, "B-2")]
         assert len(answer.patients) == 1
-        assert answer.root.find(f".//{{{HL7}}}patientPerson/{{{HL7}}}name").get("nullFlavor") == "NA"
+        # ITI TF-2 Table 3.45.4.2.2.2-1: both Person.name and Patient.id must be non-null, and there is no other trait.
+        (person,) = answer.root.iter(f"{{{HL7}}}patientPerson")
+        assert [item.tag.partition("}")[2] for item in person] == ["name"]
+        assert "".join(person[0].itertext()) == "Marie-HélèneLefèvre"
         assert answer.root.find(f".//{{{HL7}}}providerOrganization/{{{HL7}}}id").get("root") == HOSPITAL_B
         assert official_errors(shared, answer.root) == []
 

@@ -174,14 +174,17 @@ class PatientDemographicsSupplier:
             persons = demographics.load(connection, [person for person, _ in found.ranked])
         return self._answers.golden(persons[key]) if key in persons else None
 
-    def names_of(self, identifier: PatientIdentifier) -> tuple[PersonName, ...]:
-        """The names of the person who has an identifier, for a PIX Consumer who is told of it; empty when there is none.
+    def names_of(self, identifier: PatientIdentifier, caller: Caller | None = None) -> tuple[PersonName, ...]:
+        """The names of the person who has an identifier, for a PIX Consumer who is told of it; empty when there is none whom the
+        caller may see. Without a caller it is a subscriber who is told.
 
-        Spec: ITI TF-2 3.46.4.1.2.1 (the name of the patient for verification).
+        Spec: ITI TF-2 3.45.4.2.2.1, 3.46.4.1.2.1 (the name of the patient for verification).
         """
         with self._database.read() as connection:
             domain_key = self._answers.domain_key(connection, identifier.authority)
             keys = demographics.bearers(connection, identifier.value, domain_key, 1) if domain_key is not None else []
+            if caller is not None:
+                keys = [key for key, _ in self._permitted(connection, Found(tuple((key, None) for key in keys)), caller).ranked]
             persons = demographics.load(connection, keys)
         return next((self._answers.golden(known).demographics.names for known in persons.values()), ())
 

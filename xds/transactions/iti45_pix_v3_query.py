@@ -59,7 +59,8 @@ def respond(request: SoapRequest, domain: Domain, caller: Caller) -> SoapReply:
         return SoapReply([write_pix_answer(received.asked, (), received.asked.details, now=pix.clock())])
     answer = pix.cross_reference(received.identifier, received.domains, caller, received.audited)
     details = [received.detail(problem) for problem in answer.problems]
-    return SoapReply([write_pix_answer(received.asked, answer.identifiers, details, now=pix.clock())])
+    names = domain.demographics_supplier.names_of(answer.identifiers[0], caller) if answer.identifiers else ()
+    return SoapReply([write_pix_answer(received.asked, answer.identifiers, details, names=names, now=pix.clock())])
 
 
 def send(

@@ -313,7 +313,7 @@ def _other_ids(authority: AssigningAuthority, ids: str, kind: str = "PAT") -> st
 
 def write_patient(
     identifiers: Sequence[PatientIdentifier],
-    person: Demographics | None,
+    person: Demographics,
     *,
     missing: Sequence[AssigningAuthority] = (),
     subject_of: str = "",
@@ -321,8 +321,7 @@ def write_patient(
 ) -> str:
     """A patient with her identifiers: those of the first domain on the patient role, those of each other on a role of its own.
 
-    `missing` are the domains in which she has none, although somebody asked. Without a `person` her name is not applicable.
-    `subject_of` is ready XML.
+    `missing` are the domains in which she has none, although somebody asked. `subject_of` is ready XML.
     Spec: ITI TF-2 E.2, 3.45.4.2.2, 3.47.4.2.2.
     """
     grouped: dict[AssigningAuthority, list[str]] = {}
@@ -331,12 +330,9 @@ def write_patient(
     first, *others = grouped.items() or [(AssigningAuthority(), [null("id", "NI")])]
     roles = [_other_ids(authority, "".join(ids)) for authority, ids in others]
     roles += [_other_ids(authority, null("id", "NI")) for authority in missing]
-    if person is None:
-        described = null("name", "NA") + "".join(roles)
-    else:
-        national = [item for item in person.national_identifiers if item.authority not in grouped and item.authority.oid]
-        roles += [_other_ids(item.authority, write_id(instance_of(item.authority, item.value)), "CIT") for item in national]
-        described = write_person(person, "".join(roles))
+    national = [item for item in person.national_identifiers if item.authority not in grouped and item.authority.oid]
+    roles += [_other_ids(item.authority, write_id(instance_of(item.authority, item.value)), "CIT") for item in national]
+    described = write_person(person, "".join(roles))
     provider = _organization("providerOrganization", first[0], '<contactParty classCode="CON"/>')
     return (
         f'<patient classCode="PAT">{"".join(first[1])}{coded("statusCode", "active" if is_active else "terminated")}'

@@ -17,7 +17,7 @@ from lxml import etree
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.metadata import Code
-from xds.model.patient import IdentityProblem, IdentityQuery
+from xds.model.patient import Demographics, IdentityProblem, IdentityQuery, PersonName
 from xds.wire.hl7v3 import (
     Detail,
     DetailCode,
@@ -113,12 +113,22 @@ def _identifier(query: etree._Element, details: list[Detail]) -> tuple[PatientId
 
 
 def write_pix_answer(
-    asked: Asked, identifiers: Sequence[PatientIdentifier], details: Sequence[Detail] = (), *, now: datetime
+    asked: Asked,
+    identifiers: Sequence[PatientIdentifier],
+    details: Sequence[Detail] = (),
+    *,
+    names: Sequence[PersonName] = (),
+    now: datetime,
 ) -> bytes:
-    """The answer: one registration with every identifier found, or the faults. Spec: ITI TF-2 3.45.4.2."""
+    """The answer: one registration with every identifier found and the names of the patient, or the faults.
+
+    Spec: ITI TF-2 3.45.4.2.
+    """
     subjects = []
     if identifiers and not details:
-        subjects.append(registration_event(write_patient(identifiers, None), asked.transmission.receiver.device))
+        subjects.append(
+            registration_event(write_patient(identifiers, Demographics(tuple(names))), asked.transmission.receiver.device)
+        )
     return write_answer(asked, ANSWER, subjects, details, now=now)
 
 
