@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
@@ -183,6 +183,23 @@ def test_what_is_done_beforehand_sees_a_snapshot_while_another_process_writes(da
 
     assert database.write(work, beforehand=beforehand) == "ours"
     assert [sorted(some) for some in seen] == [["before"], ["before"], ["before", "theirs"]]
+    other.close()
+
+
+def test_where_other_processes_write_too_the_writer_maps_no_pages(database: Database, path: Path) -> None:
+    other = open_database(f"sqlite:///{path}")
+
+    def mapped() -> int:
+        return int(database.write(lambda connection: connection.execute(text("PRAGMA mmap_size")).scalar_one()))
+
+    for number in range(30):
+        database.write(put(f"ours {number}"))
+    assert mapped() > 0
+    for number in range(30):
+        other.write(put(f"theirs {number}"))
+        database.write(put(f"ours again {number}"))
+    assert mapped() == 0
+    assert len(names(database)) == 90
     other.close()
 
 

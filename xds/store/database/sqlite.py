@@ -35,6 +35,10 @@ WAITING_WORK: Final = 4096
 #: How long work that nobody waits for may gather before it is committed.
 GATHERING_SECONDS: Final = 0.02
 
+#: After so many transactions of other processes in between the writer reads its pages without mapping the file: SQLite gives up
+#: the whole mapping whenever another process has written, and touching every page anew costs more than reading it.
+_WRITTEN_BY_OTHERS: Final = 16
+
 #: What SQLite says when the disk has no room for the log or for its index.
 _NO_SPACE: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
@@ -162,6 +166,25 @@ class _Turn:
         self._file.close()
 
 
+class _Others:
+    """Notices other processes that write."""
+
+    def __init__(self, driver: sqlite3.Connection) -> None:
+        self._driver = driver
+        self._seen = 0
+        self._version: int | None = None
+
+    def notice(self) -> None:
+        """To be called at the beginning of each turn."""
+        if self._seen == _WRITTEN_BY_OTHERS:
+            return
+        (version,) = self._driver.execute("PRAGMA data_version").fetchone()
+        self._seen += self._version not in (None, version)
+        self._version = version
+        if self._seen == _WRITTEN_BY_OTHERS:
+            self._driver.execute("PRAGMA mmap_size = 0")
+
+
 class SqliteDatabase(Database):
     """One SQLite file, which processes of one machine may share: each writes through a thread of its own, and they take turns.
 
@@ -180,6 +203,7 @@ class SqliteDatabase(Database):
         self._queue = _Queue()
         self._closed = False
         self._writing = self._engine.connect().execution_options(writing=True)
+        self._others = _Others(_driver(self._writing))
         self._turn = _Turn(f"{make_url(url).database}-turn")
         self._log = WriteAheadLog(str(make_url(url).database))
         self._checkpoints = Checkpoints(str(make_url(url).database))
@@ -269,6 +293,7 @@ class SqliteDatabase(Database):
             if early := self._queue.early():
                 self._look_ahead(early)
             with self._turn:
+                self._others.notice()
                 self._commit(self._queue.take())
                 self._checkpoints.after_commit(_driver(self._writing))
 
