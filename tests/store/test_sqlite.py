@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, delete, insert, select, text
 from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
@@ -21,6 +21,7 @@ from xds.store.database import (
     DatabaseFullError,
     DatabaseUnavailableError,
     open_database,
+    sqlite,
     sqlite_log,
 )
 from xds.store.schema.operations import setting
@@ -164,9 +165,20 @@ def test_work_that_would_wait_for_itself_is_refused(database: Database) -> None:
     assert names(database) == []
 
 
-def test_what_is_done_beforehand_sees_a_snapshot_while_another_process_writes(database: Database, path: Path) -> None:
+@pytest.fixture
+def other(database: Database, path: Path):
+    """The database of another process, which writes, too."""
+    opened = open_database(f"sqlite:///{path}")
+    for _ in range(sqlite._WRITTEN_BY_OTHERS + 1):
+        for each in (opened, database):
+            each.write(put("theirs"))
+            each.write(lambda connection: connection.execute(delete(setting)).close())
+    yield opened
+    opened.close()
+
+
+def test_what_is_done_beforehand_sees_a_snapshot_while_another_process_writes(database: Database, other: Database) -> None:
     database.write(put("before"))
-    other = open_database(f"sqlite:///{path}")
     seen = []
 
     def look(connection: Connection) -> None:
@@ -183,7 +195,6 @@ def test_what_is_done_beforehand_sees_a_snapshot_while_another_process_writes(da
 
     assert database.write(work, beforehand=beforehand) == "ours"
     assert [sorted(some) for some in seen] == [["before"], ["before"], ["before", "theirs"]]
-    other.close()
 
 
 def test_where_other_processes_write_too_the_writer_maps_no_pages(database: Database, path: Path) -> None:
@@ -195,14 +206,16 @@ def test_where_other_processes_write_too_the_writer_maps_no_pages(database: Data
     for number in range(30):
         database.write(put(f"ours {number}"))
     assert mapped() > 0
+    assert database.write(put("alone"), beforehand=lambda _connection: pytest.fail("nobody waits")) == "alone"
     for number in range(30):
         other.write(put(f"theirs {number}"))
         database.write(put(f"ours again {number}"))
     assert mapped() == 0
-    assert len(names(database)) == 90
+    assert len(names(database)) == 91
     other.close()
 
 
+@pytest.mark.usefixtures("other")
 def test_who_fails_beforehand_is_told_and_harms_no_other(database: Database) -> None:
     def fail(_connection: Connection) -> None:
         raise ValueError("beforehand")

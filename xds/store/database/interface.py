@@ -75,7 +75,7 @@ class Database(ABC):
 
         `work` must not open another transaction, must not wait for anything, and must bear being run again from its beginning,
         because what collides with the work of others is undone and tried once more. `beforehand` is run before it, where all
-        processes wait for one another to write: in a snapshot that it only reads, while others may write. It may also not be run.
+        processes wait for one another to write: in a snapshot that it only reads, while others write. Elsewhere it is not run.
         Errors: whatever either raised (nothing of it is stored then); DatabaseUnavailableError, DatabaseFullError,
         DatabaseClosedError; SQLAlchemyError when the commit failed.
         """

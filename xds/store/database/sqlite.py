@@ -35,8 +35,7 @@ WAITING_WORK: Final = 4096
 #: How long work that nobody waits for may gather before it is committed.
 GATHERING_SECONDS: Final = 0.02
 
-#: After so many transactions of other processes in between the writer reads its pages without mapping the file: SQLite gives up
-#: the whole mapping whenever another process has written, and touching every page anew costs more than reading it.
+#: After so many transactions of other processes in between they count as writing, too.
 _WRITTEN_BY_OTHERS: Final = 16
 
 #: What SQLite says when the disk has no room for the log or for its index.
@@ -167,21 +166,30 @@ class _Turn:
 
 
 class _Others:
-    """Notices other processes that write."""
+    """Notices other processes that write.
+
+    Where there are any, the writer maps the file no more: SQLite gives up the whole mapping whenever another process has written,
+    and touching every page anew costs more than reading it.
+    """
 
     def __init__(self, driver: sqlite3.Connection) -> None:
         self._driver = driver
         self._seen = 0
         self._version: int | None = None
 
+    @property
+    def are_writing(self) -> bool:
+        """True once other processes have written again and again."""
+        return self._seen == _WRITTEN_BY_OTHERS
+
     def notice(self) -> None:
         """To be called at the beginning of each turn."""
-        if self._seen == _WRITTEN_BY_OTHERS:
+        if self.are_writing:
             return
         (version,) = self._driver.execute("PRAGMA data_version").fetchone()
         self._seen += self._version not in (None, version)
         self._version = version
-        if self._seen == _WRITTEN_BY_OTHERS:
+        if self.are_writing:
             self._driver.execute("PRAGMA mmap_size = 0")
 
 
@@ -290,7 +298,8 @@ class SqliteDatabase(Database):
 
     def _write_until_closed(self) -> None:
         while self._queue.wait():
-            if early := self._queue.early():
+            # Alone, nobody waits for this process meanwhile.
+            if self._others.are_writing and (early := self._queue.early()):
                 self._look_ahead(early)
             with self._turn:
                 self._others.notice()
