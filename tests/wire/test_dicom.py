@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import zlib
+from collections.abc import Iterator
 from datetime import UTC
 from io import BytesIO
 from pathlib import Path
@@ -158,6 +159,24 @@ def test_a_deflate_bomb_is_refused() -> None:
     octets = write_file_meta("1.2", "1.3", DEFLATED_LITTLE) + bomb.compress(element) + bomb.flush()
     with pytest.raises(DicomError, match="more than"):
         read_header([octets], limit=1_000_000)
+
+
+def test_the_meta_information_is_read_before_more_is_waited_for() -> None:
+    taken: list[str] = []
+
+    def chunks(meta: bytes) -> Iterator[bytes]:
+        taken.append("meta")
+        yield meta
+        taken.append("data set")
+        yield write_element(0x00100020, "LO", "P1")
+
+    whole = write_file_meta("1.2", "1.3", EXPLICIT_LITTLE)
+    assert read_header(chunks(whole)).elements.text(0x00100020) == "P1"
+    assert taken == ["meta", "data set"]
+    taken.clear()
+    with pytest.raises(DicomError):
+        read_header(chunks(b"\0" * 132))
+    assert taken == ["meta"]
 
 
 def test_a_header_without_end_is_refused() -> None:
