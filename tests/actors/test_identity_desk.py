@@ -275,12 +275,19 @@ class TestNationalIdentifiers:
     def fed(self, region: Region, *codes: str, identifier: object = None, number: str = "1") -> None:
         region.feed(at(HOSPITAL_A, number), identifier or self.INS, demographics=replace(MARIE, reliability=codes))
 
-    @pytest.mark.parametrize(("codes", "told"), [(("VALI",), True), ((), True), (("PROV",), False), (("DOUT",), False)])
+    @pytest.mark.parametrize(("codes", "told"), [(("VALI",), True), ((), False), (("PROV",), False), (("DOUT",), False)])
     def test_only_a_qualified_one_leaves_the_house(self, region: Region, codes: tuple[str, ...], told: bool) -> None:
         self.fed(region, *codes)
         assert region.others(A1, self.INS.authority) == (["279035121518989"] if told else [])
         answer = region.pix.cross_reference(self.INS, (HOSPITAL_A,), CALLER)
         assert bool(answer.problems) is not told
+
+    def test_one_of_another_state_leaves_it_unless_its_source_is_in_doubt(self, region: Region) -> None:
+        number = at(HOSPITAL_C.__class__("USSSA", "2.16.840.1.113883.4.1"), "078051120", "SS")
+        self.fed(region, identifier=number)
+        assert region.others(A1, number.authority) == ["078051120"]
+        self.fed(region, "DOUT", identifier=number)
+        assert region.others(A1, number.authority) == []
 
     def test_a_wrong_key_is_never_told(self, region: Region) -> None:
         self.fed(region, "VALI", identifier=at(self.INS.authority, "279035121518900", "INS"))

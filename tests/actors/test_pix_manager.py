@@ -166,7 +166,7 @@ class TestFeed:
 
     def test_a_shared_national_identifier_joins_and_a_contradiction_keeps_apart(self, region: Region) -> None:
         ins = at(INS, "279035121518989", "INS")
-        region.feed(A1, ins)
+        region.feed(A1, ins, demographics=replace(MARIE, reliability=("VALI",)))
         region.feed(B1, ins, demographics=Demographics(birth_date="196203"), source="HOSP_B|ADT")
         assert region.others(A1, HOSPITAL_B) == ["1"]
         assert region.others(A1, INS) == ["279035121518989"]

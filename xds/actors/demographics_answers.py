@@ -21,10 +21,8 @@ from xds.store.database import Connection
 from xds.store.demographics import KnownPerson
 from xds.store.patients import Identity, Patients
 
-#: What a source said nothing about, or is sure of.
-_TOLD: Final = frozenset({NationalStatus.STATED, NationalStatus.QUALIFIED})
-#: The same as identifiers have it, with those that no state issued.
-_SURE: Final = frozenset({None, *(status.name.lower() for status in _TOLD)})
+#: States of identifiers that a source said nothing about, or is sure of; None are those that no state issued.
+_SURE: Final = frozenset({None, *(status.name.lower() for status in (NationalStatus.STATED, NationalStatus.QUALIFIED))})
 
 #: Names of domains by their keys.
 Names = Mapping[int, AssigningAuthority]
@@ -123,7 +121,7 @@ def _told(item: StatedDemographics) -> StatedDemographics:
 
 
 def _is_sure(stated: Demographics) -> bool:
-    return any(item.status in _TOLD for item in linkage.nationals_of(stated))
+    return any(item.is_told for item in linkage.nationals_of(stated))
 
 
 def _by_domain(item: Identity) -> tuple[int, int, str]:

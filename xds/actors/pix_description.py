@@ -18,7 +18,7 @@ from xds.model.identity_review import LinkReason
 from xds.model.patient import Demographics, FeedKind, IdentityFeed, IdentityProblem, IdentityProblemKind
 from xds.rules import linkage
 from xds.rules.demographics_index import entries, sound_codes
-from xds.rules.linkage import Traits
+from xds.rules.linkage import NationalStatus, Traits
 from xds.store import affinity_patients, demographics_index
 from xds.store.patients import Identity, Patients, Statement
 
@@ -336,7 +336,14 @@ class DescribingTransaction:
 
 
 def _state(identifier: PatientIdentifier, stated: PreparedDemographics) -> str:
-    """How far a record's national identifier is to be trusted, as it is stored."""
+    """How far a record's national identifier is to be trusted, as it is stored.
+
+    Of an INS without a word about the identity nobody knows that it is qualified: provisional is what the RNIV makes of it.
+    """
     authority = identifier.authority.oid or identifier.authority.namespace or ""
     found = linkage.nationals_of(replace(NOBODY, national_identifiers=(identifier,), reliability=stated.demographics.reliability))
-    return next((item.status.name.lower() for item in found if item.authority == authority), "invalid")
+    for item in found:
+        if item.authority == authority:
+            is_doubtful = item.status is NationalStatus.STATED and not item.is_told
+            return (NationalStatus.PROVISIONAL if is_doubtful else item.status).name.lower()
+    return "invalid"

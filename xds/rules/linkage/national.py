@@ -50,6 +50,11 @@ class National(NamedTuple):
         """True when equality alone says that two records are one person."""
         return self.status is NationalStatus.QUALIFIED
 
+    @property
+    def is_told(self) -> bool:
+        """True when others may be told it: an INS only when it is qualified, another one unless its source is in doubt."""
+        return self.is_qualified or (self.status is NationalStatus.STATED and self.authority not in INS_OIDS)
+
 
 def is_national(identifier: PatientIdentifier) -> bool:
     """True for an identifier that a state issues."""
