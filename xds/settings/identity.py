@@ -71,7 +71,7 @@ class IdentitySettings(Section):
         ge=1,
         le=3,
         description="How many traits a demographics query must name at least: names, birth date, telephone and the like. "
-        "An identifier is always enough, a sex or a year never is.",
+        "An identifier is always enough, a sex or a town never is.",
     )
     page_size: int = Field(
         default=100,
