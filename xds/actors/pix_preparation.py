@@ -136,11 +136,6 @@ def _digest(feed: IdentityFeed, text: str) -> bytes:
     return blake2b("\x1e".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def refers_to(feed: IdentityFeed) -> tuple[PatientIdentifier, ...]:
-    """Every identifier that a feed names."""
-    return (*feed.identifiers, *feed.subsumed, *feed.linked)
-
-
 def own_identifiers(prepared: PreparedFeed) -> Iterator[tuple[int, str]]:
     """The identifiers that a patient's source issued, as (domain, value): those by which she is looked for first of all."""
     for item in prepared.feed.identifiers:

@@ -17,7 +17,6 @@ from xds.store.schema.imaging import (
     imaging_header,
     imaging_instance,
     imaging_manifest,
-    imaging_rejection,
     imaging_series,
     imaging_study,
 )
@@ -85,14 +84,6 @@ def touch(connection: Connection, study_instance_uid: str) -> None:
     columns = imaging_study.c
     values = {"revision": columns.revision + 1, "state": StudyState.RECEIVED.value, "reason": None}
     connection.execute(update(imaging_study).where(columns.study_instance_uid == study_instance_uid).values(values))
-
-
-def rejections(connection: Connection, study_instance_uid: str) -> dict[str, str]:
-    """SOP Instance UID -> title of the note that rejects it."""
-    own = select(imaging_study.c.study_key).where(imaging_study.c.study_instance_uid == study_instance_uid).scalar_subquery()
-    table = imaging_rejection
-    rows = connection.execute(select(table.c.sop_instance_uid, table.c.title).where(table.c.study_key == own))
-    return {row.sop_instance_uid: row.title for row in rows}
 
 
 def move_manifest(connection: Connection, study_instance_uid: str, unique_id: str, patient_id: str) -> None:

@@ -189,7 +189,7 @@ class _Others:
         (version,) = self._driver.execute("PRAGMA data_version").fetchone()
         self._seen += self._version not in (None, version)
         self._version = version
-        if self.are_writing:
+        if self._seen == _WRITTEN_BY_OTHERS:
             self._driver.execute("PRAGMA mmap_size = 0")
 
 
