@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, delete, insert, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from structlog.testing import capture_logs
 
 from xds.store.database import (
@@ -224,6 +224,37 @@ def test_who_fails_beforehand_is_told_and_harms_no_other(database: Database) -> 
         database.write(put("lost"), beforehand=fail)
     assert database.write(put("kept"), beforehand=lambda connection: None) == "kept"
     assert names(database) == ["kept"]
+
+
+def failing(database: Database, action: int, name: str):
+    """Have each statement of this kind fail in the writer, as on a disk that fails. What ends that."""
+    drivers: list[sqlite3.Connection] = []
+
+    def judge(asked: int, what: str | None, *_: object) -> int:
+        return sqlite3.SQLITE_DENY if (asked, what) == (action, name) else sqlite3.SQLITE_OK
+
+    def work(connection: Connection) -> None:
+        drivers.append(connection.connection.driver_connection)
+        drivers[0].set_authorizer(judge)
+
+    database.write(work)
+    return lambda: drivers[0].set_authorizer(None)
+
+
+def test_the_writer_goes_on_when_it_cannot_ask_who_else_writes(database: Database) -> None:
+    failing(database, sqlite3.SQLITE_PRAGMA, "data_version")
+    assert [database.write(put(name)) for name in "ab"] == ["a", "b"]
+
+
+@pytest.mark.usefixtures("other")
+def test_the_writer_goes_on_when_it_cannot_look_ahead(database: Database) -> None:
+    mend = failing(database, sqlite3.SQLITE_TRANSACTION, "BEGIN")
+    for name in "ab":
+        with pytest.raises((sqlite3.Error, DBAPIError)):
+            database.write(put(name), beforehand=put("never"))
+    mend()
+    assert database.write(put("c"), beforehand=lambda connection: None) == "c"
+    assert names(database) == ["c"]
 
 
 def test_work_that_nobody_waits_for_does_not_hold_up_what_somebody_does(database: Database) -> None:

@@ -183,14 +183,17 @@ class _Others:
         return self._seen == _WRITTEN_BY_OTHERS
 
     def notice(self) -> None:
-        """To be called at the beginning of each turn."""
+        """To be called at the beginning of each turn. A disk that fails says nothing here: the transaction that follows does."""
         if self.are_writing:
             return
-        (version,) = self._driver.execute("PRAGMA data_version").fetchone()
-        self._seen += self._version not in (None, version)
-        self._version = version
-        if self._seen == _WRITTEN_BY_OTHERS:
-            self._driver.execute("PRAGMA mmap_size = 0")
+        try:
+            (version,) = self._driver.execute("PRAGMA data_version").fetchone()
+            self._seen += self._version not in (None, version)
+            self._version = version
+            if self._seen == _WRITTEN_BY_OTHERS:
+                self._driver.execute("PRAGMA mmap_size = 0")
+        except sqlite3.Error as error:
+            _log.warning("database.notice.failed", error=type(error).__name__)
 
 
 class SqliteDatabase(Database):
@@ -309,18 +312,25 @@ class SqliteDatabase(Database):
     def _look_ahead(self, items: list[_Item]) -> None:
         """Run what may be run before the turn, in a snapshot on the writer's own connection, whose pages are at hand."""
         driver = _driver(self._writing)
-        with turns.taken(first=True):
-            driver.execute("BEGIN")
-            for item in items:
-                try:
-                    if item.beforehand is not None:
-                        item.beforehand(self._writing)
-                except BaseException as error:
-                    # It belongs to its caller, as what the work itself raises does.
-                    item.work = partial(_raise, _as_told(error))
-                item.beforehand = None
-            self._writing.rollback()
-            driver.rollback()
+        try:
+            with turns.taken(first=True):
+                driver.execute("BEGIN")
+                for item in items:
+                    self._begin_early(item)
+                self._writing.rollback()
+                driver.rollback()
+        except sqlite3.Error as error:
+            # A disk that fails: whoever waits learns it from the turn, and this thread must go on in any case.
+            _log.warning("database.look_ahead.failed", error=type(error).__name__)
+
+    def _begin_early(self, item: _Item) -> None:
+        try:
+            if item.beforehand is not None:
+                item.beforehand(self._writing)
+        except BaseException as error:
+            # It belongs to its caller, as what the work itself raises does.
+            item.work = partial(_raise, _as_told(error))
+        item.beforehand = None
 
     def _commit(self, batch: list[_Item]) -> None:
         outcomes: list[tuple[_Item, Any, BaseException | None]] = []
