@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,17 @@ def test_too_many_results(tmp_path: Path) -> None:
 # --- FindDocumentsByReferenceId --------------------------------------------------------------------------------------
 
 
+def by_reference(registry: Registry, *lists: str) -> list[str | None]:
+    """The titles of what FindDocumentsByReferenceId finds; each list is a slot."""
+    found = registry.ask(
+        StoredQueryId.FIND_DOCUMENTS_BY_REFERENCE_ID,
+        XDSDocumentEntryPatientId=f"'{PATIENT_ID}'",
+        XDSDocumentEntryStatus=APPROVED,
+        XDSDocumentEntryReferenceIdList=lists,
+    )
+    return [item.title for item in found]
+
+
 def test_find_by_reference_id(registry: Registry) -> None:
     accession = "A1^^^&1.2&ISO^urn:ihe:iti:xds:2013:accession"
     study = "1.2.3^^^^urn:ihe:iti:xds:2016:studyInstanceUID"
@@ -193,17 +205,7 @@ def test_find_by_reference_id(registry: Registry) -> None:
     put(registry, "study", reference_ids=(study,))
     put(registry, "none")
 
-    def by(*lists: str) -> list[str | None]:
-        return [
-            item.title
-            for item in registry.ask(
-                StoredQueryId.FIND_DOCUMENTS_BY_REFERENCE_ID,
-                XDSDocumentEntryPatientId=f"'{PATIENT_ID}'",
-                XDSDocumentEntryStatus=APPROVED,
-                XDSDocumentEntryReferenceIdList=lists,
-            )
-        ]
-
+    by = partial(by_reference, registry)
     assert by(f"('{study}')") == ["both", "study"]
     assert by(f"('{study}','{accession}')") == ["both", "study"]
     assert by(f"('{study}')", f"('{accession}')") == ["both"]
@@ -216,17 +218,7 @@ def test_a_reference_id_with_a_percent_sign_is_a_pattern(registry: Registry) -> 
     put(registry, "other", reference_ids=("AB1^^^&1.2&ISO^urn:x", "a_1^^^&1.2&ISO^urn:y"))
     put(registry, "none")
 
-    def by(*lists: str) -> list[str | None]:
-        return [
-            item.title
-            for item in registry.ask(
-                StoredQueryId.FIND_DOCUMENTS_BY_REFERENCE_ID,
-                XDSDocumentEntryPatientId=f"'{PATIENT_ID}'",
-                XDSDocumentEntryStatus=APPROVED,
-                XDSDocumentEntryReferenceIdList=lists,
-            )
-        ]
-
+    by = partial(by_reference, registry)
     assert by("('%')") == by("('A_1^^^%')") == ["one", "other"]
     assert by("('7%')") == by("('%7^%')") == ["one"]
     assert by("('A_1^^^&1.2&ISO^urn:x','nobody%')") == ["one"], "beside a pattern, others are exact still"
