@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import socket
 import sqlite3
 import threading
@@ -12,6 +14,9 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
+from tests.flows.test_processes import children
 from tests.running import RunningServer
 from xds.store.database import open_database
 from xds.store.patients import Patients
@@ -129,11 +134,13 @@ def check(connection: Connection, attempt: Attempt) -> None:
         assert answer[1][1] == "AE", f"{duplicate} was acknowledged and is lost"
 
 
-def test_no_acknowledged_feed_is_lost_and_no_merge_is_there_by_half(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_no_acknowledged_feed_is_lost_and_no_merge_is_there_by_half(tmp_path: Path, processes: str) -> None:
+    """With two processes candidates are looked up before the turn to write, once both have written some times."""
     for round_number in range(2):
         attempts: list[Attempt] = []
         acknowledged = threading.Semaphore(0)
-        with running(tmp_path) as server:
+        with running(tmp_path, SERVER__PROCESSES=processes) as server:
             sources = [
                 threading.Thread(
                     target=feed_until_it_dies, args=(server, 100 * (round_number + 1) + number, attempts, acknowledged)
@@ -144,6 +151,8 @@ def test_no_acknowledged_feed_is_lost_and_no_merge_is_there_by_half(tmp_path: Pa
                 source.start()
             for _ in range(ACKNOWLEDGED_BEFORE_THE_KILL):
                 assert acknowledged.acquire(timeout=120), "the server does not acknowledge"
+            for victim in children(server) if processes != "1" else ():
+                os.kill(victim, signal.SIGKILL)
             server.kill()
             for source in sources:
                 source.join(60)
