@@ -39,7 +39,8 @@ import numpy as np
 import structlog
 
 from tests.archive import image
-from tests.orthanc import AE_TITLE, Orthanc, free_port, running_orthanc
+from tests.orthanc import AE_TITLE, Orthanc, running_orthanc
+from tests.ports import free_port
 from tests.running import RunningServer
 from xds.pacs.dimse import DimseArchive
 from xds.pacs.partner import Partner

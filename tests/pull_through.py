@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.databases import url_of
-from tests.orthanc import free_port
+from tests.ports import free_port
 from xds.actors.imaging_intake import SETTLE_INSTANCES
 from xds.actors.imaging_polling import POLL_SOURCE
 from xds.app import App, build

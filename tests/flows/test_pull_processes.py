@@ -15,7 +15,8 @@ import pydicom
 
 from tests.archive import image
 from tests.flows.test_processes import children
-from tests.orthanc import Orthanc, free_port, running_orthanc
+from tests.orthanc import Orthanc, running_orthanc
+from tests.ports import free_port
 from tests.running import RunningServer
 
 STUDIES, SLICES = 40, 2

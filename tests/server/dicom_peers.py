@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,13 +17,6 @@ def run(name: str, *arguments: str, seconds: float = 60) -> subprocess.Completed
     """Run a program of dcmtk to its end. What it writes is ASCII, or replaced."""
     command = [program(name), *arguments]
     return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False)
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
 from tests.archive import Archive, open_archive, packaged
-from tests.server.dicom_peers import free_port
+from tests.ports import free_port
 from xds.actors.imaging_document_source import PUBLISH_STUDY
 from xds.actors.storage_commitment import REPORT_COMMITMENT
 from xds.server.dimse import DimseServer

@@ -18,7 +18,8 @@ from pynetdicom import AE, evt
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 from tests.archive import Archive, image, open_archive, packaged
-from tests.server.dicom_peers import free_port, received, run, serving
+from tests.ports import free_port
+from tests.server.dicom_peers import received, run, serving
 from tests.transactions import imaging_server
 from xds.pacs.association import connect
 from xds.server.dimse_retrieve import Destination

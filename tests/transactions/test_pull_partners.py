@@ -19,7 +19,8 @@ import httpx
 import pytest
 
 from tests.archive import image
-from tests.orthanc import free_port, running_orthanc
+from tests.orthanc import running_orthanc
+from tests.ports import free_port
 from tests.programs import program
 from tests.pull_through import pacs_of, pulling, settings_for
 from tests.transactions.test_pull_through import Establishment, data_set, parts

@@ -18,7 +18,8 @@ import pytest
 from dicomweb_client.api import DICOMwebClient
 
 from tests.archive import image, packaged
-from tests.orthanc import Orthanc, free_port, running_orthanc
+from tests.orthanc import Orthanc, running_orthanc
+from tests.ports import free_port
 from tests.pull_through import LOCATION, PullingDomain, pacs_of, pulling, settings_for
 from xds.model.errors import ErrorCode, RegistryResponse, Status
 from xds.model.foreign_images import PullProblem
