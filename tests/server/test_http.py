@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -233,25 +234,26 @@ def test_the_log_shows_the_first_part_of_a_path_only(tmp_path: Path) -> None:
 
 def test_uploads_leave_threads_for_the_rest(tmp_path: Path) -> None:
     """Requests beyond the number of uploads are asked to come again; small ones are served meanwhile."""
-    echo = Echo()
+    inside, leave = threading.Event(), threading.Event()
+
+    def held(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/held":
+            inside.set()
+            assert leave.wait(20)
+        return portal(environ, start_response)
+
     limits = Limits(threads=4, uploads=1, large_body=1000, body=10_000)
-    with running(tmp_path, echo, limits=limits, fallback=portal) as port, connected(port) as slow:
-        slow.putrequest("POST", PATH)
-        slow.putheader("Content-Type", "application/soap+xml")
-        slow.putheader("Content-Length", "2000")
-        slow.endheaders(b"<a>")
-        until = time.monotonic() + 5
-        while True:
-            status, headers, _ = ask(port, "POST", "/x", bytes(2000))
-            if status == 503 or time.monotonic() > until:
-                break
+    with running(tmp_path, Echo(), limits=limits, fallback=held) as port, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, port, "POST", "/held", bytes(2000))
+        assert inside.wait(20)
+        status, headers, _ = ask(port, "POST", "/x", bytes(2000))
         assert (status, headers["retry-after"]) == (503, "5")
         assert ask(port, "POST", "/x", iter([b"1"]))[0] == 503
         assert ask(port, "POST", "/x", bytes(999))[0] == 200
-        slow.send(bytes(1997))
-        assert slow.getresponse().status == 400
-        until = time.monotonic() + 5
-        while ask(port, "POST", "/x", bytes(2000))[0] != 200:
+        leave.set()
+        assert first.result(20)[0] == 200
+        until = time.monotonic() + 20
+        while ask(port, "POST", "/x", bytes(2000))[0] != 200:  # its place is free a moment after its answer
             assert time.monotonic() < until
 
 
