@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,8 @@ from structlog.testing import capture_logs
 from tests.identity import IDENTITY, Region
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
+from xds.server import listener
+from xds.server.listener import Listener, Shared
 from xds.server.mllp import MllpServer
 from xds.transactions import iti08_patient_identity_feed as iti08
 from xds.transactions import iti09_pix_query as iti09
@@ -251,6 +253,31 @@ class TestFrames:
                 return False
             finally:
                 time.sleep(0.02)
+
+
+@pytest.fixture
+def among() -> Iterator[Shared]:
+    shared = Shared.among("127.0.0.1", 0, 2)
+    yield shared
+    shared.listening.close()
+
+
+# Those who listen end before what they listen at.
+def test_processes_share_the_connections_evenly(
+    among: Shared, serve: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Who is courteous is so for longer than a machine with much to do takes.
+    monkeypatch.setattr(listener, "_COURTESY_SECONDS", 3)
+    answered: list[int] = []
+    for number in range(2):
+        port = serve(listener=Listener(among, number), served=lambda *_, number=number: answered.append(number))
+    with ExitStack() as held:
+        for count in range(1, 6):
+            client = held.enter_context(closing(Client(port)))
+            client.send(framed(message()))
+            client.answer()
+            assert abs(answered.count(0) - answered.count(1)) <= 1, count
+        assert sorted(among.engaged) == [2, 3]
 
 
 class TestStopping:

@@ -110,13 +110,14 @@ def _run_in_processes(settings: Settings, *, guide: bool) -> None:
         from prometheus_client.multiprocess import mark_process_dead
 
         from xds.node import Among, Node, listening
-        from xds.server.dimse_listener import Shared
+        from xds.server.listener import Shared
         from xds.server.processes import Processes, StartError, reserve, signals
 
         server = settings.server
         signalled = signals()
         try:
             held = listening("http", server, lambda: reserve(server.host, server.http_port))
+            mllp = listening("mllp", server, lambda: Shared.among(server.host, server.mllp_port, server.processes))
             dicom = listening("dicom", server, lambda: Shared.among(server.host, server.dicom_port, server.processes))
         except OSError as error:
             raise Usage(f"cannot start: {_told(error)}") from error
@@ -125,7 +126,7 @@ def _run_in_processes(settings: Settings, *, guide: bool) -> None:
         def make(number: int, told: Mapping[str, Any]) -> _Serving:
             # Ctrl-C reaches everybody at the terminal; it is for the parent, which tells the others by SIGTERM.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            among = Among(port, dicom, number, told)
+            among = Among(port, mllp, dicom, number, told)
             known = _with_ports(settings, told)
             return _Serving(known, lambda: Node(known, among), is_first=number == 0 and not told)
 
@@ -143,6 +144,7 @@ def _run_in_processes(settings: Settings, *, guide: bool) -> None:
         log.info("stopping")
         processes.stop()
         held.close()
+        mllp.listening.close()
         dicom.listening.close()
     log.info("stopped")
 

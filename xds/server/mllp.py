@@ -26,6 +26,7 @@ import structlog
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
 from xds.ports import Clock
+from xds.server.listener import Listener, listen
 from xds.server.metrics import Served, unnoted
 from xds.server.mllp_dispatcher import Dispatcher, trigger_of
 from xds.store.database import turns
@@ -42,8 +43,6 @@ _MOST_DELAY = 0.005
 _MOST_PENDING = 65536
 #: How many feeds of one connection are begun before the first is waited for.
 _MOST_BEGUN = 16
-#: How long the listener waits before it tries again when it could not take a connection (seconds).
-_ACCEPT_AGAIN = 0.2
 
 #: What the metrics call an answer with that MSA-1.
 _OUTCOMES = {b"AA": "ok", b"CA": "ok", b"AE": "fault", b"AR": "fault"}
@@ -141,13 +140,13 @@ class MllpServer:
         max_garbage: int = 4096,
         idle_seconds: float = 600.0,
         message_seconds: float = 120.0,
-        reuse_port: bool = False,
+        listener: Listener | None = None,
         clock: Clock = _now,
         served: Served = unnoted,
     ) -> None:
         """`idle_seconds` may pass between two pieces of data, `message_seconds` between the beginning of a frame and its end.
 
-        `reuse_port`: other processes listen at the same port, too. `served` is told of every answer.
+        `listener` takes the place of `host` and `port`, where several processes share them. `served` is told of every answer.
         """
         self._served = served
         self._dispatch = Dispatcher(domain, modules, clock)
@@ -156,9 +155,9 @@ class MllpServer:
         self._limits = (max_message, max_garbage)
         self._idle_seconds = idle_seconds
         self._message_seconds = message_seconds
-        self._reuse_port = reuse_port
+        self._given = listener
         self._free = threading.BoundedSemaphore(max_connections)
-        self._listener: socket.socket | None = None
+        self._listener: Listener | None = None
         self._acceptor: threading.Thread | None = None
         self._lock = threading.Lock()
         self._open: dict[socket.socket, threading.Thread] = {}
@@ -166,20 +165,17 @@ class MllpServer:
 
     def start(self) -> int:
         """Listen, and return the port (a free one when 0 was asked for). Errors: OSError when the port is taken."""
-        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
-        self._listener = socket.create_server(self._address, family=family, backlog=128, reuse_port=self._reuse_port)
+        self._listener = self._given or Listener(listen(*self._address))
         self._acceptor = threading.Thread(target=self._accept, args=(self._listener,), name="mllp-accept", daemon=True)
         self._acceptor.start()
-        return int(self._listener.getsockname()[1])
+        return self._listener.port
 
     def stop(self, seconds: float = 30.0) -> None:
         """Take no more connections, answer what is being processed, and close. Waits at most that long for each connection."""
         self._stopping = True
-        if self._listener is not None:
-            # Only this wakes a thread that waits in accept().
-            with suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
         if self._acceptor is not None:
             self._acceptor.join(seconds)
         with self._lock:
@@ -191,33 +187,27 @@ class MllpServer:
         for _, thread in running:
             thread.join(seconds)
 
-    def _accept(self, listener: socket.socket) -> None:
-        while not self._stopping:
-            try:
-                connection, peer = listener.accept()
-            except OSError as error:
-                if self._stopping or listener.fileno() < 0:
-                    return
-                # Too many open files, or the partner was gone before its turn: both pass.
-                _log.error("mllp.accept_failed", reason=type(error).__name__)
-                time.sleep(_ACCEPT_AGAIN)
-                continue
+    def _accept(self, listener: Listener) -> None:
+        while (accepted := listener.accept()) is not None:
+            connection, address = accepted
             if not self._free.acquire(blocking=False):
-                _log.warning("mllp.too_many_connections", address=peer[0])
+                _log.warning("mllp.too_many_connections", address=address)
                 connection.close()
                 continue
-            self._begin(connection, str(peer[0]))
+            self._begin(connection, address, listener)
+        listener.release()
 
-    def _begin(self, connection: socket.socket, address: str) -> None:
+    def _begin(self, connection: socket.socket, address: str, listener: Listener) -> None:
         if self._tls is not None:
             # The handshake waits for the partner: it happens in the connection's own thread.
             connection = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-        thread = threading.Thread(target=self._serve, args=(connection, address), name="mllp", daemon=True)
+        thread = threading.Thread(target=self._serve, args=(connection, address, listener), name="mllp", daemon=True)
         with self._lock:
             self._open[connection] = thread
+            listener.engaged(len(self._open))
         thread.start()
 
-    def _serve(self, connection: socket.socket, address: str) -> None:
+    def _serve(self, connection: socket.socket, address: str, listener: Listener) -> None:
         try:
             with closing(connection):
                 connection.settimeout(self._idle_seconds)
@@ -231,6 +221,7 @@ class MllpServer:
         finally:
             with self._lock:
                 del self._open[connection]
+                listener.engaged(len(self._open))
             self._free.release()
 
     def _converse(self, connection: socket.socket, address: str) -> None:

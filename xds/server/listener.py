@@ -1,7 +1,7 @@
-"""Where connections for DICOM come in: an address of this process's own, or one that several processes accept from.
+"""Where connections for DICOM and HL7 v2 come in: an address of this process's own, or one that several processes accept from.
 
-Associations live long and are few: two processes that leave it to chance who gets the next are soon as slow as one. Who has more
-than another lets that one go first for a moment.
+Such connections live long and are few: two processes that leave it to chance who gets the next are soon as slow as one. Who has
+more than another lets that one go first for a moment.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Final
 _BACKLOG: Final = 128
 #: How long a process leaves a connection to others that have fewer.
 _COURTESY_SECONDS: Final = 0.02
+#: How often it looks whether one of them has taken it.
+_LOOK_SECONDS: Final = 0.001
 #: How long a connection waits when there is no file left for it.
 _NO_FILE_SECONDS: Final = 0.1
 
@@ -68,8 +70,7 @@ class Listener:
         while True:
             if any(descriptor == self._closed for descriptor, _ in poll.poll()):
                 return None
-            if self._shared is not None and min(self._shared.engaged) < self._shared.engaged[self._number]:
-                time.sleep(_COURTESY_SECONDS)
+            self._let_others_go_first()
             try:
                 connection, address = self._listening.accept()
             except BlockingIOError:
@@ -79,6 +80,15 @@ class Listener:
                 time.sleep(_NO_FILE_SECONDS)
                 continue
             return connection, str(address[0])
+
+    def _let_others_go_first(self) -> None:
+        """Leave a connection that waits to another process which has fewer, as long as it has, and for a moment at most."""
+        if self._shared is None:
+            return
+        poll, until = select.poll(), time.monotonic() + _COURTESY_SECONDS
+        poll.register(self._listening, select.POLLIN)
+        while min(self._shared.engaged) < self._shared.engaged[self._number] and time.monotonic() < until and poll.poll(0):
+            time.sleep(_LOOK_SECONDS)
 
     def close(self) -> None:
         """Give no more connections: whoever waits for one is woken."""

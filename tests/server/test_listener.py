@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from xds.server import dimse_listener
-from xds.server.dimse_listener import Listener, Shared, listen
+from xds.server import listener
+from xds.server.listener import Listener, Shared, listen
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ class Accepting:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is courteous is so for longer than a machine with much to do takes."""
-    monkeypatch.setattr(dimse_listener, "_COURTESY_SECONDS", 3)
+    monkeypatch.setattr(listener, "_COURTESY_SECONDS", 3)
 
 
 @pytest.mark.usefixtures("slow")
