@@ -18,11 +18,11 @@ from xds.pacs_settings import SOURCE_JOBS
 from xds.portal import create_portal, identity_blueprint
 from xds.server.asynchronous import AsynchronousExchange
 from xds.server.dimse import DimseServer
-from xds.server.dimse_listener import Listener, Shared
 from xds.server.dimse_retrieve import Destination
 from xds.server.http import HttpApplication, StartResponse, caller_from_environ
 from xds.server.launcher import HttpServer
 from xds.server.limits import Limits
+from xds.server.listener import Listener, Shared
 from xds.server.metrics import Counted, Metrics
 from xds.server.mllp import MllpServer
 from xds.server.worker import Worker
@@ -49,10 +49,12 @@ BODY_LIMITS = {
 class Among:
     """A node among several that answer HTTP at one address, HL7 v2 and DICOM at others. Only the first has the workers.
 
-    `number` is this one's, from 0; `endpoints` are those of the first, as far as they are known; `dicom` listens for all of them.
+    `number` is this one's, from 0; `endpoints` are those of the first, as far as they are known; `mllp` and `dicom` listen for
+    all of them.
     """
 
     port: int
+    mllp: Shared
     dicom: Shared
     number: int
     endpoints: Mapping[str, object]
@@ -174,12 +176,15 @@ class Node:
         return [Worker(app.database, app.job_handlers, utc_now, kinds=SOURCE_JOBS, threads=threads)]
 
     def _mllp(self, app: App, metrics: Metrics) -> MllpServer:
-        """The MLLP server, at the port at which others among several answer already, if they do."""
         server, among = self._settings.server, self._among
-        taken = str(among.endpoints.get("mllp", "")).rpartition(":")[2] if among else ""
-        port = int(taken) if taken else server.mllp_port
-        shared = among is not None
-        return MllpServer(app.domain, app.transactions, server.host, port, reuse_port=shared, served=metrics.served)
+        return MllpServer(
+            app.domain,
+            app.transactions,
+            server.host,
+            server.mllp_port,
+            served=metrics.served,
+            listener=Listener(among.mllp, among.number) if among else None,
+        )
 
     def _dimse(self, app: App, metrics: Metrics) -> DimseServer:
         server, among = self._settings.server, self._among

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.identity import HOSPITAL_A, MARIE, Region, at
+from tests.store.other_process import turn_held
 from xds.actors.pix_batches import MOST_TOGETHER, FeedBatches
 from xds.actors.pix_description import Effects
 from xds.actors.pix_preparation import PreparedFeed, prepare
 from xds.model.patient import FeedKind, IdentityFeed
-from xds.store.database import DatabaseClosedError, turns
+from xds.store import settings
+from xds.store.database import DatabaseClosedError, open_database, sqlite_turns, turns
 
 
 def together(work: list[Callable[[], object]]) -> None:
@@ -49,6 +51,52 @@ def test_many_feeds_at_once_are_all_there_and_refusals_are_told_to_those_who_are
     region.close()
 
 
+def foresee(_connection: object, _feeds: object) -> None:
+    """Nothing can be told beforehand."""
+
+
+def test_who_comes_while_another_process_has_its_turn_comes_along(tmp_path: Path) -> None:
+    path = tmp_path / "xds.sqlite"
+    database, other = (open_database(f"sqlite:///{path}") for _ in range(2))
+    database.create_schema()
+    for number in range(2 * sqlite_turns.WRITTEN_BY_OTHERS):
+        for each in (other, database):
+            each.write(lambda connection, number=number: settings.keep(connection, "newest", str(number)))
+    other.close()
+    looked: list[list[str]] = []
+    applied: list[int] = []
+
+    def look(_connection: object, feeds: list) -> None:
+        looked.append([item.prepared.feed.message_id for item in feeds])
+        if len(looked) == 1:
+            threads[1].start()
+            while not batches._waiting:
+                time.sleep(0.001)
+        else:
+            end()
+
+    def apply(_connection: object, feeds: list) -> list[Effects]:
+        applied.append(len(feeds))
+        return [Effects() for _ in feeds]
+
+    batches = FeedBatches(database, apply, look)
+
+    def submit(number: int) -> None:
+        feed = IdentityFeed(FeedKind.ADD, "HOSP_A|ADT", f"M{number}", (at(HOSPITAL_A, str(number)),), MARIE)
+        batches.submit(prepare(feed, {}), ())
+
+    threads = [threading.Thread(target=submit, args=(number,)) for number in range(2)]
+    with turn_held(path) as end:
+        threads[0].start()
+        for thread in reversed(threads):
+            while thread.ident is None:
+                time.sleep(0.001)
+            thread.join(60)
+    assert looked == [["M0"], ["M1"]]
+    assert applied == [2]
+    database.close()
+
+
 def test_who_has_a_message_in_hand_comes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever leads lets those begin who wait for their turn to compute: one transaction carries all of them."""
     monkeypatch.setattr(turns, "PATIENCE_SECONDS", 60)
@@ -59,7 +107,7 @@ def test_who_has_a_message_in_hand_comes_along(tmp_path: Path, monkeypatch: pyte
         sizes.append(len(feeds))
         return [Effects() for _ in feeds]
 
-    batches = FeedBatches(region.database, apply)
+    batches = FeedBatches(region.database, apply, foresee)
 
     def prepared(number: int) -> PreparedFeed:
         return prepare(IdentityFeed(FeedKind.ADD, "HOSP_A|ADT", f"M{number}", (at(HOSPITAL_A, str(number)),), MARIE), {})
@@ -96,7 +144,7 @@ def test_one_that_fails_does_not_take_the_others_with_it(tmp_path: Path) -> None
             raise ValueError("13")
         return [Effects() for _ in feeds]
 
-    batches = FeedBatches(region.database, apply)
+    batches = FeedBatches(region.database, apply, foresee)
     failed = []
 
     def submit(number: int) -> None:
@@ -127,7 +175,7 @@ def test_the_next_are_applied_while_the_disk_takes_its_time(
             applied[int(item.prepared.feed.message_id)].set()
         return [Effects() for _ in feeds]
 
-    batches = FeedBatches(region.database, apply)
+    batches = FeedBatches(region.database, apply, foresee)
     is_written = threading.Event()
     force = os.fdatasync
 
@@ -156,7 +204,7 @@ def test_the_next_are_applied_while_the_disk_takes_its_time(
 
 def test_who_cannot_be_applied_is_told_and_the_next_go_on(tmp_path: Path) -> None:
     region = Region(tmp_path)
-    batches = FeedBatches(region.database, lambda _connection, feeds: [Effects() for _ in feeds])
+    batches = FeedBatches(region.database, lambda _connection, feeds: [Effects() for _ in feeds], foresee)
     region.close()
     feed = IdentityFeed(FeedKind.ADD, "HOSP_A|ADT", "M", (at(HOSPITAL_A, "1"),), MARIE)
     for _ in range(2):

@@ -20,11 +20,11 @@ from xds.actors import pix_linking
 from xds.actors.pix_batches import Waiting
 from xds.actors.pix_description import RefusedError
 from xds.actors.pix_linking import Linker
-from xds.actors.pix_preparation import prepare
+from xds.actors.pix_preparation import keys_of, prepare
 from xds.actors.pix_turns import FeedTurns
 from xds.model.identifiers import PatientIdentifier
 from xds.model.patient import Address, Demographics, FeedKind, IdentityFeed, PersonName
-from xds.rules.linkage import DEFAULT_WEIGHTS
+from xds.rules.linkage import DEFAULT_WEIGHTS, Traits
 from xds.store import patients_changes
 
 _TABLES = (
@@ -222,6 +222,21 @@ def test_whatever_happens_between_look_and_turn_the_register_is_the_same(
     ahead, turn = (each.rows() for each in both)
     assert ahead == turn
     assert held[True] + held[False] > 5
+    assert keys(both[0]) == keys_of_what_is_stated(both[0])
+
+
+def keys(register: Register) -> set[tuple[object, ...]]:
+    """What is stored: key, record, and what is seen of it at a glimpse."""
+    with register.region.database.read() as connection:
+        return {tuple(row) for row in connection.execute(text("SELECT key, person_key, glimpse FROM match_key"))}
+
+
+def keys_of_what_is_stated(register: Register) -> set[tuple[object, ...]]:
+    stated: dict[int, dict[bytes, Traits]] = {}
+    with register.region.database.read() as connection:
+        for person, packed in connection.execute(text("SELECT person_key, traits FROM stated_demographics")):
+            stated.setdefault(person, {})[packed] = Traits.unpack(packed)
+    return {(key, person, glimpse) for person, some in stated.items() for key, glimpse in keys_of(some).items()}
 
 
 def new(number: int, hospital: int = 0, demographics: Demographics = MARIE) -> IdentityFeed:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from tests.databases import fresh_database
 from xds.model.audit import QUERY, AuditEvent, AuditObject, AuditParticipant, EventAction, EventOutcome
@@ -15,6 +16,7 @@ from xds.model.metadata import Code
 from xds.store import affinity_patients, audit, jobs, settings
 from xds.store.database import Database
 from xds.store.registry.fragments import pack, unpack
+from xds.store.schema.operations import job as job_table
 
 pytestmark = pytest.mark.usefixtures("back_end")
 
@@ -83,6 +85,31 @@ def test_a_request_during_the_work_is_not_lost_with_it(database: Database) -> No
     database.write(lambda connection: jobs.fail(connection, job, None, "late"))
     (again,) = claim(database, NOW + timedelta(seconds=1))
     assert (again.payload, again.attempts) == ({"state": 2}, 1)
+
+
+def test_a_job_that_is_put_off_moves_when_it_would_come_too_soon(database: Database) -> None:
+    def put_off(seconds: float) -> None:
+        soonest = NOW + timedelta(seconds=seconds)
+        database.write(lambda connection: jobs.put_off(connection, "notify", "a", soonest, timedelta(seconds=1)))
+
+    def due() -> float:
+        with database.read() as connection:
+            (run_at,) = connection.execute(select(job_table.c.run_at)).scalars()
+        return run_at / 1000 - NOW.timestamp()
+
+    put_off(10)
+    assert due() == 10
+    for soonest, expected in ((10.1, 11.1), (10.2, 11.1), (11.1, 11.1), (11.2, 12.2), (5, 6)):
+        put_off(soonest)
+        assert due() == pytest.approx(expected, abs=0.001), soonest
+    (job,) = claim(database, NOW + timedelta(seconds=6))
+    put_off(7)
+    assert not database.write(lambda connection: jobs.finish(connection, job))
+    assert due() == 8
+    add(database, "a", NOW, state=1)
+    put_off(0)
+    (job,) = claim(database, NOW + timedelta(seconds=1))
+    assert (job.payload, job.attempts) == ({}, 1)
 
 
 def test_a_job_whose_worker_died_becomes_due_again(database: Database) -> None:

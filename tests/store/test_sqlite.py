@@ -15,14 +15,15 @@ from sqlalchemy import Connection, delete, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from structlog.testing import capture_logs
 
+from tests.store.other_process import turn_held
 from xds.store.database import (
     Database,
     DatabaseClosedError,
     DatabaseFullError,
     DatabaseUnavailableError,
     open_database,
-    sqlite,
     sqlite_log,
+    sqlite_turns,
 )
 from xds.store.schema.operations import setting
 
@@ -169,7 +170,7 @@ def test_work_that_would_wait_for_itself_is_refused(database: Database) -> None:
 def other(database: Database, path: Path):
     """The database of another process, which writes, too."""
     opened = open_database(f"sqlite:///{path}")
-    for _ in range(sqlite._WRITTEN_BY_OTHERS + 1):
+    for _ in range(sqlite_turns.WRITTEN_BY_OTHERS + 1):
         for each in (opened, database):
             each.write(put("theirs"))
             each.write(lambda connection: connection.execute(delete(setting)).close())
@@ -184,10 +185,11 @@ def test_what_is_done_beforehand_sees_a_snapshot_while_another_process_writes(da
     def look(connection: Connection) -> None:
         seen.append(list(connection.execute(select(setting.c.name)).scalars()))
 
-    def beforehand(connection: Connection) -> None:
+    def beforehand(connection: Connection) -> bool:
         look(connection)
         other.write(put("theirs"))
         look(connection)
+        return True
 
     def work(connection: Connection) -> str:
         look(connection)
@@ -195,6 +197,21 @@ def test_what_is_done_beforehand_sees_a_snapshot_while_another_process_writes(da
 
     assert database.write(work, beforehand=beforehand) == "ours"
     assert [sorted(some) for some in seen] == [["before"], ["before"], ["before", "theirs"]]
+
+
+@pytest.mark.usefixtures("other")
+def test_as_long_as_another_process_has_its_turn_more_is_looked_at(database: Database, path: Path) -> None:
+    with turn_held(path) as end:
+        looks = []
+
+        def beforehand(_connection: Connection) -> bool:
+            looks.append(1)
+            if len(looks) == 3:
+                end()
+            return len(looks) < 3
+
+        assert database.write(put("ours"), beforehand=beforehand) == "ours"
+    assert len(looks) == 3
 
 
 def test_where_other_processes_write_too_the_writer_maps_no_pages(database: Database, path: Path) -> None:
@@ -246,6 +263,10 @@ def test_the_writer_goes_on_when_it_cannot_ask_who_else_writes(database: Databas
     assert [database.write(put(name)) for name in "ab"] == ["a", "b"]
 
 
+def look(connection: Connection) -> int:
+    return int(connection.exec_driver_sql("SELECT 1").scalar_one())
+
+
 @pytest.mark.usefixtures("other")
 def test_the_writer_goes_on_when_it_cannot_look_ahead(database: Database) -> None:
     mend = failing(database, sqlite3.SQLITE_TRANSACTION, "BEGIN")
@@ -255,6 +276,16 @@ def test_the_writer_goes_on_when_it_cannot_look_ahead(database: Database) -> Non
     mend()
     assert database.write(put("c"), beforehand=lambda connection: None) == "c"
     assert names(database) == ["c"]
+
+
+@pytest.mark.usefixtures("other")
+def test_the_writer_goes_on_when_it_cannot_end_what_it_looked_at(database: Database) -> None:
+    mend = failing(database, sqlite3.SQLITE_TRANSACTION, "ROLLBACK")
+    for name in "ab":
+        database.write(put(name), beforehand=look)
+    mend()
+    assert database.write(put("c"), beforehand=look) == "c"
+    assert names(database) == ["a", "b", "c"]
 
 
 def test_work_that_nobody_waits_for_does_not_hold_up_what_somebody_does(database: Database) -> None:

@@ -53,7 +53,7 @@ Foresee = Callable[[Connection, Sequence[Waiting]], None]
 class FeedBatches:
     """The feeds of one PIX Manager on their way into the database. One object serves all threads."""
 
-    def __init__(self, database: Database, apply: Apply, foresee: Foresee | None = None) -> None:
+    def __init__(self, database: Database, apply: Apply, foresee: Foresee) -> None:
         self._database = database
         self._apply = apply
         self._foresee = foresee
@@ -102,15 +102,15 @@ class FeedBatches:
             for item in batch.taken()[1:]:
                 item.awake.put(None)
 
-    def _take(self) -> list[Waiting]:
-        """The feeds that go together: those that merge or link may be refused, which would undo the others."""
+    def _take(self, batch: list[Waiting]) -> list[Waiting]:
+        """Those that wait and go together with these: those that merge or link may be refused, which would undo the others."""
+        together = list(batch)
         with self._lock:
-            batch = [self._waiting.popleft()]
-            while self._waiting and len(batch) < MOST_TOGETHER and all(is_upsert(item.prepared.feed) for item in batch):
-                if not is_upsert(self._waiting[0].prepared.feed):
+            while self._waiting and len(together) < MOST_TOGETHER:
+                if together and not all(is_upsert(item.prepared.feed) for item in (together[0], self._waiting[0])):
                     break
-                batch.append(self._waiting.popleft())
-            return batch
+                together.append(self._waiting.popleft())
+        return together[len(batch) :]
 
     def _hand_over(self, batch: _Batch) -> None:
         """Let the next lead, once."""
@@ -133,9 +133,10 @@ class FeedBatches:
                 self._hand_over(batch)
             return found
 
-        def beforehand(connection: Connection) -> None:
-            if self._foresee is not None:
-                self._foresee(connection, batch.taken())
+        def beforehand(connection: Connection) -> bool:
+            if more := batch.take():
+                self._foresee(connection, more)
+            return bool(more)
 
         try:
             found = self._database.write(work, beforehand=beforehand)
@@ -160,15 +161,21 @@ class FeedBatches:
 
 
 class _Batch:
-    """Feeds that go together, taken when their transaction has begun."""
+    """Feeds that go together: the first ones are taken when its transaction is about to begin."""
 
-    def __init__(self, take: Callable[[], list[Waiting]]) -> None:
+    def __init__(self, take: Callable[[list[Waiting]], list[Waiting]]) -> None:
         self._take = take
         self._taken: list[Waiting] = []
         self.is_handed_over = False
 
+    def take(self) -> list[Waiting]:
+        """Those that have come since, who are taken, too."""
+        more = self._take(self._taken)
+        self._taken = self._taken + more
+        return more
+
     def taken(self) -> list[Waiting]:
-        """The same ones every time."""
+        """Those that were taken, the first ones now if there are none."""
         if not self._taken:
-            self._taken = self._take()
+            self.take()
         return self._taken

@@ -25,14 +25,17 @@ _FIELDS: Final = tuple((item.name, getattr(NOBODY, item.name)) for item in field
 
 @dataclass(frozen=True, slots=True)
 class PreparedDemographics:
-    """Demographics in every form in which they are stored. `terms` are those that are counted."""
+    """Demographics in every form in which they are stored. `terms` are those that are counted.
+
+    `keys` are those under which the record is found, each with what is seen of it there at a glimpse.
+    """
 
     demographics: Demographics
     text: str
     search: str
     traits: Traits
     packed: bytes
-    keys: tuple[int, ...]
+    keys: Mapping[int, bytes | None]
     entries: IndexEntries
     terms: tuple[int, ...]
 
@@ -91,16 +94,27 @@ def revised(known: Demographics, feed: IdentityFeed) -> Demographics:
 def prepare_demographics(demographics: Demographics) -> PreparedDemographics:
     """Everything that follows from demographics alone."""
     traits = linkage.traits(demographics)
+    packed = traits.pack()
     return PreparedDemographics(
         demographics,
         write_demographics(demographics),
         linkage.search_text(demographics),
         traits,
-        traits.pack(),
-        linkage.blocking_keys(traits),
+        packed,
+        keys_of({packed: traits}),
         demographics_index.entries((demographics,)),
         terms_of(traits),
     )
+
+
+def keys_of(statements: Mapping[bytes, Traits]) -> dict[int, bytes | None]:
+    """The keys of a record of which this is stated (traits by their packed form), each with what is seen of it there."""
+    keys = dict.fromkeys(key for traits in statements.values() for key in linkage.blocking_keys(traits))
+    glimpse = linkage.glimpse_of(sorted(statements))
+    if glimpse is None:
+        return keys
+    crowded = {key for traits in statements.values() for key in linkage.crowded_keys(traits)}
+    return {key: glimpse if key in crowded else None for key in keys}
 
 
 def restated(known: Demographics, prepared: PreparedFeed) -> PreparedDemographics:

@@ -36,6 +36,10 @@ class Written:
 
     values: Mapping[str, Any]
 
+    def at(self, occurred: datetime) -> Written:
+        """The same event at another time."""
+        return Written({**self.values, "occurred": int(occurred.timestamp() * 1000)})
+
 
 def write(event: AuditEvent) -> Written:
     """The stored form of an event."""

@@ -37,6 +37,14 @@ _CALL: Final = Prepared(
         " WHERE job.run_at IS NULL OR (job.attempts = 0 AND job.run_at > excluded.run_at)"
     )
 )
+#: Most of those who put a job off find that it stands where it should: then no page is written.
+_PUT_OFF: Final = Prepared(
+    text(
+        "INSERT INTO job (kind, key, payload, run_at, attempts) VALUES (:kind, :key, '{}', :soonest, 0)"
+        " ON CONFLICT (kind, key) DO UPDATE SET payload = '{}', run_at = :latest, attempts = 0, error = NULL"
+        " WHERE job.attempts > 0 OR job.run_at IS NULL OR job.payload <> '{}' OR job.run_at NOT BETWEEN :soonest AND :latest"
+    )
+)
 _WITHDRAW: Final = Prepared(text("DELETE FROM job WHERE kind = :kind AND key = :key"))
 
 
@@ -87,6 +95,13 @@ def call(connection: Connection, kind: str, key: str, run_at: datetime) -> None:
     For work that is done until nothing is left of it, which whoever does it finds out in the write that ends the job.
     """
     _CALL.run(connection, ({"kind": kind, "key": key, "run_at": _milliseconds(run_at)},))
+
+
+def put_off(connection: Connection, kind: str, key: str, soonest: datetime, leeway: timedelta) -> None:
+    """Ask for work that is not to be done before a time, and is put off again and again: what is asked for already moves, by as
+    much more as the leeway, only when it would come too soon."""
+    values = {"kind": kind, "key": key, "soonest": _milliseconds(soonest), "latest": _milliseconds(soonest + leeway)}
+    _PUT_OFF.run(connection, (values,))
 
 
 def hasten(connection: Connection, kind: str, run_at: datetime) -> None:

@@ -70,12 +70,13 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def write(self, work: Work[Result], *, beforehand: Work[object] | None = None) -> Result:
+    def write(self, work: Work[Result], *, beforehand: Work[bool] | None = None) -> Result:
         """Run `work` inside a transaction and return its result once it is durable.
 
         `work` must not open another transaction, must not wait for anything, and must bear being run again from its beginning,
         because what collides with the work of others is undone and tried once more. `beforehand` is run before it, where all
-        processes wait for one another to write: in a snapshot that it only reads, while others write. Elsewhere it is not run.
+        processes wait for one another to write: in a snapshot that it only reads, while others write, and again until it finds
+        nothing more to do. Elsewhere it is not run.
         Errors: whatever either raised (nothing of it is stored then); DatabaseUnavailableError, DatabaseFullError,
         DatabaseClosedError; SQLAlchemyError when the commit failed.
         """

@@ -72,7 +72,7 @@ class PostgresqlDatabase(Database):
         with refusing(), borrowed(self._readers) as connection:
             yield connection
 
-    def write(self, work: Work[Result], *, beforehand: Work[object] | None = None) -> Result:
+    def write(self, work: Work[Result], *, beforehand: Work[bool] | None = None) -> Result:
         """Run `work` in a transaction of its own; again, when it collides with another."""
         if self._closed:
             raise DatabaseClosedError

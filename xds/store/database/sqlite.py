@@ -8,7 +8,6 @@ on with the next.
 
 from __future__ import annotations
 
-import fcntl
 import sqlite3
 import threading
 from collections import deque
@@ -21,12 +20,13 @@ from typing import Any, Final, cast
 import structlog
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from xds.store.database import turns
 from xds.store.database.interface import Database, DatabaseClosedError, DatabaseFullError, DatabaseUrlError, Result, Work
 from xds.store.database.joint import Joint, Loan
 from xds.store.database.sqlite_log import CHECKPOINT_PAGES, Checkpoints, WriteAheadLog
+from xds.store.database.sqlite_turns import Others, Turn
 from xds.store.migrations import migrate
 
 #: How many pieces of work one COMMIT carries at most, and how many may wait before callers are held back.
@@ -34,9 +34,6 @@ WORK_PER_COMMIT: Final = 64
 WAITING_WORK: Final = 4096
 #: How long work that nobody waits for may gather before it is committed.
 GATHERING_SECONDS: Final = 0.02
-
-#: After so many transactions of other processes in between they count as writing, too.
-_WRITTEN_BY_OTHERS: Final = 16
 
 #: What SQLite says when the disk has no room for the log or for its index.
 _NO_SPACE: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
@@ -80,10 +77,10 @@ def _driver(connection: Connection) -> sqlite3.Connection:
 class _Item:
     __slots__ = ("beforehand", "future", "work")
 
-    def __init__(self, work: Work[Any], future: Future[Any] | None, beforehand: Work[object] | None = None) -> None:
+    def __init__(self, work: Work[Any], future: Future[Any] | None, beforehand: Work[bool] | None = None) -> None:
         self.work = work
         self.future = future
-        #: To be run before the turn, if it is.
+        #: To be run before the turn, if there are any: again, until it finds nothing to do.
         self.beforehand = beforehand
 
 
@@ -143,59 +140,6 @@ class _Queue:
         return self._awaited > 0 or self._is_closed or len(self._items) >= WORK_PER_COMMIT
 
 
-class _Turn:
-    """The turn to write, among processes. SQLite's own way of waiting would let one of them starve for seconds.
-
-    Two locks, because whoever lets one go could take it again before those who wait for it are awake: the first is held while
-    waiting for the second, so that its last holder must queue behind.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._file = open(path, "ab")  # noqa: SIM115 - open as long as the database is
-
-    def __enter__(self) -> None:
-        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, 0)
-        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, 1)
-        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, 0)
-
-    def __exit__(self, *_: object) -> None:
-        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, 1)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-class _Others:
-    """Notices other processes that write.
-
-    Where there are any, the writer maps the file no more: SQLite gives up the whole mapping whenever another process has written,
-    and touching every page anew costs more than reading it.
-    """
-
-    def __init__(self, driver: sqlite3.Connection) -> None:
-        self._driver = driver
-        self._seen = 0
-        self._version: int | None = None
-
-    @property
-    def are_writing(self) -> bool:
-        """True once other processes have written again and again."""
-        return self._seen == _WRITTEN_BY_OTHERS
-
-    def notice(self) -> None:
-        """To be called at the beginning of each turn. A disk that fails says nothing here: the transaction that follows does."""
-        if self.are_writing:
-            return
-        try:
-            (version,) = self._driver.execute("PRAGMA data_version").fetchone()
-            self._seen += self._version not in (None, version)
-            self._version = version
-            if self._seen == _WRITTEN_BY_OTHERS:
-                self._driver.execute("PRAGMA mmap_size = 0")
-        except sqlite3.Error as error:
-            _log.warning("database.notice.failed", error=type(error).__name__)
-
-
 class SqliteDatabase(Database):
     """One SQLite file, which processes of one machine may share: each writes through a thread of its own, and they take turns.
 
@@ -214,8 +158,8 @@ class SqliteDatabase(Database):
         self._queue = _Queue()
         self._closed = False
         self._writing = self._engine.connect().execution_options(writing=True)
-        self._others = _Others(_driver(self._writing))
-        self._turn = _Turn(f"{make_url(url).database}-turn")
+        self._others = Others(_driver(self._writing))
+        self._turn = Turn(f"{make_url(url).database}-turn")
         self._log = WriteAheadLog(str(make_url(url).database))
         self._checkpoints = Checkpoints(str(make_url(url).database))
         self._writer = threading.Thread(target=self._write_until_closed, name="database-writer", daemon=True)
@@ -243,7 +187,7 @@ class SqliteDatabase(Database):
                 driver.rollback()
                 self._idle.append(connection)
 
-    def write(self, work: Work[Result], *, beforehand: Work[object] | None = None) -> Result:
+    def write(self, work: Work[Result], *, beforehand: Work[bool] | None = None) -> Result:
         """Run `work` inside a transaction and return its result once it is durable.
 
         `work` must not open another transaction, and must not wait for anything.
@@ -261,7 +205,7 @@ class SqliteDatabase(Database):
         """
         return self._begin_write(work)
 
-    def _begin_write(self, work: Work[Result], beforehand: Work[object] | None = None) -> Future[Result]:
+    def _begin_write(self, work: Work[Result], beforehand: Work[bool] | None = None) -> Future[Result]:
         self._log.check()
         if self._joint is not None or threading.current_thread() is self._writer:
             raise RuntimeError("a piece of work must not open another transaction")
@@ -301,36 +245,48 @@ class SqliteDatabase(Database):
 
     def _write_until_closed(self) -> None:
         while self._queue.wait():
-            # Alone, nobody waits for this process meanwhile.
-            if self._others.are_writing and (early := self._queue.early()):
-                self._look_ahead(early)
-            with self._turn:
+            self._look_ahead()
+            # What comes while others have their turn is looked at, too, and goes along.
+            with self._turn.taken(self._look_ahead):
                 self._others.notice()
                 self._commit(self._queue.take())
                 self._checkpoints.after_commit(_driver(self._writing))
 
-    def _look_ahead(self, items: list[_Item]) -> None:
-        """Run what may be run before the turn, in a snapshot on the writer's own connection, whose pages are at hand."""
+    def _look_ahead(self) -> bool:
+        """Run what may be run before the turn, in a snapshot on the writer's own connection, whose pages are at hand.
+
+        True when there was something to do. Alone, nobody waits for this process meanwhile.
+        """
+        items = self._queue.early() if self._others.are_writing else ()
+        if not items:
+            return False
         driver = _driver(self._writing)
         try:
             with turns.taken(first=True):
                 driver.execute("BEGIN")
-                for item in items:
-                    self._begin_early(item)
-                self._writing.rollback()
-                driver.rollback()
-        except sqlite3.Error as error:
+                try:
+                    return True in [self._begin_early(item) for item in items]
+                finally:
+                    self._end_snapshot(driver)
+        except (sqlite3.Error, SQLAlchemyError) as error:
             # A disk that fails: whoever waits learns it from the turn, and this thread must go on in any case.
             _log.warning("database.look_ahead.failed", error=type(error).__name__)
+            return False
 
-    def _begin_early(self, item: _Item) -> None:
+    def _end_snapshot(self, driver: sqlite3.Connection) -> None:
         try:
-            if item.beforehand is not None:
-                item.beforehand(self._writing)
+            self._writing.rollback()
+        finally:
+            driver.rollback()
+
+    def _begin_early(self, item: _Item) -> bool:
+        try:
+            return item.beforehand is not None and item.beforehand(self._writing)
         except BaseException as error:
             # It belongs to its caller, as what the work itself raises does.
             item.work = partial(_raise, _as_told(error))
-        item.beforehand = None
+            item.beforehand = None
+            return False
 
     def _commit(self, batch: list[_Item]) -> None:
         outcomes: list[tuple[_Item, Any, BaseException | None]] = []

@@ -28,8 +28,8 @@ _SUFFIX: Final = "-wal"
 CHECKPOINT_ROWS: Final = 1000
 CHECKPOINT_SECONDS: Final = 0.5
 #: Pages in the log after which it is to begin anew, and after which a COMMIT does not wait for the thread to see to that.
-RESTART_PAGES: Final = 16384
-CHECKPOINT_PAGES: Final = 4 * RESTART_PAGES
+RESTART_PAGES: Final = 65536
+CHECKPOINT_PAGES: Final = 2 * RESTART_PAGES
 _CHECKPOINT: Final = "PRAGMA wal_checkpoint(PASSIVE)"
 
 
