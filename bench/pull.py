@@ -11,6 +11,7 @@ cold      PACS: from the request for a connection, and an association, on. Us: t
           request for a connection on; nothing is open towards the PACS, no statement was ever run.
 warm      PACS: on a connection, and an association, that has served a request before. Us: the same of the reader's connection.
 stranger  what somebody gets who has nothing open: of the PACS what is called cold, of us in the midst of its work.
+alike     the same of somebody who asks us by C-GET or C-MOVE, as the PACS is asked, with the same client.
 
 Cold is compared with cold, warm with warm, and a stranger at our door with a stranger at that of the PACS. The processor time is
 our server's until the stranger's first octet was here; its memory is that before, and the most while three readers fetched one
@@ -49,7 +50,7 @@ from xds.pacs.receiver import MoveReceiver
 ANY = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 WAYS = (("qido", "wado-rs"), ("c-find", "c-get"), ("c-find", "c-move"))
 MOVE_TITLE, OWN_TITLE = "XDS_PULL", "BENCH"
-#: Seconds in which the server ends what it still has to do for the last reader; shorter than associations are kept.
+#: Seconds in which whoever is asked next ends what is still to be done for the last reader; shorter than associations are kept.
 _PAUSE = 1.0
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
@@ -128,6 +129,7 @@ class Reader:
             raise RuntimeError(f"{address} answered {answer.status}")
         while piece := answer.read1(1 << 20):
             yield piece
+        answer.close()
 
 
 def over_http(address: str) -> Iterator[bytes]:
@@ -137,13 +139,14 @@ def over_http(address: str) -> Iterator[bytes]:
 
 
 class Pacs:
-    """The PACS as somebody asks it who has it at hand: `kept` seconds for what is open towards it."""
+    """The PACS, or our server, as somebody asks it who has it at hand: `kept` seconds for what is open towards it."""
 
-    def __init__(self, orthanc: Orthanc, slices: int, retrieve: str, own_port: int, kept: float) -> None:
+    def __init__(self, orthanc: Orthanc, slices: int, retrieve: str, own_port: int, kept: float, at: tuple[str, int]) -> None:
+        """`at` is the title and the port of who is asked over DICOM."""
         self._orthanc = orthanc
         self._slices = slices
-        self._receiver = MoveReceiver(OWN_TITLE, "127.0.0.1", own_port, [AE_TITLE]) if retrieve == "c-move" else None
-        partner = Partner("pacs", AE_TITLE, "127.0.0.1", orthanc.dicom_port, kept_seconds=kept)
+        self._receiver = MoveReceiver(OWN_TITLE, "127.0.0.1", own_port, [at[0]]) if retrieve == "c-move" else None
+        partner = Partner("pacs", at[0], "127.0.0.1", at[1], calling_ae_title=OWN_TITLE, kept_seconds=kept)
         self._archive = DimseArchive(partner, self._receiver)
         self._reader = Reader(orthanc.dicomweb) if retrieve == "wado-rs" else None
 
@@ -171,14 +174,15 @@ class Pacs:
             yield from pulled.chunks
 
 
-def configuration(path: Path, orthanc: Orthanc, query: str, retrieve: str, move_port: int) -> Path:
-    """The settings of a domain with this PACS."""
+def configuration(path: Path, orthanc: Orthanc, query: str, retrieve: str, ports: tuple[int, int]) -> Path:
+    """The settings of a domain with this PACS. `ports` are where it, and who asks us, get images by C-MOVE."""
     path.write_text(
         '[server]\nlog_level = "error"\n[domain]\nassigning_authority = "1.2.3.100"\n[registry]\nrequire_known_patient = false\n'
-        f"[imaging]\nsettle_seconds = 0\nmove_port = {move_port}\n"
+        f"[imaging]\nsettle_seconds = 0\nmove_port = {ports[0]}\n"
         f'[[pacs]]\nname = "pacs"\nae_title = "{AE_TITLE}"\nhost = "127.0.0.1"\nport = {orthanc.dicom_port}\n'
         f'dicomweb = "{orthanc.dicomweb}"\nassigning_authority = "1.2.3.100"\nlook_back_days = 20000\n'
         f'query = "{query}"\nretrieve = "{retrieve}"\npoll_seconds = 3600\n'
+        f'[[destinations]]\nae_title = "{OWN_TITLE}"\nhost = "127.0.0.1"\nport = {ports[1]}\n'
     )
     return path
 
@@ -210,18 +214,36 @@ class Way:
     def server(self) -> RunningServer:
         """A server that shares the PACS; each one finds the data of the last."""
         self.directory.mkdir(exist_ok=True)
-        config = configuration(self.directory / "xds.toml", self.orthanc, self.query, self.retrieve, self.ports[0])
+        config = configuration(self.directory / "xds.toml", self.orthanc, self.query, self.retrieve, self.ports)
         return RunningServer(self.directory / "data", config=config)
 
     def pacs(self, kept: float) -> Pacs:
-        return Pacs(self.orthanc, self.slices, self.retrieve, self.ports[1], kept)
+        at = AE_TITLE, self.orthanc.dicom_port
+        return Pacs(self.orthanc, self.slices, self.retrieve, self.ports[1], kept, at)
+
+    def kept(self, server: RunningServer, study: str) -> float:
+        """Seconds to the first octet of the series from us, on a connection that has served a request before."""
+        with Reader(server.http) as reader:
+            for _ in reader.get(f"{server.http}/health/live"):
+                pass
+            time.sleep(_PAUSE)
+            return timed(partial(reader.get, address_of(server, study)))[0]
+
+    def alike(self, server: RunningServer, study: str) -> float:
+        """Seconds to the first octet of the series from us, asked as the PACS is."""
+        title, _, port = server.dicom
+        with Pacs(self.orthanc, self.slices, self.retrieve, self.ports[1], 0, (title, port)) as us:
+            time.sleep(_PAUSE)
+            return timed(lambda: us.series(study))[0]
 
     def directly(self, study: str) -> tuple[Timed, Timed]:
-        """The series from the PACS itself, cold and warm."""
+        """The series from the PACS itself, cold and warm, each after the same pause as ours."""
         with self.pacs(0) as pacs:
+            time.sleep(_PAUSE)
             cold = timed(lambda: pacs.series(study))
         with self.pacs(60) as pacs:
             timed(lambda: pacs.series(study))
+            time.sleep(_PAUSE)
             return cold, timed(lambda: pacs.series(study))
 
     def cold(self, studies: list[str]) -> float:
@@ -236,7 +258,8 @@ class Way:
 
     def measure(self, studies: list[str]) -> str:
         """A row of the table."""
-        cold_ones, strange, warm, (last,) = studies[0::3][: self.times], studies[1::3], studies[2::3], studies[-1:]
+        cold_ones, strange, warm, dicom = (studies[place : 4 * self.times + 4 : 4] for place in range(4))
+        pairs, rows = [], []
         with self.server() as server:
             for study in studies:
                 wait_for(server, study, self.slices)
@@ -244,24 +267,24 @@ class Way:
             time.sleep(5)
             assert server.process is not None
             spent = partial(processor_time, server.process.pid)
-            pairs = [self.directly(study) for study in strange]
-            rows = []
-            with Reader(server.http) as reader:
-                for number, (study, other) in enumerate(zip(strange, warm, strict=True)):
-                    time.sleep(_PAUSE)
-                    stranger = timed(partial(over_http, address_of(server, study)), spent)
-                    time.sleep(_PAUSE)
-                    kept = timed(partial(reader.get, address_of(server, other)))
-                    if number:
-                        rows.append((*stranger, kept[0]))
-            before, most = memory_of_three(server, address_of(server, last))
+            # By turns, so that what else the machine does falls on both. Nobody has read before what is asked of either.
+            for number, (own, study, other, further) in enumerate(zip(cold_ones, strange, warm, dicom, strict=True)):
+                pair = self.directly(own)
+                time.sleep(_PAUSE)
+                stranger = timed(partial(over_http, address_of(server, study)), spent)
+                kept = self.kept(server, other)
+                alike = stranger[0] if self.retrieve == "wado-rs" else self.alike(server, further)
+                if number:
+                    pairs.append(pair)
+                    rows.append((*stranger, kept, alike))
+            before, most = memory_of_three(server, address_of(server, studies[-1]))
         pacs_cold, pacs_all = (statistics.median(pair[0][place] for pair in pairs) for place in (0, 1))
         pacs_warm = statistics.median(pair[1][0] for pair in pairs)
-        first, everything, processor, us_warm = (statistics.median(column) for column in zip(*rows, strict=True))
-        us_cold = self.cold(cold_ones)
-        seconds = (pacs_cold, us_cold, pacs_warm, us_warm, first)
+        first, everything, processor, us_warm, us_alike = (statistics.median(column) for column in zip(*rows, strict=True))
+        us_cold = self.cold(cold_ones[1:])
+        seconds = (pacs_cold, us_cold, pacs_warm, us_warm, first, us_alike)
         shown = " | ".join(f"{1000 * value:.1f}" for value in seconds)
-        ratios = f"{us_cold / pacs_cold:.2f} | {us_warm / pacs_warm:.2f} | {first / pacs_cold:.2f}"
+        ratios = f"{us_cold / pacs_cold:.2f} | {us_warm / pacs_warm:.2f} | {first / pacs_cold:.2f} | {us_alike / pacs_cold:.2f}"
         return (
             f"| {self.retrieve} | {shown} | {ratios} | {1000 * pacs_all:.0f} | {1000 * everything:.0f} | {1000 * processor:.1f} "
             f"| {before >> 20}, {most >> 20} |"
@@ -269,8 +292,8 @@ class Way:
 
 
 HEAD = (
-    "| fetched by | cold: PACS ms | us ms | warm: PACS ms | us ms | stranger at us ms | cold/cold | warm/warm | stranger "
-    "| all: PACS ms | us ms | CPU ms | MB |"
+    "| fetched by | cold: PACS ms | us ms | warm: PACS ms | us ms | stranger at us ms | alike ms | cold/cold | warm/warm "
+    "| stranger | alike | all: PACS ms | us ms | CPU ms | MB |"
 )
 
 
@@ -292,7 +315,7 @@ def main() -> None:
         running_orthanc(Path(name) / "orthanc", modalities) as orthanc,
     ):
         # Those of each kind, one more to become warm with, and one for three readers.
-        studies = [f"1.2.826.{number}" for number in range(3 * (given.times + 1) + 1)]
+        studies = [f"1.2.826.{number}" for number in range(4 * (given.times + 1) + 1)]
         for study in studies:
             fill(orthanc, study, given.slices)
         print(HEAD)

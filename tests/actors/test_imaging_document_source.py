@@ -82,8 +82,10 @@ def test_each_instance_puts_off_the_publication(archive: Archive) -> None:
     archive.clock.advance(seconds=50)
     archive.store(image(SOPInstanceUID="1.2.3.1"))
     archive.clock.advance(seconds=50)
+    archive.store(image(SOPInstanceUID="1.2.3.2"))
+    archive.clock.advance(seconds=59)
     assert jobs_due(archive) == []
-    archive.clock.advance(seconds=11)
+    archive.clock.advance(seconds=2)
     assert jobs_due(archive) == [STUDY]
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from tests.archive import Archive, image, open_archive, packaged
+from tests.archive import MODALITY, Archive, image, open_archive, packaged
 from xds.actors.imaging_intake import SETTLE_INSTANCES
 from xds.actors.imaging_triggers import PUBLISH_STUDY
+from xds.model.caller import Caller
 from xds.model.imaging import Addition
 from xds.server.worker import Worker
+from xds.store import audit
 from xds.store.blobs.local import LocalStaging
 
 
@@ -165,3 +167,29 @@ def test_what_was_acknowledged_is_not_given_up_for_what_was_not(archive: Archive
     assert stored is not None
     assert archive.blobs.size(stored.study.series[0].instances[0].blob) > 0
     assert archive.store(image(SOPInstanceUID="1.2.3.4", SeriesDescription="another")) is Addition.REPLACED
+
+
+def test_what_instances_of_a_series_share_is_their_own(archive: Archive) -> None:
+    """However alike they are: by whom it was sent, and what it says of its study, is said of each instance."""
+    other = Caller("192.0.2.7", node="CT2")
+    archive.store(image(SOPInstanceUID="1.2.3.4"))
+    archive.store(image(SOPInstanceUID="1.2.3.5"))
+    archive.clock.advance(seconds=3)
+    archive.store(image(SOPInstanceUID="1.2.3.6", StudyDescription="another"), other)
+    archive.store(image(SOPInstanceUID="1.2.3.7", SeriesInstanceUID="1.2.9", Modality="MR"))
+    stored = archive.source.study(STUDY)
+    assert stored is not None
+    assert [len(series.instances) for series in stored.study.series] == [1, 3]
+    assert [series.modality for series in stored.study.series] == ["MR", "CT"]
+    with archive.database.read() as connection:
+        events = [event for _, event in audit.find(connection)][::-1]
+    assert [event.participants[0].network_access_point for event in events] == [MODALITY.address] * 2 + [
+        other.address,
+        MODALITY.address,
+    ]
+    first = events[0].occurred
+    assert [(event.occurred - first).total_seconds() for event in events] == [0, 0, 3, 3]
+    archive.store(image(SOPInstanceUID="1.2.3.8", StudyDescription="a third"))
+    stored = archive.source.study(STUDY)
+    assert stored is not None
+    assert (stored.study.description, stored.study.source) == ("a third", MODALITY.node)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,8 +17,9 @@ from typing import Any
 
 import pydicom
 import pytest
+from sqlalchemy import select
 
-from tests.archive import CONSUMER, IDENTITY, MODALITY, Archive, image, open_archive
+from tests.archive import CONSUMER, HOSPITAL, IDENTITY, MODALITY, Archive, image, open_archive
 from xds.actors.imaging_manifests import ManifestStyle
 from xds.actors.imaging_reconciler import RECONCILE_STUDY, Drift
 from xds.actors.imaging_registrations import RegisteredManifest
@@ -27,8 +29,9 @@ from xds.model.identifiers import AssigningAuthority, PatientIdentifier, new_oid
 from xds.model.imaging import Addition, ImagingOrder, ManifestForm, OrderNumber, OrderState, Series, Study, StudyState
 from xds.model.imaging_report import ImagingReport, ReportFacts, ReportFormat
 from xds.model.metadata import Submission
-from xds.model.vocabulary import KEY_OBJECT_SELECTION, AssociationType
+from xds.model.vocabulary import KEY_OBJECT_SELECTION, AssociationType, SlotName
 from xds.store import imaging, imaging_arrivals, jobs
+from xds.store.schema.operations import job
 from xds.wire import kos_writing
 from xds.wire.dicom_study import read_study
 from xds.wire.kos import ManifestIdentifiers, RetrieveInformation, read_manifest, write_manifest
@@ -171,6 +174,32 @@ def test_rejected_instances_and_their_note_are_not_listed(ct: Department, title:
     else:
         assert again is Addition.IDENTICAL
         assert ct.listed() == ["1.2.3.2"]
+
+
+@pytest.mark.parametrize(("patient_id", "is_withheld"), [("1CT1", True), ("2CT2", False)])
+def test_a_note_rejects_instances_of_other_studies_of_its_patient(ct: Department, patient_id: str, is_withheld: bool) -> None:
+    """DICOM wants a copy of the note in each study (PS3.3 C.17.6.2): one that lists several and came once is meant as well."""
+    other = "1.2.3.777"
+    ct.archive.store(image(SOPInstanceUID="1.2.3.1"))
+    ct.archive.store(image(SOPInstanceUID="1.2.3.2", StudyInstanceUID=other, SeriesInstanceUID="1.2.3.78", PatientID=patient_id))
+    with ct.archive.database.read() as connection:
+        before = connection.execute(select(job.c.key, job.c.run_at)).all()
+    ct.archive.clock.advance(seconds=5)
+    note = pydicom.dcmread(BytesIO(rejection("113037", "1.2.3.1")))
+    more = deepcopy(note.CurrentRequestedProcedureEvidenceSequence[0])
+    more.StudyInstanceUID = other
+    more.ReferencedSeriesSequence[0].SeriesInstanceUID = "1.2.3.78"
+    more.ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID = "1.2.3.2"
+    note.CurrentRequestedProcedureEvidenceSequence.append(more)
+    written = BytesIO()
+    note.save_as(written, enforce_file_format=True)
+    ct.archive.store(written.getvalue())
+    stored = ct.archive.source.study(other)
+    assert stored is not None
+    assert (stored.study.series == ()) == is_withheld
+    with ct.archive.database.read() as connection:
+        moved = {row.key for row in connection.execute(select(job.c.key, job.c.run_at)).all() if row not in before}
+    assert moved == ({STUDY, other} if is_withheld else {STUDY})
 
 
 def test_a_study_of_the_wrong_patient_comes_again_under_the_right_one(ct: Department) -> None:
@@ -416,10 +445,29 @@ def test_both_forms_are_published_and_replaced(tmp_path: Path) -> None:
         assert mado.ConceptNameCodeSequence[0].CodeValue == "MADOTEMP001"
         assert mado.AccessionNumber == mado.ReferencedRequestSequence[0].AccessionNumber
         assert len(mado.AccessionNumber) == 16
+        # MADO Appendix A: what the manifest says is what the registry finds it by.
+        made = f"{mado.AccessionNumber}^^^&{IDENTITY.imaging_source_unique_id}&ISO^urn:ihe:iti:xds:2013:accession"
+        classic, described = ct.archive.repository.submissions[-2:]
+        assert made in described.document_entries[0].slot(SlotName.REFERENCE_ID_LIST)
+        assert made not in classic.document_entries[0].slot(SlotName.REFERENCE_ID_LIST)
         assert {item.PatientID for item in mado.OtherPatientIDsSequence} == {"1CT1", "P1"}
         library = mado.ContentSequence[0]
         assert library.ConceptNameCodeSequence[0].CodeValue == "111028"
         assert len(mado.ContentSequence) == 3
+
+
+@pytest.mark.parametrize("form", ManifestForm)
+def test_an_accession_number_that_nobody_issued_is_of_the_domain_of_the_patient(tmp_path: Path, form: ManifestForm) -> None:
+    """MADO 6.X.2: Issuer of Accession Number Sequence is there with the number, as referenceIdList names it."""
+    for ct in department(tmp_path, style=ManifestStyle(forms=(form,))):
+        ct.archive.store(image(SOPInstanceUID="1.2.3.1", AccessionNumber="A7"))
+        assert ct.publish() is None
+        manifest = ct.manifests()[-1]
+        for item in (manifest, *manifest.ReferencedRequestSequence):
+            assert item.AccessionNumber == "A7"
+            assert item.IssuerOfAccessionNumberSequence[0].UniversalEntityID == HOSPITAL.oid
+        entry = ct.archive.repository.submissions[-1].document_entries[0]
+        assert f"A7^^^&{HOSPITAL.oid}&ISO^urn:ihe:iti:xds:2013:accession" in entry.slot(SlotName.REFERENCE_ID_LIST)
 
 
 # ---- reconciliation

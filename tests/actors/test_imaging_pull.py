@@ -22,7 +22,7 @@ from xds.actors.imaging_pull import PullThrough
 from xds.actors.imaging_pull_orders import Ahead
 from xds.model.foreign_images import FoundInstance, InstanceOutline, Pulled, PullError, PullProblem, StudySummary
 from xds.model.imaging import Instance, Series, Study, StudyPatient
-from xds.store import imaging_arrivals
+from xds.store import imaging_arrivals, imaging_heads
 from xds.store.database import Database
 from xds.store.pull_cache import PullCache
 from xds.wire.dicom import EXPLICIT_LITTLE
@@ -90,6 +90,12 @@ class Bench:
     def places(self, *numbers: int) -> list[Place]:
         return [Place("pacs", STUDY, SERIES, f"{SERIES}.{number}") for number in numbers]
 
+    def ahead(self) -> Ahead | None:
+        """The series fetched ahead, as who asks for it does who has read what sources hold of it."""
+        with self.database.read() as connection:
+            held = imaging_heads.outside(connection, STUDY, SERIES)
+        return self.pull.ahead(STUDY, PATIENT, SERIES, held)
+
     def settled(self) -> None:
         """Wait until nothing is being fetched any more."""
         for thread in fetching():
@@ -138,10 +144,10 @@ def read(arrival: Arrival) -> bytes:
 
 def test_a_reader_who_joins_a_fetch_ahead_shares_it(tmp_path: Path) -> None:
     with opened(tmp_path, source_of(1, 2, 3, gate=1)) as bench:
-        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        ahead = bench.ahead()
         assert ahead is not None
         # Who comes second finds the series on its way.
-        assert bench.pull.ahead(STUDY, PATIENT, SERIES) is None
+        assert bench.ahead() is None
         first = ahead.first()
         assert first is not None
         begun, sop_class = first
@@ -159,7 +165,7 @@ def test_a_reader_who_joins_a_fetch_ahead_shares_it(tmp_path: Path) -> None:
 
 def test_a_reader_who_joins_as_the_fetch_ends_gets_everything_once_fetched(tmp_path: Path) -> None:
     with opened(tmp_path, source_of(1, 2, 3)) as bench:
-        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        ahead = bench.ahead()
         assert ahead is not None
         ahead.go_on()
         bench.settled()
@@ -178,7 +184,7 @@ def test_many_readers_that_come_and_go_while_it_arrives(tmp_path: Path) -> None:
         failures: list[object] = []
 
         def reader(number: int) -> None:
-            ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+            ahead = bench.ahead()
             arrivals = bench.pull.begin(bench.places(1, 2, 3), ahead)
             try:
                 if number % 4:
@@ -206,7 +212,7 @@ def test_many_readers_that_come_and_go_while_it_arrives(tmp_path: Path) -> None:
 
 def test_a_source_that_dies_in_the_middle_of_an_object(tmp_path: Path) -> None:
     with opened(tmp_path, source_of(1, 2, 3, breaks_in=f"{SERIES}.2")) as bench:
-        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        ahead = bench.ahead()
         assert ahead is not None
         whole, cut, never = bench.pull.begin(bench.places(1, 2, 3), ahead)
         assert read(whole) == octets(1)
@@ -224,7 +230,7 @@ def test_a_source_that_dies_in_the_middle_of_an_object(tmp_path: Path) -> None:
 
 def test_a_source_that_does_not_have_it_all(tmp_path: Path) -> None:
     with opened(tmp_path, source_of(1)) as bench:
-        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        ahead = bench.ahead()
         assert ahead is not None
         found = bench.pull.begin(bench.places(1, 2), ahead)
         assert read(found[0]) == octets(1)
@@ -239,7 +245,7 @@ def test_a_source_that_does_not_have_it_all(tmp_path: Path) -> None:
 def test_an_image_of_somebody_else_is_not_the_first(tmp_path: Path) -> None:
     source = Source({f"{SERIES}.1": octets(1, "P2"), f"{SERIES}.2": octets(2)})
     with opened(tmp_path, source) as bench:
-        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        ahead = bench.ahead()
         assert ahead is not None
         first = ahead.first()
         assert first is not None
@@ -255,7 +261,7 @@ def test_an_image_of_somebody_else_is_not_the_first(tmp_path: Path) -> None:
 
 def test_what_is_promised_is_kept_in_a_full_cache_until_it_was_read(tmp_path: Path) -> None:
     with opened(tmp_path, source_of(1, 2, 3), size=1) as bench:
-        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        ahead = bench.ahead()
         assert ahead is not None
         ahead.go_on()
         bench.settled()
@@ -273,7 +279,7 @@ def test_what_is_promised_is_kept_in_a_full_cache_until_it_was_read(tmp_path: Pa
 def test_the_first_object_waits_for_its_reader_alone(tmp_path: Path) -> None:
     """Nothing runs beside the reader until his first octets went out: then the rest comes, whether he stays or not."""
     with opened(tmp_path, source_of(1, 2, 3)) as bench:
-        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        ahead = bench.ahead()
         assert ahead is not None
         assert not fetching()
         first = ahead.first()
@@ -292,7 +298,7 @@ def test_the_first_object_waits_for_its_reader_alone(tmp_path: Path) -> None:
 
 def test_a_reader_who_goes_away_before_the_first_octet_leaves_the_rest_to_others(tmp_path: Path) -> None:
     with opened(tmp_path, source_of(1, 2, 3)) as bench:
-        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        ahead = bench.ahead()
         assert ahead is not None
         ahead.close()
         bench.settled()
@@ -302,7 +308,7 @@ def test_a_reader_who_goes_away_before_the_first_octet_leaves_the_rest_to_others
 
 def test_others_do_not_wait_for_a_first_reader_who_takes_nothing(tmp_path: Path) -> None:
     with opened(tmp_path, source_of(1, 2, 3)) as bench:
-        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        ahead = bench.ahead()
         assert ahead is not None
         first = ahead.first()
         assert first is not None
@@ -317,7 +323,7 @@ def test_others_do_not_wait_for_a_first_reader_who_takes_nothing(tmp_path: Path)
 def test_others_who_come_before_the_first_object_have_the_rest_fetched(tmp_path: Path) -> None:
     with opened(tmp_path, source_of(1, 2, 3, gate=0)) as bench:
         taken: list[Ahead | None] = []
-        reader = threading.Thread(target=lambda: taken.append(bench.pull.ahead(STUDY, PATIENT, SERIES)))
+        reader = threading.Thread(target=lambda: taken.append(bench.ahead()))
         reader.start()
         assert bench.source.asked.wait(SECONDS)
         arrivals = bench.pull.begin(bench.places(1, 2, 3))
@@ -332,7 +338,7 @@ def test_others_who_come_before_the_first_object_have_the_rest_fetched(tmp_path:
 
 def test_a_source_that_gives_nothing_is_known_before_the_reader_looks(tmp_path: Path) -> None:
     with opened(tmp_path, source_of()) as bench:
-        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        ahead = bench.ahead()
         assert ahead is not None
         assert ahead.first() is None
         assert not fetching()
@@ -345,7 +351,7 @@ def test_a_source_that_gives_nothing_is_known_before_the_reader_looks(tmp_path: 
 
 def test_without_a_thread_for_the_rest_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(tmp_path, source_of(1, 2, 3)) as bench:
-        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        ahead = bench.ahead()
         assert ahead is not None
         with monkeypatch.context() as patched:
             patched.setattr(threading.Thread, "start", _no_more_threads)
@@ -362,7 +368,7 @@ def test_without_a_thread_for_the_rest_nobody_waits(tmp_path: Path, monkeypatch:
 def test_a_long_head_does_not_keep_the_rest_from_being_fetched(tmp_path: Path) -> None:
     long = Source({f"{SERIES}.1": octets(1) + bytes(200_000)})
     with opened(tmp_path, long) as bench:
-        ahead = bench.pull.ahead(STUDY, PATIENT, SERIES)
+        ahead = bench.ahead()
         assert ahead is not None
         first = ahead.first()
         assert first is not None

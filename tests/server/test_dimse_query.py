@@ -329,7 +329,8 @@ def test_all_of_pydicoms_objects_come_back_as_they_went_in(tmp_path: Path) -> No
             study, series, uid = (header.elements.text(tag) for tag in (0x0020000D, 0x0020000E, 0x00080018))
             if _store(port, sop_class, uid, syntax, octets[header.data_set :]) != 0:
                 continue
-            kept[uid] = octets[header.data_set :]
+            # A deflated one of odd length is filled up on its way (PS3.5 A.5).
+            kept[uid] = octets[header.data_set :] + b"\0" * ((len(octets) - header.data_set) % 2)
             assert _get(port, study, uid, sop_class, syntax) == kept[uid], path.name
             whole = _fetched(server.url, f"/dicomweb/studies/{study}/series/{series}/instances/{uid}")
             assert whole[data_set_start(whole) :] == kept[uid], path.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -366,3 +367,35 @@ def test_a_disk_that_fails_meanwhile_is_told(local: LocalBlobStore, monkeypatch:
     with pytest.raises(ValueError, match="closed"):
         staging.commit()
     assert list(local.keys()) == []
+
+
+def test_the_disk_begins_before_the_commit(local: LocalBlobStore) -> None:
+    staging = local.stage()
+    staging.write(LARGE)
+    staging.begin_commit()
+    staging.write(b"and more")
+    key = staging.commit()
+    assert everything(local, key) == LARGE + b"and more"
+    with pytest.raises(ValueError, match="closed"):
+        staging.begin_commit()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EPERM, errno.ENOSYS])
+def test_a_disk_that_refuses_to_begin_is_told_and_a_system_that_does_not_know_how_is_not(
+    local: LocalBlobStore, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_arguments: object) -> int:
+        ctypes.set_errno(number)
+        return -1
+
+    monkeypatch.setattr("xds.store.blobs.local._sync_file_range", refuse)
+    staging = local.stage()
+    staging.write(LARGE)
+    if number in (errno.EPERM, errno.ENOSYS):
+        staging.begin_commit()
+        assert everything(local, staging.commit()) == LARGE
+    else:
+        with pytest.raises(OSError, match=os.strerror(number)):
+            staging.begin_commit()
+        with pytest.raises(ValueError, match="closed"):
+            staging.commit()

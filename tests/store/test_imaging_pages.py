@@ -70,6 +70,9 @@ def test_what_sources_outside_hold(database: Database) -> None:
         assert imaging_sources.held_outside(connection, "1.2.1", "1.2.1.1") == held
         assert imaging_sources.held_outside(connection, "1.2.1", "1.2.1.2") == {}
         assert imaging_sources.held_outside(connection, "1.2.9") == {}
+        one_alone = {("pacs", "1.2.1.1"): {"1.2.1.1.3": CT}}
+        assert imaging_sources.held_outside(connection, "1.2.1", "1.2.1.1", "1.2.1.1.3") == one_alone
+        assert imaging_sources.held_outside(connection, "1.2.1", "1.2.1.1", "1.2.1.1.4") == {}
         (one,) = imaging_sources.registered(connection, "1.2.1", "1.2.1.1", "1.2.1.1.3").values()
         assert (one.location, one.has_blob, one.sop_class_uid) == ("pacs", False, CT)
         assert len(imaging_sources.registered(connection, "1.2.1")) == 6

@@ -21,7 +21,7 @@ from pydicom.data import get_charset_files
 from tests.archive import image, packaged
 from xds.wire.dicom import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE, MAX_DEPTH, DicomError
 from xds.wire.dicom_header import read_header
-from xds.wire.dicom_study import read_study
+from xds.wire.dicom_study import SHARED, read_study, shared_of
 from xds.wire.dicom_transcoding import can_convert, convert
 from xds.wire.dicom_values import read_dtm, write_element, write_file_meta
 
@@ -126,6 +126,35 @@ def test_issuers_and_codes() -> None:
     assert (str(study.procedure_code), study.procedure_code.display) == ("RPID13^^2.16.840.1.113883.6.256", "CT Abdomen")
 
 
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "reportsi.dcm"])
+def test_what_a_series_shares_follows_from_what_is_compared(name: str) -> None:
+    def qualify(dataset: Any) -> None:
+        issuer, code = pydicom.Dataset(), pydicom.Dataset()
+        issuer.UniversalEntityID, issuer.UniversalEntityIDType = "1.2.250.1.213.1.4.10", "ISO"
+        code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "RPID13", "RADLEX", "CT Abdomen"
+        dataset.IssuerOfPatientIDQualifiersSequence = dataset.IssuerOfAccessionNumberSequence = [issuer]
+        dataset.ProcedureCodeSequence = dataset.AnatomicRegionSequence = [code]
+        for keyword in TEXTS:
+            setattr(dataset, keyword, "12")
+
+    whole = read_header([image(qualify, name)])
+    for tag in whole.elements:
+        if tag in (0x00080016, 0x00080018):
+            continue
+        other = read_header([image(lambda dataset, tag=tag: (qualify(dataset), dataset.pop(tag)), name)])  # type: ignore[misc]
+        is_same = other.elements.same(SHARED) == whole.elements.same(SHARED)
+        assert is_same == (tag not in SHARED and tag != 0x00080005), f"{tag:08X}"
+        assert not is_same or shared_of(other) == shared_of(whole), f"{tag:08X}"
+
+
+#: Every text of a study and its series.
+TEXTS = (
+    *("StudyDate", "StudyTime", "AccessionNumber", "InstitutionName", "ReferringPhysicianName", "TimezoneOffsetFromUTC"),
+    *("StudyDescription", "SeriesDescription", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate"),
+    *("PatientSex", "BodyPartExamined", "StudyID", "SeriesNumber"),
+)
+
+
 def test_an_object_that_nobody_could_ask_for_is_refused() -> None:
     with pytest.raises(DicomError, match=r"Study Instance UID.*Series Instance UID"):
         read_study([image(StudyInstanceUID="", SeriesInstanceUID="")])
@@ -185,6 +214,8 @@ def test_a_header_without_end_is_refused() -> None:
         read_header([octets, b"\0" * 3_000_000], limit=1_000_000)
 
 
+# What escapes to a character set that nobody knows is read as it stands, and pydicom says so.
+@pytest.mark.filterwarnings("ignore:Found unknown escape sequence")
 @given(st.binary(max_size=300), st.integers(0, 900))
 def test_any_octets_are_read_or_refused(noise: bytes, position: int) -> None:
     octets = bytearray(packaged("CT_small.dcm")[:1200])

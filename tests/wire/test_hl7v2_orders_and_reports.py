@@ -111,6 +111,13 @@ def test_text_lines_in_oru() -> None:
     assert found.facts.format is ReportFormat.TEXT
 
 
+@pytest.mark.parametrize("kind", ["TX", "FT", "ST"])
+def test_text_has_no_components(kind: str) -> None:
+    """HL7 v2.5 2.A.70, 2.A.75, 2.A.31: nothing of a report is lost where its sender left separators as they are."""
+    found = report("ORU^R01", PID, "OBR|1||F1", f"OBX|1|{kind}|||C2 & C3 intact^no fracture \\T\\ no shift~second line")
+    assert found.content.decode() == "C2 & C3 intact^no fracture & no shift\nsecond line"
+
+
 @pytest.mark.parametrize(("status", "preliminary", "cancelled"), [("P", True, False), ("C", False, False), ("X", False, True)])
 def test_states_of_results(status: str, preliminary: bool, cancelled: bool) -> None:
     obr = "|".join(["OBR", "1", "", "F1", *[""] * 21, status])

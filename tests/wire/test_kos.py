@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pydicom
 import pytest
-from pydicom.uid import KeyObjectSelectionDocumentStorage
+from pydicom.uid import KeyObjectSelectionDocumentStorage, MRSpectroscopyStorage, RTDoseStorage
 
 from tests.archive import image, packaged
 from tests.programs import program
@@ -143,10 +143,24 @@ def test_titles_that_reject() -> None:
     assert not is_rejection(Code("113001", "1.2.3"))
 
 
-def test_dcmtk_accepts_the_document(tmp_path: Path) -> None:
+def _with_rows(sop_class_uid: str) -> Study:
+    """A study of instances of that class, which have rows and columns."""
+    given = study()
+    series = given.series[0]
+    return replace(given, series=(replace(series, instances=(replace(series.instances[0], sop_class_uid=sop_class_uid),)),))
+
+
+@pytest.mark.parametrize("sop_class_uid", [RTDoseStorage, MRSpectroscopyStorage])
+def test_what_has_rows_and_is_no_image_is_a_composite(sop_class_uid: str) -> None:
+    """PS3.3 C.18.4: value type IMAGE is for Image Storage SOP Classes."""
+    assert [item.ValueType for item in written(_with_rows(sop_class_uid)).ContentSequence] == ["COMPOSITE"]
+
+
+@pytest.mark.parametrize("given", [study(), _with_rows(RTDoseStorage), _with_rows(MRSpectroscopyStorage)])
+def test_dcmtk_accepts_the_document(tmp_path: Path, given: Study) -> None:
     dsrdump = program("dsrdump")
     path = tmp_path / "kos.dcm"
-    path.write_bytes(write_manifest(study(), UIDS, RETRIEVE, WHEN, PARIS))
+    path.write_bytes(write_manifest(given, UIDS, RETRIEVE, WHEN, PARIS))
     done = subprocess.run([dsrdump, str(path)], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "Key Object Selection Document" in done.stdout

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from xds.actors.imaging_waiting import about_to_wait
 from xds.model.foreign_images import PullError, PullProblem
 from xds.store.pull_cache import CachedObject, CacheKey, PullCache
 
@@ -210,18 +211,26 @@ class Arrival:
                 return
         listener(self)
 
+    def _await(self, is_ready: Callable[[], bool]) -> None:
+        with self._condition:
+            if is_ready():
+                return
+        about_to_wait()
+        with self._condition:
+            self._condition.wait_for(is_ready)
+
     def begun(self) -> str:
         """Wait for the first octets; the transfer syntax that it comes in. Errors: PullError."""
+        self._await(lambda: self.is_begun)
         with self._condition:
-            self._condition.wait_for(lambda: self.is_begun)
             if self.problem is not None:
                 raise self.problem
             return self.transfer_syntax_uid
 
     def complete(self) -> CachedObject:
         """Wait until it is here. Errors: PullError."""
+        self._await(lambda: self.is_ended)
         with self._condition:
-            self._condition.wait_for(lambda: self.is_ended)
             if self._object is None:
                 assert self.problem is not None
                 raise self.problem
@@ -248,8 +257,8 @@ class Arrival:
         with file as stream:
             stream.seek(start)
             while True:
+                self._await(lambda at=position: self._written > at or self.is_ended)  # type: ignore[misc]
                 with self._condition:
-                    self._condition.wait_for(lambda at=position: self._written > at or self.is_ended)  # type: ignore[misc]
                     available, problem, ended = self._written, self.problem, self.is_ended
                 if problem is not None:
                     raise problem

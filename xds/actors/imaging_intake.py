@@ -13,7 +13,7 @@ Spec: RAD TF-2 4.8.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ from xds.actors.imaging_triggers import PUBLISH_STUDY
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import Caller
 from xds.model.domain_identity import DomainIdentity
-from xds.model.imaging import Addition, Study, StudyPatient
+from xds.model.imaging import Addition, Study
 from xds.model.metadata import Code
 from xds.model.vocabulary import KEY_OBJECT_SELECTION
 from xds.ports import BlobStore, Clock, Staging
@@ -34,7 +34,7 @@ from xds.store.database import Database
 from xds.store.jobs import Job
 from xds.wire import dicom_json, kos
 from xds.wire.dicom_header import Header
-from xds.wire.dicom_study import study_of
+from xds.wire.dicom_study import SHARED, instance_of, shared_of
 from xds.wire.dicom_whole import check_whole
 
 #: The kind of job that looks for the files of instances; its key is the Study Instance UID.
@@ -43,22 +43,27 @@ SETTLE_INSTANCES: Final = "settle-instances"
 #: old the rows are by then that it looks at.
 _LATER: Final = timedelta(minutes=15)
 _SETTLED: Final = timedelta(seconds=30)
+#: What a study may wait longer after several images, at most and as a share of its quiet time: each would move its job otherwise.
+_LEEWAY: Final = timedelta(seconds=1)
+_LEEWAY_SHARE: Final = 0.05
 #: How long after that they are looked at when a process begins.
 _SOON: Final = timedelta(seconds=5)
 #: A file that took so long is looked at again before anybody is told: the job may have come first.
 _LONG_SECONDS: Final = 20.0
-#: How long it is remembered who a patient is, and of how many.
-_NAME_SECONDS: Final = 10.0
-_NAMES: Final = 256
+#: How long what the instances of a series have in common is remembered (who the patient is may change), of how many series, and
+#: of how long a header.
+_SHARED_SECONDS: Final = 10.0
+_SERIES: Final = 64
+_LONGEST_SHARED: Final = 64 * 1024
 
 Write = Callable[[Any], Addition]
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What is written of an instance beside its file: its rows and its audit event. `study` has it alone.
+    """What is written of an instance beside its file: its rows and its audit event.
 
-    `parsed` is its header as it was read.
+    `study` is its study with its series alone, without it. `parsed` is its header as it was read.
     """
 
     study: Study
@@ -70,8 +75,18 @@ class Described:
     @property
     def uids(self) -> tuple[str, str]:
         """SOP Class and Instance UID."""
-        instance = self.study.series[0].instances[0]
-        return instance.sop_class_uid, instance.sop_instance_uid
+        return self.rows.instance["sop_class_uid"], self.rows.instance["sop_instance_uid"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What is written of every instance of a series that comes from one partner. The time of its audit event is any."""
+
+    study: Study
+    rows: imaging_arrivals.Arriving
+    event: AuditEvent
+    written: audit.Written
+    until: float
 
 
 class _FileFirstError(Exception):
@@ -102,37 +117,46 @@ class InstanceIntake:
         self._identity = identity
         self._patients = patients
         self._settle = settle
+        self._leeway = min(settle * _LEEWAY_SHARE, _LEEWAY)
         self._at_once = at_once
-        self._names: dict[tuple[str, StudyPatient], tuple[str, float]] = {}
+        self._shared: dict[Hashable, _Shared] = {}
 
     def stage(self) -> Staging:
         """Begin an object that arrives."""
         return self._blobs.stage(sha1=False)
+
+    def arrived(self, staging: Staging) -> None:
+        """An object is there as a whole: while it is described, its disk may be busy. Errors: OSError."""
+        # As in `store`: not every store can, and to ask for a protocol costs as much as a statement.
+        if begin_commit := getattr(staging, "begin_commit", None):
+            begin_commit()
 
     def describe(self, header: Header, caller: Caller, event_type: Code = imaging_audit.STORED) -> Described:
         """What is written of an instance, from its whole header; nothing is stored yet.
 
         Errors: DicomError, also when an identifier that the object is found by is absent or no UID.
         """
-        study = study_of(header, source=caller.node or "")
-        sop_class = study.series[0].instances[0].sop_class_uid
-        rows = imaging_arrivals.arriving(study, dicom_json.write_header(header))
-        patient = self._named(study)
-        event = imaging_audit.instance_stored(
-            self._identity, caller, event_type, self._clock(), study.study_instance_uid, sop_class, patient
-        )
-        return Described(study, rows, header, event, audit.write(event))
+        instance, now = instance_of(header), self._clock()
+        shared = self._shared_of(header, instance.sop_class_uid, caller, event_type, now)
+        rows = shared.rows.with_instance(instance, dicom_json.write_header(header))
+        return Described(shared.study, rows, header, shared.event, shared.written.at(now))
 
-    def _named(self, study: Study) -> str:
-        """The patient as CX, for the audit trail. The images of a study come one after the other, and are of one patient."""
-        now, key = time.monotonic(), (study.source, study.patient)
-        known = self._names.get(key)
-        if known is not None and now < known[1]:
-            return known[0]
-        if len(self._names) >= _NAMES:
-            self._names.clear()
-        found = self._patients.source_cx(study)
-        self._names[key] = found, now + _NAME_SECONDS
+    def _shared_of(self, header: Header, sop_class: str, caller: Caller, event_type: Code, now: datetime) -> _Shared:
+        """The images of a series come one after the other."""
+        key = header.elements.same(SHARED), sop_class, caller, event_type
+        known = self._shared.get(key)
+        if known is not None and time.monotonic() < known.until:
+            return known
+        study = shared_of(header, caller.node or "")
+        patient = self._patients.source_cx(study)
+        event = imaging_audit.instance_stored(
+            self._identity, caller, event_type, now, study.study_instance_uid, sop_class, patient
+        )
+        found = _Shared(study, imaging_arrivals.shared(study), event, audit.write(event), time.monotonic() + _SHARED_SECONDS)
+        if len(self._shared) >= _SERIES:
+            self._shared.clear()
+        if header.end <= _LONGEST_SHARED:
+            self._shared[key] = found
         return found
 
     def store(self, staging: Staging, described: Described) -> Addition:
@@ -141,7 +165,7 @@ class InstanceIntake:
         The same SOP Instance UID again: an identical file is accepted silently. Of different content the last wins; the study
         then counts as changed, and its manifest is replaced after it has settled. A file that names another patient than its
         study does is refused (CONFLICT): it would show images of one patient under the name of another. A note that rejects
-        instances withholds them, and itself.
+        instances withholds them, those of other studies of the patient among them, and itself.
 
         Spec: RAD TF-2 4.8.4.1.3.
 
@@ -149,7 +173,7 @@ class InstanceIntake:
         """
         check_whole(described.parsed, staging.size, staging.open)
         study, (_, sop_instance_uid) = described.study.study_instance_uid, described.uids
-        rejected = _rejected(staging, described.study)
+        rejected = _rejected(staging, study, described.uids)
         # What `KnowsItsKey` says; to ask for the protocol itself costs as much as a statement.
         blob = getattr(staging, "key", None) or staging.commit()
         rows, now = described.rows.kept_as(blob, staging.size), self._clock()
@@ -157,13 +181,19 @@ class InstanceIntake:
         def work(connection: Any) -> Addition:
             addition = imaging_arrivals.add_instance(connection, rows, now)
             if addition is Addition.CONFLICT:
-                audit.append(connection, replace(described.event, outcome=EventOutcome.SERIOUS_FAILURE))
+                failed = replace(described.event, occurred=now, outcome=EventOutcome.SERIOUS_FAILURE)
+                audit.append(connection, failed)
                 return addition
             audit.append_written(connection, (described.written,))
+            changed = [study]
             if rejected:
-                imaging.reject(connection, study, rejected[1], rejected[0])
+                title, named = rejected
+                changed = [study, *imaging.of_the_same_patient(connection, study, named.keys() - {study})]
+                for each in changed:
+                    imaging.reject(connection, each, named[each], title)
             if addition is not Addition.IDENTICAL:
-                jobs.add(connection, PUBLISH_STUDY, study, {}, now + self._settle)
+                for each in changed:
+                    jobs.put_off(connection, PUBLISH_STUDY, each, now + self._settle, self._leeway)
             return addition
 
         if self._at_once:
@@ -240,13 +270,17 @@ class InstanceIntake:
         return True
 
 
-def _rejected(staging: Staging, study: Study) -> tuple[str, list[str]] | None:
-    """The title of a note that rejects instances, and which; None for any other object. Errors: DicomError."""
-    instance = study.series[0].instances[0]
-    if instance.sop_class_uid != KEY_OBJECT_SELECTION:
+def _rejected(staging: Staging, study: str, uids: tuple[str, str]) -> tuple[str, dict[str, list[str]]] | None:
+    """The title of a note that rejects instances, and which of each study, itself among them; None for any other object.
+
+    Errors: DicomError.
+    """
+    if uids[0] != KEY_OBJECT_SELECTION:
         return None
     note = kos.read_manifest(staging.open())
     if not kos.is_rejection(note.title):
         return None
-    uids = [item.sop_instance_uid for item in note.references if item.study_instance_uid == study.study_instance_uid]
-    return note.title.code, [instance.sop_instance_uid, *uids]
+    named = {study: [uids[1]]}
+    for item in note.references:
+        named.setdefault(item.study_instance_uid, []).append(item.sop_instance_uid)
+    return note.title.code, named

@@ -90,7 +90,7 @@ class ManifestMaker:
             kos.created_in_study_time(study, when, self._zone),
             style.manufacturer,
             style.institution,
-            requests_of(study),
+            _issued(requests_of(study), study.patient.issuer_oid),
             others if style.other_patient_ids else (),
             style.locations,
         )
@@ -149,6 +149,19 @@ class ManifestMaker:
                 imaging_headers.headers(connection, study.study_instance_uid, series.series_instance_uid, sop_instance_uid)
             )
         return dict(json.loads(imaging_headers.unpack(found[0][2]))) if found else {}
+
+
+def _issued(requests: tuple[ImagingOrder, ...], authority_oid: str | None) -> tuple[ImagingOrder, ...]:
+    """Each accession number under an issuer: who issued the patient's identifier, where nobody says, as in referenceIdList.
+
+    Spec: MADO 6.X.2 (Issuer of Accession Number Sequence is there with the number).
+    """
+    return tuple(
+        replace(order, accession=replace(order.accession, issuer_oid=authority_oid))
+        if order.accession and not order.accession.issuer_oid
+        else order
+        for order in requests
+    )
 
 
 def _values(header: Mapping[str, Any], tag: str) -> list[Any]:

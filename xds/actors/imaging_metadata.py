@@ -11,8 +11,8 @@ from typing import Final
 
 from xds.model.drafts import DocumentFacts, association, document_entry, identified, submission_set
 from xds.model.identifiers import PatientIdentifier, escape_hl7, is_oid, to_dtm
-from xds.model.imaging import OrderNumber, PublishedManifest, Series, Study
-from xds.model.imaging_manifest import requests_of
+from xds.model.imaging import ManifestForm, OrderNumber, PublishedManifest, Series, Study
+from xds.model.imaging_manifest import generated_accession, requests_of
 from xds.model.metadata import Author, Code, Submission
 from xds.model.vocabulary import (
     CONFIDENTIALITY,
@@ -214,13 +214,18 @@ def region_of(series: Series) -> Code | None:
     return Code(found[0], SNOMED_CT, found[1]) if found else None
 
 
-def reference_ids(study: Study, authority_oid: str | None) -> tuple[str, ...]:
+def reference_ids(study: Study, authority_oid: str | None, creator_oid: str | None = None) -> tuple[str, ...]:
     """referenceIdList: accession numbers and placer orders under their issuers, and the study.
 
-    `authority_oid` counts where nobody states who issued an accession number. Spec: ITI TF-3 Table 4.2.3.1.7-2 (CXi).
+    `authority_oid` counts where nobody states who issued an accession number. With `creator_oid` a study without accession number
+    has the one that its described manifest was given. Spec: ITI TF-3 Table 4.2.3.1.7-2 (CXi); MADO 6.X.2, Appendix A.
     """
+    requests = requests_of(study)
     found: list[str] = []
-    for order in requests_of(study):
+    if creator_oid and not any(order.accession for order in requests):
+        made = generated_accession(study.study_instance_uid, creator_oid)
+        found.append(numbered_reference(made, creator_oid, ReferenceIdType.ACCESSION))
+    for order in requests:
         accession_oid = order.accession.issuer_oid or authority_oid
         if order.accession and accession_oid:
             found.append(numbered_reference(order.accession, accession_oid, ReferenceIdType.ACCESSION))
@@ -300,7 +305,9 @@ def submission_of(
         event_codes=event_codes(study, defaults),
         service_start_time=read_dtm(study.study_date, study.study_time, study.timezone_offset, zone),
         source_patient_info=source_patient_info(study, source_patient),
-        reference_ids=reference_ids(study, source_patient.authority.oid),
+        reference_ids=reference_ids(
+            study, source_patient.authority.oid, source_id if manifest.form is ManifestForm.MADO else None
+        ),
     )
     entry = identified(document_entry(facts), manifest.entry_uuid)
     package = submission_set(

@@ -24,12 +24,14 @@ import structlog
 from xds.actors.imaging_arrival import Arrival, Place
 from xds.actors.imaging_breaker import Breaker
 from xds.actors.imaging_pull_orders import Ahead, Begun, Fetch, Order, SeriesPlace
+from xds.actors.imaging_waiting import about_to_wait
 from xds.model.foreign_images import Pulled, PullError, PullProblem
 from xds.model.imaging import StudyPatient, StudyState
 from xds.model.series_classes import SeriesClasses
 from xds.ports import ForeignArchive
-from xds.store import imaging, imaging_heads, imaging_sources
+from xds.store import imaging, imaging_sources
 from xds.store.database import Database, DatabaseUnavailableError
+from xds.store.imaging_heads import Outside
 from xds.store.imaging_sources import Registered
 from xds.store.pull_cache import CachedObject, PullCache
 from xds.wire.dicom import DicomError
@@ -75,17 +77,12 @@ class PullThrough:
         self._cache.close()
         self._ended()
 
-    def ahead(
-        self, study: str, patient: StudyPatient, series: str | None = None, held: imaging_heads.Outside | None = None
-    ) -> Ahead | None:
+    def ahead(self, study: str, patient: StudyPatient, series: str | None, held: Outside) -> Ahead | None:
         """Have a study or series fetched, of whose series nothing is here or on its way, before anybody looks closer at it.
 
-        `held` is what sources outside hold of it, if the caller knows that already. Returns when the first object has begun
-        or none will; None when there is nothing to fetch. `begin` takes what is returned, the caller closes it.
+        `held` is what sources outside hold of it. Returns when the first object has begun or none will; None when there is
+        nothing to fetch. `begin` takes what is returned, the caller closes it.
         """
-        if held is None:
-            with self._database.read() as connection:
-                held = imaging_heads.outside(connection, study, series)
         instances = self._instances_of(study, series)
         orders = []
         with self._lock:
@@ -160,6 +157,8 @@ class PullThrough:
         for arrival in arrivals:
             arrival.tell(begun.put)
         for _ in arrivals:
+            if begun.empty():
+                about_to_wait()
             yield begun.get()
 
     # ---- what is here, what is on its way, what has to be fetched
@@ -179,7 +178,7 @@ class PullThrough:
             found.update({place: Arrival.failed(problem) for place in wanted})
             return None
         with self._database.read() as connection:
-            held = imaging_sources.held_outside(connection, series.study, series.series)
+            held = imaging_sources.held_outside(connection, series.study, series.series, _single(wanted))
         classes = held.get((series.location, series.series), {})
         new: list[Place] = []
         joined: set[Order] = set()
@@ -240,7 +239,7 @@ class PullThrough:
         names = self._cache.held(series.group, (place.instance for place in wanted))
         if not names:
             return {}
-        registered, found = self._registered(series), {}
+        registered, found = self._registered(series, _single(wanted)), {}
         for place in wanted:
             here = registered.get((series.series, place.instance))
             if place.instance in names and here is not None and here.location == series.location:
@@ -351,6 +350,11 @@ class PullThrough:
                 imaging.set_state(connection, place.study, stored.revision, StudyState.UNRESOLVED, reason)
 
         self._database.write(work)
+
+
+def _single(wanted: Sequence[Place]) -> str | None:
+    """The instance, when it is one alone: then nothing is read of the others of its series."""
+    return wanted[0].instance if len(wanted) == 1 else None
 
 
 def _looked_at(pulled: Pulled, place: Place, patient: StudyPatient) -> bytes:

@@ -9,6 +9,7 @@ Spec: RAD TF-2 4.55, 4.69, 4.107; DICOM PS3.18 8.7.3.5 (transfer syntaxes), 10.4
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 
@@ -41,6 +42,8 @@ from xds.wire.dicom_header import read_header
 _log = structlog.get_logger()
 
 
+#: An instance in one of these transfer syntaxes.
+Give = Callable[[Sequence[str]], Obtained | None]
 #: Whether a study is published in the record of another patient than this one; notes it.
 IsDisputed = Callable[[StoredStudy, PatientIdentifier | None], bool]
 
@@ -202,28 +205,30 @@ class ImageRetrieval:
         """
         place = place_of(instance.blob)
         if place is not None:
-            arrival = self._blobs.arrival(place)
-            try:
-                return self._arrived(instance, arrival, transfer_syntaxes)
-            except PullError:
-                arrival.release()
-                raise
+            return self._fetched(instance, place, transfer_syntaxes)
         stored = instance.transfer_syntax_uid
         if transfer_syntaxes is None or stored in transfer_syntaxes:
             return Obtained(instance, stored, self._blobs.size(instance.blob), lambda: self._blobs.open(instance.blob))
         return self._renditions.made(instance, transfer_syntaxes, at_once=at_once)
 
-    def _arrived(self, instance: Instance, arrival: Arrival, transfer_syntaxes: Sequence[str] | None) -> Obtained | None:
-        """The same of an instance that was fetched, all of it. Errors: PullError."""
+    def _fetched(self, instance: Instance, place: Place, transfer_syntaxes: Sequence[str] | None) -> Obtained | None:
+        arrival = self._blobs.arrival(place)
+        with ExitStack() as stack:
+            stack.callback(arrival.release)
+            obtained = self._whole(instance, arrival, transfer_syntaxes)
+            if obtained is None or obtained.transfer_syntax_uid != arrival.transfer_syntax_uid:
+                return obtained
+            # Its octets are read from the arrival itself.
+            stack.pop_all()
+            return replace(obtained, release=arrival.release)
+
+    def _whole(self, instance: Instance, arrival: Arrival, transfer_syntaxes: Sequence[str] | None) -> Obtained | None:
+        """An instance of which all has arrived. Errors: PullError."""
         found = arrival.complete()
         known = replace(instance, transfer_syntax_uid=found.transfer_syntax_uid, size=found.size)
         if transfer_syntaxes is None or found.transfer_syntax_uid in transfer_syntaxes:
-            return Obtained(known, found.transfer_syntax_uid, found.size, arrival.chunks, arrival.release)
-        made = self._renditions.made(
-            replace(instance, transfer_syntax_uid=found.transfer_syntax_uid, size=found.size), transfer_syntaxes
-        )
-        arrival.release()
-        return made
+            return Obtained(known, found.transfer_syntax_uid, found.size, arrival.chunks)
+        return self._renditions.made(known, transfer_syntaxes)
 
     def arriving(self, selection: Selection, transfer_syntaxes: Sequence[str] | None) -> Generator[Obtained, None, None]:
         """Everything of a selection in one of these transfer syntaxes, in the order in which it can be had; none has a size.
@@ -252,41 +257,54 @@ class ImageRetrieval:
         self, selection: Selection, transfer_syntaxes: Sequence[str] | None, done: str
     ) -> Generator[Obtained, None, None]:
         instances = [instance for _, instance in selection.instances() if instance.sop_instance_uid != done]
-        placed: dict[Place, Instance] = {}
-        for instance in instances:
-            place = place_of(instance.blob)
-            if place is not None:
-                placed[place] = instance
-            elif (obtained := self.obtain(instance, transfer_syntaxes, at_once=False)) is not None:
-                yield obtained
         failure: PullError | None = None
-        arrivals = self._blobs.arrivals(list(placed), selection.ahead)
-        left = {id(arrival): arrival for arrival in arrivals}
-        by_arrival = {id(arrival): instance for arrival, instance in zip(arrivals, placed.values(), strict=True)}
-        try:
-            for arrival in self._blobs.in_order_of_arrival(arrivals):
+        with closing(self._in_turn(instances, selection.ahead)) as turns:
+            for instance, arrival in turns:
                 try:
-                    yield self._begun(by_arrival[id(arrival)], arrival, transfer_syntaxes)
+                    if arrival is not None:
+                        yield self._begun(instance, arrival, transfer_syntaxes)
+                    elif (obtained := self.obtain(instance, transfer_syntaxes, at_once=False)) is not None:
+                        yield obtained
                 except PullError as problem:
                     failure = failure or problem
-                # What was sent need not be kept any longer.
-                left.pop(id(arrival)).release()
-        finally:
-            for arrival in left.values():
-                arrival.release()
         if failure is not None:
             raise failure
 
+    def _in_turn(
+        self, instances: Iterable[Instance], ahead: Ahead | None
+    ) -> Generator[tuple[Instance, Arrival | None], None, None]:
+        """Instances in the order in which they can be had; those of sources outside with their arrival, until the next."""
+        places = [(place_of(instance.blob), instance) for instance in instances]
+        placed = {place: instance for place, instance in places if place is not None}
+        arrivals = self._blobs.arrivals(list(placed), ahead) if placed else []
+        left = {id(arrival): (arrival, instance) for arrival, instance in zip(arrivals, placed.values(), strict=True)}
+        try:
+            yield from ((instance, None) for place, instance in places if place is None)
+            for arrival in self._blobs.in_order_of_arrival(arrivals):
+                yield left[id(arrival)][1], arrival
+                # What was sent need not be kept any longer.
+                left.pop(id(arrival))[0].release()
+        finally:
+            for arrival, _ in left.values():
+                arrival.release()
+
     def _begun(self, instance: Instance, arrival: Arrival, transfer_syntaxes: Sequence[str] | None) -> Obtained:
         syntax = arrival.begun()
-        known = replace(instance, transfer_syntax_uid=syntax)
         if transfer_syntaxes is None or syntax in transfer_syntaxes:
-            return Obtained(known, syntax, None, arrival.chunks)
-        found = arrival.complete()
-        made = self._renditions.made(replace(known, size=found.size), transfer_syntaxes)
+            return Obtained(replace(instance, transfer_syntax_uid=syntax), syntax, None, arrival.chunks)
+        made = self._whole(instance, arrival, transfer_syntaxes)
         if made is None:
             raise PullError(PullProblem.REFUSED, "it cannot be given in an acceptable transfer syntax")
         return made
+
+    def one_by_one(self, selection: Selection, instances: Iterable[Instance]) -> Generator[tuple[Instance, Give], None, None]:
+        """Instances of a selection in the order in which they can be had, and what gives each, whole: as `obtain` does.
+
+        Each is to be sent before the next is asked for.
+        """
+        with closing(self._in_turn(instances, selection.ahead)) as turns:
+            for instance, arrival in turns:
+                yield instance, partial(self.obtain, instance) if arrival is None else partial(self._whole, instance, arrival)
 
     def prepare(self, selection: Selection) -> Callable[[], None]:
         """Have everything of a selection fetched that sources outside hold; what is returned is called when that is over."""

@@ -178,6 +178,9 @@ SNOMED_CT: Final = "2.16.840.1.113883.6.96"
 CONFIDENTIALITY: Final = "2.16.840.1.113883.5.25"
 IHE_FORMAT_CODES: Final = "1.3.6.1.4.1.19376.1.2.3"
 
+#: Social security numbers of the United States, as an assigning authority.
+US_SOCIAL_SECURITY: Final = "2.16.840.1.113883.4.1"
+
 #: Characters of the title of a DocumentEntry at most. Spec: ITI TF-3 Table 4.2.3.2-1.
 LONGEST_TITLE: Final = 127
 

@@ -297,12 +297,23 @@ def _refusal(request: AssociationRequest) -> Reject | None:
 
 
 def _pieces(chunks: Iterable[bytes], room: int) -> Iterator[tuple[memoryview, bool]]:
-    """The octets in pieces of at most `room`, and whether each is the last."""
+    """The octets in pieces of at most `room`, and whether each is the last.
+
+    Each is of even length, as some peers insist, wherever the chunks end; a deflated data set alone may be of odd length, and is
+    filled up with a null. Spec: PS3.8 E.2; PS3.5 A.5.
+    """
+    room -= room % 2
     held: memoryview | None = None
+    odd = b""
     for chunk in chunks:
-        view = memoryview(chunk)
-        for start in range(0, len(view), room):
+        view = memoryview(odd + chunk if odd else chunk)
+        odd = bytes(view[-1:]) if len(view) % 2 else b""
+        for start in range(0, len(view) - len(odd), room):
             if held is not None:
                 yield held, False
-            held = view[start : start + room]
+            held = view[start : min(start + room, len(view) - len(odd))]
+    if odd:
+        if held is not None:
+            yield held, False
+        held = memoryview(odd + b"\0")
     yield held if held is not None else memoryview(b""), True

@@ -5,10 +5,10 @@ Spec: DICOM PS3.4 B (Storage), as its user; RAD TF-2 4.8 (Modality Images Stored
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from xds.pacs.association import Association, connect
 from xds.wire.dicom import DicomError
@@ -20,6 +20,8 @@ from xds.wire.dimse import Command, Field, Message
 #: C-STORE statuses with which the peer has the object: a success or a warning. Spec: PS3.4 Table B.2-1.
 STORED: Final = frozenset({0x0000, 0xB000, 0xB006, 0xB007})
 _CHUNK: Final = 256 * 1024
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def send_files(
 
     Errors: OSError when the peer cannot be reached, AssociationError when it ends the association.
     """
-    for batch in _batches(files):
+    for batch in batches(files, _kind, MOST_CONTEXTS):
         kinds = dict.fromkeys((each.sop_class_uid, (each.transfer_syntax_uid,)) for each in batch)
         association = connect(host, port, seconds)
         try:
@@ -95,12 +97,17 @@ def _send(association: Association, context_id: int, file: DicomFile) -> int:
     return association.response(request).message.number(Field.STATUS)
 
 
-def _batches(files: Sequence[DicomFile]) -> Iterator[Sequence[DicomFile]]:
-    start, kinds = 0, set[tuple[str, str]]()
-    for number, file in enumerate(files):
-        kinds.add((file.sop_class_uid, file.transfer_syntax_uid))
-        if len(kinds) > MOST_CONTEXTS:
-            yield files[start:number]
-            start, kinds = number, {(file.sop_class_uid, file.transfer_syntax_uid)}
-    if start < len(files):
-        yield files[start:]
+def batches(items: Sequence[Item], kind: Callable[[Item], Hashable], most: int) -> Iterator[Sequence[Item]]:
+    """In order, each of at most so many kinds: one association has contexts for them."""
+    start, kinds = 0, set[Hashable]()
+    for number, item in enumerate(items):
+        kinds.add(kind(item))
+        if len(kinds) > most:
+            yield items[start:number]
+            start, kinds = number, {kind(item)}
+    if start < len(items):
+        yield items[start:]
+
+
+def _kind(file: DicomFile) -> Hashable:
+    return file.sop_class_uid, file.transfer_syntax_uid

@@ -25,6 +25,7 @@ from cheroot.server import HTTPConnection, HTTPRequest
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.wsgi import Gateway_10
 
+from xds.actors.imaging_waiting import telling
 from xds.server.octets import BUFFER, MAX_FIELDS, Body, Pace, SocketReader, SocketWriter
 from xds.server.request_line import RequestError, read_request_line
 
@@ -262,6 +263,9 @@ def _variable(name: bytes) -> str:
 class Gateway(Gateway_10):
     """WSGI. In contrast to cheroot's, `close` of the answer is called whatever happens."""
 
+    #: Why the client can be sent no more, found out when nobody was writing.
+    _broken: OSError | None = None
+
     def get_environ(self) -> Any:
         """The environ of PEP 3333, and what TLS tells of the client."""
         request = self.req
@@ -293,13 +297,24 @@ class Gateway(Gateway_10):
         environ.update(connection.ssl_env or {})
         return environ
 
+    def _send_meanwhile(self) -> None:
+        """Send what is gathered: the rest may take its time."""
+        if self._broken is None:
+            try:
+                self.req.conn.wfile.flush()
+            except OSError as error:
+                self._broken = error
+
     def respond(self) -> None:
         """Run the application and send its chunks."""
         answer = self.req.server.wsgi_app(self.env, self.start_response)
         try:
-            for chunk in answer:
-                if chunk:
-                    self.write(chunk)
+            with telling(self._send_meanwhile):
+                for chunk in answer:
+                    if self._broken is not None:
+                        raise self._broken
+                    if chunk:
+                        self.write(chunk)
             self.req.ensure_headers_sent()
         finally:
             close = getattr(answer, "close", None)

@@ -50,6 +50,10 @@ class IdentifierError(ValueError):
         self.tags = tags
 
 
+#: What is wrong with an identifier, or with its data set, or keeps us from looking.
+REFUSED: Final = (IdentifierError, DicomError, DatabaseUnavailableError)
+
+
 @dataclass(frozen=True, slots=True)
 class Identifier:
     """What was asked: the level, the keys with their value representations, and those of them that are to be matched."""
@@ -143,13 +147,8 @@ class FindService:
             identifier = read_identifier(octets, received, is_relational=is_relational(association, sop_class))
             status, comment = self._matches(association, received, identifier, caller)
             last = response_to(request, status, comment)
-        except IdentifierError as problem:
-            last = refused(request, Status.DOES_NOT_MATCH, problem)
-        except DicomError as problem:
-            last = response_to(request, Status.CANNOT_UNDERSTAND, str(problem))
-        except DatabaseUnavailableError as problem:
-            _log.error("dimse.database_unavailable", reason=str(problem))
-            last = response_to(request, Status.OUT_OF_RESOURCES, "the database does not answer now")
+        except REFUSED as problem:
+            last = refused(request, problem)
         association.send(received.context_id, last)
 
     def _matches(
@@ -202,10 +201,18 @@ class FindService:
         return found
 
 
-def refused(request: Message, status: Status, problem: IdentifierError) -> Message:
-    """The response to a request whose identifier is wrong, with the offending elements."""
-    response = response_to(request, status, str(problem))
-    return Message(response.command, {**response.fields, Field.OFFENDING_ELEMENT: problem.tags})
+def refused(request: Message, problem: Exception) -> Message:
+    """The response to a query or retrieval that one of `REFUSED` ended; of a wrong identifier with the offending elements.
+
+    Spec: PS3.4 C.4.1.1.4, C.4.2.1.5, C.4.3.1.4.
+    """
+    if isinstance(problem, IdentifierError):
+        response = response_to(request, Status.DOES_NOT_MATCH, str(problem))
+        return Message(response.command, {**response.fields, Field.OFFENDING_ELEMENT: problem.tags})
+    if isinstance(problem, DatabaseUnavailableError):
+        _log.error("dimse.database_unavailable", reason=str(problem))
+        return response_to(request, Status.OUT_OF_RESOURCES, "the database does not answer now")
+    return response_to(request, Status.CANNOT_UNDERSTAND, str(problem))
 
 
 def _asked(identifier: Identifier) -> str:

@@ -8,9 +8,11 @@ Spec: DICOM PS3.4 C.4.2 (C-MOVE), C.4.3 (C-GET), C.6; RAD TF-2 4.16.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 import structlog
@@ -18,15 +20,15 @@ import structlog
 from xds.actors import imaging_audit
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.imaging_renditions import Obtained
-from xds.actors.imaging_retrieval import Selection
+from xds.actors.imaging_retrieval import Give, Selection
 from xds.model.caller import Caller
 from xds.model.imaging import Instance
 from xds.model.imaging_query import ImagingQuery, Level
 from xds.pacs.association import Association, AssociationRejectedError, Received, connect
 from xds.pacs.pdus import AssociationError
+from xds.pacs.sender import STORED, batches
 from xds.pixels.jobs import PixelError
-from xds.server.dimse_find import UNIQUE_KEYS, Identifier, IdentifierError, is_relational, read_identifier, refused
-from xds.store.database import DatabaseUnavailableError
+from xds.server.dimse_find import REFUSED, UNIQUE_KEYS, Identifier, IdentifierError, is_relational, read_identifier, refused
 from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError
 from xds.wire.dicom_header import MAX_HEADER
 from xds.wire.dimse import Command, Field, Message, Status, data_set_start, response_to
@@ -35,8 +37,6 @@ from xds.wire.dimse_identifiers import write_identifier
 
 #: Pairs of SOP class and transfer syntax that are proposed in one association, each once as stored and once plain.
 _KINDS: Final = 60
-#: Statuses of C-STORE with which the receiver has the object. Spec: PS3.4 Table B.2-1.
-_STORED_WITH_WARNING: Final = frozenset({0xB000, 0xB006, 0xB007})
 _PAGE: Final = 1000
 
 _Item = tuple[Selection, Instance]
@@ -57,7 +57,9 @@ class Destination:
 class _Work:
     """What is to be sent, and what became of it so far."""
 
-    left: deque[_Item]
+    left: dict[_Item, None]
+    #: Ends what is fetched for it before anybody looked at it closer.
+    ahead: ExitStack
     completed: int = 0
     warnings: int = 0
     failed: list[str] = field(default_factory=list)
@@ -74,7 +76,7 @@ class _Work:
         """Count what a receiver answered."""
         if status == Status.SUCCESS:
             self.completed += 1
-        elif status in _STORED_WITH_WARNING:
+        elif status in STORED:
             self.warnings += 1
         else:
             self.failed.append(item[1].sop_instance_uid)
@@ -114,13 +116,15 @@ class RetrieveService:
     def get(self, association: Association, received: Received, caller: Caller) -> None:
         """C-GET. Errors: AssociationError."""
         work = self._selected(association, received, caller)
-        if work is not None:
+        if work is None:
+            return
+        with work.ahead:
             self._source.retrieval.begin(work.left, caller, imaging_audit.C_MOVE, caller.node or "")
             try:
-                self._send(_Order(association, received), work, association, len(work.left))
+                self._send(_Order(association, received), work, association, tuple(work.left))
             finally:
                 self._finish(work, caller)
-            self._conclude(association, received, work)
+        self._conclude(association, received, work)
 
     def move(self, association: Association, received: Received, caller: Caller) -> None:
         """C-MOVE. Errors: AssociationError."""
@@ -132,51 +136,54 @@ class RetrieveService:
             association.send(received.context_id, response_to(received.message, Status.UNKNOWN_DESTINATION, why))
             return
         work = self._selected(association, received, caller)
-        if work is not None:
-            order = _Order(association, received, (caller.node or "", received.message.message_id))
-            receiver = Caller(destination.host, node=destination.ae_title)
+        if work is None:
+            return
+        order = _Order(association, received, (caller.node or "", received.message.message_id))
+        receiver = Caller(destination.host, node=destination.ae_title)
+        with work.ahead:
             self._source.retrieval.begin(work.left, receiver, imaging_audit.C_MOVE, caller.node or "")
             try:
-                for batch in _batches(tuple(work.left)):
+                for batch in batches(tuple(work.left), _kind, _KINDS):
                     self._send_elsewhere(order, work, destination, batch)
             finally:
                 self._finish(work, receiver)
-            self._conclude(association, received, work)
+        self._conclude(association, received, work)
 
     # ---- what is asked for
 
     def _selected(self, association: Association, received: Received, caller: Caller) -> _Work | None:
         """What is to be sent; None when the request was refused."""
         request, sop_class = received.message, received.context.abstract_syntax
-        try:
-            octets = received.octets()
-            if sop_class not in QUERY_RETRIEVE:
-                refusal = response_to(request, Status.CLASS_NOT_SUPPORTED)
-            else:
-                relational = is_relational(association, sop_class)
-                return _Work(deque(self._instances(read_identifier(octets, received, is_relational=relational), caller)))
-        except IdentifierError as problem:
-            refusal = refused(request, Status.DOES_NOT_MATCH, problem)
-        except DicomError as problem:
-            refusal = response_to(request, Status.CANNOT_UNDERSTAND, str(problem))
-        except DatabaseUnavailableError as problem:
-            _log.error("dimse.database_unavailable", reason=str(problem))
-            refusal = response_to(request, Status.OUT_OF_RESOURCES, "the database does not answer now")
+        with ExitStack() as ahead:
+            try:
+                octets = received.octets()
+                if sop_class not in QUERY_RETRIEVE:
+                    refusal = response_to(request, Status.CLASS_NOT_SUPPORTED)
+                else:
+                    identifier = read_identifier(octets, received, is_relational=is_relational(association, sop_class))
+                    items = dict.fromkeys(self._instances(identifier, caller, ahead))
+                    return _Work(items, ahead.pop_all())
+            except REFUSED as problem:
+                refusal = refused(request, problem)
         association.send(received.context_id, refusal)
         return None
 
-    def _instances(self, identifier: Identifier, caller: Caller) -> Iterator[_Item]:
-        """Errors: IdentifierError."""
+    def _instances(self, identifier: Identifier, caller: Caller, ahead: ExitStack) -> Iterator[_Item]:
+        """What is fetched before it was read which instances there are is ended with `ahead`. Errors: IdentifierError."""
         if not identifier.uids(identifier.level):
             tag = UNIQUE_KEYS[identifier.level]
             raise IdentifierError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) says what is to be sent", tag)
         patients, _, series, instances = (frozenset(identifier.uids(level)) for level in UNIQUE_KEYS)
-        for study in identifier.uids(Level.STUDY) or self._studies(identifier, caller):
-            selection = self._source.retrieval.select(caller, study, _only(series), _only(instances))
+        studies = identifier.uids(Level.STUDY)
+        # Of one study or series as a whole its source is asked before it was read which instances it has.
+        is_whole = len(studies) == 1 and len(series) < 2 and not (patients or instances)
+        for study in studies or self._studies(identifier, caller):
+            selection = self._source.retrieval.select(caller, study, _only(series), _only(instances), ahead=is_whole)
             if selection is None or (patients and selection.study.patient.patient_id not in patients):
                 continue
-            # What sources outside hold is fetched as a whole; each then waits for its own.
-            self._source.retrieval.prepare(selection)()
+            if selection.ahead is not None:
+                ahead.callback(selection.ahead.close)
+                selection.ahead.go_on()
             for series_uid, instance in selection.instances():
                 if (not series or series_uid in series) and (not instances or instance.sop_instance_uid in instances):
                     yield selection, instance
@@ -206,7 +213,7 @@ class RetrieveService:
             return
         try:
             receiver.request(self._ae_title, destination.ae_title, _kinds(batch))
-            self._send(order, work, receiver, len(batch))
+            self._send(order, work, receiver, batch)
             receiver.release()
         except _ReceiverError as problem:
             _log.warning("dimse.destination_failed", destination=destination.ae_title, reason=str(problem))
@@ -217,32 +224,46 @@ class RetrieveService:
         finally:
             receiver.close()
 
-    def _send(self, order: _Order, work: _Work, receiver: Association, number: int) -> None:
-        """Send the next instances, and tell the requestor after each how far it is. Errors: AssociationError, _ReceiverError."""
+    def _send(self, order: _Order, work: _Work, receiver: Association, batch: Sequence[_Item]) -> None:
+        """Send these instances, and tell the requestor after each how far it is. Errors: AssociationError, _ReceiverError."""
         request = order.received.message
-        for _ in range(number):
-            if work.is_cancelled or order.association.is_cancelled(request.message_id):
-                work.is_cancelled = True
-                return
-            item = work.left.popleft()
-            try:
-                status = self._store(order, work, receiver, item)
-            except AssociationError as problem:
-                work.failed.append(item[1].sop_instance_uid)
-                if receiver is order.association:
-                    raise
-                raise _ReceiverError(str(problem)) from None
-            work.note(item, status)
-            if work.left:
-                pending = response_to(request, Status.PENDING, counts=work.numbers(is_last=False))
-                order.association.send(order.received.context_id, pending)
+        with closing(self._in_turn(batch)) as turns:
+            for item, give in turns:
+                if work.is_cancelled or order.association.is_cancelled(request.message_id):
+                    work.is_cancelled = True
+                    return
+                del work.left[item]
+                try:
+                    status = self._store(order, work, receiver, item, give)
+                except AssociationError as problem:
+                    work.failed.append(item[1].sop_instance_uid)
+                    if receiver is order.association:
+                        raise
+                    raise _ReceiverError(str(problem)) from None
+                work.note(item, status)
+                if work.left:
+                    pending = response_to(request, Status.PENDING, counts=work.numbers(is_last=False))
+                    order.association.send(order.received.context_id, pending)
 
-    def _store(self, order: _Order, work: _Work, receiver: Association, item: _Item) -> int:
+    def _in_turn(self, batch: Sequence[_Item]) -> Generator[tuple[_Item, Give], None, None]:
+        """Study after study, what sources outside hold as it arrives; those of the further studies are fetched meanwhile."""
+        retrieval, is_first = self._source.retrieval, True
+        studies = [(study, [instance for _, instance in items]) for study, items in groupby(batch, itemgetter(0))]
+        for study, instances in studies:
+            with closing(retrieval.one_by_one(study, instances)) as turns:
+                for instance, give in turns:
+                    if is_first:
+                        for _, others in studies[1:]:
+                            retrieval.fetch(others)()
+                        is_first = False
+                    yield (study, instance), give
+
+    def _store(self, order: _Order, work: _Work, receiver: Association, item: _Item, give: Give) -> int:
         """One sub-operation; its status. Errors: AssociationError."""
         selection, instance = item
         contexts = _contexts(receiver, instance.sop_class_uid, is_own=receiver is order.association)
         try:
-            obtained = self._source.retrieval.obtain(instance, tuple(contexts)) if contexts else None
+            obtained = give(tuple(contexts)) if contexts else None
         except (KeyError, OSError, PixelError, DicomError) as problem:
             _log.error("dimse.instance_unavailable", error=type(problem).__name__)
             obtained = None
@@ -341,16 +362,8 @@ def _kinds(batch: Sequence[_Item]) -> list[tuple[str, tuple[str, ...]]]:
     return [*stored, *((uid, (EXPLICIT_LITTLE, IMPLICIT_LITTLE)) for uid in classes)]
 
 
-def _batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    """In order, each of so few kinds that one association has contexts for them."""
-    start, kinds = 0, set[tuple[str, str]]()
-    for number, (_, instance) in enumerate(items):
-        kinds.add((instance.sop_class_uid, instance.transfer_syntax_uid))
-        if len(kinds) > _KINDS:
-            yield items[start:number]
-            start, kinds = number, {(instance.sop_class_uid, instance.transfer_syntax_uid)}
-    if start < len(items):
-        yield items[start:]
+def _kind(item: _Item) -> tuple[str, str]:
+    return item[1].sop_class_uid, item[1].transfer_syntax_uid
 
 
 def _only(uids: frozenset[str]) -> str | None:

@@ -33,6 +33,8 @@ MAX_DATA_SET: Final = 8 * 1024 * 1024 * 1024
 #: Octets of a piece that is written as it is, and of smaller ones that are written together.
 _LARGE: Final = 64 * 1024
 _GATHERED: Final = 128 * 1024
+#: So many of those are written before their object is described; fewer are described while the disk writes them.
+_MANY_PIECES: Final = 32
 #: Octets of the data set in which its header mostly ends, and of a piece of those.
 _BEGINNING: Final = 64 * 1024
 _PIECE: Final = 16 * 1024
@@ -123,12 +125,16 @@ class StoreService:
         try:
             meta = write_file_meta(sop_class, sop_instance, received.context.transfer_syntax)
             staging.write(meta)
-            described: Described | None = None
+            beginning, described = b"", None
             for number, octets in enumerate(self._gathered(received.data)):
                 staging.write(octets)
                 if number == 0:
-                    # The sender goes on meanwhile: what is done now, nobody waits for in the end.
-                    described = self._described(_pieces(meta, octets[:_BEGINNING]), caller)
+                    beginning = bytes(octets[:_BEGINNING])
+                elif number == _MANY_PIECES:
+                    # Not all of it, only to find out that it is no object.
+                    described = self._described(_pieces(meta, beginning), caller)
+            self._intake.arrived(staging)
+            described = described or self._described(_pieces(meta, beginning), caller)
             if described is None:
                 described = self._intake.describe(read_header(staging.open()), caller)
             return self._take(staging, described, (sop_class, sop_instance))
@@ -171,9 +177,9 @@ class StoreService:
         return Status.SUCCESS, ""
 
 
-def _pieces(meta: bytes, data_set: memoryview) -> Iterator[bytes]:
+def _pieces(meta: bytes, data_set: bytes) -> Iterator[bytes]:
     """The beginning of a file, for who must not read on. Errors: _LongHeaderError."""
     yield meta
     for start in range(0, len(data_set), _PIECE):
-        yield bytes(data_set[start : start + _PIECE])
+        yield data_set[start : start + _PIECE]
     raise _LongHeaderError

@@ -38,7 +38,9 @@ class PublicationSettings(Section):
 class ImagingSettings(Section):
     """How images become manifests."""
 
-    settle_seconds: float = Field(default=10.0, ge=0, description="A study is published this many seconds after its last image.")
+    settle_seconds: float = Field(
+        default=10.0, ge=0, description="A study is published this many seconds after its last image, or up to a second more."
+    )
     withdrawal: Literal["deprecate", "remove", "delete-dmp"] = Field(
         default="deprecate",
         description="How the manifest of a study is taken back of which nothing is left: `deprecate` it (ITI-57), `remove` "

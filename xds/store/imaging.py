@@ -5,7 +5,7 @@ Spec: RAD TF-2 4.68 (what is published), 4.69 and 4.107 (what is asked for: stud
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -47,6 +47,21 @@ def reject(connection: Connection, study_instance_uid: str, sop_instance_uids: I
             ("study_key", "sop_instance_uid"),
             {"study_key": key, "sop_instance_uid": uid, "title": title},
         )
+
+
+def of_the_same_patient(connection: Connection, study_instance_uid: str, others: Collection[str]) -> tuple[str, ...]:
+    """Those of these studies that are here and name the patient of this one, which is here, too."""
+    own, other = imaging_study.alias("own"), imaging_study
+    statement = (
+        select(other.c.study_instance_uid)
+        .join_from(other, own, own.c.patient_id == other.c.patient_id)
+        .where(own.c.study_instance_uid == study_instance_uid, other.c.study_instance_uid.in_(list(others)))
+        .where(
+            own.c.issuer_oid.is_not_distinct_from(other.c.issuer_oid),
+            own.c.issuer_namespace.is_not_distinct_from(other.c.issuer_namespace),
+        )
+    )
+    return tuple(row[0] for row in connection.execute(statement))
 
 
 def find(

@@ -65,13 +65,19 @@ class Arriving:
         """The same with its blob, of so many octets."""
         return replace(self, instance={**self.instance, "blob": blob, "size": size})
 
+    def with_instance(self, instance: Instance, header: bytes) -> Arriving:
+        """The same for another instance of the series."""
+        return Arriving(self.patient, self.study, self.series, _instance_values(instance), pack(header))
+
 
 def arriving(study: Study, header: bytes) -> Arriving:
     """The rows of the one instance of `study`, whose data set in the DICOM JSON model is `header`."""
-    series = study.series[0]
-    return Arriving(
-        study.patient, _study_values(study), _series_values(series), _instance_values(series.instances[0]), pack(header)
-    )
+    return shared(study).with_instance(study.series[0].instances[0], header)
+
+
+def shared(study: Study) -> Arriving:
+    """The rows of the one series of `study`, whose instance is still to be named."""
+    return Arriving(study.patient, _study_values(study), _series_values(study.series[0]), {}, b"")
 
 
 def add_instance(connection: Connection, arrived: Arriving, received: datetime) -> Addition:

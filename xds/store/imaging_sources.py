@@ -102,19 +102,24 @@ def is_outside(*, of_one_series: bool) -> ColumnElement[bool]:
 
 
 @lru_cache
-def _held_outside(*, of_one_series: bool) -> Prepared:
+def _held_outside(*, of_one_series: bool, of_one_instance: bool) -> Prepared:
     table = imaging_instance.c
     columns = (table.location, table.series_instance_uid, table.sop_instance_uid, table.sop_class_uid)
-    return Prepared(select(*columns).where(is_outside(of_one_series=of_one_series)))
+    statement = select(*columns).where(is_outside(of_one_series=of_one_series))
+    return Prepared(statement.where(table.sop_instance_uid == bindparam("instance")) if of_one_instance else statement)
 
 
 def held_outside(
-    connection: Connection, study_instance_uid: str, series_instance_uid: str | None = None
+    connection: Connection,
+    study_instance_uid: str,
+    series_instance_uid: str | None = None,
+    sop_instance_uid: str | None = None,
 ) -> dict[Place, dict[str, str]]:
-    """What sources outside hold of a study or series and nobody rejected: by source and Series Instance UID, the SOP Class UIDs
-    by SOP Instance UID."""
-    of_series = {"series": series_instance_uid} if series_instance_uid is not None else {}
-    rows = _held_outside(of_one_series=bool(of_series)).rows(connection, {"study": study_instance_uid, **of_series})
+    """What sources outside hold of a study, a series or as one instance, and nobody rejected: by source and Series Instance UID,
+    the SOP Class UIDs by SOP Instance UID."""
+    given = {"study": study_instance_uid, "series": series_instance_uid, "instance": sop_instance_uid}
+    statement = _held_outside(of_one_series=series_instance_uid is not None, of_one_instance=sop_instance_uid is not None)
+    rows = statement.rows(connection, {name: value for name, value in given.items() if value is not None})
     found: dict[Place, dict[str, str]] = {}
     for location, series, instance, sop_class in rows:
         found.setdefault((location, series), {})[instance] = sop_class

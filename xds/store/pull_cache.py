@@ -99,9 +99,12 @@ class PullCache:
 
     def held(self, group: str, names: Iterable[str]) -> frozenset[str]:
         """Those of these names in a group that there is an entry of, whatever it is worth. Costs a fraction of `find`."""
+        asked = tuple(names)
+        if len(asked) == 1:
+            return frozenset(asked) if self._place(CacheKey(group, asked[0])).exists() else frozenset()
         place = _digest(group)
         stems = self._stems(place)
-        return frozenset(name for name in names if f"{place}-{_digest(name)}" in stems) if stems else frozenset()
+        return frozenset(name for name in asked if f"{place}-{_digest(name)}" in stems) if stems else frozenset()
 
     def _stems(self, place: str) -> set[str]:
         try:

@@ -211,6 +211,10 @@ class Elements:
         """The tags with what stands there, in the order of the data set."""
         return self._values.items()
 
+    def same(self, tags: Iterable[int]) -> tuple[object, ...]:
+        """Equal for two data sets when everything below these tags reads the same in both of them."""
+        return self._encoding, self._encodings, *map(self._values.get, tags)
+
     def value(self, tag: int) -> bytes:
         """The raw value."""
         found = self._values.get(tag)

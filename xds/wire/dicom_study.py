@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -40,6 +41,13 @@ _REQUIRED: Final = (
     (0x0020000E, "Series Instance UID (0020,000E)"),
 )
 
+#: What `shared_of` reads.
+SHARED: Final = (
+    *(0x00080020, 0x00080030, 0x00080050, 0x00080051, 0x00080060, 0x00080080, 0x00080090, 0x00080201, 0x00081030, 0x00081032),
+    *(0x0008103E, 0x00082218, 0x00100010, 0x00100020, 0x00100021, 0x00100024, 0x00100030, 0x00100040, 0x00180015),
+    *(0x0020000D, 0x0020000E, 0x00200010, 0x00200011),
+)
+
 
 def read_study(chunks: Iterable[bytes], *, source: str = "", received: datetime | None = None, size: int = 0) -> Study:
     """The study that the header of a Part 10 file describes: one series with one instance, whose blob is still to be named.
@@ -52,12 +60,18 @@ def read_study(chunks: Iterable[bytes], *, source: str = "", received: datetime 
 
 def study_of(header: Header, *, source: str = "", received: datetime | None = None, size: int = 0) -> Study:
     """The same of a header that is read already, at least up to (0028,0011)."""
+    instance, shared = instance_of(header, size), shared_of(header, source)
+    return replace(shared, received=received, series=(replace(shared.series[0], instances=(instance,)),))
+
+
+def instance_of(header: Header, size: int = 0) -> Instance:
+    """The instance alone. Errors: DicomError when an identifier of it, its study or its series is absent or no UID."""
     elements = header.elements
     # A null octet pads the end; inside, it would make two identifiers out of one that others read.
     wrong = [name for tag, name in _REQUIRED if not is_uid(elements.text(tag)) or b"\0" in elements.value(tag).rstrip(b"\0 ")]
     if wrong:
         raise DicomError(f"no valid UID in {', '.join(wrong)}")
-    instance = Instance(
+    return Instance(
         sop_instance_uid=elements.text(0x00080018),
         sop_class_uid=elements.text(0x00080016),
         transfer_syntax_uid=header.transfer_syntax,
@@ -68,10 +82,15 @@ def study_of(header: Header, *, source: str = "", received: datetime | None = No
         rows=elements.short(0x00280010),
         columns=elements.short(0x00280011),
     )
+
+
+def shared_of(header: Header, source: str = "") -> Study:
+    """What an instance has in common with the others of its series: the study and the series, without any instance."""
+    elements = header.elements
     series = Series(
         series_instance_uid=elements.text(0x0020000E),
         modality=elements.text(0x00080060),
-        instances=(instance,),
+        instances=(),
         number=elements.number(0x00200011),
         description=elements.text(0x0008103E),
         body_part=elements.text(0x00180015),
@@ -92,7 +111,6 @@ def study_of(header: Header, *, source: str = "", received: datetime | None = No
         institution=elements.text(0x00080080),
         procedure_code=read_code(elements.item(0x00081032)),
         source=source,
-        received=received,
     )
 
 

@@ -3,8 +3,9 @@
 The document is in OBX-5 of type ED (PDF, CDA, text; base64), or is the text of the OBX of type TX, FT and ST.
 
 Tolerated: an ED whose data stand in its first component alone; base64 that is not declared; line breaks in it; one document in
-pieces, an OBX for each; text in the character set of the message; a message without PID around a CDA document, whose header then
-tells whose it is. Several documents in one message are refused: which of them is the report, only its sender knows.
+pieces, an OBX for each; text in the character set of the message; text with separators that are not escaped; a message without
+PID around a CDA document, whose header then tells whose it is. Several documents in one message are refused: which of them is the
+report, only its sender knows.
 
 Spec: HL7 v2.5 chapters 7 (ORU) and 9 (MDM), 2.A.24 (ED); RAD TF-2 4.128.
 """
@@ -20,7 +21,7 @@ from typing import Final
 from xds.model.imaging import ImagingOrder, OrderNumber
 from xds.model.imaging_report import ImagingReport, ReportFacts, ReportFormat
 from xds.wire.cda_report import CdaHeader, read_cda, read_time
-from xds.wire.hl7v2 import Condition, Fault, Location, Message
+from xds.wire.hl7v2 import Condition, Fault, Location, Message, unescape
 from xds.wire.hl7v2_identity import read_identifiers
 from xds.wire.hl7v2_orders import order_groups, read_code, read_number, read_order
 from xds.wire.xml import XmlError
@@ -204,6 +205,6 @@ def _recognised(data: bytes, number: int, message: Message, faults: list[Fault])
 
 
 def _lines(message: Message, number: int) -> Iterator[str]:
-    for repetition in range(1, max(message.repetitions("OBX-5", number), 1) + 1):
-        text = message.get("OBX-5", repetition, number)
-        yield from text.replace("\\.br\\", "\n").split("\n")
+    """The lines of a text. It has no components: separators in it that its sender left without escapes are text."""
+    for text in message.field("OBX-5", number).split(message.separators.repetition):
+        yield from unescape(text, message.separators, message.codec).replace("\\.br\\", "\n").split("\n")

@@ -29,6 +29,8 @@ _TIME: Final = re.compile(r"[0-9]{2}([0-9]{2}([0-9]{2}(\.[0-9]{1,6})?)?)?")
 _SEXES: Final = frozenset({"M", "F", "O"})
 
 _WAVEFORMS: Final = "1.2.840.10008.5.1.4.1.1.9."
+#: MR Spectroscopy and RT Dose have rows and columns, and are no images: dcmtk reads no document that calls them so.
+_NO_IMAGES: Final = frozenset({"1.2.840.10008.5.1.4.1.1.4.2", "1.2.840.10008.5.1.4.1.1.481.2"})
 _IHE: Final = "99IHE"
 _DESIGNATORS: Final = {oid: name for name, oid in reversed(CODING_SCHEMES.items())}
 
@@ -259,7 +261,8 @@ def _reference_item(instance: Instance, children: list[bytes] | None = None) -> 
 def _value_type(instance: Instance) -> str:
     if instance.sop_class_uid.startswith(_WAVEFORMS):
         return "WAVEFORM"
-    return "IMAGE" if instance.rows is not None else "COMPOSITE"
+    is_image = instance.rows is not None and instance.sop_class_uid not in _NO_IMAGES
+    return "IMAGE" if is_image else "COMPOSITE"
 
 
 # ---- the description of MADO: TID 1600, of which each item has ascending tags

@@ -1,0 +1,212 @@
+"""C-GET and C-MOVE of what a source outside holds: it goes out as it comes.
+
+Spec: DICOM PS3.4 C.4.2, C.4.3; RAD TF-2 4.16 (Retrieve Images).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pynetdicom import AE, build_role, evt
+from sqlalchemy import Connection
+
+from tests.actors.test_imaging_pull import CT, SERIES, STUDY, Source, fetching, octets, registered, source_of
+from tests.archive import IDENTITY, ChosenPatients, CrossReference, PartnerRepository, SteppedClock, image
+from tests.databases import fresh_database
+from tests.ports import free_port
+from xds.actors.imaging_document_source import ImagingDocumentSource
+from xds.actors.imaging_pull import PullThrough
+from xds.model.foreign_images import Pulled
+from xds.model.imaging import Series
+from xds.pacs.dimse import DimseArchive
+from xds.pacs.partner import Partner
+from xds.pacs.receiver import MoveReceiver
+from xds.pixels.pool import Pool
+from xds.server.dimse import DimseServer
+from xds.server.dimse_retrieve import Destination
+from xds.store import imaging_arrivals
+from xds.store.blobs import LocalBlobStore
+from xds.store.pull_cache import PullCache
+
+STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+OTHER = "1.2.61"
+SECONDS = 60
+
+
+@dataclass
+class Domain:
+    """A listener whose images are held outside. `viewer` is where C-MOVE may send them."""
+
+    port: int
+    viewer: int
+    access: ChosenPatients
+    directory: Path
+
+    def pins(self) -> list[Path]:
+        """What is kept in the cache for somebody who waits."""
+        return list(self.directory.glob("pulled/arriving-*/*.pin"))
+
+
+@contextmanager
+def serving(directory: Path, source: Source, studies: Sequence[str] = (STUDY,)) -> Iterator[Domain]:
+    database, access, clock = fresh_database(directory), ChosenPatients(), SteppedClock()
+    cache = PullCache(directory / "pulled", 100 << 20, timedelta(hours=1), clock)
+
+    def work(connection: Connection) -> None:
+        for study in studies:
+            for number in (1, 2, 3):
+                one = registered(number)
+                instance = replace(one.series[0].instances[0], sop_instance_uid=f"{study}.1.{number}")
+                one = replace(one, study_instance_uid=study, series=(Series(f"{study}.1", "CT", (instance,), 1),))
+                imaging_arrivals.add_instance(connection, imaging_arrivals.arriving(one, b"{}"), datetime.now(UTC))
+
+    database.write(work)
+    pull = PullThrough(database, {"pacs": source}, cache, lambda *_: True)
+    given = IDENTITY, CrossReference(), PartnerRepository().provide, access, clock, Pool(directory / "pixels")
+    archive = ImagingDocumentSource(database, LocalBlobStore(directory / "blobs"), *given, pull=pull)
+    viewer = free_port()
+    server = DimseServer(archive, "XDS", port=0, idle_seconds=10, destinations=[Destination("VIEWER", "127.0.0.1", viewer)])
+    try:
+        yield Domain(server.start(), viewer, access, directory)
+    finally:
+        server.stop(2)
+        for thread in fetching():
+            thread.join(SECONDS)
+        archive.close()
+        pull.close()
+        database.close()
+
+
+@contextmanager
+def reading(domain: Domain, how: str) -> Iterator[DimseArchive]:
+    """Somebody who asks it by C-GET or C-MOVE."""
+    receiver = MoveReceiver("VIEWER", "127.0.0.1", domain.viewer, ["XDS"]) if how == "c-move" else None
+    if receiver is not None:
+        receiver.start()
+    reader = DimseArchive(Partner("us", "XDS", "127.0.0.1", domain.port, calling_ae_title="VIEWER"), receiver)
+    try:
+        yield reader
+    finally:
+        reader.close()
+        if receiver is not None:
+            receiver.stop()
+
+
+def asked(reader: DimseArchive) -> Iterator[Pulled]:
+    """The series, as a whole."""
+    return reader.fetch(STUDY, SERIES, {f"{SERIES}.{number}": CT for number in (1, 2, 3)}, whole_series=True)
+
+
+def number_of(pulled: Pulled) -> int:
+    """That of an object, which is read to its end and is what the source has."""
+    number = int(pulled.sop_instance_uid.rpartition(".")[2])
+    assert pydicom.dcmread(BytesIO(b"".join(pulled.chunks))) == pydicom.dcmread(BytesIO(octets(number)))
+    return number
+
+
+def got(port: int, **keys: str | list[str]) -> tuple[int, list[str], list[str]]:
+    """By C-GET: the last status, the instances that came, and those that are told to have failed."""
+    came: list[str] = []
+
+    def store(event: evt.Event) -> int:
+        came.append(str(event.request.AffectedSOPInstanceUID))
+        return 0
+
+    unit = AE("VIEWER")
+    unit.add_requested_context(STUDY_ROOT_GET)
+    unit.add_requested_context(CT)
+    association = unit.associate(
+        "127.0.0.1", port, ae_title="XDS", ext_neg=[build_role(CT, scp_role=True)], evt_handlers=[(evt.EVT_C_STORE, store)]
+    )
+    assert association.is_established
+    identifier = Dataset()
+    for keyword, value in keys.items():
+        setattr(identifier, keyword, value)
+    *_, (status, failed) = association.send_c_get(identifier, STUDY_ROOT_GET)
+    association.release()
+    missing = [] if failed is None else failed.FailedSOPInstanceUIDList
+    return status.Status, came, [missing] if isinstance(missing, str) else list(missing)
+
+
+@pytest.mark.parametrize("how", ["c-get", "c-move"])
+def test_what_comes_first_goes_first(tmp_path: Path, how: str) -> None:
+    source = source_of(3, 1, 2, gate=1)
+    with serving(tmp_path, source) as domain, reading(domain, how) as reader:
+        objects = asked(reader)
+        # The others are not there yet.
+        assert number_of(next(objects)) == 3
+        source.gate.release(2)
+        assert [number_of(each) for each in objects] == [1, 2]
+        assert len(source.fetches) == 1
+        # Who asks again is given what was kept.
+        assert sorted(number_of(each) for each in asked(reader)) == [1, 2, 3]
+        assert len(source.fetches) == 1
+    assert not domain.pins()
+
+
+def test_an_object_that_breaks_is_told_and_the_others_are_sent(tmp_path: Path) -> None:
+    with serving(tmp_path, source_of(2, 3, 1, breaks_in=f"{SERIES}.1")) as domain:
+        status, came, failed = got(domain.port, QueryRetrieveLevel="STUDY", StudyInstanceUID=STUDY)
+        assert (status, came, failed) == (0xB000, [f"{SERIES}.2", f"{SERIES}.3"], [f"{SERIES}.1"])
+        until = time.monotonic() + SECONDS
+        while domain.pins() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not domain.pins()
+
+
+def test_of_several_instances_no_other_is_fetched(tmp_path: Path) -> None:
+    source = source_of(1, 2, 3)
+    wanted = [f"{SERIES}.1", f"{SERIES}.3"]
+    with serving(tmp_path, source) as domain:
+        keys = {"StudyInstanceUID": STUDY, "SeriesInstanceUID": SERIES, "SOPInstanceUID": wanted}
+        status, came, _ = got(domain.port, QueryRetrieveLevel="IMAGE", **keys)
+        assert (status, sorted(came)) == (0, wanted)
+        assert source.fetches == [tuple(wanted)]
+
+
+def test_who_may_not_have_it_makes_the_source_do_nothing(tmp_path: Path) -> None:
+    source = source_of(1, 2, 3)
+    with serving(tmp_path, source) as domain:
+        domain.access.hidden.add("")
+        assert got(domain.port, QueryRetrieveLevel="STUDY", StudyInstanceUID=STUDY) == (0, [], [])
+        assert not source.fetches
+
+
+class TwoStudies(Source):
+    """A source that gives what was asked for alone."""
+
+    def fetch(
+        self, study_instance_uid: str, series_instance_uid: str, sop_classes: Mapping[str, str], *, whole_series: bool
+    ) -> Iterator[Pulled]:
+        of_series = {uid: content for uid, content in self.objects.items() if uid.startswith(f"{series_instance_uid}.")}
+        own = Source(of_series, fetches=self.fetches, gate=self.gate)
+        yield from own.fetch(study_instance_uid, series_instance_uid, sop_classes, whole_series=whole_series)
+
+
+def test_several_studies_are_fetched_at_once_and_sent_one_after_the_other(tmp_path: Path) -> None:
+    objects = {
+        f"{study}.1.{number}": image(
+            StudyInstanceUID=study,
+            SeriesInstanceUID=f"{study}.1",
+            SOPInstanceUID=f"{study}.1.{number}",
+            PatientID="P1",
+            SOPClassUID=CT,
+        )
+        for study in (STUDY, OTHER)
+        for number in (1, 2, 3)
+    }
+    source = TwoStudies(objects, gate=threading.Semaphore(6))
+    with serving(tmp_path, source, (STUDY, OTHER)) as domain:
+        status, came, _ = got(domain.port, QueryRetrieveLevel="STUDY", StudyInstanceUID=[STUDY, OTHER])
+        assert (status, came[:3], came[3:]) == (0, [*objects][:3], [*objects][3:])
+        assert len(source.fetches) == 2
