@@ -66,7 +66,7 @@ _TABLES: Final = {
     "patient": ("patient_key", "authority", "value"),
     "identity": ("person_key", "domain_key", "value", "bearer", "assigned", "created"),
     "stated_demographics": ("person_key", "source", "demographics", "search", "traits", "messages", "updated"),
-    "match_key": ("key", "person_key"),
+    "match_key": ("key", "person_key", "glimpse"),
     "demographic_name": ("birth_year", "family", "birth", "given", "sex", "person_key"),
     "demographic_term": ("kind", "value", "person_key"),
     "name_word": ("kind", "word"),
@@ -150,8 +150,8 @@ def _rows(
         "stated_demographics",
         (number, source(hospital), prepared.text, prepared.search, prepared.packed, number.to_bytes(8, "big"), _NOW),
     )
-    for key in prepared.keys:
-        yield "match_key", (key, number)
+    for key, glimpse in prepared.keys.items():
+        yield "match_key", (key, number, glimpse)
     for name in prepared.entries.names:
         yield "demographic_name", (name.birth_year, name.family, name.birth, name.given, name.sex, number)
     for kind, word in prepared.entries.terms:

@@ -18,8 +18,9 @@ from xds.actors.domain import Domain
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.imaging_intake import SETTLE_INSTANCES
 from xds.actors.imaging_reconciler import RECONCILE_MANIFESTS
-from xds.actors.pix_manager import IDENTITIES_CHANGED, PixManager
+from xds.actors.pix_manager import PixManager
 from xds.actors.pix_notifications import NOTIFY_SUBSCRIBER, Courier
+from xds.actors.pix_turns import IDENTITIES_CHANGED
 from xds.actors.repository_care import RepositoryCare
 from xds.identity_settings import courier, demographics_supplier, identity_domains, pix_manager
 from xds.imaging_settings import imaging_document_source, imaging_handlers

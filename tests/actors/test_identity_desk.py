@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.identity import CALLER, HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, MARIE, Refusing, Region, at
+from tests.identity import CALLER, HOSPITAL_A, HOSPITAL_B, HOSPITAL_C, INS, MARIE, Refusing, Region, at
 from xds.model.identity_review import DecisionAction, LinkReason, ReviewKind
 from xds.model.patient import Address, Demographics, FeedKind, PersonName
 
@@ -312,3 +312,62 @@ class TestNationalIdentifiers:
         if not are_one(region):
             answer = region.pix.cross_reference(self.INS, (), CALLER)
             assert [problem.kind for problem in answer.problems] == ["unknown identifier"]
+
+
+class TestDuplicates:
+    """What one establishment filed twice and the rules joined waits for somebody all the same."""
+
+    @pytest.fixture
+    def pair(self, region: Region) -> tuple[int, int]:
+        region.feed(A1)
+        region.feed(A2)
+        assert region.affinity(A1) == region.affinity(A2)
+        one, other = records(region, A1, A2)
+        return one, other
+
+    def open(self, region: Region) -> list[tuple[int, int]]:
+        return [(item.lower, item.higher) for item in region.pix.desk.cases(CALLER, kind=ReviewKind.DUPLICATE).cases]
+
+    def test_it_stands_in_the_queue(self, region: Region, pair: tuple[int, int]) -> None:
+        assert self.open(region) == [pair]
+        assert region.pix.desk.cases(CALLER, kind=ReviewKind.CANDIDATE).cases == ()
+        compared = region.pix.desk.show(*pair, CALLER)
+        assert compared is not None
+        assert (compared.are_linked, compared.case is not None) == (True, True)
+
+    def test_the_same_qualified_identifier_is_no_exception(self, region: Region) -> None:
+        number = at(INS, "149122901900173")
+        qualified = replace(MARIE, national_identifiers=(number,), reliability=("QUAL",))
+        region.feed(A1, demographics=qualified)
+        region.feed(A2, demographics=replace(qualified, addresses=ALIKE.addresses))
+        assert region.affinity(A1) == region.affinity(A2)
+        assert self.open(region) == [tuple(records(region, A1, A2))]
+        region.feed(B1, demographics=replace(qualified, addresses=()), source="HOSP_B|ADT")
+        assert region.others(B1, HOSPITAL_A) == ["1", "2"]
+
+    def test_further_messages_do_not_close_it(self, region: Region, pair: tuple[int, int]) -> None:
+        for number, identifier in enumerate((A1, A2, A1)):
+            told = replace(MARIE, telephones=(f"023811223{number}",))
+            region.feed(identifier, kind=FeedKind.REVISE, demographics=told)
+        assert region.affinity(A1) == region.affinity(A2)
+        assert self.open(region) == [pair]
+
+    def test_a_correction_that_separates_them_closes_it(self, region: Region, pair: tuple[int, int]) -> None:
+        region.feed(A2, kind=FeedKind.REVISE, demographics=replace(TWIN, birth_date="19991231"))
+        assert region.affinity(A1) != region.affinity(A2)
+        assert self.open(region) == []
+
+    @pytest.mark.parametrize("closed_by", ["merge", "link", "refuse"])
+    def test_what_closes_it(self, region: Region, pair: tuple[int, int], closed_by: str) -> None:
+        if closed_by == "merge":
+            assert region.merge(A2, A1) == ()
+        else:
+            assert getattr(region.pix.desk, closed_by)(*pair, CALLER)
+        told = replace(MARIE, telephones=("0238112233",))
+        region.feed(A1, kind=FeedKind.REVISE, demographics=told)
+        assert self.open(region) == []
+        assert (region.affinity(A1) == region.affinity(A2)) is (closed_by != "refuse")
+
+    def test_what_is_separated_waits_on(self, region: Region, pair: tuple[int, int]) -> None:
+        assert region.pix.desk.unlink(*pair, CALLER)
+        assert [(item.lower, item.higher) for item in region.pix.desk.cases(CALLER).cases] == [pair]

@@ -150,3 +150,121 @@ def test_undoing_a_merge_that_was_none_changes_nothing(region: Region) -> None:
     assert region.database.write(lambda connection: affinity_patients.unmerge(connection, X1)) is False
     assert not region.pix.undo_merge(X1, CALLER)
     assert in_use(region, X1)
+
+
+class TestDecisionsOfTheDesk:
+    """The registry follows what the desk says of patients to whom the affinity domain's own source gave identifiers."""
+
+    def records(self, region: Region) -> tuple[int, int]:
+        one, other = (region.pix.desk.record_of(item) for item in (X1, X2))
+        assert one is not None
+        assert other is not None
+        return one, other
+
+    def newest(self, region: Region, record: int) -> int:
+        return region.pix.desk.history(record, CALLER)[0].key
+
+    def are_two(self, region: Region) -> bool:
+        alone = in_use(region, X1) and in_use(region, X2)
+        return alone and (region.affinity(X1), region.affinity(X2)) == (X1, X2)
+
+    def test_one_person_has_one_identifier(self, region: Region) -> None:
+        feed_two(region, X2, X1)
+        one, other = self.records(region)
+        decision = region.pix.desk.link(one, other, CALLER)
+        assert (in_use(region, X2), in_use(region, X1)) == (True, False)
+        assert region.affinity(X1).value == "X-2"
+        assert region.pix.desk.undo(decision or 0, CALLER)
+        assert self.are_two(region)
+
+    def test_unlinked_they_are_two(self, region: Region) -> None:
+        feed_two(region, X1, X2)
+        pair = self.records(region)
+        assert region.pix.desk.link(*pair, CALLER)
+        assert region.pix.desk.unlink(*pair, CALLER)
+        assert self.are_two(region)
+        assert region.pix.desk.undo(self.newest(region, pair[0]), CALLER)
+        assert not in_use(region, X2)
+
+    @pytest.mark.parametrize("ends", ["refuse", "undo"])
+    def test_what_a_source_linked_is_released(self, region: Region, ends: str) -> None:
+        feed_two(region, X1, X2)
+        assert link(region, X1, X2) == ()
+        pair = self.records(region)
+        if ends == "refuse":
+            assert region.pix.desk.refuse(*pair, CALLER)
+        else:
+            assert region.pix.desk.undo(self.newest(region, pair[0]), CALLER)
+        assert self.are_two(region)
+
+    @pytest.mark.parametrize("ends", ["refuse", "undo"])
+    def test_a_merge_is_undone_with_its_identifier(self, region: Region, ends: str) -> None:
+        feed_two(region, X1, X2)
+        pair = self.records(region)
+        assert region.merge(X2, X1, NOBODY) == ()
+        if ends == "refuse":
+            assert region.pix.desk.refuse(*pair, CALLER)
+        else:
+            assert region.pix.desk.undo(self.newest(region, pair[1]), CALLER)
+        assert self.are_two(region)
+
+    def test_a_merge_in_a_hospital_is_undone_with_its_identifier(self, region: Region) -> None:
+        other = at(HOSPITAL_A, "A-2")
+        feed_two(region, A1, other)
+        record = region.pix.desk.record_of(other)
+        assert region.merge(other, A1, NOBODY) == ()
+        assert region.pix.desk.undo(self.newest(region, record or 0), CALLER)
+        assert region.affinity(other) != region.affinity(A1)
+        assert region.others(region.affinity(other), HOSPITAL_A) == ["A-2"]
+
+    def test_a_merge_of_two_who_were_declared_two_waits_for_the_desk(self, region: Region) -> None:
+        feed_two(region, X1, X2)
+        pair = self.records(region)
+        assert region.pix.desk.refuse(*pair, CALLER)
+        assert region.merge(X2, X1, NOBODY) == ()
+        assert self.are_two(region)
+        assert [(item.lower, item.higher) for item in region.pix.desk.cases(CALLER).cases] == [pair]
+        assert region.pix.desk.link(*pair, CALLER)
+        assert not in_use(region, X2)
+
+
+@pytest.mark.parametrize(("first", "second"), [(X1, X2), (X2, X1)])
+def test_a_merge_after_a_link_counts_in_its_own_direction(
+    region: Region, first: PatientIdentifier, second: PatientIdentifier
+) -> None:
+    feed_two(region, X1, X2)
+    assert link(region, first, second) == ()
+    assert region.merge(X2, X1, NOBODY) == ()
+    assert (in_use(region, X1), in_use(region, X2)) == (True, False)
+    assert unlink(region, X1, X2) == ()
+    assert region.affinity(X2) == X1
+    assert region.pix.undo_merge(X2, CALLER)
+    assert (in_use(region, X1), in_use(region, X2)) == (True, True)
+
+
+def test_a_merge_into_a_linked_identifier_follows_the_link(region: Region) -> None:
+    feed_two(region, X1, X2)
+    assert region.feed(X3, demographics=person("GAMMA", "19700303")) == ()
+    assert link(region, X1, X2) == ()
+    assert region.merge(X3, X2, NOBODY) == ()
+    with region.database.read() as connection:
+        found = affinity_patients.find_active(connection, X1)
+    assert found is not None
+    assert len(found[1]) == 3
+    assert unlink(region, X1, X2) == ()
+    with region.database.read() as connection:
+        found = affinity_patients.find_active(connection, X2)
+    assert found is not None
+    assert len(found[1]) == 2
+
+
+def test_a_third_linked_record_keeps_the_identifiers_joined(region: Region) -> None:
+    feed_two(region, X1, X2)
+    assert region.feed(B1, demographics=person("GAMMA", "19700303")) == ()
+    for one, other in ((X1, X2), (X1, B1), (B1, X2)):
+        assert link(region, one, other) == ()
+    assert unlink(region, X1, X2) == ()
+    assert region.affinity(X2) == region.affinity(B1) == X1
+    assert not in_use(region, X2)
+    assert unlink(region, B1, X2) == ()
+    assert in_use(region, X2)

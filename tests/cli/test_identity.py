@@ -12,6 +12,7 @@ from tests.cli.commands import Commands
 from tests.identity import CALLER, HOSPITAL_A, HOSPITAL_B, MARIE, at
 from xds.app import build
 from xds.config import load
+from xds.model.identifiers import AssigningAuthority
 from xds.model.patient import FeedKind, IdentityFeed, PersonName
 from xds.rules.linkage import DEFAULT_WEIGHTS
 
@@ -71,6 +72,21 @@ def test_what_cannot_be(xds: Commands, data: Path, arguments: tuple[str, ...], c
 def test_domains(xds: Commands, data: Path) -> None:
     names = [row[0] for row in xds("identity", "domains", "--data", str(data)).rows]
     assert names == ["XDS", "HOSP_A", "HOSP_B"]
+
+
+def test_two_domains_become_one(xds: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xds.actors.pix_domain_joining.INCOMPLETE_SECONDS", 0)
+    app = build(load(None, {"server.data": tmp_path}), "http://127.0.0.1")
+    for number, authority in enumerate((AssigningAuthority("CLINIC"), AssigningAuthority(oid="2.999.77"))):
+        feed = IdentityFeed(FeedKind.ADD, "CLINIC|ADT", f"M{number}", (at(authority, str(number)),), MARIE)
+        assert app.domain.pix_manager.feed(feed, CALLER) == ()
+    app.close()
+    refused = xds("identity", "join-domains", "CLINIC", "2.999.78", "--data", str(tmp_path))
+    assert (refused.code, "no domain is known by the OID 2.999.78" in refused.err) == (1, True)
+    joined = xds("identity", "join-domains", "CLINIC", "2.999.77", "--json", "--data", str(tmp_path))
+    assert (joined.code, json.loads(joined.out)) == (0, {"moved": 1, "same": 0, "contradictory": []})
+    assert xds("identity", "domains", "--data", str(tmp_path)).rows[-1][:2] == ["CLINIC", "2.999.77"]
+    assert xds("identity", "join-domains", "CLINIC", "2.999.77", "--data", str(tmp_path)).code == 1
 
 
 def test_there_is_nothing_without_a_server(xds: Commands, tmp_path: Path) -> None:

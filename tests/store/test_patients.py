@@ -127,14 +127,19 @@ def test_several_records_may_have_one_national_identifier(database: Database) ->
 
 
 def test_a_hot_key_is_not_read_to_its_end(database: Database) -> None:
-    def work(connection: object) -> dict[int, list[int]]:
+    def work(connection: object) -> dict[int, dict[int, bytes | None]]:
         patients = Patients(connection)
         for person in range(10):
-            patients.add_keys(person, [1, -(2**63) + person])
+            patients.add_keys(person, {1: b"seen" if person % 2 else None, -(2**63) + person: None})
         patients.remove_keys(0, [1])
-        return patients.candidates([1, -(2**63), 5], 4)
+        found = patients.candidates([1, -(2**63), 5], 4)
+        patients.show(3, {1: b"other"})
+        assert patients.candidates([1], 20)[1] == {number: b"seen" if number % 2 else None for number in range(1, 10)} | {
+            3: b"other"
+        }
+        return found
 
-    assert database.write(work) == {1: [1, 2, 3, 4], -(2**63): [0]}
+    assert database.write(work) == {1: {1: b"seen", 2: None, 3: b"seen", 4: None}, -(2**63): {0: None}}
 
 
 def test_clusters_come_with_the_traits_of_all_their_records(database: Database) -> None:

@@ -75,6 +75,12 @@ def found(answer: Answer) -> list[str]:
     return sorted(value for root, value in answer.ids if root == HOSPITAL_A)
 
 
+def canonical(answer: Answer, tag: str) -> bytes:
+    """An element of an answer in canonical form; empty when there is none."""
+    element = answer.root.find(f".//{{{HL7}}}{tag}")
+    return b"" if element is None else etree.tostring(element, method="c14n", exclusive=True, with_tail=False)
+
+
 class TestSearch:
     @pytest.mark.parametrize(
         ("parameters", "expected"),
@@ -274,6 +280,8 @@ class TestPages:
         assert sorted(value for item in pages for value in found(item)) == [f"P-{number}" for number in range(7)]
         for item in pages:
             assert item.root.find(f".//{{{HL7}}}queryAck/{{{HL7}}}queryId").get("root") == query_id
+            # Every page repeats the query, as far as a continuation is answered by the same interaction.
+            assert canonical(item, "queryByParameter") == canonical(pages[0], "queryByParameter") != b""
             assert official_errors(shared, item.root) == []
 
     def test_from_a_number_on_and_how_many(self, many: Region) -> None:

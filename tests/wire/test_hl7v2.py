@@ -198,6 +198,19 @@ class TestRoundTrips:
             message.get("PID-3.4.2")
             hl7v2.read(hl7v2.write(message))
 
+    @pytest.mark.parametrize("marks", ["/^~\\&", "|/~\\&", "|-~\\/", "|^/\\-", "-^~/&"])
+    def test_separators_that_stand_in_the_name_of_a_character_set(self, marks: str) -> None:
+        field = marks[0]
+        data = field.join((f"MSH{marks}", "A", "B", "", "", "", "", "ADT", "1", "P", "2.5\rPID", "", "", "é")).encode("iso8859-1")
+        message = hl7v2.read(data)
+        written = hl7v2.read(hl7v2.write(message))
+        assert (written.separators, written.get("PID-3")) == (message.separators, "é")
+
+    @pytest.mark.parametrize("marks", ["\x80^~\\&", "|^\xa7\\&"])
+    def test_separators_are_ascii(self, marks: str) -> None:
+        with pytest.raises(UnreadableError, match="five different separators"):
+            hl7v2.read(f"MSH{marks}A".encode("iso8859-1"))
+
     def test_every_sample_survives(self, shared: Path) -> None:
         samples = sorted((shared / "vectors/messages").glob("ITI-*/*.hl7"))
         assert len(samples) > 80

@@ -16,11 +16,12 @@ from lxml import etree
 from tests.hl7v3 import official_errors
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.patient import Address, Demographics, FeedKind, IdentityFeed, PersonName
+from xds.model.vocabulary import US_SOCIAL_SECURITY
 from xds.transactions.iti44_patient_identity_feed_v3 import TRANSACTION
 from xds.wire.hl7v3 import Detail, InstanceIdentifier, Transmission, party_of
 from xds.wire.hl7v3_feed import IDENTITY_FEED_V3, read_feed, write_feed
 from xds.wire.hl7v3_names import read_address, read_names, read_telecom
-from xds.wire.hl7v3_person import SSN, read_date, read_demographics, read_patient_ids
+from xds.wire.hl7v3_person import read_date, read_demographics, read_patient_ids
 from xds.wire.xml import HL7V3, parse, schema_errors
 
 NOW = datetime(2026, 1, 15, tzinfo=UTC)
@@ -261,7 +262,7 @@ PERSONS = st.builds(
     mother_identifiers=st.lists(
         st.builds(PatientIdentifier, WORDS, st.just(AssigningAuthority("HOSP", "1.2.3"))), max_size=2
     ).map(tuple),
-    national_identifiers=st.just((PatientIdentifier("100-09-1234", AssigningAuthority(oid=SSN)),)),
+    national_identifiers=st.just((PatientIdentifier("100-09-1234", AssigningAuthority(oid=US_SOCIAL_SECURITY)),)),
     multiple_birth=st.none() | st.booleans(),
     birth_order=st.none() | st.integers(1, 999),
     death_time=st.none() | st.just("20200101"),

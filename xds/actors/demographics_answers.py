@@ -12,7 +12,7 @@ from typing import Final
 from xds.actors.pix_domains import Domains
 from xds.model.demographics_query import PatientMatch
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
-from xds.model.patient import Demographics, IdentityProblem, IdentityProblemKind, StatedDemographics
+from xds.model.patient import Demographics, IdentityProblem, IdentityProblemKind, PersonName, StatedDemographics
 from xds.rules import linkage
 from xds.rules.demographics_match import Sought
 from xds.rules.golden_record import GoldenRecord, golden_record
@@ -22,7 +22,7 @@ from xds.store.demographics import KnownPerson
 from xds.store.patients import Identity, Patients
 
 #: States of identifiers that a source said nothing about, or is sure of; None are those that no state issued.
-_SURE: Final = frozenset({None, *(status.name.lower() for status in (NationalStatus.STATED, NationalStatus.QUALIFIED))})
+SURE: Final = frozenset({None, *(status.name.lower() for status in (NationalStatus.STATED, NationalStatus.QUALIFIED))})
 
 #: Names of domains by their keys.
 Names = Mapping[int, AssigningAuthority]
@@ -42,12 +42,12 @@ class Answers:
         keys = {item.domain_key for known in persons for item in known.identities}
         return self._domains.names(Patients(connection), keys)
 
-    def sought(self, known: KnownPerson, names: Names) -> Sought:
-        """What a query looks at in a person."""
+    def sought(self, known: KnownPerson, names: Names, mothers: Sequence[PersonName] = ()) -> Sought:
+        """What a query looks at in a person. `mothers` are names of hers that are known of the mother's own record."""
         # A number of which its source is not sure leads to nobody.
-        identifiers = tuple(_identifier(item, names) for item in known.identities if item.national_state in _SURE)
+        identifiers = tuple(_identifier(item, names) for item in known.identities if item.national_state in SURE)
         stated = tuple(self._completed(item.demographics) for item in known.stated)
-        return Sought(known.key, stated, identifiers, known.visit, updated=_updated(known))
+        return Sought(known.key, stated, identifiers, known.visit, updated=_updated(known), mothers=tuple(mothers))
 
     def match(
         self, known: KnownPerson, names: Names, domains: Sequence[AssigningAuthority] = (), score: int | None = None

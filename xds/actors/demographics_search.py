@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from xds.actors.demographics_answers import Answers
+from xds.actors.demographics_mothers import Mothers, named_mothers
 from xds.actors.pix_linking import MOST_PER_KEY, StoredFrequencies
-from xds.model.demographics_index import WordKind
+from xds.model.demographics_index import Search, TermKind, TermSearch, WordKind
 from xds.model.demographics_query import DemographicsQuery, IdentifierPattern
 from xds.model.identifiers import PatientIdentifier
 from xds.model.patient import Demographics, IdentityProblem, IdentityProblemKind
@@ -32,6 +33,8 @@ _BATCH: Final = 200
 _CANDIDATES_PER_RESULT: Final = 5
 #: Words of the register that are tried in the place of one that is misspelled.
 _MOST_ALIKE: Final = 64
+#: Mothers of one name whose children are looked for.
+_MOST_MOTHERS: Final = 500
 #: Beyond so many records nobody is searched by a criterion that makes the whole register be read.
 _MOST_SCANNED: Final = 100_000
 #: A forbidden match is never likelier than this, in percent.
@@ -61,25 +64,29 @@ class DemographicsSearch:
         self._max_results = max_results
         self._counts = TermCounts()
 
-    def find(self, connection: Connection, query: DemographicsQuery) -> tuple[Found, tuple[IdentityProblem, ...]]:
+    def find(
+        self, connection: Connection, query: DemographicsQuery, mothers: Mothers
+    ) -> tuple[Found, tuple[IdentityProblem, ...]]:
         """Those who meet every criterion of a query that names enough of them.
 
         Errors: a problem with `criteria` when the query makes the whole of a large register be read.
         """
         direct = self._direct(connection, query)
         if direct is not None:
-            return self._held_against(connection, query, direct, is_complete=True), ()
+            return self._held_against(connection, query, direct, mothers, is_complete=True), ()
         planned = plan(query, lambda kind, word: self._alike(connection, kind, word))
         if planned.scans and demographics_index.last_record(connection) > _MOST_SCANNED:
             return Found(()), (IdentityProblem(IdentityProblemKind.INVALID, "criteria", _TOO_WIDE),)
         most = self._max_results + 1
         if not planned.is_exact:
             most *= _CANDIDATES_PER_RESULT
-        found = demographics_index.find(connection, planned.searches, most)
+        searches, is_complete = self._with_children(connection, query, planned.searches, mothers)
+        found = demographics_index.find(connection, searches, most)
         if not planned.is_exact:
-            return self._held_against(connection, query, sorted(found), is_complete=len(found) < most), ()
+            is_complete = is_complete and len(found) < most
+            return self._held_against(connection, query, sorted(found), mothers, is_complete=is_complete), ()
         doubtful = [key for key, is_certain in found.items() if not is_certain]
-        checked = {key for key, _ in self._held_against(connection, query, doubtful, is_complete=True).ranked}
+        checked = {key for key, _ in self._held_against(connection, query, doubtful, mothers, is_complete=True).ranked}
         keys = sorted(key for key, is_certain in found.items() if is_certain or key in checked)
         return self._limited(((key, None) for key in keys), len(found) < most), ()
 
@@ -113,9 +120,9 @@ class DemographicsSearch:
         evidence = self._evidence(connection, traits, persons, weights)
         return _ranked(holders, persons, evidence, weights, only_certain=only_certain), ()
 
-    def meeting(self, connection: Connection, query: DemographicsQuery, keys: Sequence[int]) -> Found:
+    def meeting(self, connection: Connection, query: DemographicsQuery, keys: Sequence[int], mothers: Mothers) -> Found:
         """Those of these persons who meet every criterion."""
-        return self._held_against(connection, query, keys, is_complete=True)
+        return self._held_against(connection, query, keys, mothers, is_complete=True)
 
     # Queries
 
@@ -137,18 +144,37 @@ class DemographicsSearch:
     def _alike(self, connection: Connection, kind: WordKind, word: str) -> Sequence[str]:
         return demographics_index.alike(connection, kind, sound_codes(word), _MOST_ALIKE)
 
-    def _held_against(self, connection: Connection, query: DemographicsQuery, keys: Sequence[int], *, is_complete: bool) -> Found:
+    def _with_children(
+        self, connection: Connection, query: DemographicsQuery, searches: Sequence[Search], mothers: Mothers
+    ) -> tuple[Sequence[Search], bool]:
+        """Searches by the name of the mother with those for children of whom the mother's identifier alone is known.
+
+        And whether all of the mothers so named are looked at.
+        """
+        if not any(isinstance(item, TermSearch) and item.kind is TermKind.MOTHER for item in searches):
+            return searches, True
+        named = plan(named_mothers(query), lambda kind, word: self._alike(connection, kind, word))
+        found = demographics_index.find(connection, named.searches, _MOST_MOTHERS) if not named.scans else {}
+        return (*searches, *mothers.children(connection, sorted(found))), len(found) < _MOST_MOTHERS
+
+    def _held_against(
+        self, connection: Connection, query: DemographicsQuery, keys: Sequence[int], mothers: Mothers, *, is_complete: bool
+    ) -> Found:
         """Those of these persons who meet every criterion, the best first."""
-        scored = sorted(self._scored(connection, query, keys), key=lambda item: (-(item[1] or 0), item[0]))
+        scored = sorted(self._scored(connection, query, keys, mothers), key=lambda item: (-(item[1] or 0), item[0]))
         return self._limited(scored, is_complete)
 
-    def _scored(self, connection: Connection, query: DemographicsQuery, keys: Sequence[int]) -> Iterator[tuple[int, int | None]]:
+    def _scored(
+        self, connection: Connection, query: DemographicsQuery, keys: Sequence[int], mothers: Mothers
+    ) -> Iterator[tuple[int, int | None]]:
         graded = is_graded(query) or query.minimum_score is not None
         for start in range(0, len(keys), _BATCH):
             persons = demographics.load(connection, keys[start : start + _BATCH])
             names = self._answers.names(connection, persons.values())
+            by_mother = query.mothers_maiden_names or query.mothers_given_names
+            called = mothers.names(connection, persons.values()) if by_mother else {}
             for known in persons.values():
-                found = quality(query, self._answers.sought(known, names), phonetic_codes)
+                found = quality(query, self._answers.sought(known, names, called.get(known.key, ())), phonetic_codes)
                 if found is not None and round(_CERTAIN * found) >= (query.minimum_score or 0):
                     yield known.key, round(_CERTAIN * found) if graded else None
 

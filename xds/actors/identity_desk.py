@@ -27,7 +27,7 @@ from xds.model.identity_review import (
     ReviewRecord,
 )
 from xds.ports import AccessRule, Clock
-from xds.store import affinity_patients, audit
+from xds.store import audit
 from xds.store.database import Connection, Database
 from xds.store.patients import Identity, Patients, StoredLink
 
@@ -122,7 +122,8 @@ class IdentityDesk:
             for item in patients.links((one,)):
                 if item.reason == LinkReason.APART and {item.lower_key, item.higher_key} == {one, other}:
                     patients.end_link(item, clusters.now)
-            clusters.link(one, other, LinkReason.SAME, by=_name(caller), note=note)
+            if clusters.link(one, other, LinkReason.SAME, by=_name(caller), note=note):
+                clusters.join_issued(min(one, other))
             return patients.history((one, other), 1, both=True)[0].key
 
         return self._decide((one, other), caller, work)
@@ -180,9 +181,7 @@ class IdentityDesk:
                 return False
             survivor = patients.identity(domain.domain_key, prior.subsumed_by)
             clusters.touch((prior.person_key,))
-            patients.set_subsumed(prior, None)
-            if domain.domain_key == clusters.affinity_key:
-                affinity_patients.unmerge(connection, PatientIdentifier(prior.value, self._register.affinity))
+            clusters.restore(prior)
             if survivor and survivor.person_key != prior.person_key:
                 clusters.unlink(prior.person_key, survivor.person_key, LinkReason.MERGED, by=_name(caller))
             clusters.regroup([prior.person_key])
@@ -246,6 +245,8 @@ def _undo(change: Change, decision: LinkDecision, by: str, note: str) -> int | N
     if decision.action is DecisionAction.LINK and reason:
         clusters.touch((one, other))
         patients.end_link(StoredLink(one, other, reason), clusters.now)
+        if reason is LinkReason.MERGED:
+            clusters.give_back(one, other)
         if reason in AUTOMATIC:
             # The rules would join them again at the next message of either.
             patients.add_link(one, other, LinkReason.APART, clusters.now)
@@ -253,7 +254,8 @@ def _undo(change: Change, decision: LinkDecision, by: str, note: str) -> int | N
         clusters.touch((one, other))
         patients.end_link(StoredLink(one, other, LinkReason.APART), clusters.now)
         patients.open_case(one, other, ReviewKind.CANDIDATE, change.linker.compare(one, other), clusters.now)
-    elif decision.action is DecisionAction.UNLINK and reason:
+    elif decision.action is DecisionAction.UNLINK and reason and reason is not LinkReason.MERGED:
+        # What a merge did can be done again by a merge alone.
         clusters.touch((one, other))
         patients.add_link(one, other, reason, clusters.now)
         patients.close_case(one, other)
@@ -262,6 +264,8 @@ def _undo(change: Change, decision: LinkDecision, by: str, note: str) -> int | N
     key = patients.decide(one, other, DecisionAction.UNDO, decision.reason, clusters.now, by=by, note=note)
     patients.set_undone(decision.key, key)
     clusters.regroup([one, other])
+    if decision.action is DecisionAction.UNLINK and reason not in AUTOMATIC:
+        clusters.join_issued(one)
     return key
 
 

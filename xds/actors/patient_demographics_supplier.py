@@ -15,6 +15,7 @@ from typing import Final
 
 from xds.actors import pix_audit
 from xds.actors.demographics_answers import Answers
+from xds.actors.demographics_mothers import Mothers, told
 from xds.actors.demographics_rate import QueryRate
 from xds.actors.demographics_search import DemographicsSearch, Found
 from xds.actors.pix_domains import Domains
@@ -153,7 +154,7 @@ class PatientDemographicsSupplier:
         with self._database.read() as connection:
             found, problems = self._search.alike(connection, demographics, identifiers, only_certain=only_certain)
             found = self._permitted(connection, found, caller)
-            matches = self._matches(connection, found.ranked[:limit], ()) if not problems else ()
+            matches = self._matches(connection, found.ranked[:limit], (), self._mothers(caller)) if not problems else ()
         answer = DemographicsAnswer(matches, None if problems else len(found.ranked), problems=problems)
         self._audit(asked, caller, answer)
         return answer
@@ -199,9 +200,10 @@ class PatientDemographicsSupplier:
     def _by_keys(self, connection: Connection, query: DemographicsQuery, caller: Caller) -> tuple[PatientMatch, ...]:
         """The persons of these keys who meet the rest of the query; who became part of another one is answered, too."""
         current = demographics.current_keys(connection, query.keys)
-        rest = replace(query, keys=(), active=None)
-        found = self._permitted(connection, self._search.meeting(connection, rest, sorted(set(current.values()))), caller)
-        persons = {item.key: item for item in self._matches(connection, found.ranked, query.domains)}
+        rest, mothers = replace(query, keys=(), active=None), self._mothers(caller)
+        meeting = self._search.meeting(connection, rest, sorted(set(current.values())), mothers)
+        found = self._permitted(connection, meeting, caller)
+        persons = {item.key: item for item in self._matches(connection, found.ranked, query.domains, mothers)}
         return tuple(
             persons[now] if now == key else replace(persons[now], key=key, identifiers=(), active=False, replaced_by=now)
             for key in dict.fromkeys(query.keys)
@@ -211,7 +213,7 @@ class PatientDemographicsSupplier:
     # Pages
 
     def _first_page(self, query: DemographicsQuery, page: PageRequest, asker: _Asker, caller: Caller) -> DemographicsAnswer:
-        limit = self._limit(page)
+        limit, mothers = self._limit(page), self._mothers(caller)
         with self._database.read() as connection:
             problems = (
                 *demographics_criteria.check(query, self._minimum_criteria),
@@ -220,7 +222,7 @@ class PatientDemographicsSupplier:
             if query.keys and not problems:
                 matches = self._by_keys(connection, query, caller)[:limit]
                 return DemographicsAnswer(matches, len(matches))
-            found, more = (Found(()), ()) if problems else self._search.find(connection, query)
+            found, more = (Found(()), ()) if problems else self._search.find(connection, query, mothers)
             if problems or more:
                 return DemographicsAnswer(problems=(*problems, *more))
             is_counted = found.is_complete and len(found.ranked) <= max(limit, _COUNTED)
@@ -229,11 +231,11 @@ class PatientDemographicsSupplier:
             shown = replace(found, ranked=found.ranked[:limit])
             if not is_counted:
                 shown = self._permitted(connection, shown, caller)
-            matches = self._matches(connection, shown.ranked, query.domains)
+            matches = self._matches(connection, shown.ranked, query.domains, mothers)
         total = len(found.ranked) if is_counted else None
         if len(found.ranked) <= limit:
             return DemographicsAnswer(matches, total, incomplete=not found.is_complete)
-        result = Result(asker.source, asker.query_tag, found.ranked, query.domains, found.is_complete, is_counted)
+        result = Result(asker.source, asker.query_tag, found.ranked, query.domains, found.is_complete, is_counted, page.text)
         pointer = self._database.write(lambda connection: demographics_results.add(connection, result, self._now()))
         return DemographicsAnswer(matches, total, f"{pointer}.{limit}", incomplete=not found.is_complete)
 
@@ -247,10 +249,11 @@ class PatientDemographicsSupplier:
                 return DemographicsAnswer(problems=(problem,))
             start, limit = int(place), self._limit(page)
             rest = self._still_there(connection, result, start, start + limit)
-            matches = self._matches(connection, self._permitted(connection, rest, caller).ranked, result.domains)
+            allowed = self._permitted(connection, rest, caller).ranked
+            matches = self._matches(connection, allowed, result.domains, self._mothers(caller))
         total = len(result.found) if result.is_counted else None
         following = f"{pointer}.{start + limit}" if start + limit < len(result.found) else None
-        return DemographicsAnswer(matches, total, following, incomplete=not result.is_complete)
+        return DemographicsAnswer(matches, total, following, incomplete=not result.is_complete, text=result.text)
 
     def _still_there(self, connection: Connection, result: Result, start: int, end: int) -> Found:
         """A part of an answer without those whom a merge or a link has made one with somebody else of the answer."""
@@ -283,12 +286,25 @@ class PatientDemographicsSupplier:
         refused = {person for (person, _), permitted in zip(about, verdicts, strict=True) if not permitted}
         return replace(found, ranked=tuple(item for item in found.ranked if item[0] not in refused)) if refused else found
 
+    def _mothers(self, caller: Caller) -> Mothers:
+        def may_see(connection: Connection, keys: Sequence[int]) -> list[int]:
+            return [key for key, _ in self._permitted(connection, Found(tuple((key, None) for key in keys)), caller).ranked]
+
+        return Mothers(self._answers, may_see)
+
     def _matches(
-        self, connection: Connection, ranked: Sequence[tuple[int, int | None]], domains: Sequence[AssigningAuthority]
+        self,
+        connection: Connection,
+        ranked: Sequence[tuple[int, int | None]],
+        domains: Sequence[AssigningAuthority],
+        mothers: Mothers,
     ) -> tuple[PatientMatch, ...]:
         persons = demographics.load(connection, [key for key, _ in ranked])
         names = self._answers.names(connection, persons.values())
-        return tuple(self._answers.match(persons[key], names, domains, score) for key, score in ranked if key in persons)
+        found = [self._answers.match(persons[key], names, domains, score) for key, score in ranked if key in persons]
+        silent = [persons[item.key] for item in found if not item.demographics.mother_maiden_name]
+        called = mothers.names(connection, silent)
+        return tuple(told(item, called) for item in found) if called else tuple(found)
 
     def _now(self) -> int:
         return int(self._clock().timestamp() * 1000)

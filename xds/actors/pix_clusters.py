@@ -2,7 +2,8 @@
 
 Nothing is ever moved. A cluster is the connected part of the links in force, so that ending a link separates what it joined. An
 identifier that the PIX Manager itself assigned gives way to one that the affinity domain's own source fed, or to an older one:
-the registry is told to join the two, and to release them again when the persons separate.
+the registry is told to join the two, and to release them again when the persons separate. Of two that the source fed, one gives
+way to the other when somebody says that they mean one person (a source, the desk); no rule does that.
 
 Spec: ITI TF-2 3.9 (cross-referencing), 3.8.4.2.4 (what joining two affinity identifiers means in the registry).
 """
@@ -174,6 +175,7 @@ class Clusters:
         for item in self.patients.links([one]):
             if {item.lower_key, item.higher_key} == {one, other}:
                 self.patients.end_link(item, self.now)
+        self.give_back(one, other)
         self.patients.add_link(one, other, LinkReason.APART, self.now)
         self.patients.close_case(one, other)
         decision = self.patients.decide(one, other, DecisionAction.REFUSE, LinkReason.APART, self.now, by=by, note=note)
@@ -230,8 +232,13 @@ class Clusters:
 
     def settle(self, person_keys: Sequence[int]) -> None:
         """Have exactly one assigned identifier in use where none was fed, and none beside one that was."""
-        held = [item for item in self.patients.identities(person_keys) if item.domain_key == self.affinity_key]
-        held = [item for item in held if item.subsumed_by is None]
+        everything = [item for item in self.patients.identities(person_keys) if item.domain_key == self.affinity_key]
+        values = {item.value for item in everything}
+        held = [item for item in everything if item.subsumed_by is None]
+        for item in held:
+            if item.joined_to is not None and item.joined_to not in values and not item.assigned:
+                # Whom it was joined to is somebody else by now.
+                self.release(item)
         if not held:
             self.assign(person_keys[0])
             return
@@ -250,6 +257,41 @@ class Clusters:
             if value is not None:
                 affinity_patients.merge(connection, self._identifier(item.value), self._identifier(value))
             self.patients.set_joined(item, value)
+
+    def join_issued(self, first: int) -> None:
+        """Have one identifier of the affinity domain in use for a person to whom its source gave several.
+
+        It is one of the record `first`, if she has one, and the oldest otherwise.
+        """
+        cluster = self.patients.cluster_of((first,))[first]
+        held = self.patients.identities(self.patients.members((cluster,))[cluster])
+        issued = [item for item in held if item.domain_key == self.affinity_key and item.is_active and not item.assigned]
+        issued = sorted((item for item in issued if self._registered(item)), key=lambda item: item.person_key != first)
+        for item in issued[1:]:
+            self.join(item, issued[0].value)
+
+    def join(self, one: Identity, value: str) -> None:
+        """Have the registry answer the documents of an identifier of the affinity domain under another one."""
+        if affinity_patients.merge(self.patients.connection, self._identifier(one.value), self._identifier(value)):
+            self.patients.set_joined(one, value)
+
+    def release(self, one: Identity) -> None:
+        """Have an identifier of the affinity domain stand for itself again."""
+        affinity_patients.unmerge(self.patients.connection, self._identifier(one.value))
+        self.patients.set_joined(one, None)
+
+    def give_back(self, one: int, other: int) -> None:
+        """Undo merges of a source between two records: each has the identifiers again that it had."""
+        for item in self.patients.identities((one, other)):
+            survivor = self.patients.identity(item.domain_key, item.subsumed_by) if item.subsumed_by else None
+            if survivor is not None and {item.person_key, survivor.person_key} == {one, other}:
+                self.restore(item)
+
+    def restore(self, one: Identity) -> None:
+        """Undo the merge that put another identifier in the place of this one, in the registry too."""
+        self.patients.set_subsumed(one, None)
+        if one.domain_key == self.affinity_key:
+            affinity_patients.unmerge(self.patients.connection, self._identifier(one.value))
 
     def assign(self, person_key: int) -> Identity:
         """Give a record an identifier of the affinity domain, which the registry learns."""

@@ -9,9 +9,19 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+import structlog
+
 from xds.actors.pix_clusters import Clusters
 from xds.actors.pix_linking import Linker, Placement, counted_record
-from xds.actors.pix_preparation import NOBODY, PreparedDemographics, PreparedFeed, prepare_demographics, restated, terms_of
+from xds.actors.pix_preparation import (
+    NOBODY,
+    PreparedDemographics,
+    PreparedFeed,
+    keys_of,
+    prepare_demographics,
+    restated,
+    terms_of,
+)
 from xds.model.demographics_index import IndexEntries
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.identity_review import LinkReason
@@ -26,6 +36,8 @@ NO_ENTRIES: Final = IndexEntries(frozenset(), frozenset(), {})
 
 #: What tells of no visit by itself: HL7 requires it in every message.
 _NO_VISIT: Final = frozenset({"PV1.2"})
+
+_log = structlog.get_logger()
 
 
 class RefusedError(Exception):
@@ -78,7 +90,11 @@ class DescribingTransaction:
     def _domain_key(self, authority: AssigningAuthority) -> int:
         key = self._known_keys.get(authority) or self.effects.domain_keys.get(authority)
         if key is None:
-            key = self.effects.domain_keys[authority] = self._patients.add_domain(authority).domain_key
+            domain = self._patients.add_domain(authority)
+            key = self.effects.domain_keys[authority] = domain.domain_key
+            if authority.namespace and authority.oid and domain.authority.namespace is None:
+                # Somebody must say whether they are one: namespaces are unique locally, and no message can decide it.
+                _log.warning("identity.domain_known_twice", namespace=authority.namespace, oid=authority.oid)
         return key
 
     # Add and revise
@@ -276,16 +292,18 @@ class DescribingTransaction:
         demographics_index.replace(self._patients.connection, person, was, now, sound_codes)
 
     def _rekey(self, person: int, others: Sequence[Statement], mine: Statement | None, after: PreparedDemographics) -> None:
-        former = [Traits.unpack(mine.traits)] if mine else []
-        kept = {key for item in others for key in linkage.blocking_keys(Traits.unpack(item.traits))}
-        old = {key for item in former for key in linkage.blocking_keys(item)} | kept
-        new = {*after.keys} | kept
-        if new - old:
-            self._patients.add_keys(person, sorted(new - old))
-        if old - new:
-            self._patients.remove_keys(person, sorted(old - new))
+        kept = {item.traits: Traits.unpack(item.traits) for item in others}
+        former = {mine.traits: Traits.unpack(mine.traits)} if mine else {}
+        old = keys_of(kept | former) if kept or former else {}
+        new = keys_of(kept | {after.packed: after.traits}) if kept else after.keys
+        if added := {key: glimpse for key, glimpse in new.items() if key not in old}:
+            self._patients.add_keys(person, added)
+        if seen := {key: glimpse for key, glimpse in new.items() if key in old and old[key] != glimpse}:
+            self._patients.show(person, seen)
+        if gone := old.keys() - new.keys():
+            self._patients.remove_keys(person, sorted(gone))
         self.effects.counted += after.terms
-        self.effects.uncounted += [term for item in former for term in terms_of(item)]
+        self.effects.uncounted += [term for item in former.values() for term in terms_of(item)]
 
     def _unknown(self, found: IndexEntries) -> IndexEntries:
         """The entries, with those words alone that may be new to the register."""

@@ -1,6 +1,7 @@
 """The patient identification domains as the PIX Manager uses them: completed, checked, and found without asking the database.
 
-Domains are few and never forgotten, so that what was read of them once is kept.
+Domains are few and hardly ever change, so that what was read of them once is kept: those that are known by both of their names
+for good, others for a moment.
 
 Spec: ITI TF-2 Appendix E.1 (CX, HD), 3.8.4.1.2.3 (one source for a domain).
 """
@@ -21,8 +22,9 @@ from xds.store.patients import Patients
 LONGEST_IDENTIFIER: Final = 255
 #: How much of the name of a sender is told.
 _SHOWN: Final = 80
-#: How long a domain that lacks one of its names may be out of date, in seconds: another process may have learned it.
-_INCOMPLETE_SECONDS: Final = 2.0
+#: How long a domain that lacks one of its names may be out of date, in seconds: another process may have learned it, or
+#: made it one with another one.
+INCOMPLETE_SECONDS: Final = 2.0
 
 #: Under how many names domains are remembered.
 _MOST_NAMES: Final = 4096
@@ -47,6 +49,8 @@ class Domains:
         self._asked: dict[AssigningAuthority, int] = {}
         self._certain: dict[AssigningAuthority, int] = {}
         self._names: dict[int, _Named] = {}
+        #: Until when what is kept of domains that lack a name holds; None when nothing is.
+        self._until: float | None = None
 
     def completed(self, feed: IdentityFeed) -> tuple[IdentityFeed, list[IdentityProblem]]:
         """A feed whose identifiers stand under the full names of their domains, and what forbids its source to send them."""
@@ -96,16 +100,19 @@ class Domains:
 
     def known(self) -> Mapping[AssigningAuthority, int]:
         """The keys of domains that feeds have used, by their completed names."""
+        self._forget_in_time()
         return self._fed
 
     def learn(self, keys: Mapping[AssigningAuthority, int]) -> None:
         """Remember the keys of domains that a feed used, once it is durable."""
         self._fed.update(keys)
-        for key in keys.values():
+        for authority, key in keys.items():
             self._names.pop(key, None)
+            self._remember(authority)
 
     def key_of(self, patients: Patients, authority: AssigningAuthority) -> int | None:
         """The key of a domain that is asked for; None when no feed ever used it."""
+        self._forget_in_time()
         full = self.table.complete(authority)
         key = self._asked.get(full)
         if key is None:
@@ -117,10 +124,33 @@ class Domains:
             self._names.pop(key, None)
         if len(self._certain) < _MOST_NAMES and not self.table.is_contradictory(authority):
             self._certain[authority] = key
+            self._remember(authority)
         return key
+
+    def _remember(self, authority: AssigningAuthority) -> None:
+        if self._until is None and not self._is_whole(authority):
+            self._until = time.monotonic() + INCOMPLETE_SECONDS
+
+    def _is_whole(self, authority: AssigningAuthority) -> bool:
+        full = self.table.complete(authority)
+        return bool(full.namespace and full.oid)
+
+    def _forget_in_time(self) -> None:
+        if self._until is not None and time.monotonic() > self._until:
+            self.forget()
+
+    def forget(self) -> None:
+        """Look for domains anew that are known by one of their names alone."""
+        self._until = None
+        self._fed, self._asked, self._certain = (
+            {authority: key for authority, key in tuple(kept.items()) if self._is_whole(authority)}
+            for kept in (self._fed, self._asked, self._certain)
+        )
+        self._names = {}
 
     def key_at_once(self, authority: AssigningAuthority) -> int | None:
         """The same from memory: None when it has to be looked for, or when its names contradict each other."""
+        self._forget_in_time()
         return self._certain.get(authority)
 
     def is_known(self, patients: Patients, authority: AssigningAuthority) -> bool:
@@ -138,6 +168,6 @@ class Domains:
         if missing:
             for key, authority in patients.domains(missing).items():
                 full = self.table.complete(authority)
-                until = None if full.namespace and full.oid else now + _INCOMPLETE_SECONDS
+                until = None if full.namespace and full.oid else now + INCOMPLETE_SECONDS
                 found[key] = self._names[key] = _Named(full, until)
         return {key: named.authority for key, named in found.items()}

@@ -112,7 +112,8 @@ class FeedTransaction(RemovingTransaction):
             return "the prior identifier was already subsumed by a merge"
         if key == self._clusters.affinity_key:
             found = [affinity_patients.find(self._patients.connection, item) for item in self._in_registry(old, new)]
-            if not all(item and item.is_active for item in found):
+            joined = [item is not None and item.joined_to is not None for item in (prior, survivor)]
+            if not all(item and (item.is_active or is_joined) for item, is_joined in zip(found, joined, strict=True)):
                 return "the prior or the surviving identifier is no active identifier of the affinity domain"
         elif prior is None and survivor is not None:
             return "the prior identifier is unknown"
@@ -132,13 +133,26 @@ class FeedTransaction(RemovingTransaction):
         if prior is None:
             prior = self._patients.add_identity(self._identity(survivor.person_key, key, old))
         self._clusters.touch((prior.person_key, survivor.person_key))
+        if not self._clusters.link(prior.person_key, survivor.person_key, LinkReason.MERGED, by=source):
+            # The desk said that they are two: it is asked again, and nothing is mixed up meanwhile.
+            return
         if key == self._clusters.affinity_key:
-            affinity_patients.merge(self._patients.connection, *self._in_registry(old, new))
+            self._subsume_in_registry(key, old, new)
         self._patients.set_subsumed(prior, new.value)
-        self._clusters.link(prior.person_key, survivor.person_key, LinkReason.MERGED, by=source)
         self._linker.relink(survivor.person_key)
         self._clusters.regroup([survivor.person_key])
         self.effects.changed += [prior.person_key, survivor.person_key]
+
+    def _subsume_in_registry(self, key: int, old: PatientIdentifier, new: PatientIdentifier) -> None:
+        """What links had joined before is released first: a merge counts more, and in the direction that it names."""
+        held = [self._patients.identity(key, item.value) for item in (old, new)]
+        joined_to = held[1].joined_to if held[1] else None
+        for item in held:
+            if item and item.joined_to is not None:
+                self._clusters.release(item)
+        affinity_patients.merge(self._patients.connection, *self._in_registry(old, new))
+        if held[1] and joined_to not in (None, old.value):
+            self._clusters.join(held[1], joined_to or "")
 
     def _change(self, prepared: PreparedFeed) -> None:
         """Put new identifiers in the place of old ones. Spec: ITI TF-2 3.30 (A47)."""
@@ -193,21 +207,13 @@ class FeedTransaction(RemovingTransaction):
         other = self._upsert(described, feed.linked, note=False, field="linked")
         if one is None or other is None:
             return
-        if not self._clusters.link(one, other, LinkReason.LINKED, by=feed.source):
-            return
-        kept, joined = (self._issued(given) for given in (feed.identifiers, feed.linked))
-        if kept and joined and affinity_patients.merge(self._patients.connection, *self._in_registry(joined, kept)):
-            self._patients.set_joined(joined, kept.value)
+        if self._clusters.link(one, other, LinkReason.LINKED, by=feed.source):
+            self._clusters.join_issued(one)
 
     def _unlink(self, prepared: PreparedFeed) -> None:
         """End what linking these two records did; when nobody had linked them, nothing happens."""
         feed = prepared.feed
-        one, other = (self._issued(given) for given in (feed.identifiers, feed.linked))
         self._clusters.touch(self._persons((*feed.identifiers, *feed.linked)))
-        for joined, kept in ((one, other), (other, one)):
-            if joined and kept and joined.joined_to == kept.value:
-                affinity_patients.unmerge(self._patients.connection, PatientIdentifier(joined.value, self._clusters.affinity))
-                self._patients.set_joined(joined, None)
         for first in self._persons(feed.identifiers):
             for second in self._persons(feed.linked):
                 self._clusters.unlink(first, second, LinkReason.LINKED, by=feed.source)
@@ -218,8 +224,3 @@ class FeedTransaction(RemovingTransaction):
         statements = self._patients.statements(self._persons(prepared.feed.identifiers))
         for item in (each for some in statements.values() for each in some if each.source == prepared.feed.source):
             self._patients.note_message(item, prepared.digest)
-
-    def _issued(self, identifiers: Sequence[PatientIdentifier]) -> Identity | None:
-        """The identifier of the affinity domain that its own source fed. Those assigned here follow the clusters anyway."""
-        own = (item for item in self._known(identifiers) if item.domain_key == self._clusters.affinity_key)
-        return next((item for item in own if not item.assigned), None)

@@ -17,7 +17,7 @@ from xds.actors.pix_clusters import Clusters
 from xds.model.identity_review import AUTOMATIC, DecisionAction, LinkEvidence, LinkReason, ReviewKind
 from xds.rules import linkage
 from xds.rules.linkage import Decision, Evidence, Group, Member, Scored, Traits, Weights
-from xds.rules.linkage.screening import are_strangers
+from xds.rules.linkage.screening import are_strangers, look_like_strangers
 from xds.store.database import Connection
 from xds.store.patients import StoredLink
 from xds.store.patients_terms import RECORDS, TermCounts, term_of
@@ -30,7 +30,7 @@ _MOST_CANDIDATES: Final = 64
 _MOST_MEMBERS: Final = 50
 
 #: The traits that sources state of one record, and its keys.
-Stated = tuple[Sequence[Traits], Sequence[int]]
+Stated = tuple[Sequence[Traits], Collection[int]]
 #: Clusters of records that may be the same person, each with the packed traits of its records.
 Candidates = Mapping[int, Mapping[int, Sequence[bytes]]]
 
@@ -111,11 +111,11 @@ class Linker:
         self._weights = weights
         self._frequencies = StoredFrequencies(clusters.patients.connection, counts)
 
-    def place(self, keys: Sequence[int], traits: Traits, domains: frozenset[int]) -> Placement:
+    def place(self, keys: Collection[int], traits: Traits, domains: frozenset[int]) -> Placement:
         """Decide where a record belongs that is not stored yet, among all who share a selective key with it."""
         return self._placed(Member(_NEW, (traits,), domains, domains & {self._clusters.affinity_key}), keys)
 
-    def place_again(self, person_key: int, keys: Sequence[int], traits: Traits, packed: bytes) -> Placement | None:
+    def place_again(self, person_key: int, keys: Collection[int], traits: Traits, packed: bytes) -> Placement | None:
         """Decide where a record belongs that is known, once these are its keys and traits. None when it is not alone."""
         cluster = self._patients.cluster_of((person_key,))[person_key]
         if self._patients.members((cluster,))[cluster] != (person_key,) or self._patients.links((person_key,)):
@@ -123,13 +123,13 @@ class Linker:
         member = self.members((person_key,), {person_key: (packed,)})[person_key]
         return self._placed(member, keys) if member.traits else None
 
-    def _placed(self, member: Member, keys: Sequence[int]) -> Placement:
-        shared = self._sharing(keys, member.person_key)
+    def _placed(self, member: Member, keys: Collection[int]) -> Placement:
+        shared, strangers = self._sharing(keys, member.traits, member.person_key)
         shared.pop(member.person_key, None)
         around = self._around(shared)
         found = _without_strangers(around, member.traits)
         candidates, decision = self._decided(member, (member,), found) if found else ({}, Decision())
-        depends_on = frozenset(keys).union((member.person_key,), *around.values())
+        depends_on = frozenset(keys).union((member.person_key,), strangers, *around.values())
         return Placement(member, decision, candidates, depends_on, self._weights)
 
     def holds(self, placement: Placement, since: int, person_key: int = _NEW) -> bool:
@@ -194,7 +194,7 @@ class Linker:
 
     def _seek(self, person_key: int, stated: Stated | None = None) -> None:
         traits, keys = stated or self._stated(person_key)
-        shared = self._sharing(keys, person_key)
+        shared, _ = self._sharing(keys, traits, person_key)
         shared.pop(person_key, None)
         found: Candidates = {}
         own: Sequence[int] = ()
@@ -210,13 +210,21 @@ class Linker:
         else:
             self._dismiss(person_key, (), ())
 
-    def _sharing(self, keys: Sequence[int], person_key: int) -> Counter[int]:
-        """The records that share a selective key with this one, which need not be stored under it yet."""
+    def _sharing(self, keys: Collection[int], traits: Sequence[Traits], person_key: int) -> tuple[Counter[int], set[int]]:
+        """The records that share a selective key with this one, which need not be stored under it yet.
+
+        Those who are strangers at a glimpse stand apart: that takes a tenth of the time that fetching them does.
+        """
         shared: Counter[int] = Counter()
+        seen: dict[int, bytes] = {}
         for records in self._patients.candidates(keys, MOST_PER_KEY).values():
             if len(records) + (person_key != _NEW and person_key not in records) < MOST_PER_KEY:
-                shared.update(records)
-        return shared
+                shared.update(records.keys())
+                seen.update((key, glimpse) for key, glimpse in records.items() if glimpse is not None)
+        strangers = {key for key, glimpse in seen.items() if look_like_strangers(traits, glimpse)}
+        for key in strangers:
+            del shared[key]
+        return shared, strangers
 
     def _around(self, shared: Counter[int]) -> Candidates:
         """The clusters of the records that share the most keys."""

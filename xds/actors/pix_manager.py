@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final, Literal
+from typing import Literal
 
 from xds.actors import pix_audit, pix_turns
 from xds.actors.identity_desk import IdentityDesk
@@ -20,6 +20,7 @@ from xds.actors.pix_audit_trail import AuditTrail
 from xds.actors.pix_batches import FeedBatches
 from xds.actors.pix_clusters import NewValue, affinity_in_use, new_patient_number
 from xds.actors.pix_description import RefusedError
+from xds.actors.pix_domain_joining import Joined, join_domains
 from xds.actors.pix_feed import FeedTransaction
 from xds.actors.pix_preparation import PreparedFeed, prepare
 from xds.actors.pix_register import Register
@@ -45,9 +46,6 @@ from xds.store import audit, patients_terms
 from xds.store.database import Database
 from xds.store.patients import Identity, Patients, Transaction
 from xds.store.patients_terms import StoredWeights
-
-#: The kind of job that follows every feed.
-IDENTITIES_CHANGED: Final = pix_turns.IDENTITIES_CHANGED
 
 
 class PixManager:
@@ -253,6 +251,13 @@ class PixManager:
         with self._database.read() as connection:
             known = [item.authority for item in Patients(connection).every_domain()]
         return (*configured, *(IdentityDomain(item) for item in known if self._domains.table.find(item) is None))
+
+    def join_domains(self, authority: AssigningAuthority, caller: Caller) -> Joined:
+        """Make one domain of that known by this namespace alone and that known by this OID alone: see `pix_domain_joining`.
+
+        Errors: CannotJoinError, after which nothing has changed.
+        """
+        return join_domains(self._database, self._register, self._identity, self.clock, authority, caller)
 
     def train(self, records: int) -> Training | None:
         """Learn weights from at most so many records of the register, and store them as a version that is not in force.

@@ -17,7 +17,7 @@ from xds.cli.outcome import Refused, Usage
 from xds.cli.printing import AsJson, print_table
 from xds.cli.stores import Config, Data, reading_stores, settings_of
 from xds.model.caller import SYSTEM, Caller
-from xds.model.identifiers import PatientIdentifier
+from xds.model.identifiers import AssigningAuthority, PatientIdentifier
 from xds.model.identity_review import ComparedRecords, LinkDecision, ReviewCase, ReviewKind, ReviewRecord, facts
 
 if TYPE_CHECKING:
@@ -202,6 +202,37 @@ def domains(config_file: Config = None, data: Data = None, as_json: AsJson = Fal
         return
     rows = [(item.authority.namespace or "", item.authority.oid or "", ", ".join(item.sources) or "any") for item in found]
     print_table(("Name", "OID", "Sources"), rows)
+
+
+@app.command("join-domains")
+def join_domains(
+    namespace: Annotated[str, typer.Argument(metavar="NAMESPACE", help="By which one of them is known, without an OID.")],
+    oid: Annotated[str, typer.Argument(metavar="OID", help="By which the other one is known, without a namespace.")],
+    config_file: Config = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make one patient identification domain of two that feeds made known, one by a namespace and one by an OID.
+
+    Records with the same number become one patient; nothing changes when any such pair cannot be one. Feeds wait meanwhile.
+
+    **Examples**
+
+    `xds identity join-domains HOSP_A 2.999.10`
+    """
+    from xds.actors.pix_domain_joining import CannotJoinError
+
+    with _pix_manager(config_file, data) as pix:
+        try:
+            done = pix.join_domains(AssigningAuthority(namespace, oid), _caller())
+        except CannotJoinError as error:
+            raise Refused("; ".join((str(error), *error.values))) from None
+    if as_json:
+        _print_json({"moved": done.moved, "same": done.same, "contradictory": done.contradictory})
+        return
+    print(f"{namespace} and {oid} are one domain: {done.moved} identifiers moved, {done.same} were in both")
+    for value in done.contradictory:
+        print(f"{value} was fed meanwhile and means two different patients", file=sys.stderr)
 
 
 @app.command("train")

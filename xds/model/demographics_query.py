@@ -141,7 +141,8 @@ class PatientMatch:
 class DemographicsAnswer:
     """A page of matches, or the problems. `total` counts all matches (None: not counted), `next_page` continues after it.
 
-    `incomplete`: more patients match than a query is ever answered, so that its criteria must be narrower.
+    `incomplete`: more patients match than a query is ever answered, so that its criteria must be narrower. `text` is the query as
+    it was asked, where that is asked on.
     """
 
     matches: tuple[PatientMatch, ...] = ()
@@ -149,12 +150,21 @@ class DemographicsAnswer:
     next_page: str | None = None
     problems: tuple[IdentityProblem, ...] = ()
     incomplete: bool = False
+    text: str = ""
+
+
+#: What partners are told whose query more patients meet than are ever answered.
+INCOMPLETE: Final = "more patients match than are answered: narrow the query"
 
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """How many matches at most, and after which page. `query_tag` (QPD-2, queryId) names the query for its cancellation."""
+    """How many matches at most, and after which page. `query_tag` (QPD-2, queryId) names the query for its cancellation.
+
+    `text` is the query as it was asked, for wire forms whose further pages repeat it.
+    """
 
     limit: int | None = None
     after: str | None = None
     query_tag: str = ""
+    text: str = ""

@@ -38,7 +38,8 @@ TOO_FEW = (
 
 
 def check(query: DemographicsQuery, minimum: int = 1) -> tuple[IdentityProblem, ...]:
-    """What forbids a query; `minimum` is how many traits it must name. An identifier is always enough.
+    """What forbids a query; `minimum` is how many traits it must name. An identifier is always enough, and so
+    is the mother's.
 
     Errors: problems with `criteria`.
     """
@@ -74,7 +75,8 @@ def _tells_a_name(text: TextPattern) -> bool:
 
 def _names_an_identifier(query: DemographicsQuery) -> bool:
     """True when a criterion can be met by few patients only, because all of its alternatives name a number."""
-    return bool(query.keys) or any(each and all(item.value for item in each) for each in query.identifiers)
+    named = (*query.identifiers, *query.mother_identifiers)
+    return bool(query.keys) or any(each and all(item.value for item in each) for each in named)
 
 
 def _traits(query: DemographicsQuery) -> Iterator[str]:
@@ -90,8 +92,6 @@ def _traits(query: DemographicsQuery) -> Iterator[str]:
             yield "telephone"
     if query.mothers_maiden_names and all(letters(item) >= _LEAST_LETTERS for item in query.mothers_maiden_names):
         yield "mother"
-    if any(each and all(item.value for item in each) for each in query.mother_identifiers):
-        yield "mother's identifier"
     if query.account_number is not None and query.account_number.value:
         yield "account"
     if any(letters(item) for name, item in query.visit.items() if name not in _VAGUE_VISIT_FIELDS):

@@ -53,7 +53,10 @@ def no_phonetics(_name: str) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """Everything that a person can be found by, from all of her sources. `identifiers` include those that merges subsumed."""
+    """Everything that a person can be found by, from all of her sources. `identifiers` include those that merges subsumed.
+
+    `mothers` are the names of her mother that the mother's own record tells.
+    """
 
     key: int
     stated: tuple[Demographics, ...]
@@ -61,6 +64,7 @@ class Sought:
     visit: Mapping[str, str] = field(default_factory=dict)
     active: bool = True
     updated: int = 0
+    mothers: tuple[PersonName, ...] = ()
 
 
 def quality(query: DemographicsQuery, person: Sought, phonetics: Phonetics = no_phonetics) -> float | None:
@@ -72,7 +76,7 @@ def quality(query: DemographicsQuery, person: Sought, phonetics: Phonetics = no_
         (float(_identified(each, person.identifiers)) for each in query.identifiers),
         _traits(query, person, phonetics),
         (_best(each, names, phonetics, _name) for each in query.names),
-        _mothers(query, stated, phonetics),
+        _mothers(query, person, phonetics),
         _addresses(query, stated, phonetics),
         _telephones(query, stated),
         (_visited(pattern, person.visit.get(name)) for name, pattern in query.visit.items()),
@@ -308,14 +312,15 @@ def _traits(query: DemographicsQuery, person: Sought, phonetics: Phonetics) -> I
     yield from (float(any(low <= person.updated <= high for low, high in spans)) for spans in query.updated)
 
 
-def _mothers(query: DemographicsQuery, stated: Sequence[Demographics], phonetics: Phonetics) -> Iterable[float]:
+def _mothers(query: DemographicsQuery, person: Sought, phonetics: Phonetics) -> Iterable[float]:
+    stated = person.stated
     if query.mothers_maiden_names:
         maiden = {item.mother_maiden_name for item in stated if item.mother_maiden_name}
+        maiden |= {name.family for name in person.mothers if name.family}
         yield max((_mother(pattern, name, phonetics) for pattern in query.mothers_maiden_names for name in maiden), default=0.0)
     if query.mothers_given_names:
-        given = {
-            part for item in stated if item.mother_given_name for part in given_names(PersonName("", item.mother_given_name))
-        }
+        told = (PersonName("", item.mother_given_name) for item in stated if item.mother_given_name)
+        given = {part for name in (*told, *person.mothers) for part in given_names(name)}
         fits = (given_quality(pattern, name, phonetics) for pattern in query.mothers_given_names for name in given)
         yield max(fits, default=0.0)
     known = [item for each in stated for item in each.mother_identifiers]

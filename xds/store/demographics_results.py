@@ -24,7 +24,7 @@ class Result:
     """The keys of all patients found, with their scores, and what the asker wants of them.
 
     `source` and `query_tag` name the query for its continuation and its cancellation. `is_complete`: nobody was left out.
-    `is_counted`: the asker may see all of them.
+    `is_counted`: the asker may see all of them. `text` is the query as it was asked, if its pages repeat it.
     """
 
     source: str
@@ -33,6 +33,7 @@ class Result:
     domains: tuple[AssigningAuthority, ...] = ()
     is_complete: bool = True
     is_counted: bool = True
+    text: str = ""
 
 
 def add(connection: Connection, result: Result, now: int) -> str:
@@ -40,7 +41,7 @@ def add(connection: Connection, result: Result, now: int) -> str:
     connection.execute(delete(demographics_result).where(demographics_result.c.created < now - RETENTION))
     pointer = secrets.token_urlsafe(16)
     domains = [[item.namespace, item.oid] for item in result.domains]
-    wanted = {"domains": domains, "complete": result.is_complete, "counted": result.is_counted}
+    wanted = {"domains": domains, "complete": result.is_complete, "counted": result.is_counted, "text": result.text}
     values = {
         "pointer": pointer,
         "source": result.source,
@@ -62,7 +63,8 @@ def find(connection: Connection, pointer: str, now: int) -> Result | None:
         return None
     wanted = json.loads(row.wanted)
     domains = tuple(AssigningAuthority(*item) for item in wanted["domains"])
-    return Result(row.source, row.query_tag, _unpacked(row.found), domains, wanted["complete"], wanted["counted"])
+    found = _unpacked(row.found)
+    return Result(row.source, row.query_tag, found, domains, wanted["complete"], wanted["counted"], wanted["text"])
 
 
 def pointer_of(connection: Connection, source: str, query_tag: str, now: int) -> str | None:

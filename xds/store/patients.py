@@ -231,7 +231,7 @@ class Patients(DomainRows, ClusterRows, StatementRows, LinkRows, MatchKeyRows):
         self._change(one, national_state=state)
 
     def remove_identity(self, one: Identity) -> None:
-        """Forget that a record has an identifier which a state issues: its source now states another one."""
+        """Forget that a record has an identifier: of those that a state issues, its source now states another one."""
         self._forget(one)
         where = "WHERE person_key = :person_key AND domain_key = :domain_key AND value = :value"
         values = {"person_key": one.person_key, "domain_key": one.domain_key, "value": one.value}

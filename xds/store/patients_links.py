@@ -25,8 +25,10 @@ _HAS_LINKS: Final = Prepared(
     text("SELECT 1 FROM person_link WHERE lower_key = :key UNION ALL SELECT 1 FROM person_link WHERE higher_key = :key LIMIT 1")
 )
 _REVIEWS_OF: Final = Prepared(
-    select(link_review.c.lower_key, link_review.c.higher_key).where(
-        or_(link_review.c.lower_key == bindparam("key"), link_review.c.higher_key == bindparam("key"))
+    text(
+        "SELECT lower_key, higher_key FROM link_review WHERE (lower_key = :key OR higher_key = :key)"
+        " AND (kind <> 'duplicate' OR (SELECT cluster_key FROM person WHERE person_key = lower_key)"
+        " <> (SELECT cluster_key FROM person WHERE person_key = higher_key))"
     )
 )
 _ADD_LINK: Final = Prepared(
@@ -169,7 +171,10 @@ class LinkRows(ChangeRows):
         _CLOSE_CASE.run(self.connection, ({"lower_key": lower, "higher_key": higher},))
 
     def cases_of(self, person_key: int) -> frozenset[int]:
-        """The records with which this one stands in open cases."""
+        """The records with which this one stands in open cases that rules may close.
+
+        A duplicate of one domain that is one person already waits for its establishment, whatever is stated of it.
+        """
         pairs = _REVIEWS_OF.rows(self.connection, {"key": person_key})
         return frozenset(lower if higher == person_key else higher for lower, higher in pairs)
 

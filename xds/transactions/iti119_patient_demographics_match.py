@@ -81,7 +81,8 @@ def _answer(request: HttpRequest, domain: Domain, caller: Caller, wanted: Accept
     certain = answer.matches if question.only_certain else ()
     if not question.only_certain and any(map(may_be_certain, answer.matches)):
         certain = supplier.match(described, identifiers, caller, only_certain=True).matches
-    return reply(request, 200, match_bundle(answer.matches, systems, {item.key for item in certain}), wanted)
+    bundle = match_bundle(answer.matches, systems, {item.key for item in certain}, total=answer.total)
+    return reply(request, 200, bundle, wanted)
 
 
 def _read(body: Element, request: HttpRequest) -> _Question:

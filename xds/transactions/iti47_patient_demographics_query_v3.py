@@ -70,7 +70,7 @@ def respond(request: SoapRequest, domain: Domain, caller: Caller) -> SoapReply:
     asked, details = received.asked, list(received.asked.details)
     answer = DemographicsAnswer()
     if not asked.is_wrong:
-        page = PageRequest(received.limit, None, str(asked.query_id))
+        page = PageRequest(received.limit, None, str(asked.query_id), asked.text)
         similar = with_similar_names(received.query, Comparison.EXACT)
         answer = domain.demographics_supplier.search(received.query, page, caller, received.audited, instead=similar)
         details += [received.detail(problem) for problem in answer.problems]

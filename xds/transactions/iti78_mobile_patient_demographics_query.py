@@ -20,7 +20,14 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
-from xds.model.demographics_query import Comparison, DemographicsAnswer, DemographicsQuery, PageRequest, PatientMatch
+from xds.model.demographics_query import (
+    INCOMPLETE,
+    Comparison,
+    DemographicsAnswer,
+    DemographicsQuery,
+    PageRequest,
+    PatientMatch,
+)
 from xds.model.metadata import Code
 from xds.rules.demographics_similarity import with_similar_names
 from xds.transactions.fhir_service import (
@@ -117,6 +124,8 @@ def _search(
         Issue("not-supported", f"the parameter {name[:60]!r} is not supported and was left out", None, "warning")
         for name in search.ignored
     ]
+    if answer.incomplete:
+        notes.append(Issue("too-costly", INCOMPLETE, None, "warning"))
     bundle = search_bundle(answer.matches, search, systems, total=answer.total, next_page=answer.next_page, issues=notes)
     return reply(request, 200, bundle, wanted)
 

@@ -77,7 +77,15 @@ def answer_query(request: Message, domain: Domain, caller: Caller, event_type: C
     )
     answer = _found(search, domain, caller, asked)
     faults = [fault_of(problem, request, DEMOGRAPHICS_QUERY_FIELDS) for problem in answer.problems]
-    return write_demographics_answer(request, answer.matches, faults, pointer=answer.next_page, now=now, control_id=control_id)
+    return write_demographics_answer(
+        request,
+        answer.matches,
+        faults,
+        pointer=answer.next_page,
+        incomplete=answer.incomplete,
+        now=now,
+        control_id=control_id,
+    )
 
 
 def _found(search: DemographicsSearch, domain: Domain, caller: Caller, asked: IdentityQuery) -> DemographicsAnswer:

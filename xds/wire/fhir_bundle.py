@@ -65,8 +65,13 @@ def search_bundle(
     return _bundle(total, links, [*entries, *_outcome(issues)])
 
 
-def match_bundle(matches: Sequence[PatientMatch], systems: IdentifierSystems, certain: Collection[int]) -> Element:
-    """The answer of ITI-119: the likeliest first, each with its score and its grade. `certain` are keys of persons."""
+def match_bundle(
+    matches: Sequence[PatientMatch], systems: IdentifierSystems, certain: Collection[int], *, total: int | None
+) -> Element:
+    """The answer of ITI-119: the likeliest first, each with its score and its grade. `certain` are keys of persons.
+
+    `total` counts those, too, whom `count` left out.
+    """
     entries = []
     for match in matches:
         score = _CERTAIN if match.score is None else match.score
@@ -79,7 +84,7 @@ def match_bundle(matches: Sequence[PatientMatch], systems: IdentifierSystems, ce
             }
         )
     links = [{"relation": "self", "url": f"{systems.base}/Patient/$match"}]
-    return _bundle(len(matches), links, entries)
+    return _bundle(total, links, entries)
 
 
 def may_be_certain(match: PatientMatch) -> bool:

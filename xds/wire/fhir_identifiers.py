@@ -19,6 +19,7 @@ from urllib.parse import quote, unquote
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier, is_oid
 from xds.model.patient import IdentityDomain
+from xds.model.vocabulary import US_SOCIAL_SECURITY
 from xds.wire.fhir_structure import Element
 
 OID: Final = "urn:oid:"
@@ -26,7 +27,6 @@ IDENTIFIER_TYPES: Final = "http://terminology.hl7.org/CodeSystem/v2-0203"
 
 #: Social security numbers of the United States: PID-19, and a trait in every wire form.
 _US_SSN: Final = "http://hl7.org/fhir/sid/us-ssn"
-_US_SSN_OID: Final = "2.16.840.1.113883.4.1"
 
 _PATIENT: Final = "Patient/"
 
@@ -49,7 +49,7 @@ class IdentifierSystems:
         if configured is not None:
             return configured
         if system == _US_SSN:
-            return AssigningAuthority(oid=_US_SSN_OID)
+            return AssigningAuthority(oid=US_SOCIAL_SECURITY)
         if system.startswith(OID):
             return AssigningAuthority(oid=system.removeprefix(OID))
         if system.startswith(self._naming):
@@ -62,7 +62,7 @@ class IdentifierSystems:
             if name in self._by_authority:
                 return self._by_authority[name]
         if authority.oid:
-            return _US_SSN if authority.oid == _US_SSN_OID else OID + authority.oid
+            return _US_SSN if authority.oid == US_SOCIAL_SECURITY else OID + authority.oid
         namespace = authority.namespace or ""
         return namespace if _is_uri(namespace) else self._naming + quote(namespace, safe="")
 
@@ -100,7 +100,7 @@ class IdentifierSystems:
 
 def is_trait(authority: AssigningAuthority) -> bool:
     """True for numbers that are a trait of the person instead of a key in a patient identification domain."""
-    return authority.oid == _US_SSN_OID
+    return authority.oid == US_SOCIAL_SECURITY
 
 
 def is_impossible(authority: AssigningAuthority) -> bool:

@@ -353,8 +353,14 @@ def _wire_form(segments: Sequence[Segment], separator: str) -> str:
     return "\r".join(lines) + "\r"
 
 
-def _labelled(message: Message, label: str) -> tuple[Segment, ...]:
-    header = message.segments[0]
+def _label(codec: str, separators: Separators) -> str:
+    """MSH-18 of a character set; empty when its name has one of the separators."""
+    label = LABELS.get(codec, "")
+    return label if set(label).isdisjoint(separators.field + separators.encoding_characters) else ""
+
+
+def _labelled(message: Message, codec: str) -> tuple[Segment, ...]:
+    header, label = message.segments[0], _label(codec, message.separators)
     fields = list(header.fields) + [""] * (_CHARACTER_SET_FIELD - len(header.fields))
     fields[_CHARACTER_SET_FIELD - 1] = label
     return (replace(header, fields=tuple(fields)), *message.segments[1:])
@@ -363,14 +369,15 @@ def _labelled(message: Message, label: str) -> tuple[Segment, ...]:
 def write(message: Message) -> bytes:
     """The octets of a message, without MLLP framing.
 
-    MSH-18 is set when the text is not ASCII; a text that does not fit the message's character set is written in UTF-8.
+    MSH-18 is set when the text is not ASCII; a text that does not fit the message's character set is written in UTF-8, and so is
+    one whose separators stand in the name of that set.
     """
     separator = message.separators.field
     text = _wire_form(message.segments, separator)
     if text.isascii():
         return text.encode("ascii")
-    codec = message.codec if message.codec in LABELS else "utf-8"
+    codec = message.codec if _label(message.codec, message.separators) else "utf-8"
     try:
-        return _wire_form(_labelled(message, LABELS[codec]), separator).encode(codec)
+        return _wire_form(_labelled(message, codec), separator).encode(codec)
     except UnicodeEncodeError:
-        return _wire_form(_labelled(message, LABELS["utf-8"]), separator).encode("utf-8")
+        return _wire_form(_labelled(message, "utf-8"), separator).encode("utf-8")

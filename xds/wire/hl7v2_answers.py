@@ -206,7 +206,7 @@ def _error_segment(fault: Fault, version: str, request: Message) -> Segment:
     text = escape(_explained(fault, request))
     name = _CONDITION_NAMES[fault.condition]
     code = f"{int(fault.condition)}^{name}^HL70357"
-    fields = {2: str(location) if location else "", 3: code, 4: "E", 7: text, 8: text}
+    fields = {2: str(location) if location else "", 3: code, 4: fault.severity, 7: text, 8: text}
     if version in OLD_VERSIONS:
         # Before 2.5 there is only ERR-1; the later fields are sent too, because partners of every age read those.
         place = (location.segment, str(location.sequence), str(location.field or "")) if location else ("", "", "")
@@ -306,7 +306,8 @@ def read_acknowledgement(message: Message) -> Acknowledged:
         texts = (message.get(path, occurrence=number) for path in ("ERR-8", "ERR-7", "ERR-3.2", "ERR-1.4.2"))
         known = code.isdecimal() and int(code) in Condition.__members__.values()
         condition = Condition(int(code)) if known else Condition.INTERNAL
-        faults.append(Fault(condition, next((text for text in texts if text), ""), _location(message, number)))
+        severity = message.get("ERR-4", occurrence=number).strip() or "E"
+        faults.append(Fault(condition, next(filter(None, texts), ""), _location(message, number), severity=severity))
     return Acknowledged(message.get("MSA-1"), message.get("MSA-2"), tuple(faults))
 
 

@@ -47,10 +47,12 @@ class Location:
 class Fault:
     """One thing that is wrong with a message: what an ERR segment tells. `text` is free of patient data.
 
-    `received` is what stands in the message instead, where no location tells it; only its sender is told.
+    `received` is what stands in the message instead, where no location tells it; only its sender is told. `severity` is E, or W
+    of what does not keep a message from its effect. Spec: HL7 table 0516.
     """
 
     condition: Condition
     text: str
     location: Location | None = None
     received: str = ""
+    severity: str = "E"

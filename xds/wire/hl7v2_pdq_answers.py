@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from xds.model.demographics_query import (
+    INCOMPLETE,
     Comparison,
     DateRange,
     DemographicsQuery,
@@ -23,7 +24,7 @@ from xds.model.demographics_query import (
 )
 from xds.model.identifiers import PatientIdentifier
 from xds.model.patient import Demographics
-from xds.wire.hl7v2 import Fault, Message, Segment, components, escape, segment
+from xds.wire.hl7v2 import Condition, Fault, Message, Segment, components, escape, segment
 from xds.wire.hl7v2_answers import Acknowledgement, answer_segments, cx, hd, header, query_segments
 from xds.wire.hl7v2_demographics import last_update, pid_fields, read_demographics
 from xds.wire.hl7v2_feed import read_visit, write_visit
@@ -123,18 +124,22 @@ def write_demographics_answer(
     faults: Sequence[Fault] = (),
     *,
     pointer: str | None = None,
+    incomplete: bool = False,
     now: datetime,
     control_id: str,
 ) -> Message:
     """The answer to a demographics query: patients found (none means NF), or the faults (AE). `pointer` continues it (DSC).
+
+    `incomplete`: more patients match than are ever answered, of which an ERR warns.
 
     Spec: ITI TF-2 3.21.4.2.2, 3.22.4.2.2.
     """
     code = Acknowledgement.ERROR if faults else Acknowledgement.ACCEPT
     status = "AE" if faults else ("OK" if matches else "NF")
     answer_type = _ANSWER_TYPES[request.event]
+    told = (Fault(Condition.ACCEPTED, INCOMPLETE, severity="W"),) if incomplete and not faults else faults
     segments = [
-        *answer_segments(request, answer_type, code, faults, now=now, control_id=control_id),
+        *answer_segments(request, answer_type, code, told, now=now, control_id=control_id),
         *query_segments(request, status),
     ]
     if not faults:

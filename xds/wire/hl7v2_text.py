@@ -64,14 +64,16 @@ _LEAST: Final = 3
 
 @lru_cache(maxsize=64)
 def declared_separators(declared: str) -> Separators | None:
-    """The separators of MSH-1 and the beginning of MSH-2; None when they are not five different ones.
+    """The separators of MSH-1 and the beginning of MSH-2; None when they are not five different ones of ASCII.
 
     Those of escapes and subcomponents may be left out where a message has none: they are the standard ones then.
     Spec: HL7 v2.5 chapter 2.5.4, figure 2-1.
     """
     given = declared[:1] + declared[1:].split(declared[0], 1)[0] if declared else ""
     every = given + _EVERY[len(given) :]
-    if len(given) < _LEAST or len(set(every)) < len(every) or any(item.isalnum() or item.isspace() for item in every):
+    if len(given) < _LEAST or len(set(every)) < len(every) or not every.isascii():
+        return None
+    if any(item.isalnum() or item.isspace() for item in every):
         return None
     return STANDARD if every == _EVERY else Separators(*every)
 

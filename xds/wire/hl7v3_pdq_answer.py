@@ -11,7 +11,7 @@ from datetime import datetime
 
 from lxml import etree
 
-from xds.model.demographics_query import DemographicsAnswer, PatientMatch
+from xds.model.demographics_query import INCOMPLETE, DemographicsAnswer, PatientMatch
 from xds.model.identifiers import PatientIdentifier
 from xds.wire.hl7v3 import Detail, DetailCode, InstanceIdentifier, attribute, child, children, code, coded, read_id
 from xds.wire.hl7v3_continuation import Place, answer_id
@@ -47,7 +47,7 @@ def incomplete_details(answer: DemographicsAnswer) -> tuple[Detail, ...]:
     """A warning when more patients match than are ever answered."""
     if not answer.incomplete:
         return ()
-    return (Detail(DetailCode.FORMAL_CONSTRAINT, "more patients match than are answered: narrow the query", severity="W"),)
+    return (Detail(DetailCode.FORMAL_CONSTRAINT, INCOMPLETE, severity="W"),)
 
 
 def write_demographics_answer(
@@ -62,7 +62,7 @@ def write_demographics_answer(
 ) -> bytes:
     """The answer: one registration for each patient found, or the faults.
 
-    `before` counts the matches of earlier answers, `limit` is how many were asked for.
+    `before` counts the matches of earlier answers, `limit` is how many were asked for. A further page repeats the query, too.
 
     Spec: ITI TF-2 3.47.4.2, 3.47.4.3.3.
     """
@@ -75,7 +75,17 @@ def write_demographics_answer(
     message_id = None
     if answer.next_page is not None:
         message_id = answer_id(Place(_following(answer.next_page), limit or len(answer.matches)))
-    return write_answer(asked, ANSWER, subjects, told, now=now, quantities=quantities, query_id=query_id, message_id=message_id)
+    return write_answer(
+        asked,
+        ANSWER,
+        subjects,
+        told,
+        now=now,
+        quantities=quantities,
+        query_id=query_id,
+        message_id=message_id,
+        query=answer.text,
+    )
 
 
 def _following(next_page: str) -> int:

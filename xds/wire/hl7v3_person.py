@@ -20,6 +20,7 @@ from lxml import etree
 
 from xds.model.identifiers import AssigningAuthority, PatientIdentifier, is_dtm, is_oid
 from xds.model.patient import Demographics, PersonName
+from xds.model.vocabulary import US_SOCIAL_SECURITY
 from xds.wire.hl7v3 import (
     Detail,
     DetailCode,
@@ -42,8 +43,6 @@ from xds.wire.hl7v3_names import BIRTH, read_address, read_names, read_telecom, 
 
 _NO_ID: Final = InstanceIdentifier()
 
-#: Social security numbers of the United States.
-SSN: Final = "2.16.840.1.113883.4.1"
 _RELATIONSHIPS: Final = "2.16.840.1.113883.5.111"
 _MOTHERS: Final = frozenset({"MTH", "NMTH"})
 #: Roles of a person beside the patient whose ids are patient identifiers.
@@ -119,7 +118,7 @@ def read_patient_ids(patient: etree._Element) -> Iterator[tuple[etree._Element, 
 
 def is_trait(identifier: PatientIdentifier) -> bool:
     """Whether an identifier is a trait of the person instead of a key in a patient identification domain."""
-    return identifier.authority.oid == SSN
+    return identifier.authority.oid == US_SOCIAL_SECURITY
 
 
 # ------------------------------------------------------------------ times

@@ -184,11 +184,12 @@ def write_answer(
     quantities: ResultQuantities | None = None,
     query_id: InstanceIdentifier | None = None,
     message_id: InstanceIdentifier | None = None,
+    query: str = "",
 ) -> bytes:
     """An answer with an application acknowledgement: what was found (none means NF), or the faults.
 
-    `query_id` is that of the query when the message that is answered is not the query itself. A query that lacks what its
-    schema requires is not copied into the answer, which would lack it, too.
+    `query_id` and `query` (as it was copied into its first answer) are those of the query when the message that is answered is
+    not the query itself. A query that lacks what its schema requires is not copied into the answer, which would lack it, too.
     Spec: ITI TF-2 3.45.4.2, 3.47.4.2.
     """
     errors = [detail for detail in details if detail.severity == "E"]
@@ -199,7 +200,7 @@ def write_answer(
     elif quantities is not None and quantities.is_more:
         status = "waitContinuedQueryResponse"
     trigger = interaction.replace("_IN", "_TE")
-    copy = "" if any(detail.code in _INCOMPLETE for detail in errors) else asked.text
+    copy = "" if any(detail.code in _INCOMPLETE for detail in errors) else query or asked.text
     act = (
         f'<controlActProcess classCode="CACT" moodCode="EVN">{coded("code", trigger, INTERACTIONS)}{"".join(subjects)}'
         f"<queryAck>{write_id(query_id or asked.query_id, 'queryId')}{coded('statusCode', status)}"

@@ -138,8 +138,14 @@ class TestDeclarations:
         for stated, joins in ((JEAN, True), (written, False), (replace(JEAN, addresses=()), False)):
             decision = decided(member(1, JEAN, domain=9), [member(2, stated, domain=9)])
             assert bool(decision.link) is joins
-            assert bool(decision.review) is not joins
+            assert [item.person_key for item in decision.review] == [2]
             assert decided(member(1, JEAN), [member(2, stated)]).link
+            assert not decided(member(1, JEAN), [member(2, JEAN)]).review
+
+    def test_a_duplicate_that_is_joined_through_somebody_else_is_looked_at(self) -> None:
+        decision = decided(member(1, JEAN, domain=9), [member(2, JEAN, domain=4), member(3, JEAN, domain=9)])
+        assert [item.group for item in decision.link] == [0]
+        assert [item.person_key for item in decision.review] == [3]
 
     def test_a_group_with_a_record_of_the_same_domain_waits_too(self) -> None:
         moved = replace(JEAN, addresses=ELSEWHERE)

@@ -17,9 +17,10 @@ from xds.rules.linkage import (
     Traits,
     compare_members,
     decide,
+    glimpse_of,
 )
 from xds.rules.linkage.given_comparison import Bearers, given_level
-from xds.rules.linkage.screening import are_strangers, differ
+from xds.rules.linkage.screening import are_strangers, differ, look_like_strangers
 
 GIVENS = (
     "JEAN",
@@ -70,8 +71,11 @@ class TestScreening:
         for _ in range(6_000):
             own = [somebody(chance) for _ in range(chance.choice((1, 1, 2)))]
             other = somebody(chance)
+            glimpse = glimpse_of([other.pack()])
+            assert glimpse is None or look_like_strangers(own, glimpse) == are_strangers(own, other.pack())
             if are_strangers(own, other.pack()):
                 strangers += 1
+                assert glimpse is not None
                 record, candidate = Member(1, tuple(own)), Member(2, (other,))
                 decision = decide(record, [(candidate,)], DEFAULT_WEIGHTS, register)
                 evidence = compare_members(record, candidate, DEFAULT_WEIGHTS, register)
@@ -95,6 +99,20 @@ class TestScreening:
         assert not are_strangers([replace(MALE, nationals=number)], replace(other, nationals=number).pack())
         assert not are_strangers([replace(MALE, emails=("a@b",))], replace(other, emails=("a@b",)).pack())
         assert not are_strangers([], other.pack())
+
+    def test_a_glimpse_shows_all_that_is_stated_of_a_record_or_nothing(self) -> None:
+        other, like = replace(MALE, givens=("MATHIEU",)), replace(MALE, givens=("LUK",))
+        both = glimpse_of([other.pack(), replace(other, families=("DURAND",)).pack()])
+        assert both is not None
+        assert look_like_strangers([MALE], both)
+        mixed = glimpse_of([other.pack(), like.pack()])
+        assert mixed is not None
+        assert not look_like_strangers([MALE], mixed)
+        assert not look_like_strangers([], both)
+        assert glimpse_of([]) is None
+        assert glimpse_of([other.pack(), replace(other, sex="").pack()]) is None
+        assert glimpse_of([replace(other, givens=()).pack()]) is None
+        assert glimpse_of([replace(other, families=("X" * 300,)).pack()]) is None
 
     def test_a_quick_look_at_given_names_says_what_comparing_them_says(self) -> None:
         chance = random.Random(7)

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from xds.rules.linkage.folding import core_words, joined
 from xds.rules.linkage.given_names import canonical
 from xds.rules.linkage.phonetics import french_code
-from xds.rules.linkage.traits import Traits
+from xds.rules.linkage.traits import Place, Traits
 
 #: No record has more keys than this; those that tell most come first.
 MAX_KEYS = 24
@@ -41,6 +41,33 @@ def given_codes(traits: Traits) -> tuple[str, ...]:
     return tuple(dict.fromkeys(french_code(canonical(word)) for word in words))[:_MAX_CODES]
 
 
+def crowded_keys(traits: Traits) -> frozenset[int]:
+    """Of the keys of a record those that nearly none but strangers share, ever more of them as a register grows."""
+    return frozenset(_hashed(text) for item in traits.addresses[:2] for text in (*_days(traits, item), *_doors(traits, item)))
+
+
+def _area(place: Place) -> str:
+    return place.postal_code[:_AREA_DIGITS] or _town(place)
+
+
+def _town(place: Place) -> str:
+    return joined(place.city)[:_TOWN_LETTERS]
+
+
+def _days(traits: Traits, place: Place) -> list[str]:
+    """Everybody of one sex who was born on that day and lives in that region."""
+    area = _area(place)
+    if not area or len(traits.birth_date) != 8:
+        return []
+    return [f"p|{area}|{traits.birth_date}|{sex}" for sex in _SEXES.get(traits.sex, "FM")]
+
+
+def _doors(traits: Traits, place: Place) -> list[str]:
+    """Everybody of one age who lives at that number: all who live there would be too many in a large town."""
+    town = _town(place)
+    return [f"h|{town}|{place.number}|{traits.birth_date[2:4]}"] if town and place.number else []
+
+
 def blocking_keys(traits: Traits) -> tuple[int, ...]:
     """The keys of a record, signed 64-bit numbers without repetition, the same in every process and version."""
     families, givens = family_codes(traits), given_codes(traits)
@@ -56,17 +83,12 @@ def blocking_keys(traits: Traits) -> tuple[int, ...]:
     if year:
         found += [f"y|{pair}|{year}" for pair in pairs]
     for item in traits.addresses[:2]:
-        town = joined(item.city)[:_TOWN_LETTERS]
-        area = item.postal_code[:_AREA_DIGITS] or town
-        if area and len(date) == 8:
-            # A day in a region is nearly the only key of strangers: two of them share it ever more often as a register grows.
-            found += [f"p|{area}|{date}|{sex}" for sex in _SEXES.get(traits.sex, "FM")]
+        town, area = _town(item), _area(item)
+        found += _days(traits, item)
         if town or item.postal_code:
             found += [f"c|{town or item.postal_code}|{pair}" for pair in pairs]
         if item.street:
             found += [f"s|{joined(item.street)[:_STREET_LETTERS]}|{area}|{code}" for code in codes]
-        if town and item.number:
-            # All who live at that number would be too many in a large town.
-            found.append(f"h|{town}|{item.number}|{date[2:4]}")
+        found += _doors(traits, item)
     found += [f"t|{number}|{code}" for number in traits.telephones[:2] for code in givens or families]
     return tuple(dict.fromkeys(_hashed(text) for text in found[:MAX_KEYS]))

@@ -5,14 +5,18 @@ another one only when it fits well and the two groups also speak for one another
 record of a group keeps it out of that group, and so does a record of its own domain, which should have known: there, only a
 qualified identifier or the agreement of everything joins two.
 
-Spec: ITI TF-2 3.9 leaves the algorithm to the PIX Manager.
+Two records of one domain that are joined are a duplicate of it, which stands in the queue all the same: somebody looks at it, and
+the establishment merges what it filed twice. They are joined meanwhile: a national identifier would mean nobody while two records
+that have it are apart, and records of other domains could join neither of them.
+
+Spec: ITI TF-2 3.9 leaves the algorithm to the PIX Manager; 3.9.4.2.2.6, case 6 (several identifiers of one domain).
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xds.rules.linkage.comparison import Evidence, Veto, compare
@@ -57,7 +61,10 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`link`: groups that the record joins; `review`: groups that somebody should look at, the likeliest first."""
+    """`link`: groups that the record joins; `review`: what somebody should look at, the likeliest first.
+
+    That are groups that it does not join, and records of its own domain in those that it does.
+    """
 
     link: tuple[Scored, ...] = ()
     review: tuple[Scored, ...] = ()
@@ -157,8 +164,22 @@ def decide(record: Member, candidates: Sequence[Group], weights: Weights, freque
     linkable.sort(key=_rank, reverse=True)
     joined = _chosen(linkable, candidates, weights, frequencies)
     review += [item for item in linkable if item not in joined]
+    for item in joined:
+        group = candidates[item.group]
+        review += _duplicates(record, item.group, group, weights, frequencies, _borne(others, group))
     review.sort(key=_rank, reverse=True)
     return Decision(tuple(joined), tuple(review))
+
+
+def _duplicates(
+    record: Member, number: int, group: Group, weights: Weights, frequencies: Frequencies, own: Mapping[str, int]
+) -> Iterator[Scored]:
+    """The records of a group that the record's own domain has beside it."""
+    for member in group:
+        if record.domains & member.domains:
+            evidence = compare_members(record, member, weights, frequencies, own)
+            if evidence is not None:
+                yield Scored(number, member.person_key, evidence)
 
 
 def _chosen(

@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from xds.model.identifiers import PatientIdentifier
+from xds.model.vocabulary import US_SOCIAL_SECURITY
 from xds.rules.linkage.folding import fold
 
 #: CX.5 of identifiers that a state issues, and that several sources therefore send about one person.
@@ -19,7 +20,7 @@ INS_NIA: Final = "1.2.250.1.213.1.4.9"
 #: Matricules of test and of demonstration. They are domains of their own: never compared with real ones.
 INS_TEST: Final = frozenset({"1.2.250.1.213.1.4.10", "1.2.250.1.213.1.4.11"})
 INS_OIDS: Final = frozenset({INS_NIR, INS_NIA}) | INS_TEST
-NATIONAL_OIDS: Final = INS_OIDS | {"2.16.840.1.113883.4.1"}
+NATIONAL_OIDS: Final = INS_OIDS | {US_SOCIAL_SECURITY}
 _KEY_MODULUS = 97
 _SHORTEST = 5
 

@@ -32,30 +32,43 @@ def are_strangers(records: Sequence[Traits], packed: bytes) -> bool:
 
     What it says is never otherwise than what `compare` and `needs_review` say.
     """
-    names = PackedNames.of(packed)
-    return bool(records) and all(_are_two(item, names) for item in records)
+    return _is_strange(records, PackedNames.of(packed))
+
+
+def look_like_strangers(records: Sequence[Traits], glimpse: bytes) -> bool:
+    """The same of a record of which this much is seen (`glimpse_of`), before it is fetched."""
+    return all(_is_strange(records, names) for names in PackedNames.of_glimpse(glimpse))
+
+
+def _is_strange(records: Sequence[Traits], other: PackedNames) -> bool:
+    return bool(records) and all(_are_two(item, other) for item in records)
 
 
 def _are_two(one: Traits, other: PackedNames) -> bool:
-    if not (one.sex and other.sex and one.givens and other.givens) or (one.nationals and other.nationals):
+    if not (one.sex and other.sex and one.givens and other.givens) or (one.nationals and other.has_nationals):
         return False
-    if one.emails and other.emails and not set(one.emails).isdisjoint(other.items(other.emails)):
+    if one.emails and other.emails and not set(one.emails).isdisjoint(other.emails):
         return False
-    givens, further = other.items(other.givens), frozenset(other.items(other.further)) if other.further else _NONE
+    further = frozenset(other.further) if other.further else _NONE
     for a in one.givens:
-        for b in givens:
+        for b in other.givens:
             if not differ(a, b, one.further, further):
                 return False
-    families = other.items(other.families)
-    return not (_cross(one.givens, families) or _cross(givens, one.families))
+    return not (_cross(one.givens, other.families) or _cross(other.givens, one.families))
 
 
 def differ(one: str, other: str, further: frozenset[str] = _NONE, other_further: frozenset[str] = _NONE) -> bool:
     """True when two given names (with the further ones beside them) have nothing in common, however frequent they are."""
-    if not further and not other_further and _are_far_apart(one, other):
-        mine, others = _sounds(one), _sounds(other)
-        return mine[0] != others[0] and mine[1] != others[1] and not are_related(one, other)
-    return _differ(one, other, further, other_further)
+    return _differ(one, other, further, other_further) if further or other_further else _differ_alone(one, other)
+
+
+# Given names are few, and the frequent ones meet again and again.
+@lru_cache(1 << 16)
+def _differ_alone(one: str, other: str) -> bool:
+    if not _are_far_apart(one, other):
+        return _differ(one, other, _NONE, _NONE)
+    mine, others = _sounds(one), _sounds(other)
+    return mine[0] != others[0] and mine[1] != others[1] and not are_related(one, other)
 
 
 def _are_far_apart(one: str, other: str) -> bool:
@@ -63,9 +76,12 @@ def _are_far_apart(one: str, other: str) -> bool:
 
     Every slip leaves words more alike than that, but for those that change letters which look alike: digits, and RN for M.
     """
-    if len(one) < _SHORTEST or len(other) < _SHORTEST or not (one.isalpha() and other.isalpha()):
-        return False
-    return similarity(one, other) < _FAR and "RN" not in one and "RN" not in other
+    return _is_plain(one) and _is_plain(other) and similarity(one, other) < _FAR
+
+
+@lru_cache(1 << 16)
+def _is_plain(word: str) -> bool:
+    return len(word) >= _SHORTEST and word.isalpha() and "RN" not in word
 
 
 @lru_cache(1 << 15)

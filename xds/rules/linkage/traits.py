@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -36,7 +36,9 @@ _INSTITUTION = re.compile(
     r"MAISON DE RETRAITE|MAPAD|FOYER|ADOMA|SONACOTRA|CADA|CCAS|CIAS|SAMU|SDF|SANS DOMICILE|SECOURS CATHOLIQUE|CROIX ROUGE|"
     r"EMMAUS|ASILE|NURSING HOME|SHELTER|CASERNE)\b"
 )
-_SEPARATOR, _ITEM, _PART = "\x1e", "\x1f", "\x1d"
+_RECORD, _SEPARATOR, _ITEM, _PART = "\x1c", "\x1e", "\x1f", "\x1d"
+#: Octets of a glimpse at most.
+_LONGEST_GLIMPSE = 128
 _PACKED_VERSION = "1"
 
 
@@ -129,14 +131,14 @@ def _items(text: str) -> tuple[str, ...]:
 
 
 class PackedNames(NamedTuple):
-    """Of packed traits what one look needs. Fields with several values are in their stored form: `items` separates them."""
+    """Of packed traits what one look needs."""
 
-    families: str
-    givens: str
-    further: str
+    families: tuple[str, ...]
+    givens: tuple[str, ...]
+    further: tuple[str, ...]
     sex: str
-    emails: str
-    nationals: str
+    emails: tuple[str, ...]
+    has_nationals: bool
 
     @staticmethod
     def of(packed: bytes) -> PackedNames:
@@ -144,12 +146,33 @@ class PackedNames(NamedTuple):
         fields = packed.decode().split(_SEPARATOR)
         if fields[0] != _PACKED_VERSION or len(fields) != 15:
             raise ValueError("these bytes are no packed traits of a version that is known")
-        return PackedNames(fields[1], fields[2], fields[3], fields[7], fields[12], fields[14])
+        return _packed_names(fields[1], fields[2], fields[3], fields[7], fields[12], fields[14])
 
     @staticmethod
-    def items(text: str) -> tuple[str, ...]:
-        """The values of one field."""
-        return _items(text)
+    def of_glimpse(glimpse: bytes) -> list[PackedNames]:
+        """What `glimpse_of` made of packed traits."""
+        return [_packed_names(*item.split(_SEPARATOR)) for item in glimpse.decode().split(_RECORD)]
+
+    def glimpse(self) -> str:
+        """What `of_glimpse` reads."""
+        lists = (_ITEM.join(item) for item in (self.families, self.givens, self.further))
+        return _SEPARATOR.join((*lists, self.sex, _ITEM.join(self.emails), "1" if self.has_nationals else ""))
+
+
+def _packed_names(families: str, givens: str, further: str, sex: str, emails: str, nationals: str) -> PackedNames:
+    return PackedNames(_items(families), _items(givens), _items(further), sex, _items(emails), bool(nationals))
+
+
+def glimpse_of(records: Sequence[bytes]) -> bytes | None:
+    """What one look needs of these packed traits, all of which are stated of one record, in a form to be stored beside its keys.
+
+    None where a look would say nothing, or would have much to read. Errors: ValueError when the bytes are something else.
+    """
+    names = [PackedNames.of(item) for item in records]
+    if not all(item.sex and item.givens for item in names):
+        return None
+    found = _RECORD.join(item.glimpse() for item in names).encode()
+    return found if 0 < len(found) <= _LONGEST_GLIMPSE else None
 
 
 @lru_cache(1 << 14)

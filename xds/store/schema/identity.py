@@ -64,12 +64,14 @@ stated_demographics = Table(
     sqlite_with_rowid=False,
 )
 
-#: Keys under which records that may be the same person find each other.
+#: Keys under which records that may be the same person find each other. `glimpse`: what tells strangers apart before the record
+#: is fetched, beside keys that many share.
 match_key = Table(
     "match_key",
     metadata,
     Column("key", BigInteger, primary_key=True, autoincrement=False),
     Column("person_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("glimpse", LargeBinary),
     sqlite_with_rowid=False,
 )
 

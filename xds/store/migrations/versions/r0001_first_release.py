@@ -409,6 +409,7 @@ def upgrade() -> None:
         "match_key",
         sa.Column("key", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("person_key", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("glimpse", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("key", "person_key", name=op.f("match_key_pkey")),
         sqlite_with_rowid=False,
     )
