@@ -111,6 +111,23 @@ class TestNoChaining:
         assert not decided(record, group, own=own).link
 
 
+class TestLargeRegisters:
+    def test_a_day_and_a_frequent_given_name_are_a_case_in_a_small_register_alone(self) -> None:
+        married = named(MARIE, "Abgrall", "Marie", addresses=ELSEWHERE)
+        for records, waits in ((20_000, True), (200_000, True), (2_000_000, False), (10_000_000, False)):
+            register = Register(records, {("given", "MARIE"): records // 60})
+            decision = decide(member(1, MARIE), [(member(2, married),)], DEFAULT_WEIGHTS, register)
+            assert not decision.link
+            assert bool(decision.review) is waits, records
+
+    def test_who_agrees_in_more_than_chance_explains_is_a_case_in_any(self) -> None:
+        married = named(MARIE, "Abgrall", "Marie")
+        for records in (20_000, 1_000_000, 10_000_000, 100_000_000):
+            register = Register(records, {("given", "MARIE"): records // 60})
+            decision = decide(member(1, MARIE), [(member(2, married),)], DEFAULT_WEIGHTS, register)
+            assert decision.link or decision.review, records
+
+
 class TestDeclarations:
     def test_persons_apart_are_neither_linked_nor_looked_at(self) -> None:
         apart = member(1, JEAN, apart=frozenset({2}))

@@ -15,12 +15,14 @@ from xds.rules.linkage import (
     Place,
     Register,
     Traits,
+    compare,
     compare_members,
     decide,
     glimpse_of,
 )
+from xds.rules.linkage.comparison import most_odds
 from xds.rules.linkage.given_comparison import Bearers, given_level
-from xds.rules.linkage.screening import are_strangers, differ, look_like_strangers
+from xds.rules.linkage.screening import are_far_from_one, are_strangers, differ, look_like_strangers
 
 GIVENS = (
     "JEAN",
@@ -83,6 +85,31 @@ class TestScreening:
                 assert evidence is not None
                 assert evidence.is_certainly_two
         assert strangers > 500
+
+    def test_who_is_far_from_one_is_never_linked_and_never_looked_at(self) -> None:
+        chance = random.Random(11)
+        passed_over = nearly = 0
+        for _ in range(8_000):
+            size = chance.choice((5_000, 1_000_000, 20_000_000))
+            register = Register(size, {("given", name.split(" ")[0]): chance.choice((3, size // 200)) for name in GIVENS})
+            own = [somebody(chance) for _ in range(chance.choice((1, 1, 2)))]
+            other = somebody(chance)
+            if chance.random() < 0.5:
+                other = replace(other, givens=own[0].givens, birth_date=own[0].birth_date, is_default_date=own[0].is_default_date)
+            for item in own:
+                most = most_odds(item, other, DEFAULT_WEIGHTS, register)
+                total = compare(item, other, DEFAULT_WEIGHTS, register).total
+                assert most >= total - 1e-6, (item, other)
+                nearly += most < total + 1e-6
+            if are_far_from_one(own, other.pack(), DEFAULT_WEIGHTS, register):
+                passed_over += 1
+                decision = decide(Member(1, tuple(own)), [(Member(2, (other,)),)], DEFAULT_WEIGHTS, register)
+                assert (decision.link, decision.review) == ((), ()), (own, other)
+        assert passed_over > 1_000
+        assert nearly > 1_000
+
+    def test_nobody_is_far_from_one_unseen(self) -> None:
+        assert not are_far_from_one([], MALE.pack(), DEFAULT_WEIGHTS, Register(10_000_000))
 
     def test_what_may_speak_against_two_given_names_keeps_a_candidate(self) -> None:
         other = replace(MALE, givens=("MATHIEU",))

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from xds.rules.linkage.comparison import Evidence, Veto, compare
+from xds.rules.linkage.comparison import Evidence, Veto, compare, review_threshold
 from xds.rules.linkage.traits import Traits
 from xds.rules.linkage.weights import LEVELS, BirthDate, Family, Frequencies, Given, Weights
 
@@ -130,7 +130,7 @@ def needs_review(evidence: Evidence, weights: Weights) -> bool:
     if "family" not in evidence.levels and "given" not in evidence.levels:
         # Tests and unknown persons: nobody can say who they are.
         return False
-    return evidence.total >= weights.review and not _are_namesakes(evidence)
+    return evidence.total >= review_threshold(weights, evidence.weights["prior"]) and not _are_namesakes(evidence)
 
 
 def _are_namesakes(evidence: Evidence) -> bool:

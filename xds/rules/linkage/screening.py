@@ -2,7 +2,8 @@
 
 In a large register most of those who share a key are strangers who were born on one day in one region. What `decide` would say of
 them is known before they are compared trait by trait: given names that have nothing in common are two people, and nobody is asked
-about them, unless the sex of one is not known, or a common address or number speaks against it.
+about them, unless the sex of one is not known, or a common address or number speaks against it. So are those who have a day of
+birth and a given name in common and nothing else, in a register so large that it has many such.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
+from xds.rules.linkage.comparison import most_odds, prior, review_threshold
 from xds.rules.linkage.folding import joined
 from xds.rules.linkage.given_comparison import Bearers, given_level
 from xds.rules.linkage.given_names import are_related, given_words
 from xds.rules.linkage.phonetics import english_code, french_code
 from xds.rules.linkage.slips import is_slip, similarity
 from xds.rules.linkage.traits import PackedNames, Traits
-from xds.rules.linkage.weights import Given, Register
+from xds.rules.linkage.weights import Frequencies, Given, Register, Weights
 
 #: How often names occur tells names that differ from one another, not whether they do.
 _NO_BEARERS: Final = Bearers(Register())
 #: Words that are less alike than this are no slips of each other; shorter ones may be initials.
 _FAR: Final = 0.65
 _SHORTEST: Final = 4
+#: What another order of a sum may make of it.
+_ROUNDING: Final = 1e-6
 _NONE: Final[frozenset[str]] = frozenset()
 
 
@@ -55,6 +59,16 @@ def _are_two(one: Traits, other: PackedNames) -> bool:
             if not differ(a, b, one.further, further):
                 return False
     return not (_cross(one.givens, other.families) or _cross(other.givens, one.families))
+
+
+def are_far_from_one(records: Sequence[Traits], packed: bytes, weights: Weights, frequencies: Frequencies) -> bool:
+    """True when each of these records and the one with these packed traits agree in too little for anybody to look at them.
+
+    What it says is never otherwise than what `compare` and `needs_review` say.
+    """
+    other = Traits.unpack(packed)
+    limit = review_threshold(weights, prior(weights, frequencies)) - _ROUNDING
+    return bool(records) and all(most_odds(item, other, weights, frequencies) < limit for item in records)
 
 
 def differ(one: str, other: str, further: frozenset[str] = _NONE, other_further: frozenset[str] = _NONE) -> bool:
