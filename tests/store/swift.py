@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.store.servers import ObjectServer, absent, await_port, end, free_ports
+from tests.ports import free_port
+from tests.store.servers import ObjectServer, absent, await_port, end
 
 SERVERS = ("account", "container", "object", "proxy")
 USER, KEY = "test:tester", "testing"
@@ -42,7 +43,7 @@ def running_swift(directory: Path) -> Iterator[ObjectServer]:
         absent("swift: OpenStack Swift is not installed")
     if not _has_extended_attributes(directory):
         absent("a file system with extended attributes: choose one with --basetemp")
-    ports = dict(zip(SERVERS, free_ports(len(SERVERS)), strict=True))
+    ports = {name: free_port() for name in SERVERS}
     (directory / "devices" / "disk").mkdir(parents=True)
     _write_configuration(directory, ports)
     subprocess.run(
