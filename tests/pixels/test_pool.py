@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -89,17 +87,13 @@ def _workers_of(pool: Pool) -> set[int]:
 
 
 def test_nobody_waits_for_ever_for_a_free_worker(tmp_path: Path) -> None:
-    source = _large(tmp_path / "large.dcm", 2048, 40)
     pool = Pool(tmp_path, processes=1, patience=0.1)
-    busy = threading.Thread(target=lambda: pool.transcode(source, "1.2.840.10008.1.2.4.90"))
+    busy = pool._idle.get()
     try:
-        busy.start()
-        while not pool._idle.empty():
-            time.sleep(0.001)
         with pytest.raises(PixelTimeoutError, match="too many"):
             pool.render(CT, Rendering())
     finally:
-        busy.join()
+        pool._idle.put(busy)
         pool.close()
 
 
