@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian
@@ -20,10 +22,14 @@ CT = sample("CT_small.dcm")
 
 def _workers() -> set[int]:
     """Processes of this test that decode pixels."""
+    children = psutil.Process().children()
     found = set()
-    for task in Path("/proc/self/task").iterdir():
-        found |= {int(pid) for pid in (task / "children").read_text().split()}
-    return {pid for pid in found if b"xds.pixels.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    for child in children:
+        # Some other child may just end.
+        with suppress(psutil.Error):
+            if "xds.pixels.worker" in " ".join(child.cmdline()):
+                found.add(child.pid)
+    return found
 
 
 def _large(path: Path, side: int, frames: int) -> Path:
