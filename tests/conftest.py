@@ -6,11 +6,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 
 from tests.databases import back_end, free_postgresql_urls, postgresql_server, postgresql_urls  # noqa: F401 - fixtures
 from tests.object_servers import moto, swift  # noqa: F401 - fixtures
+
+# The same examples in every run, and no time that a machine with much else to do would not keep.
+hypothesis.settings.register_profile(
+    "steady", derandomize=True, database=None, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("steady")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -92,16 +92,16 @@ def running_orthanc(
         process = subprocess.Popen([program, str(path)], stdout=log, stderr=log, env=environment)
     try:
         alone = httpx.Limits(max_keepalive_connections=0)
-        with httpx.Client(base_url=f"http://127.0.0.1:{http_port}", timeout=30, limits=alone) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{http_port}", timeout=60, limits=alone) as client:
             _wait(client, process, directory / "log")
             yield Orthanc(http_port, dicom_port, client)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def _wait(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         if process.poll() is not None:
             break

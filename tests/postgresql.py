@@ -10,7 +10,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,8 @@ from types import TracebackType
 from typing import Self
 
 import psycopg
+
+from tests.ports import free_port
 
 #: Where Debian and its descendants keep the programs, beside those on the path.
 PACKAGED = Path("/usr/lib/postgresql")
@@ -55,7 +56,7 @@ class PostgresqlServer:
         # Not below the temporary directories of pytest, which it closes to every other user.
         self._temporary = tempfile.TemporaryDirectory(prefix="xds-postgresql-", ignore_cleanup_errors=True)
         self.directory = Path(self._temporary.name)
-        self.port = _free_port()
+        self.port = free_port()
         self._programs = programs
         self._settings = SERVER_SETTINGS | settings
         self._process: subprocess.Popen[bytes] | None = None
@@ -107,10 +108,10 @@ class PostgresqlServer:
         self.execute(_EMPTY, database=url.rpartition("/")[2])
 
     def _conninfo(self, database: str) -> str:
-        return f"host=127.0.0.1 port={self.port} user=xds dbname={database} connect_timeout=5"
+        return f"host=127.0.0.1 port={self.port} user=xds dbname={database} connect_timeout=30"
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             try:
                 self.execute("SELECT 1")
@@ -171,9 +172,3 @@ BEGIN
     END LOOP;
 END $$
 """
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -85,7 +85,7 @@ def pacs_of(dicom_port: int, dicomweb: str = "", **settings: Any) -> dict[str, A
         "repository_unique_id": LOCATION,
         "assigning_authority": DOMAIN,
         "query": "c-find",
-        "silence_seconds": 5,
+        "silence_seconds": 30,
         "look_back_days": 20000,
         **settings,
     }

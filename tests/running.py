@@ -31,9 +31,10 @@ class RunningServer:
         self.process: subprocess.Popen[str] | None = None
         self.ready: dict[str, Any] = {}
 
-    def start(self, seconds: float = 90) -> Self:
+    def start(self, seconds: float = 300) -> Self:
         """Start and wait. Errors: AssertionError with the log when the ready line does not come."""
         self.data.mkdir(parents=True, exist_ok=True)
+        self.ready = {}
         log = self.data / "server.log"
         with log.open("ab") as stderr:
             self.process = subprocess.Popen(
@@ -60,9 +61,9 @@ class RunningServer:
         """End it at once, as a crash would."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
-    def stop(self, seconds: float = 30) -> int:
+    def stop(self, seconds: float = 120) -> int:
         """Ask it to end and return its exit code."""
         assert self.process is not None
         if self.process.poll() is None:

@@ -85,7 +85,7 @@ def test_readme_works_as_printed(tmp_path: Path) -> None:
             env=os.environ | {"PATH": path},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
             check=False,
         )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

@@ -42,7 +42,7 @@ def race(nodes: Sequence[Registry], make: Callable[[int], Submission]) -> list[R
 
     def register(number: int) -> RegistryResponse:
         made = make(number)
-        ready.wait(20)
+        ready.wait(60)
         return nodes[number % len(nodes)].register(made)
 
     with ThreadPoolExecutor(RIVALS) as pool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
 
 import pytest
 
+from xds.actors import imaging_breaker
 from xds.actors.imaging_breaker import Breaker
 from xds.model.foreign_images import PullError, PullProblem
 
@@ -38,10 +39,14 @@ def test_a_refusal_is_an_answer() -> None:
     assert "left alone" not in fail(breaker, PullProblem.REFUSED)
 
 
-def test_then_one_may_try_and_the_others_wait() -> None:
-    breaker = Breaker(failures=1, seconds=0.05)
+def test_then_one_may_try_and_the_others_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(imaging_breaker, "time", clock)
+    breaker = Breaker(failures=1, seconds=30)
     fail(breaker)
-    time.sleep(0.06)
+    clock.now = 29
+    assert "left alone" in fail(breaker)
+    clock.now = 31
     with breaker.closed():
         assert "left alone" in fail(breaker)
     with breaker.closed():

@@ -66,7 +66,7 @@ def cut_off(archive: Archive, monkeypatch: pytest.MonkeyPatch, uid: str, *, has_
         patch.setattr(LocalStaging, "commit", then_dark)
         with pytest.raises(PowerCut):
             archive.store(image(SOPInstanceUID=uid))
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while uid not in instances(archive) and time.monotonic() < until:
         time.sleep(0.01)
 

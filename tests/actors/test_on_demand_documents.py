@@ -283,7 +283,7 @@ class Together(Counter):
 
     def produce(self, entry: DocumentEntry) -> ProducedDocument:
         made = super().produce(entry)
-        self.barrier.wait(20)
+        self.barrier.wait(60)
         return made
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.actors.test_intake import files_of_at_most
 from tests.cli.commands import Commands
 from tests.databases import in_a_file
-from tests.store.servers import free_ports
+from tests.ports import port_of_nobody
 from xds.app import BLOB_DIRECTORY, DATABASE_FILE, utc_now
 from xds.store.blobs import open_blob_store
 from xds.store.database import open_database
@@ -121,9 +121,9 @@ def test_a_directory_without_a_domain_is_wrong_usage_and_stays_empty(xds: Comman
 def test_a_bucket_that_does_not_answer_is_nobody(xds: Commands, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
-    url = f"s3://docs?endpoint=http://127.0.0.1:{free_ports(1)[0]}&region=us-east-1"
-    monkeypatch.setenv("XDS__STORAGE__URL", url)
-    outcome = xds("admin", "scrub", "--data", str(data))
+    with port_of_nobody() as port:
+        monkeypatch.setenv("XDS__STORAGE__URL", f"s3://docs?endpoint=http://127.0.0.1:{port}&region=us-east-1")
+        outcome = xds("admin", "scrub", "--data", str(data))
     assert outcome.code == 3
     assert "s3://docs/ at http://127.0.0.1" in outcome.err
     assert "hush" not in outcome.err

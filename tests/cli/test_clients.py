@@ -86,7 +86,7 @@ def test_images_go_in_are_announced_and_come_out(
     assert again.out.strip() == "0 images stored, 0 refused, 1 files passed over, 7 done before"
 
     query = ("send", "iti18", "FindDocuments", "--to", server.http, "--patient", patient, MANIFESTS)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not (rows := xds(*query).rows) and time.monotonic() < end:
         time.sleep(0.2)
     unique_id = rows[0][5]

@@ -204,7 +204,7 @@ def entries(objects: Sequence[RegistryObject]) -> list[DocumentEntry]:
 def mllp(server: RunningServer, *segments: str, encoding: str = "utf-8") -> list[list[str]]:
     """Send one HL7 v2 message and return the segments of its answer, split into fields (`answer[1][1]` is MSA-1)."""
     host, _, port = server.mllp.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(b"\x0b" + "\r".join((*segments, "")).encode(encoding) + b"\x1c\x0d")
         received = b""
         while not received.endswith(b"\x1c\x0d"):
@@ -232,7 +232,7 @@ def storescu(server: RunningServer, *images: Path, calling: str = "MODALITY") ->
     """Send images by dcmtk's storescu."""
     title, host, port = server.dicom
     command = [program("storescu"), "-aet", calling, "-aec", title, host, str(port), *map(str, images)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -278,7 +278,7 @@ def exchange(server: RunningServer) -> None:
     assert retrieve(server, str(found.repository_unique_id), str(found.unique_id)) == {found.unique_id: content}
 
 
-def converse(address: str, octets: bytes, seconds: float = 20) -> bytes:
+def converse(address: str, octets: bytes, seconds: float = 60) -> bytes:
     """What comes back on a plain connection until the server closes it, or falls silent after an answer."""
     host, _, port = address.rpartition(":")
     received = bytearray()

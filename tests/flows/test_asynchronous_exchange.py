@@ -126,7 +126,7 @@ def documents(number: int) -> tuple[Submission, dict[str, bytes]]:
 
 
 def outcome(reply: Future[SoapAnswer]) -> RegistryResponse:
-    return read_registry_response(reply.result(30).body)
+    return read_registry_response(reply.result(120).body)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_every_soap_transaction_answers_elsewhere(exchange: Exchange, module: Mo
     body = f'<{name.localname} xmlns="{name.namespace}"/>'.encode()
     endpoint = f"{exchange.server.http}{module.TRANSACTION.path}"
     expected = post_soap(endpoint, module.TRANSACTION, body)
-    answer = exchange.ask(module, body).result(30)
+    answer = exchange.ask(module, body).result(120)
     assert answer.addressing.action == module.TRANSACTION.reply_action
     assert etree.tostring(answer.body, method="c14n2") == etree.tostring(expected.body, method="c14n2")
     assert b"Failure" in etree.tostring(answer.body)
@@ -156,7 +156,7 @@ def test_every_soap_transaction_answers_elsewhere(exchange: Exchange, module: Mo
 @pytest.mark.parametrize("module", V3_MODULES, ids=lambda module: module.TRANSACTION.action)
 def test_every_transaction_of_hl7_v3_answers_elsewhere(exchange: Exchange, module: ModuleType) -> None:
     body = f'<{etree.QName(module.TRANSACTION.body or CANCEL).localname} xmlns="{HL7V3}"/>'.encode()
-    answer = exchange.ask(module, body).result(30)
+    answer = exchange.ask(module, body).result(120)
     assert answer.addressing.action == module.TRANSACTION.reply_action
     acknowledged = read_acknowledgement(answer.body)
     assert acknowledged.code in ("CE", "AE")
@@ -169,7 +169,7 @@ def test_register_and_query(exchange: Exchange) -> None:
     refused = outcome(exchange.register(sent))
     assert refused.status is Status.FAILURE
     slots = (("XDSDocumentEntryPatientId", (f"'{PATIENT_ID}'",)), ("XDSDocumentEntryStatus", (APPROVED,)))
-    answer = exchange.ask(iti18, write_query(RawQuery(StoredQueryId.FIND_DOCUMENTS, ReturnType.LEAF_CLASS, slots))).result(30)
+    answer = exchange.ask(iti18, write_query(RawQuery(StoredQueryId.FIND_DOCUMENTS, ReturnType.LEAF_CLASS, slots))).result(120)
     _, objects, _ = read_query_response(answer.body)
     unique_ids = {item.unique_id for item in objects if isinstance(item, DocumentEntry)}
     assert {entry.unique_id for entry in sent.document_entries} <= unique_ids
@@ -180,7 +180,7 @@ def test_provide_and_retrieve(exchange: Exchange) -> None:
     before = len(exchange.partner.deliveries)
     assert outcome(exchange.provide(sent, contents)).status is Status.SUCCESS
     wanted = [DocumentRequest(REPOSITORY, str(entry.unique_id)) for entry in sent.document_entries]
-    answer = exchange.ask(iti43, write_retrieve_request(wanted)).result(30)
+    answer = exchange.ask(iti43, write_retrieve_request(wanted)).result(120)
     response, received = read_retrieve_response(answer.body)
     assert response.status is Status.SUCCESS
     octets = [b"".join(answer.parts[str(item.content_id)].staging.open()) for item in received]
@@ -200,7 +200,7 @@ def test_retrieve_images(exchange: Exchange) -> None:
             study.study_instance_uid, series.series_instance_uid, DocumentRequest(IMAGING_SOURCE, instance.sop_instance_uid)
         )
     ]
-    answer = exchange.ask(rad69, write_imaging_retrieve_request(wanted, [EXPLICIT_LITTLE])).result(30)
+    answer = exchange.ask(rad69, write_imaging_retrieve_request(wanted, [EXPLICIT_LITTLE])).result(120)
     response, received = read_retrieve_response(answer.body)
     assert response.status is Status.SUCCESS
     (item,) = received
@@ -213,7 +213,7 @@ def test_nobody_wants_the_answer_of_a_submission(exchange: Exchange) -> None:
     sent = submission(1)
     endpoint = f"{exchange.server.http}/services/registry"
     post_soap(endpoint, iti42.TRANSACTION, write_submission(sent), reply_to=NONE)
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while not exchange.found(sent) and time.monotonic() < until:
         time.sleep(0.05)
     assert len(exchange.found(sent)) == 1
@@ -255,11 +255,12 @@ def test_what_was_executed_is_delivered_by_the_next_server(tmp_path: Path) -> No
             address = partner.url
             partner.stop()
             replies = [first.provide(sent, contents), first.register(submission(1))]
-            until = time.monotonic() + 30
+            until = time.monotonic() + 60
             while logged(tmp_path, "worker.job_again") < 2 and time.monotonic() < until:
                 time.sleep(0.05)
             server.kill()
             server.stop()
+        let_leases_end(tmp_path)
         partner.start()
         assert partner.url == address
         with running(tmp_path, partner) as server:

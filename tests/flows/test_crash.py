@@ -8,8 +8,6 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from tests.builders import document_entry, submission
 from tests.running import RunningServer
 from xds.app import BLOB_DIRECTORY
@@ -155,7 +153,6 @@ def is_whole(server: RunningServer, attempt: Attempt) -> bool:
     return True
 
 
-@pytest.mark.timeout(600)
 def test_what_was_acknowledged_survives_being_killed(tmp_path: Path) -> None:
     data = tmp_path / "data"
     attempts: list[Attempt] = []

@@ -82,7 +82,7 @@ def assert_discreet(answer: str | bytes | httpx.Response, server: RunningServer)
 @pytest.fixture(autouse=True)
 def _ready_afterwards(server: RunningServer) -> Iterator[None]:
     yield
-    assert httpx.get(f"{server.http}/health/ready").status_code == 200
+    assert httpx.get(f"{server.http}/health/ready", timeout=60).status_code == 200
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -151,7 +151,7 @@ def messages(address: str) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", messages(""))
 def test_a_hostile_envelope_is_a_fault(server: RunningServer, service: str, name: str) -> None:
     address = f"{server.http}/services/{service}"
-    answer = httpx.post(address, content=messages(address)[name], headers=PLAIN_SOAP, timeout=30)
+    answer = httpx.post(address, content=messages(address)[name], headers=PLAIN_SOAP, timeout=60)
     assert answer.status_code in (400, 415, 500), answer.text
     assert answer.headers["Content-Type"].startswith("application/soap+xml")
     assert "Fault" in answer.text
@@ -164,7 +164,7 @@ def test_collected_attacks_are_faults(shared: Path, server: RunningServer, sampl
     for service in SERVICES:
         address = f"{server.http}/services/{service}"
         for content_type, octets in (("application/soap+xml", content), write_parts(content, {})):
-            answer = httpx.post(address, content=octets, headers={"Content-Type": content_type}, timeout=30)
+            answer = httpx.post(address, content=octets, headers={"Content-Type": content_type}, timeout=60)
             assert (answer.status_code, "Fault" in answer.text) == (400, True)
             assert_discreet(answer, server)
 
@@ -186,7 +186,7 @@ def test_collected_attacks_are_faults(shared: Path, server: RunningServer, sampl
 def test_a_message_of_another_type_is_refused(server: RunningServer, content_type: str) -> None:
     address = f"{server.http}/services/repository"
     octets = envelope(address, PROVIDE, "<x/>").encode()
-    answer = httpx.post(address, content=octets, headers={"Content-Type": content_type})
+    answer = httpx.post(address, content=octets, headers={"Content-Type": content_type}, timeout=60)
     assert 400 <= answer.status_code < 600
     assert_discreet(answer, server)
 
@@ -206,7 +206,7 @@ def test_a_document_is_a_part_of_the_message_and_nothing_else(server: RunningSer
         "</x:ProvideAndRegisterDocumentSetRequest>"
     )
     content_type, octets = write_package(address, PROVIDE, body, {"other@part": ("text/plain", b"x")})
-    answer = httpx.post(address, content=octets, headers={"Content-Type": content_type})
+    answer = httpx.post(address, content=octets, headers={"Content-Type": content_type}, timeout=60)
     assert "ResponseStatusType:Failure" in answer.text or "Fault" in answer.text
     assert_discreet(answer, server)
     slots = {"XDSDocumentEntryPatientId": f"'{patient}'", "XDSDocumentEntryStatus": APPROVED}
@@ -237,7 +237,7 @@ def test_a_hostile_parameter_is_a_value_or_an_error(server: RunningServer, value
         "</r:Slot></r:AdhocQuery></q:AdhocQueryRequest>"
     )
     address = f"{server.http}/services/registry"
-    answer = httpx.post(address, content=envelope(address, QUERY, body).encode(), headers=PLAIN_SOAP)
+    answer = httpx.post(address, content=envelope(address, QUERY, body).encode(), headers=PLAIN_SOAP, timeout=60)
     assert answer.status_code == 200, answer.text
     assert "AdhocQueryResponse" in answer.text
     assert "ExtrinsicObject" not in answer.text

@@ -151,6 +151,9 @@ def test_no_acknowledged_feed_is_lost_and_no_merge_is_there_by_half(tmp_path: Pa
                 source.start()
             for _ in range(ACKNOWLEDGED_BEFORE_THE_KILL):
                 assert acknowledged.acquire(timeout=120), "the server does not acknowledge"
+            assert server.process is not None
+            # The parent replaces nobody meanwhile.
+            server.process.send_signal(signal.SIGSTOP)
             for victim in children(server) if processes != "1" else ():
                 os.kill(victim, signal.SIGKILL)
             server.kill()

@@ -64,7 +64,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def client(server: RunningServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{server.http}/fhir", event_hooks={"response": [_validate]}) as found:
+    with httpx.Client(base_url=f"{server.http}/fhir", event_hooks={"response": [_validate]}, timeout=60) as found:
         yield found
 
 
@@ -89,7 +89,7 @@ def test_verdicts(shared: Path, tmp_path: Path) -> None:
         command += ["--fhir", f"{server.http}/fhir", "--mllp", server.mllp, "--assigning-authority", AUTHORITY]
         environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(
-            [*command, "--tx", "ITI-78", "ITI-83"], check=False, capture_output=True, text=True, timeout=120, env=environment
+            [*command, "--tx", "ITI-78", "ITI-83"], check=False, capture_output=True, text=True, timeout=600, env=environment
         )
     assert (tmp_path / "out" / "results.json").exists(), done.stderr
     results: list[dict[str, Any]] = json.loads((tmp_path / "out" / "results.json").read_text())["results"]

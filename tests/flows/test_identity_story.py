@@ -172,7 +172,7 @@ def ct(**attributes: Any) -> Dataset:
     return pydicom.dcmread(BytesIO(image(**(uids | attributes))))
 
 
-def wait_for_documents(server: RunningServer, patient_id: str, seconds: float = 30) -> dict[str, DocumentEntry]:
+def wait_for_documents(server: RunningServer, patient_id: str, seconds: float = 120) -> dict[str, DocumentEntry]:
     end = time.monotonic() + seconds
     slots: dict[str, Any] = {"XDSDocumentEntryPatientId": f"'{patient_id}'", "XDSDocumentEntryStatus": APPROVED}
     while not ask(server, StoredQueryId.FIND_DOCUMENTS, **slots).objects:

@@ -62,7 +62,7 @@ def take(server: RunningServer, patient_id: str, return_type: str = "LeafClass")
     headers = {"Content-Type": "application/soap+xml; charset=UTF-8"}
     begun = time.perf_counter()
     url = f"{server.http}{TRANSACTION.path}"
-    with httpx.stream("POST", url, content=content, headers=headers, timeout=60) as response:
+    with httpx.stream("POST", url, content=content, headers=headers, timeout=120) as response:
         chunks = response.iter_raw()
         octets = [next(chunks)]
         first = time.perf_counter() - begun

@@ -78,7 +78,7 @@ def provide_chunked(server: RunningServer, unique_id: str, size: int) -> str:
             yield block
         yield after
 
-    response = httpx.post(address, content=octets(), headers={"Content-Type": content_type}, timeout=120)
+    response = httpx.post(address, content=octets(), headers={"Content-Type": content_type}, timeout=300)
     assert response.request.headers["Transfer-Encoding"] == "chunked"
     assert (response.status_code, SUCCESS in response.text) == (200, True), response.text
     return digest.hexdigest()
@@ -100,7 +100,7 @@ def retrieve_hash(server: RunningServer, unique_id: str) -> tuple[str, int]:
         digest.update(memoryview(octets)[start:end])
         parts[-1] = (digest, size + end - start)
 
-    with httpx.stream("POST", address, content=request, headers={"Content-Type": content_type}, timeout=120) as response:
+    with httpx.stream("POST", address, content=request, headers={"Content-Type": content_type}, timeout=300) as response:
         assert response.status_code == 200
         header = Message()
         header["Content-Type"] = response.headers["Content-Type"]

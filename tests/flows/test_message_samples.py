@@ -90,7 +90,7 @@ def run_samples(shared: Path, server: RunningServer, out: Path, transactions: li
     command += ["--tx", *transactions]
     # The samples are read-only: nothing may be compiled beside them.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240, env=environment)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600, env=environment)
     assert (out / "results.json").exists(), done.stderr
     results: list[dict[str, Any]] = json.loads((out / "results.json").read_text())["results"]
     return results

@@ -40,7 +40,7 @@ def run_testkit(shared: Path, server: RunningServer, out: Path, tests: list[str]
         command += ["--test", test]
     # The samples are read-only: nothing may be compiled beside them.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240, env=environment)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600, env=environment)
     # The runner names what it submits by the second in which it starts: the next one must start in another.
     time.sleep(1 - time.time() % 1)
     assert (out / "results.json").exists(), done.stderr
@@ -85,7 +85,7 @@ def store(server: RunningServer, image: Path) -> None:
     assert status.Status == 0x0000
 
 
-def wait_for_manifest(server: RunningServer, patient_id: str, seconds: float = 30) -> None:
+def wait_for_manifest(server: RunningServer, patient_id: str, seconds: float = 120) -> None:
     slots = {"XDSDocumentEntryPatientId": f"'{patient_id}'", "XDSDocumentEntryStatus": APPROVED}
     end = time.monotonic() + seconds
     while not ask(server, StoredQueryId.FIND_DOCUMENTS, **slots).objects:

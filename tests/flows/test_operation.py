@@ -75,9 +75,9 @@ def _with_patient(server: RunningServer) -> DocumentEntry:
     address = f"{server.http}/services/registry"
     for action in (QUERY, REGISTER, f"urn:{PHI[0]}"):
         for text in (f"<{PHI[0]}/>", f"<x a='{PHI[3]}'>{PHI[0]}</x", f"<!DOCTYPE {PHI[0]}>"):
-            httpx.post(address, content=envelope(address, action, text).encode(), headers=PLAIN_SOAP)
+            httpx.post(address, content=envelope(address, action, text).encode(), headers=PLAIN_SOAP, timeout=60)
     for path in (f"/fhir/Patient/{PHI[3]}", f"/?name={PHI[0]}", f"/dicomweb/studies/{PHI[3]}", f"/wado?studyUID={PHI[0]}"):
-        httpx.get(server.http + path, headers={"User-Agent": PHI[0], "Referer": f"http://x/{PHI[3]}"})
+        httpx.get(server.http + path, headers={"User-Agent": PHI[0], "Referer": f"http://x/{PHI[3]}"}, timeout=60)
     converse(server.http, f"{PHI[0]} /{PHI[3]}\r\n\r\n".encode())
     converse(server.mllp, f"{PHI[0]}\x0b{PHI[3]}\x1c\r".encode())
     ask(server, StoredQueryId.FIND_DOCUMENTS, XDSDocumentEntryPatientId=f"'{patient}'", XDSDocumentEntryStatus=APPROVED)
@@ -105,7 +105,7 @@ def test_logs_are_json_without_patients_and_data_outlive_the_process(tmp_path: P
     assert [(word, line) for line in lines for word in PHI if word.lower() in line.lower()] == []
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -114,7 +114,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 def requests_in_flight(server: RunningServer) -> int:
     """Among them the one that asks."""
-    found = re.search(r"^xds_requests_in_flight ([0-9]+)", httpx.get(f"{server.http}/metrics").text, re.MULTILINE)
+    found = re.search(r"^xds_requests_in_flight ([0-9]+)", httpx.get(f"{server.http}/metrics", timeout=60).text, re.MULTILINE)
     assert found
     return int(found[1])
 
@@ -143,7 +143,7 @@ def test_the_end_waits_for_the_request_in_flight(tmp_path: Path) -> None:
             yield octets[len(octets) // 2 :]
 
         headers = {"Content-Type": content_type, "Content-Length": str(len(octets))}
-        answer = httpx.post(address, content=halves(), headers=headers, timeout=30)
+        answer = httpx.post(address, content=halves(), headers=headers, timeout=60)
         assert "ResponseStatusType:Success" in answer.text
         assert server.stop() == 0
     with RunningServer(tmp_path / "data", **settings) as server:

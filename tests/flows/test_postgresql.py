@@ -95,11 +95,11 @@ def test_what_partners_see_while_the_database_is_away(server: RunningServer, dat
     header = "MSH|^~\\&|ADT|PARTNER|PIX|XDS|20260301120000||ADT^A01|AWAY1|P|2.3.1"
     acknowledgement = mllp(server, header, "EVN|A01|20260301120000", f"PID|||{patient}||Doe^Jane||19700101|F", "PV1||O")
     assert acknowledgement[1][1] == "AE"
-    assert httpx.get(f"{server.http}/dicomweb/studies/1.2.3/metadata").status_code == 503
-    assert httpx.get(f"{server.http}/health/ready").status_code == 503
+    assert httpx.get(f"{server.http}/dicomweb/studies/1.2.3/metadata", timeout=60).status_code == 503
+    assert httpx.get(f"{server.http}/health/ready", timeout=60).status_code == 503
     database.start()
     exchange(server)
-    assert httpx.get(f"{server.http}/health/ready").status_code == 200
+    assert httpx.get(f"{server.http}/health/ready", timeout=60).status_code == 200
     log = (server.data / "server.log").read_text()
     assert "AWAY" not in log
     assert "Traceback" not in log

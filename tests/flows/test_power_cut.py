@@ -11,17 +11,20 @@ of a blob, the second also without the fsync of the directory that names it.
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.builders import document_entry, submission
 from tests.flows.test_crash import Attempt, is_whole, running
+from tests.flows.test_processes import children
 from tests.flows.volumes import Volume
 from tests.running import RunningServer
 from xds.app import BLOB_DIRECTORY, DATABASE_FILE
@@ -107,7 +110,11 @@ def cut_power(volumes: Sequence[Volume], server: RunningServer) -> None:
     # The devices go first: until the server is dead, whoever ignores that an fsync failed would acknowledge what is lost.
     for volume in volumes:
         volume.cut_power()
+    others = children(server)
     server.kill()
+    for process in others:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
     server.stop()
 
 
@@ -150,7 +157,6 @@ def volumes(tmp_path: Path) -> Iterator[tuple[Volume, Volume]]:
         yield database, blobs
 
 
-@pytest.mark.timeout(600)
 def test_what_was_acknowledged_under_load_survives_a_power_cut(volumes: tuple[Volume, Volume]) -> None:
     data = volumes[0].path
     attempts: list[Attempt] = []

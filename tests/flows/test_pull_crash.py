@@ -37,10 +37,10 @@ def configuration(orthanc: Orthanc, directory: Path) -> Path:
 def announced(server: RunningServer) -> int:
     """How many instances of the study are known, after some time to learn of them."""
     found = 0
-    until = time.monotonic() + 40
+    until = time.monotonic() + 120
     while found < SLICES and time.monotonic() < until:
         answer = httpx.get(
-            f"{server.http}/dicomweb/studies/{STUDY}/instances", headers={"Accept": "application/dicom+json"}, timeout=10
+            f"{server.http}/dicomweb/studies/{STUDY}/instances", headers={"Accept": "application/dicom+json"}, timeout=60
         )
         found = len(answer.json()) if answer.status_code == 200 and answer.content else 0
         time.sleep(0.2)
@@ -51,7 +51,7 @@ def read_some(server: RunningServer, begun: threading.Event) -> None:
     """Read the series until the server dies."""
     try:
         with httpx.stream(
-            "GET", f"{server.http}/dicomweb/studies/{STUDY}/series/{SERIES}", headers={"Accept": ANY}, timeout=30
+            "GET", f"{server.http}/dicomweb/studies/{STUDY}/series/{SERIES}", headers={"Accept": ANY}, timeout=60
         ) as answer:
             for _ in answer.iter_raw():
                 begun.set()
@@ -77,11 +77,11 @@ def test_nothing_half_is_left(tmp_path: Path) -> None:
             begun = threading.Event()
             reader = threading.Thread(target=read_some, args=(server, begun))
             reader.start()
-            assert begun.wait(30)
+            assert begun.wait(120)
         finally:
             server.kill()
             server.stop()
-        reader.join(30)
+        reader.join(120)
         # What the next start finds: descriptions whose objects are whole.
         server = RunningServer(data, config=config).start()
         try:

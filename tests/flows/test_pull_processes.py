@@ -47,10 +47,10 @@ def put(orthanc: Orthanc, study: str) -> dict[str, bytes]:
 
 
 def wait_for(server: RunningServer, study: str) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     address = f"{server.http}/dicomweb/studies/{study}/instances"
     while time.monotonic() < until:
-        answer = httpx.get(address, headers={"Accept": "application/dicom+json"}, timeout=30)
+        answer = httpx.get(address, headers={"Accept": "application/dicom+json"}, timeout=60)
         if answer.status_code == 200 and len(answer.json()) == SLICES:
             return
         time.sleep(0.2)
@@ -66,7 +66,7 @@ def test_whichever_process_asks_gets_what_the_pacs_sends(tmp_path: Path) -> None
                 wait_for(server, study)
 
             def read(study: str) -> tuple[int, bytes]:
-                answer = httpx.get(f"{server.http}/dicomweb/studies/{study}", headers={"Accept": ANY}, timeout=60)
+                answer = httpx.get(f"{server.http}/dicomweb/studies/{study}", headers={"Accept": ANY}, timeout=120)
                 return answer.status_code, answer.content
 
             with ThreadPoolExecutor(3) as readers:

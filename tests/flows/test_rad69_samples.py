@@ -53,7 +53,7 @@ def test_every_sample(shared: Path, server: RunningServer, tmp_path: Path) -> No
     command += ["--mllp", server.mllp, "--assigning-authority", AUTHORITY, "--images-loaded", "--tx", "RAD-69"]
     # The samples are read-only: nothing may be compiled beside them.
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240, env=environment)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600, env=environment)
     assert (tmp_path / "results.json").exists(), done.stderr
     results = json.loads((tmp_path / "results.json").read_text())["results"]
     driven = {item["file"]: item for item in results if item["category"] != "not drivable"}

@@ -16,6 +16,7 @@ import pytest
 
 from tests.builders import ASSIGNING_AUTHORITY, PATIENT_ID, document_entry, submission
 from tests.flows.partners import entries, feed
+from tests.ports import free_port
 from tests.running import RunningServer
 from tests.updates import update as updated
 from xds.actors.imaging_registrations import RegisteredManifest
@@ -38,7 +39,9 @@ CONTENT = b"a report of the other hospital"
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[RunningServer]:
     """System A, which knows the patient."""
-    with RunningServer(tmp_path / "a", DOMAIN__ASSIGNING_AUTHORITY=ASSIGNING_AUTHORITY) as server:
+    # Another one listens at the same address later.
+    ports = ("--http-port", str(free_port()))
+    with RunningServer(tmp_path / "a", *ports, DOMAIN__ASSIGNING_AUTHORITY=ASSIGNING_AUTHORITY) as server:
         feed(server, PATIENT_ID)
         yield server
 
@@ -50,7 +53,7 @@ def repository(data: Path, registry_url: str) -> RunningServer:
         DOMAIN__ASSIGNING_AUTHORITY=ASSIGNING_AUTHORITY,
         DOMAIN__REPOSITORY_UNIQUE_ID=REPOSITORY,
         REPOSITORY__REGISTRY_URL=registry_url,
-        REPOSITORY__REGISTRY_SECONDS="5",
+        REPOSITORY__REGISTRY_SECONDS="60",
     )
 
 
@@ -106,7 +109,7 @@ def network_that_drops_one_answer(server: RunningServer) -> Iterator[str]:
                 line, *lines = iter(stream.readline, b"\r\n")
                 headers = http.client.parse_headers(_Lines([*lines, b"\r\n"]))
                 body = stream.read(int(headers["Content-Length"]))
-                inner = http.client.HTTPConnection("127.0.0.1", int(port), timeout=20)
+                inner = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
                 inner.request("POST", line.split()[1].decode(), body, {"Content-Type": headers["Content-Type"]})
                 answer = inner.getresponse()
                 octets = answer.read()
@@ -123,7 +126,7 @@ def network_that_drops_one_answer(server: RunningServer) -> Iterator[str]:
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        thread.join(20)
+        thread.join(60)
 
 
 class _Lines:

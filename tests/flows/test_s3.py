@@ -23,9 +23,10 @@ from tests.archive import image
 from tests.builders import document_entry, fresh_uid, submission
 from tests.flows.conftest import AUTHORITY, IMAGING_SOURCE
 from tests.flows.partners import APPROVED, ask, entries, feed, provide, read_multipart, retrieve
+from tests.ports import port_of_nobody
 from tests.running import RunningServer
 from tests.store.gate import Gate
-from tests.store.servers import ObjectServer, free_ports
+from tests.store.servers import ObjectServer
 from xds.app import BLOB_DIRECTORY
 from xds.model.errors import RegistryResponse
 from xds.model.retrieval import DocumentRequest
@@ -61,7 +62,7 @@ class Region:
             env=os.environ | {"XDS__STORAGE__URL": self.objects.url(self.bucket, port=self.gate.port)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 
@@ -170,7 +171,7 @@ def test_what_the_bucket_does_not_take_is_refused_and_goes_through_later(region:
     assert c_store(region.server, dataset) in {0x0110, 0xA700}
     assert wado(region.server, dataset).status_code == 404
     assert not is_accepted(lambda: retrieve_one(endpoint, *earlier))
-    assert httpx.get(f"{region.server.http}/health/live").status_code == 200
+    assert httpx.get(f"{region.server.http}/health/live", timeout=60).status_code == 200
 
     region.gate.open()
     assert hashlib.sha256(content).hexdigest() not in region.blobs()
@@ -200,11 +201,12 @@ def retrieve_one(endpoint: str, repository: str, unique_id: str) -> RegistryResp
 
 
 def test_a_scrub_beside_the_server_finds_what_happened_in_the_bucket(region: Region, patient: str) -> None:
+    held = len(region.blobs())
     clean = region.admin("scrub", "--json")
     assert clean.returncode == 0, clean.stderr
     summary = json.loads(clean.stdout.splitlines()[-1])
     assert summary["clean"]
-    assert summary["blobs"] >= len(region.blobs())
+    assert summary["blobs"] >= held
 
     _, damaged = provide_document(region.server, patient, b"to be damaged")
     client = region.objects.client()
@@ -226,15 +228,17 @@ def test_secrets_stay_out_of_the_log(region: Region) -> None:
 
 
 def test_a_bucket_that_does_not_answer_is_told_at_start(region: Region, tmp_path: Path) -> None:
-    url = region.objects.url(region.bucket, port=free_ports(1)[0])
-    done = subprocess.run(
-        [sys.executable, "-m", "xds", "serve", "--data", tmp_path, "--http-port", "0", "--mllp-port", "0", "--dicom-port", "0"],
-        env=os.environ | {"XDS__STORAGE__URL": url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    command = [sys.executable, "-m", "xds", "serve", "--data", tmp_path]
+    command += ["--http-port", "0", "--mllp-port", "0", "--dicom-port", "0"]
+    with port_of_nobody() as port:
+        done = subprocess.run(
+            command,
+            env=os.environ | {"XDS__STORAGE__URL": region.objects.url(region.bucket, port=port)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
     assert done.returncode == 2
     assert done.stdout == ""
     assert f"s3://{region.bucket}/some/prefix at http://127.0.0.1" in done.stderr

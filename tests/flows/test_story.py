@@ -187,7 +187,7 @@ def evidence(manifest: Dataset) -> dict[str, set[str]]:
     }
 
 
-def wait_for_manifest(server: RunningServer, woman: Woman, images: Sequence[Dataset], seconds: float = 30) -> Published:
+def wait_for_manifest(server: RunningServer, woman: Woman, images: Sequence[Dataset], seconds: float = 120) -> Published:
     """Wait until the one approved manifest of the images' study lists them all."""
     wanted: dict[str, set[str]] = {}
     for item in images:
@@ -333,7 +333,7 @@ def test_the_images_come_over_the_web_by_http(server: RunningServer, study: Publ
     if level == "instance":
         path, wanted = f"{path}/instances/{first.SOPInstanceUID}", [first]
     accept = f'multipart/related; type="application/dicom"; transfer-syntax={EXPLICIT_LITTLE}'
-    response = httpx.get(server.http + path, headers={"Accept": accept})
+    response = httpx.get(server.http + path, headers={"Accept": accept}, timeout=60)
     assert response.status_code == 200
     boundary = response.headers["Content-Type"].partition("boundary=")[2].partition(";")[0].strip('"')
     parts = read_multipart(boundary, response.content)
@@ -349,7 +349,7 @@ def test_one_image_comes_by_wado_uri(server: RunningServer, study: Published) ->
         "objectUID": first.SOPInstanceUID,
         "contentType": "application/dicom",
     }
-    response = httpx.get(f"{server.http}/wado", params=query)
+    response = httpx.get(f"{server.http}/wado", params=query, timeout=60)
     assert (response.status_code, response.headers["Content-Type"]) == (200, "application/dicom")
     assert pixels(response.content) == stored_pixels([first])
 

@@ -5,7 +5,9 @@ Spec: RAD TF-2 4.68.4.1.2.3.2 (sourcePatientId); DICOM PS3.3 C.7.1.1 (Issuer of 
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from contextlib import closing
 from io import BytesIO
 
 import pydicom
@@ -17,6 +19,8 @@ from tests.builders import fresh_uid
 from tests.flows.conftest import AUTHORITY
 from tests.flows.partners import APPROVED, ask, feed, mllp, store
 from tests.running import RunningServer
+from xds.actors.imaging_triggers import PUBLISH_STUDY
+from xds.app import DATABASE_FILE
 from xds.model.vocabulary import StoredQueryId
 
 CLINIC, SPA = "1.2.250.1.71.31", "1.2.250.1.71.32"
@@ -66,7 +70,7 @@ def test_demographics_tell_whose_number_it_is(server: RunningServer) -> None:
     for authority, name in ((CLINIC, "Noir^Anna"), (SPA, "Blanc^Berthe")):
         admit(server, f"7001^^^&{authority}&ISO", name)
     study = unissued(server, "7001", "BLANC^BERTHE")
-    assert manifests(server, f"7001^^^&{SPA}&ISO", study, 10) == 1
+    assert manifests(server, f"7001^^^&{SPA}&ISO", study, 120) == 1
     assert manifests(server, f"7001^^^&{CLINIC}&ISO", study, 0) == 0
 
 
@@ -75,13 +79,25 @@ def test_a_number_alone_publishes_nothing(server: RunningServer) -> None:
     other_day = unissued(server, "7002", "Vert^Chloe", "19720203")
     other_name = unissued(server, "7002", "Rouge^Chloe")
     right = unissued(server, "7002", "Vert^Chloe")
-    assert manifests(server, f"7002^^^&{CLINIC}&ISO", right, 10) == 1
+    assert manifests(server, f"7002^^^&{CLINIC}&ISO", right, 120) == 1
     assert [manifests(server, f"7002^^^&{CLINIC}&ISO", study, 0) for study in (other_day, other_name)] == [0, 0]
 
 
 def test_a_feed_wakes_the_studies_that_wait(server: RunningServer) -> None:
     study = unissued(server, "7003", "Gris^Delphine")
-    # Long enough for the study to settle and to be found without a patient; the next regular attempt is further away.
-    time.sleep(3)
+    put_off(server, study)
     admit(server, f"7003^^^&{CLINIC}&ISO", "Gris^Delphine")
-    assert manifests(server, f"7003^^^&{CLINIC}&ISO", study, 3) == 1
+    assert manifests(server, f"7003^^^&{CLINIC}&ISO", study, 120) == 1
+
+
+def put_off(server: RunningServer, study: str) -> None:
+    """Wait until a study was found without a patient, and let the next regular attempt be hours away."""
+    end = time.monotonic() + 120
+    statement = "UPDATE job SET run_at = run_at + 36000000 WHERE kind = ? AND key = ? AND error IS NOT NULL"
+    with closing(sqlite3.connect(server.data / DATABASE_FILE, timeout=60)) as database:
+        while True:
+            with database:
+                if database.execute(statement, (PUBLISH_STUDY, study)).rowcount:
+                    return
+            assert time.monotonic() < end, "no attempt was made to publish the study"
+            time.sleep(0.1)

@@ -109,7 +109,7 @@ def clients(server: RunningServer, request: pytest.FixtureRequest) -> Iterator[C
     paths = {module.TRANSACTION.path for module in MODULES if module.TRANSACTION.wire is Wire.SOAP}
     objects, settings = RegistryObjects(), zeep.Settings(strict=True)
     with requests.Session() as session:
-        transport = (Mtom if request.param == "mtom" else zeep.Transport)(session=session, timeout=30, operation_timeout=30)
+        transport = (Mtom if request.param == "mtom" else zeep.Transport)(session=session, timeout=60, operation_timeout=60)
         found = {
             path: zeep.Client(f"{server.http}{path}?wsdl", transport=transport, settings=settings, plugins=[objects])
             for path in sorted(paths)

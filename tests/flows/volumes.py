@@ -7,6 +7,7 @@ import fcntl
 import os
 import struct
 import subprocess
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -45,7 +46,15 @@ class Volume:
         pytest.skip(f"NEEDS loop devices: {done.stderr}")
 
     def unmount(self) -> None:
-        _run("umount", str(self.path))
+        """Unmount it as soon as nobody has a file open there: a server that was killed may have a process that just ends."""
+        until = time.monotonic() + 60
+        while True:
+            done = subprocess.run(["umount", str(self.path)], capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                return
+            assert "busy" in done.stderr, done.stderr
+            assert time.monotonic() < until, done.stderr
+            time.sleep(0.05)
 
     def cut_power(self) -> None:
         """What was not written to the device until now never will be: neither pages in memory nor the journal.
@@ -77,7 +86,10 @@ class Volume:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.path.is_mount():
             # A test that failed may have left a server running: the mount goes when that ends.
-            _run("umount", *(("--lazy",) if error else ()), str(self.path))
+            if error:
+                _run("umount", "--lazy", str(self.path))
+            else:
+                self.unmount()
 
 
 def _run(*command: str) -> None:

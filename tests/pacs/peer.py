@@ -25,7 +25,7 @@ from xds.wire.dimse import Command, Field, Message, Status, response_to
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 STUDY = "1.2.90"
-SECONDS = 30
+SECONDS = 60
 
 
 class _Counted(Association):

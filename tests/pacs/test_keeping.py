@@ -22,9 +22,9 @@ from xds.pacs.partner import Partner
 
 
 @contextmanager
-def archive(pacs: Peer, *, kept: int = 2, seconds: float = 60, most: int = 4, silence: float = 10) -> Iterator[DimseArchive]:
+def archive(pacs: Peer, *, kept: int = 2, seconds: float = 300, most: int = 4) -> Iterator[DimseArchive]:
     partner = Partner(
-        "pacs", "PACS", "127.0.0.1", pacs.port, seconds=silence, associations=most, kept_associations=kept, kept_seconds=seconds
+        "pacs", "PACS", "127.0.0.1", pacs.port, seconds=SECONDS, associations=most, kept_associations=kept, kept_seconds=seconds
     )
     found = DimseArchive(partner)
     try:
@@ -157,8 +157,10 @@ def test_one_that_keeps_still_is_given_up_and_not_asked_again() -> None:
     def keep_still(_: Association) -> None:
         assert still.wait(SECONDS)
 
-    with peer() as pacs, archive(pacs, silence=0.3) as source:
+    with peer() as pacs, archive(pacs) as source:
         get(source)
+        (kept,) = source._associations._idle._kept
+        kept.association.wait_at_most(0.3)
         pacs.instead = keep_still
         with pytest.raises(PullError) as raised:
             get(source)

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from tests.ports import free_port
 from xds.pacs.association import Association, connect
 from xds.pacs.pdus import AssociationError
 from xds.pacs.receiver import MoveReceiver
@@ -18,12 +19,12 @@ from xds.wire.dicom import IMPLICIT_LITTLE
 from xds.wire.dimse import Command, Field, Message, Status
 from xds.wire.dimse_classes import VERIFICATION
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 @contextmanager
 def listening(most: int = 16) -> Iterator[tuple[MoveReceiver, int]]:
-    receiver = MoveReceiver("US", "127.0.0.1", 0, ["PACS"], seconds=SECONDS, associations=most)
+    receiver = MoveReceiver("US", "127.0.0.1", free_port(), ["PACS"], seconds=SECONDS, associations=most)
     try:
         yield receiver, receiver.start()
     finally:

@@ -18,7 +18,7 @@ from xds.model.foreign_images import PullError, PullProblem
 from xds.pacs.partner import Partner
 from xds.pacs.web import WebArchive
 
-SECONDS = 30.0
+SECONDS = 60.0
 STUDY, CT = "1.2.95", "1.2.840.10008.5.1.4.1.1.2"
 UIDS = (f"{STUDY}.1.1", f"{STUDY}.1.2")
 OBJECTS = [image(StudyInstanceUID=STUDY, SeriesInstanceUID=f"{STUDY}.1", SOPInstanceUID=uid, SOPClassUID=CT) for uid in UIDS]
@@ -141,10 +141,10 @@ class Service:
 
 
 @contextmanager
-def asked(*acts: Act, kept: float = 60, silence: float = SECONDS) -> Iterator[tuple[Service, WebArchive]]:
+def asked(*acts: Act, kept: float = 300) -> Iterator[tuple[Service, WebArchive]]:
     service = Service(*acts)
     address = f"http://127.0.0.1:{service.port}/rs"
-    archive = WebArchive(Partner("pacs", "PACS", "127.0.0.1", 0, address, seconds=silence, kept_seconds=kept))
+    archive = WebArchive(Partner("pacs", "PACS", "127.0.0.1", 0, address, seconds=SECONDS, kept_seconds=kept))
     try:
         yield service, archive
     finally:
@@ -201,8 +201,10 @@ def test_what_has_begun_is_not_asked_for_again() -> None:
 
 
 def test_a_silent_service_is_asked_once() -> None:
-    with asked(answers, keeps_silent, silence=0.5) as (service, archive):
+    with asked(answers, keeps_silent) as (service, archive):
         assert get(archive) == OBJECTS
+        (kept,) = archive._connections._idle._kept
+        kept.connection.settimeout(0.5)
         with pytest.raises(PullError) as raised:
             get(archive)
         assert raised.value.problem is PullProblem.TIMEOUT

@@ -297,7 +297,6 @@ def test_submissions_do_what_they_do_in_the_model(registry: tuple[Registry, Fixe
         compare(history, StoredQueryId.GET_ALL, [(GET_ALL[0], [cx]), *everything], full=True)
 
 
-@pytest.mark.timeout(300)
 @settings(PROFILE, max_examples=8)
 @given(st.data())
 def test_queries_answer_what_the_model_answers(registry: tuple[Registry, FixedClock], data: st.DataObject) -> None:

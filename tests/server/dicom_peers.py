@@ -13,7 +13,7 @@ from xds.server.dimse import DimseServer
 from xds.server.dimse_retrieve import Destination
 
 
-def run(name: str, *arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+def run(name: str, *arguments: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
     """Run a program of dcmtk to its end. What it writes is ASCII, or replaced."""
     command = [program(name), *arguments]
     return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=seconds, check=False)
@@ -22,11 +22,11 @@ def run(name: str, *arguments: str, seconds: float = 60) -> subprocess.Completed
 @contextmanager
 def serving(archive: Archive, destinations: Sequence[Destination] = (), **settings: float) -> Iterator[int]:
     """The listener for an archive; its port."""
-    server = DimseServer(archive.source, "XDS", port=0, idle_seconds=10, destinations=destinations, **settings)  # type: ignore[arg-type]
+    server = DimseServer(archive.source, "XDS", port=0, idle_seconds=60, destinations=destinations, **settings)  # type: ignore[arg-type]
     try:
         yield server.start()
     finally:
-        server.stop(2)
+        server.stop(30)
 
 
 def received(directory: Path) -> dict[str, Path]:

@@ -76,7 +76,7 @@ class Echo:
         """Answers its text. Some texts make it fail."""
         self.callers.append(caller)
         self.entered.set()
-        self.gate.wait(30)
+        self.gate.wait(60)
         text = request.body.text or ""
         if text == "fault":
             raise SoapFault("Sender", "you asked for it", subcode=("urn:example", "Asked"))
@@ -127,14 +127,14 @@ def identity() -> DomainIdentity:
 
 @contextmanager
 def running(
-    directory: Path, echo: Echo, *, limits: Limits | None = None, tls: ServerTls | None = None, **options: Any
+    directory: Path, echo: Echo, *, port: int = 0, limits: Limits | None = None, tls: ServerTls | None = None, **options: Any
 ) -> Iterator[int]:
-    """A server on a free port of the loopback; gives the port."""
+    """A server on a port of the loopback, any that is free unless it is told; gives the port."""
     domain = cast(Domain, SimpleNamespace(identity=identity()))
     store = LocalBlobStore(directory / "blobs")
     limits = limits or Limits(threads=8, uploads=4)
     app = HttpApplication(domain, echo.modules(), stage=store.stage, limits=limits, **options)
-    server = HttpServer(app, "127.0.0.1", 0, limits=limits, tls=tls)
+    server = HttpServer(app, "127.0.0.1", port, limits=limits, tls=tls)
     port = server.start()
     try:
         yield port

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
+from tests.ports import free_port
 from xds.server.launcher import HttpServer
 from xds.server.limits import Limits
 from xds.server.replies import ReplyListener
@@ -41,8 +42,10 @@ class Partner:
 
     def start(self) -> Partner:
         """Listen, on the same port as before if there was one."""
+        # Nobody else gets it while it is away.
+        self.port = self.port or free_port()
         self._server = HttpServer(self._serve, "127.0.0.1", self.port, limits=Limits(threads=8))
-        self.port = self._server.start()
+        self._server.start()
         return self
 
     def stop(self) -> None:
@@ -77,7 +80,7 @@ class Partner:
         reply = self.listener.expect(message_id, transaction)
         address = reply_to or f"{self.url}{transaction.id}"
         acknowledgement = post_soap(
-            endpoint, transaction, body, parts, reply_to=address, message_id=message_id, timeout=20, **options
+            endpoint, transaction, body, parts, reply_to=address, message_id=message_id, timeout=60, **options
         )
         assert acknowledgement.message_id == message_id
         return reply

@@ -6,6 +6,7 @@ Spec: DICOM PS3.4 F.7, J, R; RAD TF-2 4.6, 4.7, 4.10, 4.49.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -45,10 +46,10 @@ def back() -> int:
 
 @pytest.fixture
 def server(archive: Archive, back: int) -> Iterator[DimseServer]:
-    served = DimseServer(archive.source, "XDS", port=0, idle_seconds=10, destinations=[Destination("CT1", "127.0.0.1", back)])
+    served = DimseServer(archive.source, "XDS", port=0, idle_seconds=60, destinations=[Destination("CT1", "127.0.0.1", back)])
     served.port = served.start()  # type: ignore[attr-defined]
     yield served
-    served.stop(2)
+    served.stop(30)
 
 
 class Modality:
@@ -84,7 +85,7 @@ class Modality:
             item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = CT, uid
         answer, _ = association.send_n_action(request, 1, COMMITMENT, WELL_KNOWN)
         if answer.Status == 0:
-            assert self.told.wait(10)
+            assert self.told.wait(60)
         association.release()
         return int(answer.Status)
 
@@ -97,12 +98,10 @@ def waiting(archive: Archive, kind: str) -> list[str]:
 
 def until(condition: Callable[[], bool]) -> None:
     """Wait for what another thread does after its answer."""
-    pause = threading.Event()
-    for _ in range(500):
-        if condition():
-            return
-        pause.wait(0.02)
-    raise AssertionError("it did not happen in time")
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
 
 
 def test_what_is_held_is_committed_over_the_same_association(archive: Archive, server: DimseServer) -> None:

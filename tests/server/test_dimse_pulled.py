@@ -75,11 +75,11 @@ def serving(directory: Path, source: Source, studies: Sequence[str] = (STUDY,)) 
     given = IDENTITY, CrossReference(), PartnerRepository().provide, access, clock, Pool(directory / "pixels")
     archive = ImagingDocumentSource(database, LocalBlobStore(directory / "blobs"), *given, pull=pull)
     viewer = free_port()
-    server = DimseServer(archive, "XDS", port=0, idle_seconds=10, destinations=[Destination("VIEWER", "127.0.0.1", viewer)])
+    server = DimseServer(archive, "XDS", port=0, idle_seconds=60, destinations=[Destination("VIEWER", "127.0.0.1", viewer)])
     try:
         yield Domain(server.start(), viewer, access, directory)
     finally:
-        server.stop(2)
+        server.stop(30)
         for thread in fetching():
             thread.join(SECONDS)
         archive.close()

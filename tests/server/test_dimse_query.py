@@ -18,7 +18,7 @@ from pynetdicom import AE, evt
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
 from tests.archive import Archive, image, open_archive, packaged
-from tests.ports import free_port
+from tests.ports import free_port, port_of_nobody
 from tests.server.dicom_peers import received, run, serving
 from tests.transactions import imaging_server
 from xds.pacs.association import connect
@@ -297,7 +297,7 @@ def test_a_partial_failure_names_what_failed(archive: Archive) -> None:
 
 def test_a_destination_that_is_away(archive: Archive) -> None:
     archive.store(packaged("CT_small.dcm"))
-    with serving(archive, [Destination("VIEWER", "127.0.0.1", free_port())]) as port:
+    with port_of_nobody() as nobody, serving(archive, [Destination("VIEWER", "127.0.0.1", nobody)]) as port:
         ((last, _),) = move(port, "VIEWER", QueryRetrieveLevel="STUDY", StudyInstanceUID=CT_STUDY)
         assert (last.Status, last.NumberOfFailedSuboperations) == (0xA702, 1)
         ((last, _),) = move(port, "VIEWER", QueryRetrieveLevel="STUDY", StudyInstanceUID="1.2.3")
@@ -348,7 +348,7 @@ def _fetched(url: str, path: str) -> bytes:
 
 def _store(port: int, sop_class: str, uid: str, syntax: str, data_set: bytes) -> int:
     """C-STORE of these very octets; the status."""
-    association = connect("127.0.0.1", port, 10)
+    association = connect("127.0.0.1", port, 60)
     try:
         association.request("SENDER", "XDS", [(sop_class, (syntax,))])
         fields: dict[Field, int | str] = {Field.AFFECTED_SOP_CLASS: sop_class, Field.AFFECTED_SOP_INSTANCE: uid}
@@ -363,7 +363,7 @@ def _store(port: int, sop_class: str, uid: str, syntax: str, data_set: bytes) ->
 
 def _get(port: int, study: str, uid: str, sop_class: str, syntax: str) -> bytes:
     """The data set of an instance by C-GET, which takes this transfer syntax alone."""
-    association = connect("127.0.0.1", port, 20)
+    association = connect("127.0.0.1", port, 60)
     try:
         kinds = [(STUDY_GET, (EXPLICIT_LITTLE,)), (sop_class, (syntax,))]
         association.request("VIEWER", "XDS", kinds, {sop_class: (False, True)})

@@ -34,7 +34,7 @@ PATH = SAY.path or ""
 
 @contextmanager
 def connected(port: int) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         yield connection
     finally:
@@ -239,20 +239,20 @@ def test_uploads_leave_threads_for_the_rest(tmp_path: Path) -> None:
     def held(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/held":
             inside.set()
-            assert leave.wait(20)
+            assert leave.wait(60)
         return portal(environ, start_response)
 
     limits = Limits(threads=4, uploads=1, large_body=1000, body=10_000)
     with running(tmp_path, Echo(), limits=limits, fallback=held) as port, ThreadPoolExecutor(1) as pool:
         first = pool.submit(ask, port, "POST", "/held", bytes(2000))
-        assert inside.wait(20)
+        assert inside.wait(60)
         status, headers, _ = ask(port, "POST", "/x", bytes(2000))
         assert (status, headers["retry-after"]) == (503, "5")
         assert ask(port, "POST", "/x", iter([b"1"]))[0] == 503
         assert ask(port, "POST", "/x", bytes(999))[0] == 200
         leave.set()
-        assert first.result(20)[0] == 200
-        until = time.monotonic() + 20
+        assert first.result(60)[0] == 200
+        until = time.monotonic() + 60
         while ask(port, "POST", "/x", bytes(2000))[0] != 200:  # its place is free a moment after its answer
             assert time.monotonic() < until
 
@@ -379,9 +379,9 @@ def test_answers_are_given_in_parallel(tmp_path: Path) -> None:
             target=lambda: results.append(ask(port, "POST", PATH, envelope, Content_Type="application/soap+xml")[0])
         )
         waiting.start()
-        assert echo.entered.wait(10)
+        assert echo.entered.wait(60)
         assert ask(port, "GET", "/health/live")[0] == 200
         echo.gate.set()
-        waiting.join(10)
+        waiting.join(60)
     assert results == [200]
     assert KEEP.path == SAY.path

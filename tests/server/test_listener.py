@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.ports import free_port
 from xds.server import listener
 from xds.server.listener import Listener, Shared, listen
 
@@ -44,14 +45,14 @@ class Accepting:
 
     def stop(self) -> None:
         self.listener.close()
-        self.thread.join(30)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is courteous is so for longer than a machine with much to do takes."""
-    monkeypatch.setattr(listener, "_COURTESY_SECONDS", 3)
+    monkeypatch.setattr(listener, "_COURTESY_SECONDS", 60)
 
 
 @pytest.mark.usefixtures("slow")
@@ -61,8 +62,8 @@ def test_who_has_fewer_connections_takes_the_next(shared: Shared) -> None:
     idle.listener.engaged(2)
     busy.start()
     idle.start()
-    with socket.create_connection(("127.0.0.1", busy.listener.port), timeout=30) as connection:
-        assert idle.one_more.acquire(timeout=30)
+    with socket.create_connection(("127.0.0.1", busy.listener.port), timeout=60) as connection:
+        assert idle.one_more.acquire(timeout=60)
         assert idle.taken == [connection.getsockname()[1]]
     idle.stop()
     busy.stop()
@@ -73,20 +74,20 @@ def test_what_others_leave_is_taken_all_the_same(shared: Shared) -> None:
     """Another process may be about to end, or have ended without a word."""
     left = Accepting(shared, 0).start()
     left.listener.engaged(3)
-    with socket.create_connection(("127.0.0.1", left.listener.port), timeout=30) as connection:
-        assert left.one_more.acquire(timeout=30)
+    with socket.create_connection(("127.0.0.1", left.listener.port), timeout=60) as connection:
+        assert left.one_more.acquire(timeout=60)
         assert left.taken == [connection.getsockname()[1]]
     left.stop()
     # The socket listens on, for whoever comes next.
-    with socket.create_connection(("127.0.0.1", left.listener.port), timeout=30):
+    with socket.create_connection(("127.0.0.1", left.listener.port), timeout=60):
         pass
 
 
 def test_an_address_of_its_own_is_given_up_in_the_end() -> None:
-    alone = Accepting(listen("127.0.0.1", 0)).start()
+    alone = Accepting(listen("127.0.0.1", free_port())).start()
     port = alone.listener.port
-    with socket.create_connection(("127.0.0.1", port), timeout=30):
-        assert alone.one_more.acquire(timeout=30)
+    with socket.create_connection(("127.0.0.1", port), timeout=60):
+        assert alone.one_more.acquire(timeout=60)
     alone.stop()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=30)
+        socket.create_connection(("127.0.0.1", port), timeout=60)

@@ -65,7 +65,7 @@ class Probe(ModuleType):
             request = hl7v2.read(message(control_id="another"))
         if request.event == "A08":
             self.entered.set()
-            self.go_on.wait(10)
+            self.go_on.wait(60)
         if request.get("NTE-3") == "fail":
             raise RuntimeError("Mrs Lefevre, born 1962")
         return write_ack(request, Acknowledgement.ACCEPT, now=NOW, control_id=new_control_id())
@@ -94,7 +94,7 @@ class Client:
     """A connection that reads frames."""
 
     def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), 10)
+        self.socket = socket.create_connection(("127.0.0.1", port), 60)
         self._received = b""
 
     def send(self, data: bytes) -> None:
@@ -173,6 +173,14 @@ class TestFrames:
             assert (answer.get("MSA-1"), answer.get("MSA-2")) == ("AR", "long")
             assert client.is_closed()
 
+    def test_who_still_sends_what_is_too_long_reads_why_it_is_rejected(self, serve: Callable[..., int]) -> None:
+        with closing(Client(serve(max_message=100_000))) as client:
+            client.send(b"\x0b" + message(control_id="long") + b"NTE|||" + b"x" * 100_000)
+            assert client.answer().get("MSA-1") == "AR"
+            for _ in range(10):
+                client.send(b"x" * 100_000)
+            assert client.is_closed()
+
     def test_a_message_at_the_limit_is_taken(self, serve: Callable[..., int]) -> None:
         data = message(rest="NTE|||")
         data += b"x" * (100_000 - len(data) - 1)
@@ -187,9 +195,9 @@ class TestFrames:
         with closing(Client(serve(message_seconds=0.3))) as client:
             client.send(b"\x0bMSH|")
             began = time.monotonic()
-            while not self._ends(client) and time.monotonic() - began < 10:
+            while not self._ends(client) and time.monotonic() - began < 60:
                 time.sleep(0.02)
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 60
 
     def test_a_partner_who_sends_no_more_still_gets_its_answers(self, serve: Callable[..., int]) -> None:
         with closing(Client(serve())) as client:
@@ -232,7 +240,9 @@ class TestFrames:
         with closing(Client(port)) as refused:
             assert refused.is_closed()
         held[0].close()
-        assert any(self._is_served(port) for _ in range(100))
+        until = time.monotonic() + 60
+        while not self._is_served(port):
+            assert time.monotonic() < until
         held[1].close()
 
     @staticmethod
@@ -267,7 +277,7 @@ def test_processes_share_the_connections_evenly(
     among: Shared, serve: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Who is courteous is so for longer than a machine with much to do takes.
-    monkeypatch.setattr(listener, "_COURTESY_SECONDS", 3)
+    monkeypatch.setattr(listener, "_COURTESY_SECONDS", 60)
     answered: list[int] = []
     for number in range(2):
         port = serve(listener=Listener(among, number), served=lambda *_, number=number: answered.append(number))
@@ -285,12 +295,12 @@ class TestStopping:
         server = MllpServer(Domain(IDENTITY, None, None, None, None, None), [probe], port=0)
         with closing(Client(server.start())) as client:
             client.send(framed(message("ADT^A08", "last")))
-            assert probe.entered.wait(10)
+            assert probe.entered.wait(60)
             stopping = threading.Thread(target=server.stop)
             stopping.start()
             probe.go_on.set()
             assert client.answer().get("MSA-2") == "last"
-            stopping.join(10)
+            stopping.join(60)
             assert not stopping.is_alive()
             assert client.is_closed()
 
@@ -301,7 +311,8 @@ class TestStopping:
             client.answer()
             began = time.monotonic()
             server.stop()
-            assert time.monotonic() - began < 5
+            # Which is not as long as it may wait for each of them.
+            assert time.monotonic() - began < 25
             assert client.is_closed()
 
 
@@ -347,12 +358,12 @@ class TestTls:
             target=lambda: answers.append(send_mllp(address, hl7v2.read(message("ADT^A08")), tls=contexts[1]))
         )
         asking.start()
-        assert probe.entered.wait(10)
+        assert probe.entered.wait(60)
         stopping = threading.Thread(target=server.stop)
         stopping.start()
         probe.go_on.set()
-        asking.join(10)
-        stopping.join(10)
+        asking.join(60)
+        stopping.join(60)
         assert [answer.get("MSA-1") for answer in answers] == ["AA"]
 
 

@@ -30,20 +30,20 @@ class Workers:
             thread.start()
 
     def wait_until_idle(self, number: int) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while self.queue.idle != number:
             assert time.monotonic() < deadline, f"{self.queue.idle} threads are idle, not {number}"
             time.sleep(0.002)
 
     def wait_until_served(self, number: int) -> None:
         with self._changed:
-            assert self._changed.wait_for(lambda: len(self.served) >= number, 10)
+            assert self._changed.wait_for(lambda: len(self.served) >= number, 60)
 
     def stop(self) -> None:
         for _ in self._threads:
             self.queue.put(None)
         for thread in self._threads:
-            thread.join(10)
+            thread.join(60)
 
     def _work(self) -> None:
         while (item := self.queue.get()) is not None:

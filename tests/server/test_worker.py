@@ -76,18 +76,20 @@ def test_it_works_in_the_background_and_finishes_the_job_in_hand(database: Datab
 
     def handle(_job: Job) -> None:
         begun.set()
-        assert release.wait(10)
+        assert release.wait(60)
         ended.set()
 
     worker = Worker(database, {"k": handle}, clock, poll_seconds=0.01)
     worker.start()
     add(database, clock, "a")
-    assert begun.wait(10)
+    assert begun.wait(60)
     add(database, clock, "b")
     stopper = threading.Thread(target=worker.stop)
     stopper.start()
+    # Whoever is done before he is told to stop takes the next job.
+    assert worker._stopping.wait(60)
     release.set()
-    stopper.join(10)
+    stopper.join(60)
     assert ended.is_set()
     left: Any = database.write(lambda connection: jobs.claim(connection, clock(), 10))
     assert [job.key for job in left] == ["b"]
@@ -98,7 +100,7 @@ def test_a_closed_database_ends_it(tmp_path: Path, clock: SteppedClock) -> None:
     worker = Worker(opened, {}, clock, poll_seconds=0.01)
     worker.start()
     opened.close()
-    worker.stop(10)
+    worker.stop(60)
     assert not any(thread.is_alive() for thread in worker._threads)
 
 
@@ -112,7 +114,7 @@ def test_it_takes_jobs_of_its_kinds_alone(database: Database, clock: SteppedCloc
 
 
 def test_threads_work_side_by_side(database: Database, clock: SteppedClock) -> None:
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
     met = threading.Semaphore(0)
 
     def handle(_job: Job) -> None:
@@ -123,8 +125,8 @@ def test_threads_work_side_by_side(database: Database, clock: SteppedClock) -> N
     add(database, clock, "b")
     worker = Worker(database, {"k": handle}, clock, poll_seconds=0.01, threads=2)
     worker.start()
-    assert met.acquire(timeout=10)
-    assert met.acquire(timeout=10)
+    assert met.acquire(timeout=60)
+    assert met.acquire(timeout=60)
     worker.stop()
 
 

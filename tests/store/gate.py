@@ -70,7 +70,11 @@ class Gate:
             if not self._open:
                 _reset(near)
                 continue
-            far = socket.create_connection(("127.0.0.1", self._target))
+            try:
+                far = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                _reset(near)
+                continue
             with self._lock:
                 self._sockets |= {near, far}
             for source, target, way in ((near, far, "up"), (far, near, "down")):

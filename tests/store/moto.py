@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.store.servers import ObjectServer, absent, await_port, end, free_ports
+from tests.ports import free_port
+from tests.store.servers import ObjectServer, absent, await_port, end
 
 #: Few, so that a listing soon has several pages.
 KEYS_PER_PAGE = 50
@@ -22,7 +23,7 @@ def running_moto(directory: Path, port: int | None = None) -> Iterator[ObjectSer
     for package in ("moto", "flask_cors"):
         if importlib.util.find_spec(package) is None:
             absent(f"{package}: an S3 server for tests is not installed")
-    port = port or free_ports(1)[0]
+    port = port or free_port()
     log = directory / "moto.log"
     with log.open("ab") as stream:
         process = subprocess.Popen(

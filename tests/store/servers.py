@@ -55,16 +55,7 @@ class ObjectServer:
         )
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [item.getsockname()[1] for item in sockets]
-    for item in sockets:
-        item.close()
-    return ports
-
-
-def await_port(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 40) -> None:
+def await_port(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:
     """Wait until somebody listens. Errors: AssertionError with the log when the process does not come so far."""
     until = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < until:
@@ -81,10 +72,10 @@ def end(process: subprocess.Popen[bytes]) -> None:
     """End a process that these tests started."""
     process.terminate()
     try:
-        process.wait(10)
+        process.wait(30)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 def absent(what: str) -> NoReturn:

@@ -16,9 +16,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.store.servers import ObjectServer, absent, await_port, end, free_ports
+from tests.ports import free_port
+from tests.store.servers import ObjectServer, absent, await_port, end
 
 SERVERS = ("account", "container", "object", "proxy")
+#: Seconds that the servers wait for each other.
+PATIENCE = 60
 USER, KEY = "test:tester", "testing"
 #: The order of the filters is Swift's own for its S3 API.
 PIPELINE = "catch_errors proxy-logging cache listing_formats s3api tempauth copy slo dlo symlink proxy-logging proxy-server"
@@ -42,7 +45,7 @@ def running_swift(directory: Path) -> Iterator[ObjectServer]:
         absent("swift: OpenStack Swift is not installed")
     if not _has_extended_attributes(directory):
         absent("a file system with extended attributes: choose one with --basetemp")
-    ports = dict(zip(SERVERS, free_ports(len(SERVERS)), strict=True))
+    ports = {name: free_port() for name in SERVERS}
     (directory / "devices" / "disk").mkdir(parents=True)
     _write_configuration(directory, ports)
     subprocess.run(
@@ -74,22 +77,26 @@ def _write_configuration(directory: Path, ports: dict[str, int]) -> None:
         common = (
             f"[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {ports[name]}\nworkers = 0\nuser = {getpass.getuser()}\n"
             f"swift_dir = {directory}\ndevices = {directory / 'devices'}\nmount_check = false\n"
-            f"log_name = {name}\nlog_level = WARNING\n"
+            f"log_name = {name}\nlog_level = WARNING\ncontainer_update_timeout = {PATIENCE}\n"
         )
         rest = (
             _PROXY
             if name == "proxy"
-            else f"[pipeline:main]\npipeline = {name}-server\n[app:{name}-server]\nuse = egg:swift#{name}\n"
+            else f"[pipeline:main]\npipeline = {name}-server\n[app:{name}-server]\nuse = egg:swift#{name}\n{_PATIENT}"
         )
         (directory / f"{name}.conf").write_text(common + rest)
 
 
+#: By themselves they wait for each other for half a second or a few, and then leave a listing as it was, or a server alone.
+_PATIENT = f"conn_timeout = {PATIENCE}\nnode_timeout = {PATIENCE}\n"
 _PROXY = f"""
 [pipeline:main]
 pipeline = {PIPELINE}
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
+error_suppression_limit = 1000000
+{_PATIENT}
 [filter:s3api]
 use = egg:swift#s3api
 location = us-east-1

@@ -219,14 +219,22 @@ def test_a_damaged_file_is_repaired_by_the_next_commit_of_its_content(local: Loc
 
 def test_files_are_closed_after_the_last_chunk_on_close_and_when_forgotten(local: LocalBlobStore) -> None:
     key = put(local, LARGE)
-    before = len(os.listdir("/proc/self/fd"))
+
+    def is_open() -> bool:
+        return any(os.path.basename(os.path.realpath(place)) == key for place in Path("/proc/self/fd").iterdir())
+
     list(local.open(key))
+    assert not is_open()
     closed = local.open(key)
     next(closed)
+    assert is_open()
     closed.close()  # type: ignore[attr-defined]
     assert list(closed) == []
-    local.open(key)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert not is_open()
+    forgotten = local.open(key)
+    next(forgotten)
+    del forgotten
+    assert not is_open()
 
 
 def test_stale_uploads_are_swept_at_start_and_live_ones_are_not(tmp_path: Path) -> None:

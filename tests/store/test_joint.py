@@ -121,17 +121,17 @@ def test_others_write_before_and_after(database: Database) -> None:
     def body() -> None:
         database.write(lambda connection: put(connection, "mine"))
         begun.set()
-        assert release.wait(10)
+        assert release.wait(60)
 
     def others() -> None:
-        assert begun.wait(10)
+        assert begun.wait(60)
         release.set()
         database.write(lambda connection: put(connection, "theirs"))
 
     thread = threading.Thread(target=others)
     thread.start()
     database.together(body, nothing)
-    thread.join(10)
+    thread.join(60)
     assert names(database) == ["mine", "theirs"]
 
 
@@ -146,10 +146,10 @@ def test_it_is_not_nested_and_not_begun_after_close(database: Database) -> None:
 def test_what_is_begun_ends_while_its_caller_does_something_else(database: Database) -> None:
     begun = database.begin_write(lambda connection: put(connection, "begun"))
     assert database.write(lambda connection: put(connection, "meanwhile")) == "meanwhile"
-    assert begun.result(30) == "begun"
+    assert begun.result(60) == "begun"
     assert names(database) == ["begun", "meanwhile"]
     with pytest.raises(ZeroDivisionError):
-        database.begin_write(lambda _connection: 1 // len(())).result(30)
+        database.begin_write(lambda _connection: 1 // len(())).result(60)
     with pytest.raises(RuntimeError, match="another transaction"):
         database.together(lambda: database.begin_write(lambda connection: put(connection, "inside")), nothing)
     database.close()

@@ -114,7 +114,7 @@ def test_a_value_that_two_make_at_once_is_made_once(database: Database, other: D
             found = connection.execute(select(setting.c.value).where(setting.c.name == "a")).scalar_one_or_none()
             attempts.append(maker)
             if len(attempts) <= 2:
-                barrier.wait(10)
+                barrier.wait(60)
             if found is None:
                 put("a", maker)(connection)
                 return maker
@@ -124,7 +124,7 @@ def test_a_value_that_two_make_at_once_is_made_once(database: Database, other: D
 
     with ThreadPoolExecutor(2) as pool:
         one, two = pool.submit(database.write, get_or_make("one")), pool.submit(other.write, get_or_make("two"))
-        assert one.result(20) == two.result(20)
+        assert one.result(60) == two.result(60)
     assert len(attempts) == 3
 
 
@@ -141,7 +141,7 @@ def test_transactions_that_wait_for_each_other_both_succeed(database: Database, 
             attempts.append(first)
             connection.execute(statement, {"name": first})
             if len(attempts) <= 2:
-                barrier.wait(10)
+                barrier.wait(60)
             connection.execute(statement, {"name": second})
 
         return work
@@ -149,7 +149,7 @@ def test_transactions_that_wait_for_each_other_both_succeed(database: Database, 
     with ThreadPoolExecutor(2) as pool:
         done = [pool.submit(database.write, both("a", "b")), pool.submit(other.write, both("b", "a"))]
         for each in done:
-            each.result(30)
+            each.result(60)
     with database.read() as connection:
         assert connection.execute(select(setting.c.value)).scalars().all() == ["2", "2"]
 
@@ -166,7 +166,7 @@ def test_whoever_holds_names_is_alone_with_them(database: Database, other: Datab
         locks.take(connection, taken)
         connection.execute(select(1))
         inside.set()
-        leave.wait(10)
+        leave.wait(60)
         order.append("first")
 
     def follow(connection: Connection) -> None:
@@ -181,15 +181,15 @@ def test_whoever_holds_names_is_alone_with_them(database: Database, other: Datab
 
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(database.write, hold)
-        assert inside.wait(10), first.result(0)
+        assert inside.wait(60), first.result(0)
         second = pool.submit(other.write, follow)
         third = pool.submit(other.write, elsewhere)
         if number == 3:
-            assert third.result(10) == "passed"
+            assert third.result(60) == "passed"
         assert not second.done()
         leave.set()
         for each in (first, second, third):
-            each.result(20)
+            each.result(60)
     assert order == ["first", "second"]
 
 
@@ -227,15 +227,15 @@ def test_a_claimed_job_holds_up_no_other_worker(database: Database, other: Datab
     def slow(connection: Connection) -> str:
         (job,) = jobs.claim(connection, now, 1)
         inside.set()
-        leave.wait(10)
+        leave.wait(60)
         return job.key
 
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(database.write, slow)
-        assert inside.wait(10)
+        assert inside.wait(60)
         (job,) = other.write(lambda connection: jobs.claim(connection, now, 1))
         leave.set()
-        assert (first.result(10), job.key) == ("a", "b")
+        assert (first.result(60), job.key) == ("a", "b")
 
 
 def test_text_is_sorted_by_code_point(database: Database) -> None:

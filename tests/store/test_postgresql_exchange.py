@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,8 +31,13 @@ class Number(enum.IntEnum):
 
 
 @pytest.fixture
-def database(postgresql_urls: UrlOf, tmp_path: Path) -> Iterator[Database]:
-    opened = open_database(postgresql_urls(tmp_path))
+def url(postgresql_urls: UrlOf, tmp_path: Path) -> str:
+    return postgresql_urls(tmp_path)
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    opened = open_database(url)
     opened.create_schema()
     yield opened
     opened.close()
@@ -195,7 +202,7 @@ def test_who_may_only_read_is_refused_at_once(database: Database) -> None:
         driver_of(connection).run(ADD, [("a", "1")])
 
 
-def test_an_exchange_that_is_broken_off_ends_its_connection(database: Database) -> None:
+def test_an_exchange_that_is_broken_off_ends_its_connection(database: Database, url: str) -> None:
     """Otherwise the next question would get the answer to this one."""
 
     class StopError(Exception):
@@ -204,18 +211,24 @@ def test_an_exchange_that_is_broken_off_ends_its_connection(database: Database) 
     def interrupt(*_told: object) -> None:
         raise StopError
 
-    def sleep(driver: DriverConnection) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0.5)
-        driver.rows("SELECT pg_sleep($1)", [5.0])
+    def interrupt_who_sleeps(pid: int) -> None:
+        with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as watching:
+            asleep = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+            while not watching.execute(asleep, [pid]).fetchall()[0][0]:
+                time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         with database.read() as connection:
+            driver = driver_of(connection)
+            watcher = threading.Thread(target=interrupt_who_sleeps, args=driver.rows("SELECT pg_backend_pid()", ())[0])
+            watcher.start()
             with pytest.raises(StopError):
-                sleep(driver_of(connection))
-            assert driver_of(connection).closed
+                driver.rows("SELECT pg_sleep($1)", [50.0])
+            assert driver.closed
+            watcher.join()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     with database.read() as connection:
         assert driver_of(connection).rows("SELECT 1", ()) == [(1,)]

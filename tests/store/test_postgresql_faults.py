@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import Connection, insert, select
 
+from tests.ports import port_of_nobody
 from tests.postgresql import PostgresqlServer, program_directory
 from xds.store.database import Database, DatabaseFullError, DatabaseUnavailableError, open_database
 from xds.store.schema.operations import setting
@@ -83,7 +83,7 @@ class Load:
                 self.others.append(error)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -124,18 +124,16 @@ def test_what_was_to_be_written_later_waits_for_the_server(server: PostgresqlSer
 
 
 def test_an_absent_server_is_told_in_words_without_the_password(server: PostgresqlServer) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    absent = open_database(f"postgresql://xds:secret@127.0.0.1:{port}/xds")
-    try:
-        with pytest.raises(DatabaseUnavailableError, match="refused") as raised, absent.read():
-            pass
-        assert "secret" not in str(raised.value)
-        with pytest.raises(DatabaseUnavailableError):
-            absent.create_schema()
-    finally:
-        absent.close()
+    with port_of_nobody() as port:
+        absent = open_database(f"postgresql://xds:secret@127.0.0.1:{port}/xds")
+        try:
+            with pytest.raises(DatabaseUnavailableError, match="refused") as raised, absent.read():
+                pass
+            assert "secret" not in str(raised.value)
+            with pytest.raises(DatabaseUnavailableError):
+                absent.create_schema()
+        finally:
+            absent.close()
 
 
 def test_a_connection_that_is_ended_in_the_middle_is_taken_up_again(server: PostgresqlServer, database: Database) -> None:
@@ -144,7 +142,7 @@ def test_a_connection_that_is_ended_in_the_middle_is_taken_up_again(server: Post
     def work(connection: Connection) -> str:
         attempts.append(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
         if len(attempts) == 1:
-            server.execute(f"SELECT pg_terminate_backend({attempts[0]}, 5000)")
+            server.execute(f"SELECT pg_terminate_backend({attempts[0]}, 60000)")
         return put("a")(connection)
 
     assert database.write(work) == "a"

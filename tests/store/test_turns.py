@@ -28,14 +28,14 @@ def waiting() -> int:
 
 
 def until_waiting(number: int) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while waiting() < number:
         assert time.monotonic() < deadline
         time.sleep(0.001)
 
 
 def test_turns_come_in_the_order_of_asking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 5)
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 60)
     done: list[int] = []
     threads = []
 
@@ -55,7 +55,7 @@ def test_turns_come_in_the_order_of_asking(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_who_is_first_overtakes_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 5)
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 60)
     done: list[str] = []
 
     def work(name: str) -> None:
@@ -79,7 +79,7 @@ def test_a_turn_inside_a_turn_changes_nothing() -> None:
 
 
 def test_who_waits_for_something_else_lets_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 5)
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 60)
     came = threading.Event()
 
     def work() -> None:
@@ -89,7 +89,7 @@ def test_who_waits_for_something_else_lets_others_go_on(monkeypatch: pytest.Monk
     with turns.taken(), thread(work):
         until_waiting(1)
         turns.end()
-        assert came.wait(5)
+        assert came.wait(60)
     assert not turns._turns._is_taken
 
 
@@ -102,7 +102,7 @@ def test_a_long_turn_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
             came.set()
 
     with turns.taken(), thread(work):
-        assert came.wait(5)
+        assert came.wait(60)
     assert waiting() == 0
     assert not turns._turns._is_taken
 
@@ -114,7 +114,7 @@ def test_an_error_ends_the_turn() -> None:
 
 
 def test_a_write_within_a_turn_does_not_wait_for_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 30)
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 120)
     database = open_database(f"sqlite:///{tmp_path / 'x.sqlite'}")
     begun = time.monotonic()
     try:
@@ -124,4 +124,4 @@ def test_a_write_within_a_turn_does_not_wait_for_itself(tmp_path: Path, monkeypa
                 assert connection.exec_driver_sql("SELECT 2").scalar_one() == 2
     finally:
         database.close()
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 100

@@ -63,7 +63,7 @@ def hidden(server: ImagingServer, patient: str) -> Iterator[None]:
 
 def audited(server: ImagingServer, transaction: str, study: str, at_least: int = 1) -> list[AuditEvent]:
     """The events of a transaction about a study, the newest first. They are written after the client has its answer."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while True:
         with server.archive.database.read() as connection:
             found = [event for _, event in audit.find(connection, limit=1000) if event.event_type.code == transaction]

@@ -42,7 +42,7 @@ def client(server: ImagingServer) -> DICOMwebClient:
 
 def get(server: ImagingServer, path: str, accept: str | None = None) -> httpx.Response:
     headers = {"Accept": accept} if accept is not None else {}
-    return httpx.get(f"{server.url}/dicomweb{path}", headers=headers, timeout=20)
+    return httpx.get(f"{server.url}/dicomweb{path}", headers=headers, timeout=60)
 
 
 # ---- RAD-107
@@ -199,7 +199,7 @@ def test_objects_stored_by_dicomweb_client(server: ImagingServer, client: DICOMw
 def store(server: ImagingServer, *objects: bytes, path: str = "/studies", **headers: str) -> httpx.Response:
     body = b"".join(b"--frontier\r\nContent-Type: application/dicom\r\n\r\n" + item + b"\r\n" for item in objects)
     given = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=frontier'} | headers
-    return httpx.post(f"{server.url}/dicomweb{path}", content=body + b"--frontier--\r\n", headers=given, timeout=20)
+    return httpx.post(f"{server.url}/dicomweb{path}", content=body + b"--frontier--\r\n", headers=given, timeout=60)
 
 
 def test_some_stored_and_some_not(server: ImagingServer) -> None:
@@ -242,7 +242,7 @@ def test_an_object_without_preamble_as_dicomweb_client_sends_it(server: ImagingS
     stored = client.store_instances([dataset])
     assert stored.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == "1.2.3.15"
     answer = httpx.get(
-        f"{server.url}/dicomweb/studies/1.2.3.59/series/{dataset.SeriesInstanceUID}/instances/1.2.3.15", timeout=20
+        f"{server.url}/dicomweb/studies/1.2.3.59/series/{dataset.SeriesInstanceUID}/instances/1.2.3.15", timeout=60
     )
     assert b"\0" * 128 + octets[128:] in answer.content
     assert store(server, octets[132:]).status_code == 200
@@ -257,15 +257,15 @@ def test_a_boundary_as_orthanc_writes_it(server: ImagingServer) -> None:
     octets = image(SOPInstanceUID="1.2.3.14", StudyInstanceUID="1.2.3.58")
     body = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode() + octets + f"\r\n--{boundary}--\r\n".encode()
     headers = {"Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}'}
-    assert httpx.post(f"{server.url}/dicomweb/studies", content=body, headers=headers, timeout=20).status_code == 200
+    assert httpx.post(f"{server.url}/dicomweb/studies", content=body, headers=headers, timeout=60).status_code == 200
     headers = {"Content-Type": f'multipart/related; type="application/dicom"; boundary={"b" * 300}'}
-    assert httpx.post(f"{server.url}/dicomweb/studies", content=body, headers=headers, timeout=20).status_code == 400
+    assert httpx.post(f"{server.url}/dicomweb/studies", content=body, headers=headers, timeout=60).status_code == 400
 
 
 def test_one_object_without_multipart(server: ImagingServer) -> None:
     headers = {"Content-Type": "application/dicom", "Accept": "application/dicom+xml"}
     octets = image(SOPInstanceUID="1.2.3.11", StudyInstanceUID="1.2.3.52")
-    answer = httpx.post(f"{server.url}/dicomweb/studies", content=octets, headers=headers, timeout=20)
+    answer = httpx.post(f"{server.url}/dicomweb/studies", content=octets, headers=headers, timeout=60)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/dicom+xml")
     told = etree.fromstring(answer.content)
     assert told.findtext(".//{*}DicomAttribute[@keyword='ReferencedSOPInstanceUID']/{*}Value") == "1.2.3.11"
@@ -290,7 +290,7 @@ def described(server: ImagingServer, kind: str, metadata: bytes, *bulk: tuple[st
     for place, media_type, octets in bulk:
         body += f"--frontier\r\nContent-Type: {media_type}\r\nContent-Location: {place}\r\n\r\n".encode() + octets + b"\r\n"
     headers = {"Content-Type": f'multipart/related; type="{kind}"; boundary=frontier'}
-    return httpx.post(f"{server.url}/dicomweb/studies", content=body + b"--frontier--\r\n", headers=headers, timeout=20)
+    return httpx.post(f"{server.url}/dicomweb/studies", content=body + b"--frontier--\r\n", headers=headers, timeout=60)
 
 
 def _metadata(dataset: pydicom.Dataset, uri: str) -> dict[str, Any]:
@@ -345,9 +345,9 @@ def test_metadata_tell_how_an_object_is_stored_and_may_say_so_of_their_own_pixel
     back = _back(server, "1.2.3.57")
     assert back.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.4.50"
     assert "AvailableTransferSyntaxUID" not in back
-    (told,) = httpx.get(f"{server.url}/dicomweb/studies/1.2.3.57/metadata", timeout=20).json()
+    (told,) = httpx.get(f"{server.url}/dicomweb/studies/1.2.3.57/metadata", timeout=60).json()
     assert told["00083002"] == {"vr": "UI", "Value": ["1.2.840.10008.1.2.4.50"]}
-    (found,) = httpx.get(f"{server.url}/dicomweb/studies/1.2.3.57/instances", timeout=20).json()
+    (found,) = httpx.get(f"{server.url}/dicomweb/studies/1.2.3.57/instances", timeout=60).json()
     assert found["00083002"] == told["00083002"]
 
 
@@ -386,7 +386,7 @@ def test_metadata_that_are_none(server: ImagingServer, metadata: bytes, status: 
 def test_a_message_that_breaks_off_stores_nothing(server: ImagingServer, cut: int) -> None:
     body = b"--frontier\r\nContent-Type: application/dicom\r\n\r\n" + image(SOPInstanceUID="1.2.3.10") + b"\r\n--frontier--\r\n"
     headers = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=frontier'}
-    answer = httpx.post(f"{server.url}/dicomweb/studies", content=body[:cut], headers=headers, timeout=20)
+    answer = httpx.post(f"{server.url}/dicomweb/studies", content=body[:cut], headers=headers, timeout=60)
     assert answer.status_code == 400
     assert server.archive.source.retrieval.select(CONSUMER, STUDY, SERIES, "1.2.3.10") is None
 

@@ -366,14 +366,14 @@ class TestAcknowledgement:
         gate, answers = threading.Barrier(6), []
 
         def feed(number: int) -> None:
-            gate.wait(10)
+            gate.wait(60)
             answers.append(place.send("A28^ADT_A05", f"PID|||{CX.format('A-1')}{MARIE_PID}", control_id=f"P{number}"))
 
         threads = [threading.Thread(target=feed, args=(number,)) for number in range(6)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         assert [verdict(answer) for answer in answers] == [ACCEPTED] * 6
         persons = [item for item in place.region.pix.persons(Caller(address="127.0.0.1")) if A1 in item.identifiers]
         assert len(persons) == 1
@@ -421,7 +421,7 @@ def test_a_notification(place: Place) -> None:
         occurred=datetime(2026, 1, 2, tzinfo=UTC),
     )
     assert (answer.code, answer.message_id) == ("AA", "N-1")
-    message = consumer.told.get(timeout=10)
+    message = consumer.told.get(timeout=60)
     server.stop()
     assert (message.field("MSH-9"), message.version, message.get("MSH-21")) == ("ADT^A31^ADT_A05", "2.5", "ITI-10")
     assert [item.name for item in message.segments] == ["MSH", "EVN", "PID", "PV1"]

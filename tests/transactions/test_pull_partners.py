@@ -48,7 +48,7 @@ def dcmqrscp(directory: Path, move_port: int) -> Iterator[int]:
             [server, "-c", str(configuration)], stdout=log, stderr=log, env={**os.environ, "TCP_NODELAY": "1"}
         )
     try:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while time.monotonic() < until:
             with socket.socket() as trial:
                 if trial.connect_ex(("127.0.0.1", port)) == 0:
@@ -57,7 +57,7 @@ def dcmqrscp(directory: Path, move_port: int) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def send(files: list[bytes], directory: Path, port: int, title: str) -> None:
@@ -90,7 +90,7 @@ def test_dcmqrscp_as_the_pacs(tmp_path: Path, retrieve: str) -> None:
             answer = httpx.get(
                 f"{domain.url}/dicomweb/studies/1.2.40",
                 headers={"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'},
-                timeout=30,
+                timeout=60,
             )
             given = {str(found.SOPInstanceUID): found for found in map(data_set, parts(answer))}
             assert given == {str(found.SOPInstanceUID): found for found in map(data_set, slices)}
@@ -166,7 +166,7 @@ def test_a_pacs_that_says_nothing_costs_its_own_requests_only(tmp_path: Path) ->
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_pacs_that_is_away_is_soon_left_alone(tmp_path: Path) -> None:
     with running_orthanc(tmp_path / "orthanc") as orthanc:
-        settings = settings_for(tmp_path / "domain", [pacs_of(orthanc.dicom_port, silence_seconds=2)])
+        settings = settings_for(tmp_path / "domain", [pacs_of(orthanc.dicom_port, silence_seconds=30)])
         domain_context = pulling(settings)
         domain = domain_context.__enter__()
         establishment = Establishment(orthanc, domain)
@@ -196,7 +196,7 @@ def test_priors_are_fetched_when_a_study_is_announced(tmp_path: Path) -> None:
                 establishment.put(f"1.2.44.{number}", 1, StudyDate=day)
             establishment.put("1.2.44.9", 1, StudyDate="20230101", Modality="US")
             domain.poll()
-            until = time.monotonic() + 15
+            until = time.monotonic() + 60
             while len(domain.cached()) < 3 and time.monotonic() < until:
                 time.sleep(0.05)
             # Each of the three has the two others, and the ultrasound none of them.

@@ -51,12 +51,12 @@ class Establishment:
         self, study: str, accept: str = 'multipart/related; type="application/dicom"; transfer-syntax=*'
     ) -> httpx.Response:
         """A series by WADO-RS from us."""
-        return httpx.get(f"{self.domain.url}/dicomweb/studies/{study}/series/{study}.1", headers={"Accept": accept}, timeout=30)
+        return httpx.get(f"{self.domain.url}/dicomweb/studies/{study}/series/{study}.1", headers={"Accept": accept}, timeout=60)
 
     def instance(self, study: str, number: int, accept: str = "application/dicom; transfer-syntax=*") -> httpx.Response:
         """One instance by WADO-RS from us."""
         address = f"{self.domain.url}/dicomweb/studies/{study}/series/{study}.1/instances/{study}.1.{number}"
-        return httpx.get(address, headers={"Accept": accept}, timeout=30)
+        return httpx.get(address, headers={"Accept": accept}, timeout=60)
 
     def set(self, study: str, *numbers: int, repository: str = LOCATION) -> tuple[RegistryResponse, list[bytes]]:
         """Instances by RAD-69 from us."""
@@ -65,7 +65,7 @@ class Establishment:
             for number in numbers
         ]
         answer = rad69.send(
-            wanted, (EXPLICIT_LITTLE, IMPLICIT_LITTLE), endpoint=f"{self.domain.url}/services/imaging-source", timeout=30
+            wanted, (EXPLICIT_LITTLE, IMPLICIT_LITTLE), endpoint=f"{self.domain.url}/services/imaging-source", timeout=60
         )
         try:
             return read_retrieve_response(answer.body)[0], [b"".join(part.staging.open()) for part in answer.parts.values()]
@@ -171,9 +171,9 @@ def test_one_instance_in_every_way(establishment: Establishment) -> None:
     establishment.domain.poll()
     assert data_set(establishment.instance("1.2.4", 1).content) == data_set(stored)
     parameters = {"requestType": "WADO", "studyUID": "1.2.4", "seriesUID": "1.2.4.1", "objectUID": "1.2.4.1.1"}
-    by_uri = httpx.get(f"{establishment.domain.url}/wado", params={**parameters, "contentType": "application/dicom"}, timeout=30)
+    by_uri = httpx.get(f"{establishment.domain.url}/wado", params={**parameters, "contentType": "application/dicom"}, timeout=60)
     assert data_set(by_uri.content) == data_set(stored)
-    picture = httpx.get(f"{establishment.domain.url}/wado", params=parameters, headers={"Accept": "image/png"}, timeout=30)
+    picture = httpx.get(f"{establishment.domain.url}/wado", params=parameters, headers={"Accept": "image/png"}, timeout=60)
     assert picture.status_code == 200
     assert picture.headers["content-type"] == "image/png"
     response, octets = establishment.set("1.2.4", 1)
@@ -253,12 +253,12 @@ def test_a_compressed_image_comes_as_it_is_or_converted(establishment: Establish
     establishment.domain.poll()
     path = f"/studies/{header.StudyInstanceUID}/series/{header.SeriesInstanceUID}/instances/{header.SOPInstanceUID}"
     address = f"{establishment.domain.url}/dicomweb{path}"
-    stored = httpx.get(address, headers={"Accept": "application/dicom; transfer-syntax=*"}, timeout=30)
+    stored = httpx.get(address, headers={"Accept": "application/dicom; transfer-syntax=*"}, timeout=60)
     assert data_set(stored.content) == data_set(octets)
-    native = httpx.get(address, headers={"Accept": "application/dicom"}, timeout=30)
+    native = httpx.get(address, headers={"Accept": "application/dicom"}, timeout=60)
     assert pydicom.dcmread(BytesIO(native.content)).file_meta.TransferSyntaxUID == EXPLICIT_LITTLE
     series = httpx.get(
-        address.rpartition("/instances")[0], headers={"Accept": 'multipart/related; type="application/dicom"'}, timeout=30
+        address.rpartition("/instances")[0], headers={"Accept": 'multipart/related; type="application/dicom"'}, timeout=60
     )
     assert pydicom.dcmread(BytesIO(parts(series)[0])).file_meta.TransferSyntaxUID == EXPLICIT_LITTLE
 

@@ -62,7 +62,7 @@ def client(server: ImagingServer) -> DICOMwebClient:
 
 
 def _found(server: ImagingServer, path: str, level: str = "0020000D", **parameters: Any) -> list[str]:
-    answer = requests.get(f"{server.url}/dicomweb/{path}", params=parameters, timeout=10)
+    answer = requests.get(f"{server.url}/dicomweb/{path}", params=parameters, timeout=60)
     assert answer.status_code == 200, answer.text
     assert answer.headers["Content-Type"] == "application/dicom+json"
     return [item[level]["Value"][0] for item in answer.json()]
@@ -158,7 +158,7 @@ def test_a_name_is_found_in_each_of_its_scripts(server: ImagingServer, name: str
     server.archive.store(_instance(9, 1, 1, **with_groups))
     try:
         assert _found(server, "studies", PatientName=name) == (["1.2.3.9"] if is_found else [])
-        answer = requests.get(f"{server.url}/dicomweb/studies", params={"PatientID": "JP"}, timeout=10)
+        answer = requests.get(f"{server.url}/dicomweb/studies", params={"PatientID": "JP"}, timeout=60)
         assert answer.json()[0]["00080005"]["Value"] == ["ISO_IR 192"]
     finally:
         server.archive.source.remove_instances("1.2.3.9", None, "test")
@@ -173,19 +173,19 @@ def test_any_attribute_may_be_included(server: ImagingServer) -> None:
     answer = requests.get(
         f"{server.url}/dicomweb/studies/1.2.3.2/instances",
         params={"includefield": ["SliceThickness,00180060", "ManufacturerModelName"]},
-        timeout=10,
+        timeout=60,
     ).json()[0]
     assert answer["00180050"]["vr"] == "DS"
     assert answer["00180060"]["Value"] == [120]
     assert "00081090" in answer
-    everything = requests.get(f"{server.url}/dicomweb/studies/1.2.3.2/instances", params={"includefield": "all"}, timeout=10)
+    everything = requests.get(f"{server.url}/dicomweb/studies/1.2.3.2/instances", params={"includefield": "all"}, timeout=60)
     assert len(everything.json()[0]) > 100
 
 
 def test_more_than_the_answer_holds_is_told(server: ImagingServer) -> None:
-    answer = requests.get(f"{server.url}/dicomweb/studies", params={"limit": 2}, timeout=10)
+    answer = requests.get(f"{server.url}/dicomweb/studies", params={"limit": 2}, timeout=60)
     assert answer.headers["Warning"].startswith("299 ")
-    assert "Warning" not in requests.get(f"{server.url}/dicomweb/studies", params={"limit": 3}, timeout=10).headers
+    assert "Warning" not in requests.get(f"{server.url}/dicomweb/studies", params={"limit": 3}, timeout=60).headers
 
 
 @pytest.mark.parametrize(
@@ -232,14 +232,14 @@ def test_series_by_the_request_and_the_step_that_they_belong_to(
 
 
 def test_attributes_that_are_not_matched_are_told(server: ImagingServer) -> None:
-    answer = requests.get(f"{server.url}/dicomweb/studies", params={"Manufacturer": "GE"}, timeout=10)
+    answer = requests.get(f"{server.url}/dicomweb/studies", params={"Manufacturer": "GE"}, timeout=60)
     assert answer.status_code == 200
     assert "00080070" in answer.headers["Warning"]
 
 
 def test_everything_that_is_wrong_is_named(server: ImagingServer) -> None:
     parameters = {"StudyDate": "today", "NoSuchName": "1", "limit": "many", "includefield": "Nonsense", "fuzzymatching": "x"}
-    answer = requests.get(f"{server.url}/dicomweb/studies", params=parameters, timeout=10)
+    answer = requests.get(f"{server.url}/dicomweb/studies", params=parameters, timeout=60)
     assert answer.status_code == 400
     for part in ("(0008,0020)", "NoSuchName", "limit", "Nonsense", "fuzzymatching"):
         assert part in answer.text
@@ -247,13 +247,13 @@ def test_everything_that_is_wrong_is_named(server: ImagingServer) -> None:
 
 def test_json_that_is_refused_is_not_given(server: ImagingServer) -> None:
     accept = {"Accept": "application/dicom+json;q=0, */*"}
-    assert requests.get(f"{server.url}/dicomweb/studies", headers=accept, timeout=10).status_code == 406
+    assert requests.get(f"{server.url}/dicomweb/studies", headers=accept, timeout=60).status_code == 406
 
 
 def test_matches_as_xml(server: ImagingServer) -> None:
     """Each is a document of its own. Spec: PS3.18 10.6.3.3, PS3.19 A.1."""
     accept = {"Accept": 'multipart/related; type="application/dicom+xml"'}
-    answer = requests.get(f"{server.url}/dicomweb/studies", {"PatientID": "A1"}, headers=accept, timeout=10)
+    answer = requests.get(f"{server.url}/dicomweb/studies", {"PatientID": "A1"}, headers=accept, timeout=60)
     assert answer.status_code == 200
     head = f"Content-Type: {answer.headers['content-type']}\r\n\r\n".encode()
     parts: list[Any] = list(BytesParser().parsebytes(head + answer.content).get_payload())
@@ -264,7 +264,7 @@ def test_matches_as_xml(server: ImagingServer) -> None:
 
 
 def test_other_media_types_are_not_given(server: ImagingServer) -> None:
-    answer = requests.get(f"{server.url}/dicomweb/studies", headers={"Accept": "text/html"}, timeout=10)
+    answer = requests.get(f"{server.url}/dicomweb/studies", headers={"Accept": "text/html"}, timeout=60)
     assert answer.status_code == 406
 
 

@@ -36,7 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImagingServer]:
 
 def ask(server: ImagingServer, accept: str = "*/*", **changes: str | None) -> httpx.Response:
     parameters = {name: value for name, value in (CT | changes).items() if value is not None}
-    return httpx.get(f"{server.url}/wado", params=parameters, headers={"Accept": accept}, timeout=20)
+    return httpx.get(f"{server.url}/wado", params=parameters, headers={"Accept": accept}, timeout=60)
 
 
 def test_the_object_as_it_was_stored(server: ImagingServer) -> None:
@@ -46,7 +46,7 @@ def test_the_object_as_it_was_stored(server: ImagingServer) -> None:
 
 
 def test_head(server: ImagingServer) -> None:
-    answer = httpx.head(f"{server.url}/wado", params=CT, timeout=20)
+    answer = httpx.head(f"{server.url}/wado", params=CT, timeout=60)
     assert (answer.status_code, answer.headers["content-length"]) == (200, str(len(packaged("CT_small.dcm"))))
 
 
@@ -236,7 +236,7 @@ def report(server: ImagingServer) -> dict[str, str]:
 
 
 def test_other_methods(server: ImagingServer) -> None:
-    assert httpx.post(f"{server.url}/wado", params=CT, timeout=20).status_code == 405
+    assert httpx.post(f"{server.url}/wado", params=CT, timeout=60).status_code == 405
 
 
 def test_both_outcomes_are_audited(server: ImagingServer) -> None:

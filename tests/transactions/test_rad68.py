@@ -47,7 +47,7 @@ def test_manifests_go_to_a_repository_elsewhere_and_are_replaced_there(tmp_path:
             hospital.blobs,
             replace(IDENTITY, imaging_source_unique_id="1.2.3.401"),
             hospital.patients,
-            rad68.provider(endpoint, timeout=20),
+            rad68.provider(endpoint, timeout=60),
             hospital.access,
             hospital.clock,
             hospital.pixels,

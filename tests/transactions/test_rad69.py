@@ -42,7 +42,7 @@ def ask(
     repository: str = "1.2.3.400",
 ) -> Answer:
     wanted = [ImagingDocumentRequest(study, series, DocumentRequest(repository, uid, home)) for uid in instances]
-    answer = rad69.send(wanted, syntaxes, endpoint=f"{server.url}/services/imaging-source", timeout=20)
+    answer = rad69.send(wanted, syntaxes, endpoint=f"{server.url}/services/imaging-source", timeout=60)
     try:
         octets = [b"".join(part.staging.open()) for part in answer.parts.values()]
         return *read_retrieve_response(answer.body), octets

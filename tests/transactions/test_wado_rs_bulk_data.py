@@ -21,7 +21,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImagingServer]:
 
 def get(server: ImagingServer, path: str, accept: str | None = None) -> httpx.Response:
     headers = {"Accept": accept} if accept is not None else {}
-    return httpx.get(f"{server.url}/dicomweb{path}", headers=headers, timeout=30)
+    return httpx.get(f"{server.url}/dicomweb{path}", headers=headers, timeout=60)
 
 
 @pytest.mark.parametrize(

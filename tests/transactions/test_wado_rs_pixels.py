@@ -58,7 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImagingServer]:
 
 def get(server: ImagingServer, path: str, accept: str | None = None, **parameters: str) -> httpx.Response:
     headers = {"Accept": accept} if accept is not None else {}
-    return httpx.get(f"{server.url}/dicomweb{path}", headers=headers, params=parameters, timeout=30)
+    return httpx.get(f"{server.url}/dicomweb{path}", headers=headers, params=parameters, timeout=60)
 
 
 def instance_path(number: int) -> str:
@@ -287,7 +287,8 @@ def test_pixels_as_bulk_data(server: ImagingServer) -> None:
     assert [octets for _, octets in parts(get(server, path, OCTETS))] == [whole]
     single = get(server, path, "application/octet-stream")
     assert (single.headers["content-type"], single.content) == ("application/octet-stream", whole)
-    part = httpx.get(f"{server.url}/dicomweb{path}", headers={"Accept": "application/octet-stream", "Range": "bytes=7-9"})
+    headers = {"Accept": "application/octet-stream", "Range": "bytes=7-9"}
+    part = httpx.get(f"{server.url}/dicomweb{path}", headers=headers, timeout=60)
     assert (part.status_code, part.content) == (206, whole[7:10])
 
 

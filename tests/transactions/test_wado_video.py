@@ -49,13 +49,13 @@ def _path(number: int) -> str:
 
 
 def _get(server: ImagingServer, number: int, accept: str = "*/*", form: str = "/rendered", **headers: str) -> httpx.Response:
-    return httpx.get(f"{server.url}/dicomweb{_path(number)}{form}", headers={"Accept": accept, **headers}, timeout=30)
+    return httpx.get(f"{server.url}/dicomweb{_path(number)}{form}", headers={"Accept": accept, **headers}, timeout=60)
 
 
 def _ask(server: ImagingServer, number: int, content_type: str, **headers: str) -> httpx.Response:
     uids = {"studyUID": "1.2.5", "seriesUID": "1.2.5.1", "objectUID": f"1.2.5.1.{number}"}
     query = {"requestType": "WADO", "contentType": content_type, **uids}
-    return httpx.get(f"{server.url}/wado", params=query, headers=headers, timeout=30)
+    return httpx.get(f"{server.url}/wado", params=query, headers=headers, timeout=60)
 
 
 @pytest.mark.parametrize("number", STREAMS)

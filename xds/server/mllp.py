@@ -41,6 +41,8 @@ _RECEIVE = 65536
 #: Answers wait for those to later queries that have arrived already, but no longer and no more than this (seconds, octets).
 _MOST_DELAY = 0.005
 _MOST_PENDING = 65536
+#: How long a partner that was told why its connection ends may go on sending before the end.
+_LINGER_SECONDS = 2.0
 #: How many feeds of one connection are begun before the first is waited for.
 _MOST_BEGUN = 16
 
@@ -233,6 +235,7 @@ class MllpServer:
             if not data:
                 return
             turn = _Turn(connection, self._dispatch, caller, self._served)
+            is_told = False
             try:
                 # One turn serves what came together: handing it over costs as much as a quarter of a query.
                 with turns.taken():
@@ -243,11 +246,14 @@ class MllpServer:
                 turn.finish()
                 if error.fault:
                     turn.answers += START + _rejection(reader.header(), error.fault) + _FRAME_END
+                    is_told = True
                 raise
             finally:
                 turn.finish()
                 if turn.answers:
                     connection.sendall(turn.answers)
+                if is_told:
+                    _linger(connection)
             deadline = self._await(connection, deadline if reader.is_waiting else None, is_waiting=reader.is_waiting)
 
     def _await(self, connection: socket.socket, deadline: float | None, *, is_waiting: bool) -> float | None:
@@ -312,6 +318,16 @@ class _Turn:
         turns.end()
         self._connection.sendall(self.answers)
         self.answers.clear()
+
+
+def _linger(connection: socket.socket) -> None:
+    """Leave it to the partner to close: whoever still sends would find the connection broken in place of the last answer."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(_LINGER_SECONDS / 4)
+        until = time.monotonic() + _LINGER_SECONDS
+        while time.monotonic() < until and connection.recv(_RECEIVE):
+            continue
 
 
 def _rejection(header: bytes, fault: Fault) -> bytes:

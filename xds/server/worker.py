@@ -115,8 +115,8 @@ class Worker:
             self._database.write(lambda connection: jobs.finish(connection, job))
             return
         again = self._clock() + self._wait(job.attempts)
-        _log.info("worker.job_again", kind=job.kind, job=job.job_id, attempts=job.attempts, reason=problem)
         self._database.write(lambda connection: jobs.fail(connection, job, again, problem))
+        _log.info("worker.job_again", kind=job.kind, job=job.job_id, attempts=job.attempts, reason=problem)
 
     def _wait(self, attempts: int) -> timedelta:
         return min(self._first_wait * float(2 ** min(attempts - 1, 30)), self._longest_wait)

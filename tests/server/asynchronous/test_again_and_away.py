@@ -93,7 +93,7 @@ def test_many_senders_of_one_message_have_one_effect(durable: Service) -> None:
     for sender in senders:
         sender.start()
     for sender in senders:
-        sender.join(30)
+        sender.join(60)
     assert failures == []
     durable.worker.run_due()
     assert (durable.rows(), len(durable.partner.deliveries)) == (1, 1)

@@ -41,7 +41,7 @@ def test_the_charset_of_the_request_is_kept_until_it_is_executed(service: Servic
     addressing = Addressing(SAY.action or "", message_id="urn:uuid:3", reply_to=service.partner.url)
     data = b"".join(write_envelope([say("Zoë")], addressing)).decode().encode("latin-1")
     address = urlsplit(service.url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=20)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
     try:
         connection.request("POST", address.path, data, {"Content-Type": "application/soap+xml; charset=ISO-8859-1"})
         assert connection.getresponse().status == 202
@@ -104,7 +104,7 @@ def test_reference_parameters_come_back_as_headers(service: Service) -> None:
 
 def _post(url: str, envelope: bytes) -> int:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=20)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     try:
         connection.request("POST", parts.path, envelope, {"Content-Type": "application/soap+xml; charset=UTF-8"})
         response = connection.getresponse()

@@ -29,7 +29,7 @@ def test_the_first_part_does_not_wait_for_the_second() -> None:
     server = HttpServer(app, "127.0.0.1", 0)
     port = server.start()
     try:
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as client:
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as client:
             client.request("GET", "/")
             answer = client.getresponse()
             assert answer.read(len(FIRST)) == FIRST

@@ -241,14 +241,14 @@ def test_what_is_refused_is_not_asked_for(port: int, path: str) -> None:
 
 
 def test_an_answer_does_not_wait_for_a_body_that_nobody_reads(port: int) -> None:
-    with Wire(port, timeout=3) as wire:
+    with Wire(port, timeout=30) as wire:
         answer = wire.send(post("/nothing", "Content-Length: 100")).rest()
     assert statuses(answer) == [404]
     assert b"Connection: close" in answer
 
 
 def test_an_early_refusal_reaches_a_client_that_is_still_sending(port: int) -> None:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.putrequest("POST", "/files")
         connection.putheader("Content-Length", "3000000")
         connection.endheaders()

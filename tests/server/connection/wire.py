@@ -15,15 +15,15 @@ from xds.wire.soap import Addressing, write_envelope
 PKI = Path(__file__).parents[1] / "pki"
 PATH = SAY.path or ""
 GET = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-LIMITS = Limits(threads=4, uploads=3, header_block=4096, idle_seconds=5, body=100_000)
-IMPATIENT = replace(LIMITS, header_seconds=0.3, idle_seconds=0.6, minimum_rate=100_000, rate_grace_seconds=0.3, body=1 << 30)
+LIMITS = Limits(threads=4, uploads=3, header_block=4096, idle_seconds=60, body=100_000)
+IMPATIENT = replace(LIMITS, header_seconds=0.3, idle_seconds=2, minimum_rate=100_000, rate_grace_seconds=0.3, body=1 << 30)
 SAYING = b"".join(write_envelope([f'<Say xmlns="{NAMESPACE}">hello</Say>'.encode()], Addressing(SAY.action or "")))
 
 
 class Wire:
     """A client that sends exactly what it is told."""
 
-    def __init__(self, port: int, timeout: float = 10) -> None:
+    def __init__(self, port: int, timeout: float = 60) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
 
     def __enter__(self) -> Wire:

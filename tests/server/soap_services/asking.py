@@ -83,7 +83,7 @@ class Service:
         return f"http://127.0.0.1:{self.port}{SAY.path}"
 
     def post(self, data: bytes, content_type: str = SIMPLE, **headers: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             all_headers = {"Content-Type": content_type} | {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request("POST", SAY.path or "", data, all_headers)
@@ -97,7 +97,7 @@ class Service:
 
     def finished(self) -> list[bool]:
         """What the transactions were told at the end; that comes after an answer's last octet, so wait until all is quiet."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while self.metrics.registry.get_sample_value("xds_requests_in_flight") and time.monotonic() < until:
             time.sleep(0.002)
         return self.echo.finished
