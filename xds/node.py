@@ -18,7 +18,7 @@ from xds.pacs_settings import SOURCE_JOBS
 from xds.portal import create_portal, identity_blueprint
 from xds.server.asynchronous import AsynchronousExchange
 from xds.server.dimse import DimseServer
-from xds.server.dimse_retrieve import Destination
+from xds.server.dimse_destination import Destination
 from xds.server.http import HttpApplication, StartResponse, caller_from_environ
 from xds.server.launcher import HttpServer
 from xds.server.limits import Limits

@@ -49,6 +49,9 @@ class Source:
     gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(1000))
     #: The object in whose middle the connection breaks.
     breaks_in: str = ""
+    #: The object of which the rest comes when the test lets it.
+    held_in: str = ""
+    rest: threading.Event = field(default_factory=threading.Event)
 
     def studies(self, first_date: str, last_date: str) -> Iterator[StudySummary]:
         return iter(())
@@ -76,6 +79,8 @@ class Source:
         yield content[:-100]
         if uid == self.breaks_in:
             raise PullError(PullProblem.UNREACHABLE, "the association broke")
+        if uid == self.held_in:
+            assert self.rest.wait(SECONDS)
         yield content[-100:]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -36,6 +36,31 @@ def test_fragments_are_of_even_length_wherever_pieces_end(chunks: Sequence[bytes
     assert b"".join(octets for _, octets in found) == b"".join(chunks)
     assert all(len(octets) % 2 == 0 for _, octets in found)
     assert [control for control, _ in found] == [0] * (len(found) - 1) + [2]
+
+
+@pytest.mark.parametrize("size", [2, 1000, 5000])
+def test_how_a_data_set_begins_goes_out_before_the_rest_is_asked_for(size: int) -> None:
+    first = b"ab" * (size // 2)
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as ours:
+        theirs = listening.accept()[0]
+        reader, found = theirs.makefile("rb"), bytearray()
+
+        def rest() -> Iterator[bytes]:
+            # All of it is there by now, and nothing says that it was the last.
+            while len(found) < size:
+                length, _, control = struct.unpack_from(">IBB", reader.read(12), 6)
+                piece = reader.read(length - 2)
+                if not control & 1:
+                    assert control == 0
+                    assert not len(piece) % 2
+                    found.extend(piece)
+            yield b"c"
+
+        with theirs, reader:
+            message = Message(Command.C_STORE, {Field.MESSAGE_ID: 1}, True)
+            Association(ours, "peer", 10, _limit=1024).send(1, message, rest(), first=first)
+            assert found == first
+            assert reader.read(14)[-4:] == b"\x01\x02c\0"
 
 
 @pytest.mark.parametrize("chunks", [[b"abc"], [b"ab", b"c"], [b"a", b"b", b"c"]])

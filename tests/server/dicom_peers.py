@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.archive import Archive
 from tests.programs import program
 from xds.server.dimse import DimseServer
-from xds.server.dimse_retrieve import Destination
+from xds.server.dimse_destination import Destination
 
 
 def run(name: str, *arguments: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:

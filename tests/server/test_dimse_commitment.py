@@ -22,7 +22,7 @@ from tests.ports import free_port
 from xds.actors.imaging_document_source import PUBLISH_STUDY
 from xds.actors.storage_commitment import REPORT_COMMITMENT
 from xds.server.dimse import DimseServer
-from xds.server.dimse_retrieve import Destination
+from xds.server.dimse_destination import Destination
 from xds.server.worker import Worker
 from xds.store import jobs
 

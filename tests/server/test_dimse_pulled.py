@@ -5,6 +5,7 @@ Spec: DICOM PS3.4 C.4.2, C.4.3; RAD TF-2 4.16 (Retrieve Images).
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,12 +34,15 @@ from xds.pacs.partner import Partner
 from xds.pacs.receiver import MoveReceiver
 from xds.pixels.pool import Pool
 from xds.server.dimse import DimseServer
-from xds.server.dimse_retrieve import Destination
-from xds.store import imaging_arrivals
+from xds.server.dimse_destination import Destination
+from xds.store import imaging, imaging_arrivals
 from xds.store.blobs import LocalBlobStore
+from xds.store.database import Database
 from xds.store.pull_cache import PullCache
+from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
-STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+STUDY_ROOT_GET, STUDY_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.2.3", "1.2.840.10008.5.1.4.1.2.2.2"
+WHOLE = {"QueryRetrieveLevel": "STUDY", "StudyInstanceUID": STUDY}
 OTHER = "1.2.61"
 SECONDS = 60
 
@@ -51,6 +55,7 @@ class Domain:
     viewer: int
     access: ChosenPatients
     directory: Path
+    database: Database
 
     def pins(self) -> list[Path]:
         """What is kept in the cache for somebody who waits."""
@@ -77,7 +82,7 @@ def serving(directory: Path, source: Source, studies: Sequence[str] = (STUDY,)) 
     viewer = free_port()
     server = DimseServer(archive, "XDS", port=0, idle_seconds=60, destinations=[Destination("VIEWER", "127.0.0.1", viewer)])
     try:
-        yield Domain(server.start(), viewer, access, directory)
+        yield Domain(server.start(), viewer, access, directory, database)
     finally:
         server.stop(30)
         for thread in fetching():
@@ -114,17 +119,19 @@ def number_of(pulled: Pulled) -> int:
     return number
 
 
-def got(port: int, **keys: str | list[str]) -> tuple[int, list[str], list[str]]:
-    """By C-GET: the last status, the instances that came, and those that are told to have failed."""
+def got(port: int, syntax: str = EXPLICIT_LITTLE, **keys: str | list[str]) -> tuple[int | None, list[str], list[str]]:
+    """By C-GET: the last status (None: the association ended), the instances that came whole, and those that are told to have
+    failed."""
     came: list[str] = []
 
     def store(event: evt.Event) -> int:
-        came.append(str(event.request.AffectedSOPInstanceUID))
+        assert event.context.transfer_syntax == syntax
+        came.append(str(event.dataset.SOPInstanceUID))
         return 0
 
     unit = AE("VIEWER")
     unit.add_requested_context(STUDY_ROOT_GET)
-    unit.add_requested_context(CT)
+    unit.add_requested_context(CT, syntax)
     association = unit.associate(
         "127.0.0.1", port, ae_title="XDS", ext_neg=[build_role(CT, scp_role=True)], evt_handlers=[(evt.EVT_C_STORE, store)]
     )
@@ -134,8 +141,44 @@ def got(port: int, **keys: str | list[str]) -> tuple[int, list[str], list[str]]:
         setattr(identifier, keyword, value)
     *_, (status, failed) = association.send_c_get(identifier, STUDY_ROOT_GET)
     association.release()
+    return status.get("Status"), came, missing_of(failed)
+
+
+def moved(port: int, **keys: str) -> tuple[int, list[str]]:
+    """By C-MOVE: the last status, and the instances that are told to have failed."""
+    unit = AE("VIEWER")
+    unit.add_requested_context(STUDY_ROOT_MOVE)
+    association = unit.associate("127.0.0.1", port, ae_title="XDS")
+    assert association.is_established
+    identifier = Dataset()
+    for keyword, value in keys.items():
+        setattr(identifier, keyword, value)
+    *_, (status, failed) = association.send_c_move(identifier, "VIEWER", STUDY_ROOT_MOVE)
+    association.release()
+    return status.Status, missing_of(failed)
+
+
+def missing_of(failed: Dataset | None) -> list[str]:
     missing = [] if failed is None else failed.FailedSOPInstanceUIDList
-    return status.Status, came, [missing] if isinstance(missing, str) else list(missing)
+    return [missing] if isinstance(missing, str) else list(missing)
+
+
+@contextmanager
+def viewing(domain: Domain) -> Iterator[list[str]]:
+    """The destination of C-MOVE, and what comes there whole."""
+    came: list[str] = []
+
+    def store(event: evt.Event) -> int:
+        came.append(str(event.dataset.SOPInstanceUID))
+        return 0
+
+    unit = AE("VIEWER")
+    unit.add_supported_context(CT, [EXPLICIT_LITTLE])
+    server = unit.start_server(("127.0.0.1", domain.viewer), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
+    try:
+        yield came
+    finally:
+        server.shutdown()
 
 
 @pytest.mark.parametrize("how", ["c-get", "c-move"])
@@ -162,6 +205,80 @@ def test_an_object_that_breaks_is_told_and_the_others_are_sent(tmp_path: Path) -
         while domain.pins() and time.monotonic() < until:
             time.sleep(0.02)
         assert not domain.pins()
+
+
+@pytest.mark.parametrize("how", ["c-get", "c-move"])
+def test_the_first_object_goes_on_while_it_comes(tmp_path: Path, how: str) -> None:
+    source = source_of(2, 1, 3, held_in=f"{SERIES}.2")
+    with serving(tmp_path, source) as domain, reading(domain, how) as reader:
+        objects = asked(reader)
+        first = next(objects)
+        begun = next(first.chunks) + next(first.chunks)
+        # The rest of it has not left the source.
+        assert not source.rest.is_set()
+        source.rest.set()
+        came = pydicom.dcmread(BytesIO(begun + b"".join(first.chunks)))
+        assert came == pydicom.dcmread(BytesIO(octets(2)))
+        assert sorted(number_of(each) for each in objects) == [1, 3]
+        assert len(source.fetches) == 1
+
+
+def test_a_first_object_that_breaks_on_its_way_ends_the_association(tmp_path: Path) -> None:
+    """DICOM PS3.8 7.3: half a data set cannot be taken back otherwise."""
+    source = source_of(1, 2, 3, breaks_in=f"{SERIES}.1")
+    with serving(tmp_path, source) as domain:
+        assert got(domain.port, **WHOLE) == (None, [], [])
+        source.breaks_in = ""
+        status, came, failed = got(domain.port, **WHOLE)
+        assert (status, sorted(came), failed) == (0, [f"{SERIES}.{number}" for number in (1, 2, 3)], [])
+
+
+def test_where_a_first_object_breaks_on_its_way_the_others_go_over_another_association(tmp_path: Path) -> None:
+    with serving(tmp_path, source_of(1, 2, 3, breaks_in=f"{SERIES}.1")) as domain, viewing(domain) as came:
+        assert moved(domain.port, **WHOLE) == (0xB000, [f"{SERIES}.1"])
+        assert sorted(came) == [f"{SERIES}.2", f"{SERIES}.3"]
+
+
+def test_a_first_object_of_another_patient_goes_to_nobody(tmp_path: Path) -> None:
+    source = source_of(1, 2, 3)
+    source.objects[f"{SERIES}.1"] = octets(1, patient="P2")
+    with serving(tmp_path, source) as domain:
+        status, came, failed = got(domain.port, **WHOLE)
+        assert (status, sorted(came), failed) == (0xB000, [f"{SERIES}.2", f"{SERIES}.3"], [f"{SERIES}.1"])
+
+
+def test_a_first_object_that_was_rejected_goes_to_nobody(tmp_path: Path) -> None:
+    with serving(tmp_path, source_of(1, 2, 3)) as domain:
+        domain.database.write(lambda connection: imaging.reject(connection, STUDY, [f"{SERIES}.1"], "113001"))
+        status, came, failed = got(domain.port, **WHOLE)
+        assert (status, sorted(came), failed) == (0, [f"{SERIES}.2", f"{SERIES}.3"], [])
+
+
+def test_what_the_reader_does_not_take_as_it_comes_is_converted(tmp_path: Path) -> None:
+    with serving(tmp_path, source_of(1, 2, 3)) as domain:
+        status, came, failed = got(domain.port, IMPLICIT_LITTLE, **WHOLE)
+        assert (status, sorted(came), failed) == (0, [f"{SERIES}.{number}" for number in (1, 2, 3)], [])
+
+
+def test_a_destination_that_is_away_gets_nothing(tmp_path: Path) -> None:
+    with serving(tmp_path, source_of(1, 2, 3)) as domain:
+        status, failed = moved(domain.port, **WHOLE)
+        assert (status, sorted(failed)) == (0xA702, [f"{SERIES}.{number}" for number in (1, 2, 3)])
+
+
+def test_others_do_not_wait_for_a_destination_that_keeps_still(tmp_path: Path) -> None:
+    source = source_of(1, 2, 3)
+    with serving(tmp_path, source) as domain, socket.create_server(("127.0.0.1", domain.viewer)) as viewer:
+        ended: list[tuple[int, list[str]]] = []
+        mover = threading.Thread(target=lambda: ended.append(moved(domain.port, **WHOLE)))
+        mover.start()
+        still, _ = viewer.accept()
+        with still:
+            status, came, _ = got(domain.port, **WHOLE)
+            assert (status, len(came)) == (0, 3)
+        mover.join(SECONDS)
+        assert [(status, len(failed)) for status, failed in ended] == [(0xA702, 3)]
+        assert len(source.fetches) == 1
 
 
 def test_of_several_instances_no_other_is_fetched(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.ports import free_port, port_of_nobody
 from tests.server.dicom_peers import received, run, serving
 from tests.transactions import imaging_server
 from xds.pacs.association import connect
-from xds.server.dimse_retrieve import Destination
+from xds.server.dimse_destination import Destination
 from xds.store import audit
 from xds.wire.dicom import EXPLICIT_LITTLE
 from xds.wire.dicom_header import read_header

@@ -63,6 +63,8 @@ def test_of_whom_it_is_asked_for(database: Database, series: str | None) -> None
         held = imaging_sources.held_outside(connection, "1.2.1", series)
         counted = imaging_heads.outside(connection, "1.2.1", series)
         assert imaging_heads.outside(connection, "1.2.9") == {}
-    assert counted == {place: {sop_class: len(classes) for sop_class in classes.values()} for place, classes in held.items()}
+    assert counted == {
+        place: {(sop_class, SYNTAX): len(classes) for sop_class in classes.values()} for place, classes in held.items()
+    }
     if series is None:
-        assert counted == {("pacs", "1.2.1.1"): {CT: 2}, ("other", "1.2.1.3"): {SR: 3}}
+        assert counted == {("pacs", "1.2.1.1"): {(CT, SYNTAX): 2}, ("other", "1.2.1.3"): {(SR, SYNTAX): 3}}

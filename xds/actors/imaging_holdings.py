@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,9 +75,11 @@ class Holdings:
             return [Arrival.failed(PullError(PullProblem.UNKNOWN_SOURCE)) for _ in places]
         return self._pull.begin(places, ahead, whole=whole)
 
-    def ahead(self, study: str, patient: StudyPatient, series: str | None, held: Outside) -> Ahead | None:
+    def ahead(
+        self, study: str, patient: StudyPatient, series: str | None, held: Outside, asking: Callable[[], object] = object
+    ) -> Ahead | None:
         """Have a study or series fetched before it is looked at closer; see `PullThrough.ahead`."""
-        return self._pull.ahead(study, patient, series, held) if self._pull is not None else None
+        return self._pull.ahead(study, patient, series, held, asking) if self._pull is not None else None
 
     def in_order_of_arrival(self, arrivals: list[Arrival]) -> Iterator[Arrival]:
         """The same as they begin, or fail."""

@@ -77,11 +77,13 @@ class PullThrough:
         self._cache.close()
         self._ended()
 
-    def ahead(self, study: str, patient: StudyPatient, series: str | None, held: Outside) -> Ahead | None:
+    def ahead(
+        self, study: str, patient: StudyPatient, series: str | None, held: Outside, asking: Callable[[], object] = object
+    ) -> Ahead | None:
         """Have a study or series fetched, of whose series nothing is here or on its way, before anybody looks closer at it.
 
         `held` is what sources outside hold of it. Returns when the first object has begun or none will; None when there is
-        nothing to fetch. `begin` takes what is returned, the caller closes it.
+        nothing to fetch. `asking` is called before anything is asked for. `begin` takes what is returned, the caller closes it.
         """
         instances = self._instances_of(study, series)
         orders = []
@@ -90,13 +92,17 @@ class PullThrough:
                 place = SeriesPlace(location, study, series_uid)
                 if location not in self._sources or place in self._orders or self._cache.holds_any(place.group):
                     continue
-                classes = SeriesClasses(tuple(numbers), partial(instances, place))
+                kinds = tuple(dict.fromkeys(sop_class for sop_class, _ in numbers))
+                classes = SeriesClasses(kinds, partial(instances, place))
                 whole = sum(numbers.values()) > 1
                 order = Order(place, classes, self._cache, self._digests, whole_series=whole, patient=patient, is_ahead=True)
                 self._orders[place] = [order]
                 orders.append(order)
             fetch = self._fetching(orders, is_ahead=True) if orders else None
-        return Ahead(orders, fetch) if fetch is not None else None
+        if fetch is None:
+            return None
+        asking()
+        return Ahead(orders, fetch)
 
     def _instances_of(self, study: str, series: str | None) -> Callable[[SeriesPlace], Mapping[str, str]]:
         """Which instances sources outside hold of the series of that study, read for all of them when it is asked of one."""

@@ -9,7 +9,7 @@ Spec: RAD TF-2 4.55, 4.69, 4.107; DICOM PS3.18 8.7.3.5 (transfer syntaxes), 10.4
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -114,11 +114,13 @@ class ImageRetrieval:
         sop_instance_uid: str | None = None,
         *,
         ahead: bool = False,
+        asking: Callable[[Iterable[tuple[str, str]]], object] = lambda _: None,
     ) -> Selection | None:
         """What there is of a study, one of its series or one instance; None for nothing, or nothing that the caller may see.
 
         With `ahead` the caller is about to ask for the objects (`arriving`): what sources outside hold of them, and nobody asked
-        for before, is asked for as soon as it is known that the caller may have it, before every instance was looked at.
+        for before, is asked for as soon as it is known that the caller may have it, before every instance was looked at. Right
+        before that `asking` is told the SOP classes and, where they are known, the transfer syntaxes of it all. It must not wait.
         """
         ahead = ahead and sop_instance_uid is None and self._blobs.has_sources
         uids = study_instance_uid, series_instance_uid, sop_instance_uid
@@ -139,7 +141,9 @@ class ImageRetrieval:
         is_permitted = self._access.permits(caller, Action.RETRIEVE, (resource,))[0]
         begun = None
         if outside and is_permitted:
-            begun = self._blobs.ahead(study_instance_uid, stored.study.patient, series_instance_uid, outside)
+            kinds = dict.fromkeys(kind for numbers in outside.values() for kind in numbers)
+            asked = study_instance_uid, stored.study.patient, series_instance_uid, outside
+            begun = self._blobs.ahead(*asked, partial(asking, kinds))
         if begun is not None:
             return Selection(lambda: self._looked_at(stored, series_instance_uid), patient_id, begun)
         self._wanted(stored)
@@ -297,6 +301,30 @@ class ImageRetrieval:
             raise PullError(PullProblem.REFUSED, "it cannot be given in an acceptable transfer syntax")
         return made
 
+    @contextmanager
+    def begun(self, selection: Selection) -> Iterator[tuple[Instance, Give] | None]:
+        """What came first of a selection that is fetched ahead, for as long as the context lasts, and what gives it as it comes.
+
+        It may be sent before anybody looks at what else there is: the others are those of `one_by_one`. None when nothing came.
+        """
+        ahead = selection.ahead
+        if ahead is None or (found := ahead.first()) is None:
+            yield None
+            return
+        begun, sop_class = found
+        try:
+            yield _instance(begun, sop_class), partial(self._given_ahead, ahead, begun, sop_class)
+        finally:
+            begun.arrival.release()
+
+    def _given_ahead(self, ahead: Ahead, begun: Begun, sop_class: str, transfer_syntaxes: Sequence[str]) -> Obtained | None:
+        obtained = _as_it_comes(ahead, begun, sop_class, transfer_syntaxes)
+        if obtained is not None:
+            return obtained
+        # It is converted when all of it is here.
+        ahead.go_on()
+        return self._whole(_instance(begun, sop_class), begun.arrival, transfer_syntaxes)
+
     def one_by_one(self, selection: Selection, instances: Iterable[Instance]) -> Generator[tuple[Instance, Give], None, None]:
         """Instances of a selection in the order in which they can be had, and what gives each, whole: as `obtain` does.
 
@@ -379,11 +407,15 @@ class ImageRetrieval:
 
 def _as_it_comes(ahead: Ahead, begun: Begun, sop_class: str, transfer_syntaxes: Sequence[str] | None) -> Obtained | None:
     """An object that nothing more is known of than what came; None when it has to be converted."""
-    place, syntax = begun.arrival.place, begun.transfer_syntax_uid
+    syntax = begun.transfer_syntax_uid
     if transfer_syntaxes is not None and syntax not in transfer_syntaxes:
         return None
-    instance = Instance(place.instance, sop_class, syntax, 0, place.key, location=place.location)
-    return Obtained(instance, syntax, None, partial(ahead.chunks, begun))
+    return Obtained(_instance(begun, sop_class), syntax, None, partial(ahead.chunks, begun))
+
+
+def _instance(begun: Begun, sop_class: str) -> Instance:
+    place = begun.arrival.place
+    return Instance(place.instance, sop_class, begun.transfer_syntax_uid, 0, place.key, location=place.location)
 
 
 def _by_patient(items: Iterable[tuple[Selection, Instance]]) -> dict[str, dict[str, dict[str, int]]]:

@@ -246,8 +246,11 @@ class Association(PduConnection):
         """The identifier of a presentation context with that abstract syntax."""
         return next((number for number, context in self.contexts.items() if context.abstract_syntax == abstract_syntax), None)
 
-    def send(self, context_id: int, message: Message, data: Iterable[bytes] = ()) -> None:
-        """Send a message, with its data set in pieces. Errors: AssociationError; whatever `data` raises ends the association."""
+    def send(self, context_id: int, message: Message, data: Iterable[bytes] = (), *, first: bytes = b"") -> None:
+        """Send a message, with its data set in pieces. Errors: AssociationError; whatever `data` raises ends the association.
+
+        `first` is how the data set begins, of even length, when more of it is still awaited: it goes out before `data` is asked.
+        """
         command = write_command(message)
         if message.is_response:
             self.answered = message.number(Field.STATUS)
@@ -261,6 +264,10 @@ class Association(PduConnection):
             return
         is_whole = False
         try:
+            for start in range(0, len(first), room - room % 2):
+                fragment = memoryview(first)[start : start + room - room % 2]
+                self._send(held + fragment_head(context_id, 0, len(fragment)), fragment)
+                held = b""
             for fragment, is_last in _pieces(data, room):
                 self._send(held + fragment_head(context_id, 2 if is_last else 0, len(fragment)), fragment)
                 held = b""

@@ -24,9 +24,10 @@ from xds.model.caller import Caller
 from xds.pacs.association import Association, Received
 from xds.pacs.pdus import MAX_PDU, AssociationError
 from xds.server.dimse_commitment import CommitmentService
+from xds.server.dimse_destination import Destination
 from xds.server.dimse_find import FindService, extended_answer
 from xds.server.dimse_notifications import NotificationService
-from xds.server.dimse_retrieve import Destination, RetrieveService
+from xds.server.dimse_retrieve import RetrieveService
 from xds.server.dimse_store import MAX_DATA_SET, StoreService
 from xds.server.listener import Listener, listen
 from xds.server.metrics import Served, unnoted

@@ -17,7 +17,7 @@ from xds.actors.storage_commitment import CommitmentReport, InstanceReference, S
 from xds.model.caller import Caller
 from xds.pacs.association import Association, Received, connect
 from xds.pacs.pdus import AssociationError
-from xds.server.dimse_retrieve import Destination
+from xds.server.dimse_destination import Destination
 from xds.store.database import DatabaseUnavailableError
 from xds.store.jobs import Job
 from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError

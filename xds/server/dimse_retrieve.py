@@ -8,10 +8,11 @@ Spec: DICOM PS3.4 C.4.2 (C-MOVE), C.4.3 (C-GET), C.6; RAD TF-2 4.16.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
-from itertools import groupby
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Final
 
@@ -22,13 +23,16 @@ from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.imaging_renditions import Obtained
 from xds.actors.imaging_retrieval import Give, Selection
 from xds.model.caller import Caller
+from xds.model.foreign_images import PullError
 from xds.model.imaging import Instance
 from xds.model.imaging_query import ImagingQuery, Level
-from xds.pacs.association import Association, AssociationRejectedError, Received, connect
+from xds.pacs.association import Association, Received
 from xds.pacs.pdus import AssociationError
-from xds.pacs.sender import STORED, batches
+from xds.pacs.sender import batches
 from xds.pixels.jobs import PixelError
+from xds.server.dimse_destination import Destination, Elsewhere, Kind
 from xds.server.dimse_find import REFUSED, UNIQUE_KEYS, Identifier, IdentifierError, is_relational, read_identifier, refused
+from xds.server.dimse_work import Item, Work
 from xds.wire.dicom import EXPLICIT_LITTLE, IMPLICIT_LITTLE, DicomError
 from xds.wire.dicom_header import MAX_HEADER
 from xds.wire.dimse import Command, Field, Message, Status, data_set_start, response_to
@@ -39,61 +43,10 @@ from xds.wire.dimse_identifiers import write_identifier
 _KINDS: Final = 60
 _PAGE: Final = 1000
 
-_Item = tuple[Selection, Instance]
+#: A SOP class, and the transfer syntax in which its source holds it; empty when that is not known.
+_Kind = tuple[str, str]
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """An application that images may be sent to."""
-
-    ae_title: str
-    host: str
-    port: int
-
-
-@dataclass(slots=True)
-class _Work:
-    """What is to be sent, and what became of it so far."""
-
-    left: dict[_Item, None]
-    #: Ends what is fetched for it before anybody looked at it closer.
-    ahead: ExitStack
-    completed: int = 0
-    warnings: int = 0
-    failed: list[str] = field(default_factory=list)
-    sent: list[tuple[Selection, Obtained]] = field(default_factory=list)
-    is_cancelled: bool = False
-
-    def numbers(self, *, is_last: bool) -> dict[Field, int]:
-        """The counts of a response; the last one has nothing that remains. Spec: PS3.7 9.1.3.1, 9.1.4.1."""
-        counts = {} if is_last else {Field.REMAINING: len(self.left)}
-        counts |= {Field.COMPLETED: self.completed, Field.FAILED: len(self.failed), Field.WARNING: self.warnings}
-        return {name: min(number, 0xFFFF) for name, number in counts.items()}
-
-    def note(self, item: _Item, status: int) -> None:
-        """Count what a receiver answered."""
-        if status == Status.SUCCESS:
-            self.completed += 1
-        elif status in STORED:
-            self.warnings += 1
-        else:
-            self.failed.append(item[1].sop_instance_uid)
-
-    def give_up(self) -> None:
-        """Nothing of what is left can be sent."""
-        self.failed += [instance.sop_instance_uid for _, instance in self.left]
-        self.left.clear()
-
-    @property
-    def status(self) -> Status:
-        """How it ended."""
-        if self.is_cancelled:
-            return Status.CANCELLED
-        if not self.failed and not self.warnings:
-            return Status.SUCCESS
-        return Status.SUB_OPERATIONS_FAILED if self.completed or self.warnings else Status.NO_SUB_OPERATIONS
 
 
 class RetrieveService:
@@ -115,13 +68,14 @@ class RetrieveService:
 
     def get(self, association: Association, received: Received, caller: Caller) -> None:
         """C-GET. Errors: AssociationError."""
-        work = self._selected(association, received, caller)
+        work = self._selected(association, received, caller, caller)
         if work is None:
             return
-        with work.ahead:
-            self._source.retrieval.begin(work.left, caller, imaging_audit.C_MOVE, caller.node or "")
+        order = _Order(association, received)
+        with closing(work):
             try:
-                self._send(_Order(association, received), work, association, tuple(work.left))
+                self._send_first(order, work, association)
+                self._send(order, work, association, tuple(work.left))
             finally:
                 self._finish(work, caller)
         self._conclude(association, received, work)
@@ -135,55 +89,73 @@ class RetrieveService:
             why = "the Move Destination is not configured here"
             association.send(received.context_id, response_to(received.message, Status.UNKNOWN_DESTINATION, why))
             return
-        work = self._selected(association, received, caller)
-        if work is None:
-            return
-        order = _Order(association, received, (caller.node or "", received.message.message_id))
         receiver = Caller(destination.host, node=destination.ae_title)
-        with work.ahead:
-            self._source.retrieval.begin(work.left, receiver, imaging_audit.C_MOVE, caller.node or "")
-            try:
-                for batch in batches(tuple(work.left), _kind, _KINDS):
-                    self._send_elsewhere(order, work, destination, batch)
-            finally:
-                self._finish(work, receiver)
+        with closing(Elsewhere(destination, self._ae_title, self._seconds)) as elsewhere:
+            work = self._selected(association, received, caller, receiver, lambda held: elsewhere.begin(_kinds(held)))
+            if work is None:
+                return
+            order = _Order(association, received, (caller.node or "", received.message.message_id))
+            with closing(work):
+                try:
+                    self._move(order, work, elsewhere)
+                finally:
+                    self._finish(work, receiver)
         self._conclude(association, received, work)
+
+    def _move(self, order: _Order, work: Work, elsewhere: Elsewhere) -> None:
+        if work.ahead is not None:
+            if not elsewhere.is_open:
+                # Whoever else wants what is fetched does not wait for the destination.
+                work.ahead.go_on()
+            self._send_elsewhere(work, elsewhere, (), partial(self._send_first, order, work))
+        while work.left and not work.is_cancelled:
+            batch = next(batches(tuple(work.left), _kind, _KINDS))
+            self._send_elsewhere(work, elsewhere, _kinds(map(_kind, batch)), partial(self._send, order, work, batch=batch))
 
     # ---- what is asked for
 
-    def _selected(self, association: Association, received: Received, caller: Caller) -> _Work | None:
-        """What is to be sent; None when the request was refused."""
+    def _selected(
+        self,
+        association: Association,
+        received: Received,
+        caller: Caller,
+        receiver: Caller,
+        asking: Callable[[Iterable[_Kind]], object] = lambda _: None,
+    ) -> Work | None:
+        """What is to be sent to a receiver; None when the request was refused.
+
+        `asking` is told what a source is about to be asked for, when that is done before it was read which instances it has.
+        """
         request, sop_class = received.message, received.context.abstract_syntax
-        with ExitStack() as ahead:
-            try:
-                octets = received.octets()
-                if sop_class not in QUERY_RETRIEVE:
-                    refusal = response_to(request, Status.CLASS_NOT_SUPPORTED)
-                else:
-                    identifier = read_identifier(octets, received, is_relational=is_relational(association, sop_class))
-                    items = dict.fromkeys(self._instances(identifier, caller, ahead))
-                    return _Work(items, ahead.pop_all())
-            except REFUSED as problem:
-                refusal = refused(request, problem)
+        announce = partial(
+            self._source.retrieval.begin, receiver=receiver, event_type=imaging_audit.C_MOVE, requestor=caller.node or ""
+        )
+        try:
+            octets = received.octets()
+            if sop_class not in QUERY_RETRIEVE:
+                refusal = response_to(request, Status.CLASS_NOT_SUPPORTED)
+            else:
+                identifier = read_identifier(octets, received, is_relational=is_relational(association, sop_class))
+                whole = _whole(identifier)
+                if whole is None:
+                    return Work(tuple(self._instances(identifier, caller)), announce)
+                selection = self._source.retrieval.select(caller, *whole, ahead=True, asking=asking)
+                return Work(() if selection is None else _Items(selection), announce, selection)
+        except REFUSED as problem:
+            refusal = refused(request, problem)
         association.send(received.context_id, refusal)
         return None
 
-    def _instances(self, identifier: Identifier, caller: Caller, ahead: ExitStack) -> Iterator[_Item]:
-        """What is fetched before it was read which instances there are is ended with `ahead`. Errors: IdentifierError."""
+    def _instances(self, identifier: Identifier, caller: Caller) -> Iterator[Item]:
+        """Errors: IdentifierError."""
         if not identifier.uids(identifier.level):
             tag = UNIQUE_KEYS[identifier.level]
             raise IdentifierError(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) says what is to be sent", tag)
         patients, _, series, instances = (frozenset(identifier.uids(level)) for level in UNIQUE_KEYS)
-        studies = identifier.uids(Level.STUDY)
-        # Of one study or series as a whole its source is asked before it was read which instances it has.
-        is_whole = len(studies) == 1 and len(series) < 2 and not (patients or instances)
-        for study in studies or self._studies(identifier, caller):
-            selection = self._source.retrieval.select(caller, study, _only(series), _only(instances), ahead=is_whole)
+        for study in identifier.uids(Level.STUDY) or self._studies(identifier, caller):
+            selection = self._source.retrieval.select(caller, study, _only(series), _only(instances))
             if selection is None or (patients and selection.study.patient.patient_id not in patients):
                 continue
-            if selection.ahead is not None:
-                ahead.callback(selection.ahead.close)
-                selection.ahead.go_on()
             for series_uid, instance in selection.instances():
                 if (not series or series_uid in series) and (not instances or instance.sop_instance_uid in instances):
                     yield selection, instance
@@ -201,51 +173,66 @@ class RetrieveService:
 
     # ---- sending
 
-    def _send_elsewhere(self, order: _Order, work: _Work, destination: Destination, batch: Sequence[_Item]) -> None:
-        """Send a batch, which is what comes next in `work`, over an association of its own."""
-        if work.is_cancelled or not work.left:
-            return
+    def _send_elsewhere(
+        self, work: Work, elsewhere: Elsewhere, kinds: Iterable[Kind], send: Callable[[Association], None]
+    ) -> None:
+        """Send something over an association for these kinds."""
         try:
-            receiver = connect(destination.host, destination.port, self._seconds)
-        except OSError:
-            _log.warning("dimse.destination_away", destination=destination.ae_title)
+            receiver = elsewhere.association(kinds)
+        except OSError as problem:
+            reason = str(problem) if isinstance(problem, AssociationError) else type(problem).__name__
+            _log.warning("dimse.destination_away", destination=elsewhere.ae_title, reason=reason)
             work.give_up()
             return
         try:
-            receiver.request(self._ae_title, destination.ae_title, _kinds(batch))
-            self._send(order, work, receiver, batch)
-            receiver.release()
+            send(receiver)
+        except _BrokenInstanceError:
+            # The others go over another association.
+            elsewhere.drop()
         except _ReceiverError as problem:
-            _log.warning("dimse.destination_failed", destination=destination.ae_title, reason=str(problem))
+            _log.warning("dimse.destination_failed", destination=elsewhere.ae_title, reason=str(problem))
+            elsewhere.drop()
             work.give_up()
-        except AssociationRejectedError as problem:
-            _log.warning("dimse.destination_failed", destination=destination.ae_title, reason=str(problem))
-            work.give_up()
-        finally:
-            receiver.close()
 
-    def _send(self, order: _Order, work: _Work, receiver: Association, batch: Sequence[_Item]) -> None:
-        """Send these instances, and tell the requestor after each how far it is. Errors: AssociationError, _ReceiverError."""
-        request = order.received.message
+    def _send_first(self, order: _Order, work: Work, receiver: Association) -> None:
+        """What came first of what is fetched ahead goes on as it comes. Errors: as those of `_send`."""
+        if work.selection is None or work.ahead is None:
+            return
+        with self._source.retrieval.begun(work.selection) as begun:
+            if begun is not None:
+                instance, give = begun
+                self._send_one(order, work, receiver, (work.selection, instance), give)
+
+    def _send(self, order: _Order, work: Work, receiver: Association, batch: Sequence[Item]) -> None:
+        """Send these instances. Errors: AssociationError, _ReceiverError, _BrokenInstanceError."""
         with closing(self._in_turn(batch)) as turns:
             for item, give in turns:
-                if work.is_cancelled or order.association.is_cancelled(request.message_id):
-                    work.is_cancelled = True
+                if work.is_cancelled:
                     return
-                del work.left[item]
-                try:
-                    status = self._store(order, work, receiver, item, give)
-                except AssociationError as problem:
-                    work.failed.append(item[1].sop_instance_uid)
-                    if receiver is order.association:
-                        raise
-                    raise _ReceiverError(str(problem)) from None
-                work.note(item, status)
-                if work.left:
-                    pending = response_to(request, Status.PENDING, counts=work.numbers(is_last=False))
-                    order.association.send(order.received.context_id, pending)
+                self._send_one(order, work, receiver, item, give)
 
-    def _in_turn(self, batch: Sequence[_Item]) -> Generator[tuple[_Item, Give], None, None]:
+    def _send_one(self, order: _Order, work: Work, receiver: Association, item: Item, give: Give) -> None:
+        """Send an instance, and tell the requestor how far it is. Errors: as those of `_send`."""
+        request = order.received.message
+        if order.association.is_cancelled(request.message_id):
+            work.is_cancelled = True
+            return
+        work.take(item)
+        try:
+            status = self._store(order, work, receiver, item, give)
+        except (AssociationError, _BrokenInstanceError) as problem:
+            work.failed.append(item[1].sop_instance_uid)
+            if receiver is order.association:
+                raise AssociationError(str(problem)) from None
+            if isinstance(problem, _BrokenInstanceError):
+                raise
+            raise _ReceiverError(str(problem)) from None
+        work.note(item, status)
+        if work.left:
+            pending = response_to(request, Status.PENDING, counts=work.numbers(is_last=False))
+            order.association.send(order.received.context_id, pending)
+
+    def _in_turn(self, batch: Sequence[Item]) -> Generator[tuple[Item, Give], None, None]:
         """Study after study, what sources outside hold as it arrives; those of the further studies are fetched meanwhile."""
         retrieval, is_first = self._source.retrieval, True
         studies = [(study, [instance for _, instance in items]) for study, items in groupby(batch, itemgetter(0))]
@@ -258,12 +245,13 @@ class RetrieveService:
                         is_first = False
                     yield (study, instance), give
 
-    def _store(self, order: _Order, work: _Work, receiver: Association, item: _Item, give: Give) -> int:
-        """One sub-operation; its status. Errors: AssociationError."""
+    def _store(self, order: _Order, work: Work, receiver: Association, item: Item, give: Give) -> int:
+        """One sub-operation; its status. Errors: AssociationError, _BrokenInstanceError."""
         selection, instance = item
         contexts = _contexts(receiver, instance.sop_class_uid, is_own=receiver is order.association)
         try:
             obtained = give(tuple(contexts)) if contexts else None
+            first, octets = _begun(obtained) if obtained is not None else (b"", iter(()))
         except (KeyError, OSError, PixelError, DicomError) as problem:
             _log.error("dimse.instance_unavailable", error=type(problem).__name__)
             obtained = None
@@ -272,11 +260,13 @@ class RetrieveService:
         work.sent.append((selection, obtained))
         request = order.store(receiver, instance)
         try:
-            receiver.send(contexts[obtained.transfer_syntax_uid], request, data_set(obtained.chunks()))
-        except (KeyError, PixelError, DicomError) as problem:
-            raise AssociationError(f"an instance broke while it was sent ({type(problem).__name__})") from None
+            receiver.send(contexts[obtained.transfer_syntax_uid], request, octets, first=first)
+        except (KeyError, PullError, PixelError, DicomError) as problem:
+            raise _BrokenInstanceError(f"an instance broke while it was sent ({type(problem).__name__})") from None
         finally:
             obtained.release()
+        # While the receiver looks at the first one it is looked up what else there is.
+        len(work.left)
         while True:
             answer = receiver.receive()
             if answer is None:
@@ -290,11 +280,10 @@ class RetrieveService:
 
     # ---- the end
 
-    def _finish(self, work: _Work, receiver: Caller) -> None:
-        complete = not (work.left or work.failed)
-        self._source.retrieval.finish(work.sent, complete, receiver, imaging_audit.C_MOVE)
+    def _finish(self, work: Work, receiver: Caller) -> None:
+        self._source.retrieval.finish(work.sent, work.is_complete, receiver, imaging_audit.C_MOVE)
 
-    def _conclude(self, association: Association, received: Received, work: _Work) -> None:
+    def _conclude(self, association: Association, received: Received, work: Work) -> None:
         """The last response, with what failed. Spec: PS3.4 C.4.2.1.4.2, C.4.2.1.5."""
         numbers = work.numbers(is_last=not work.is_cancelled)
         response = response_to(received.message, work.status, counts=numbers)
@@ -308,6 +297,10 @@ class RetrieveService:
 
 class _ReceiverError(Exception):
     """The association to the destination ended."""
+
+
+class _BrokenInstanceError(Exception):
+    """An instance ended in the middle: no more can be said on the association over which it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,16 +347,45 @@ def _contexts(receiver: Association, sop_class: str, *, is_own: bool) -> dict[st
     return {item.transfer_syntax: number for number, item in found}
 
 
-def _kinds(batch: Sequence[_Item]) -> list[tuple[str, tuple[str, ...]]]:
+def _kinds(held: Iterable[_Kind]) -> list[Kind]:
     """What is proposed to a destination: each class as it is stored, as far as that is known, and plain."""
-    known = (instance for _, instance in batch if instance.transfer_syntax_uid)
-    stored = dict.fromkeys((instance.sop_class_uid, (instance.transfer_syntax_uid,)) for instance in known)
-    classes = dict.fromkeys(instance.sop_class_uid for _, instance in batch)
-    return [*stored, *((uid, (EXPLICIT_LITTLE, IMPLICIT_LITTLE)) for uid in classes)]
+    kinds = tuple(held)
+    stored = dict.fromkeys((sop_class, (syntax,)) for sop_class, syntax in kinds if syntax)
+    return [*stored, *((uid, (EXPLICIT_LITTLE, IMPLICIT_LITTLE)) for uid in dict.fromkeys(uid for uid, _ in kinds))]
 
 
-def _kind(item: _Item) -> tuple[str, str]:
+def _kind(item: Item) -> _Kind:
     return item[1].sop_class_uid, item[1].transfer_syntax_uid
+
+
+def _whole(identifier: Identifier) -> tuple[str, str | None] | None:
+    """The study, or the series of it, that was asked for as a whole: its source is asked before it was read which instances it
+    has. None for all else."""
+    patients, studies, series, instances = (identifier.uids(level) for level in UNIQUE_KEYS)
+    if len(studies) != 1 or len(series) > 1 or patients or instances or not identifier.uids(identifier.level):
+        return None
+    return studies[0], next(iter(series), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Items:
+    """Everything of a selection, looked up when it is asked for."""
+
+    selection: Selection
+
+    def __iter__(self) -> Iterator[Item]:
+        return ((self.selection, instance) for _, instance in self.selection.instances())
+
+
+def _begun(obtained: Obtained) -> tuple[bytes, Iterator[bytes]]:
+    """How the data set of what is still arriving begins, to be sent at once, and the rest of it. Errors: DicomError."""
+    octets = data_set(obtained.chunks())
+    if obtained.size is not None:
+        return b"", octets
+    head = next(octets, b"")
+    # Its last fragment must have something to bring.
+    end = max(len(head) - 1, 0) // 2 * 2
+    return head[:end], chain((head[end:],), octets)
 
 
 def _only(uids: frozenset[str]) -> str | None:
