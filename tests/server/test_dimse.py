@@ -21,6 +21,7 @@ from pynetdicom.dsutils import encode
 
 from tests.archive import Archive, image, open_archive, packaged
 from tests.programs import program
+from tests.server.dicom_peers import serving
 from xds.server.dimse import DimseServer
 from xds.store import audit
 from xds.wire.dicom_header import read_header
@@ -191,6 +192,26 @@ def test_connections_without_a_request_occupy_nothing(archive: Archive) -> None:
     started = time.monotonic()
     server.stop(120)
     assert time.monotonic() - started < 60
+
+
+def test_associations_of_which_nothing_was_agreed_occupy_nothing(archive: Archive) -> None:
+    with serving(archive, max_associations=1) as port:
+        for _ in range(3):
+            unit = AE("MODALITY1")
+            unit.add_requested_context("1.2.840.10008.1.9")
+            _until(lambda unit=unit: _is_accepted(unit, port))
+        unit = AE("MODALITY1")
+        unit.add_requested_context("1.2.840.10008.1.1")
+        _until(lambda: _is_accepted(unit, port))
+
+
+def _is_accepted(unit: AE, port: int) -> bool:
+    """Whether an association is not refused; it is over when this returns."""
+    association = unit.associate("127.0.0.1", port)
+    is_accepted = not association.is_rejected
+    if association.is_established:
+        association.release()
+    return is_accepted
 
 
 def test_a_connection_that_breaks_leaves_no_file(archive: Archive, port: int, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import lru_cache
 from typing import Final
 
 import structlog
@@ -47,6 +49,8 @@ from xds.wire.dimse_classes import QUERY_RETRIEVE, SERVICES, VERIFICATION, is_st
 
 #: Connections that have not asked for an association yet, beside those that have one.
 _UNDECIDED: Final = 128
+#: Threads that wait for connections, when there are not many of those.
+_WAITING: Final = 2
 #: How long a server that stops waits for associations whose message is being served.
 _LOOK_SECONDS: Final = 0.02
 
@@ -106,17 +110,22 @@ class DimseServer:
         }
         self._given = listener
         self._listener: Listener | None = None
-        self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
-        self._open: dict[Association, threading.Thread] = {}
+        #: Of the threads that wait for connections one is next.
+        self._next = threading.Lock()
+        self._acceptors: set[threading.Thread] = set()
+        self._waiting = 0
+        self._is_released = False
+        self._open: set[Association] = set()
         self._established = 0
         self._stopping = threading.Event()
 
     def start(self) -> int:
         """Listen, and return the port. Errors: OSError when it is taken."""
         self._listener = self._given or Listener(listen(*self._address))
-        self._thread = threading.Thread(target=self._accept, args=(self._listener,), name="dimse", daemon=True)
-        self._thread.start()
+        with self._lock:
+            for _ in range(_WAITING):
+                self._wait(self._listener)
         return self._listener.port
 
     def stop(self, seconds: float = 10.0) -> None:
@@ -130,12 +139,12 @@ class DimseServer:
         while self._busy() and time.monotonic() < until:
             time.sleep(_LOOK_SECONDS)
         with self._lock:
-            left = dict(self._open)
+            left = tuple(self._open)
+            threads = tuple(self._acceptors)
         for association in left:
             association.end()
-        for thread in (*left.values(), self._thread):
-            if thread is not None:
-                thread.join(max(until - time.monotonic(), 1.0))
+        for thread in threads:
+            thread.join(max(until - time.monotonic(), 1.0))
 
     def _busy(self) -> bool:
         with self._lock:
@@ -147,19 +156,45 @@ class DimseServer:
 
     # ---- connections
 
+    def _wait(self, listener: Listener) -> None:
+        """Have a thread more wait for connections. The lock is held. Errors: RuntimeError when there are too many threads."""
+        thread = threading.Thread(target=self._accept, args=(listener,), name="dimse", daemon=True)
+        thread.start()
+        self._waiting += 1
+        self._acceptors.add(thread)
+
     def _accept(self, listener: Listener) -> None:
-        while (accepted := listener.accept()) is not None:
-            connection, address = accepted
-            with self._lock:
+        """Take connections, and converse over each: to begin another thread first would take a tenth of the time to an image."""
+        is_needed = True
+        while is_needed:
+            with self._next:
+                accepted = listener.accept()
+            with self._lock, suppress(RuntimeError):
+                self._waiting -= 1
                 engaged = len(self._open)
-            is_too_many = engaged >= self._max_associations + _UNDECIDED
-            listener.engaged(engaged + 1)
-            if is_too_many:
-                connection.close()
-                continue
-            serving = (connection, address, listener)
-            threading.Thread(target=self._connected, args=serving, name="dimse", daemon=True).start()
-        listener.release()
+                if accepted is not None and not self._waiting:
+                    self._wait(listener)
+            if accepted is not None:
+                self._take(*accepted, listener, engaged)
+            with self._lock:
+                is_needed = accepted is not None and self._waiting < _WAITING and not self._stopping.is_set()
+                self._waiting += is_needed
+                if not is_needed:
+                    self._leave(listener)
+
+    def _leave(self, listener: Listener) -> None:
+        """This thread waits for no more connections; the last that waited gives up the listener. The lock is held."""
+        self._acceptors.discard(threading.current_thread())
+        if self._stopping.is_set() and not self._waiting and not self._is_released:
+            self._is_released = True
+            listener.release()
+
+    def _take(self, connection: socket.socket, address: str, listener: Listener, engaged: int) -> None:
+        listener.engaged(engaged + 1)
+        if engaged >= self._max_associations + _UNDECIDED:
+            connection.close()
+        else:
+            self._connected(connection, address, listener)
 
     def _connected(self, connection: socket.socket, address: str, listener: Listener) -> None:
         try:
@@ -172,7 +207,7 @@ class DimseServer:
             listener.engaged(len(self._open))
             return
         with self._lock:
-            self._open[association] = threading.current_thread()
+            self._open.add(association)
         try:
             self._converse(association)
         except AssociationError as problem:
@@ -183,13 +218,21 @@ class DimseServer:
             association.abort()
         finally:
             with self._lock:
-                del self._open[association]
+                self._open.remove(association)
                 listener.engaged(len(self._open))
             association.close()
 
     def _converse(self, association: Association) -> None:
+        is_counted = False
+
+        def negotiate(request: AssociationRequest) -> tuple[AssociationAnswer, bytes] | Reject:
+            nonlocal is_counted
+            answer = self._negotiate(request)
+            is_counted = not isinstance(answer, Reject)
+            return answer
+
         try:
-            if not association.accept(self._negotiate):
+            if not association.accept(negotiate):
                 return
             caller = Caller(association.address, node=association.calling)
             while (received := association.receive()) is not None:
@@ -199,7 +242,7 @@ class DimseServer:
                     return
         finally:
             self._store.ended()
-            if association.contexts:
+            if is_counted:
                 with self._lock:
                     self._established -= 1
 
@@ -223,17 +266,24 @@ class DimseServer:
     # ---- negotiation
 
     def _negotiate(self, request: AssociationRequest) -> tuple[AssociationAnswer, bytes] | Reject:
-        roles = {uid: role for uid, role in request.roles.items() if is_storage_class(uid)}
-        contexts = tuple(
-            _answered(context, as_sender=not roles.get(context.abstract_syntax, (True, False))[1]) for context in request.contexts
-        )
-        extended = {uid: extended_answer(said) for uid, said in request.extended.items() if uid in QUERY_RETRIEVE}
-        answer = AssociationAnswer(request.called, request.calling, contexts, MAX_PDU, roles, extended)
+        agreed = _agreed(request)
         with self._lock:
             if self._established >= self._max_associations or self._stopping.is_set():
                 return Reject.TOO_MANY
             self._established += 1
-        return answer, write_answer(answer)
+        return agreed
+
+
+@lru_cache(maxsize=16)
+def _agreed(request: AssociationRequest) -> tuple[AssociationAnswer, bytes]:
+    """The answer to a request. Who retrieves asks for many presentation contexts, and for the same ones each time."""
+    roles = {uid: role for uid, role in request.roles.items() if is_storage_class(uid)}
+    contexts = tuple(
+        _answered(context, as_sender=not roles.get(context.abstract_syntax, (True, False))[1]) for context in request.contexts
+    )
+    extended = {uid: extended_answer(said) for uid, said in request.extended.items() if uid in QUERY_RETRIEVE}
+    answer = AssociationAnswer(request.called, request.calling, contexts, MAX_PDU, roles, extended)
+    return answer, write_answer(answer)
 
 
 def _answered(context: ProposedContext, *, as_sender: bool) -> AnsweredContext:

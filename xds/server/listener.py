@@ -44,7 +44,7 @@ class Shared:
 
 
 class Listener:
-    """Gives connections to one thread, which another one may send away."""
+    """Gives connections to one thread at a time, which another one may send away."""
 
     def __init__(self, listening: socket.socket | Shared, number: int = 0) -> None:
         """`number` is this process's among those that share the socket; it then goes on listening when this is closed."""
