@@ -58,7 +58,8 @@ class Elsewhere:
         def work() -> None:
             try:
                 opening.set_result(self._opened(proposed))
-            except OSError as problem:
+            except BaseException as problem:
+                # Whatever it is belongs to who waits for the association.
                 opening.set_exception(problem)
 
         try:

@@ -265,8 +265,8 @@ class RetrieveService:
             raise _BrokenInstanceError(f"an instance broke while it was sent ({type(problem).__name__})") from None
         finally:
             obtained.release()
-        # While the receiver looks at the first one it is looked up what else there is.
-        len(work.left)
+        # The receiver has the first one to look at meanwhile.
+        work.look()
         while True:
             answer = receiver.receive()
             if answer is None:

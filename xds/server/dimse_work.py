@@ -58,6 +58,10 @@ class Work:
             self._left.update((item, None) for item in found if item[1].sop_instance_uid not in self._taken)
         return self._left
 
+    def look(self) -> None:
+        """Look at what else there is, and announce it, if that was not done yet."""
+        _ = self.left
+
     @property
     def ahead(self) -> Ahead | None:
         """What is being fetched of it."""
