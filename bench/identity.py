@@ -27,7 +27,8 @@ from tests.running import RunningServer
 from xds.model.patient import Demographics
 
 _START, _END = b"\x0b", b"\x1c\r"
-_MADE = 4_000
+# Messages made beforehand for each second of load, more than the server takes: making a feed costs a fifth of serving it.
+_MADE = {"feeds": 2_000, "queries": 20_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +111,17 @@ def queries(people: int, run: int) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one process sends: so many connections, each with so many messages under way, for so many seconds."""
+    """What one process sends: so many connections, each with so many messages under way, for so many seconds.
+
+    `made` messages are made before the first is sent: the load should cost little while it is measured.
+    """
 
     port: int
     connections: int
     depth: int
     seconds: float
     warm: float
+    made: int
 
 
 class _Connection:
@@ -147,8 +152,7 @@ class _Connection:
 def drive(load: Load, make: Callable[[int, int], Iterator[bytes]], people: int, run: int) -> tuple[list[float], int]:
     """Send, and give the times of the answers in seconds, and how many were no success."""
     made = make(people, run)
-    # Made beforehand, as far as it goes: the load should cost little while it is measured.
-    ready = deque(next(made) for _ in range(_MADE))
+    ready = deque(next(made) for _ in range(load.made))
     source = iter(lambda: ready.popleft() if ready else next(made), None)
     poll = select.epoll()
     connections = {}
@@ -239,7 +243,8 @@ def _measure(arguments: argparse.Namespace, people: int, directory: Path, url: s
         for name, make in (("feeds", feeds), ("queries", queries)):
             if name in arguments.only:
                 depth = arguments.depth if name == "feeds" else arguments.depth * 4
-                load = Load(port, arguments.connections, depth, arguments.seconds, arguments.warm)
+                messages = int(_MADE[name] * (arguments.seconds + arguments.warm))
+                load = Load(port, arguments.connections, depth, arguments.seconds, arguments.warm, messages)
                 result = measure(process, make, people, load, run)
                 print(f"  {f'{name}, {people} people':28} {result}", flush=True)
     size = sum(item.stat().st_size for item in Path(data).glob("xds.sqlite*"))
