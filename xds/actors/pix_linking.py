@@ -17,7 +17,7 @@ from xds.actors.pix_clusters import Clusters
 from xds.model.identity_review import AUTOMATIC, DecisionAction, LinkEvidence, LinkReason, ReviewKind
 from xds.rules import linkage
 from xds.rules.linkage import Decision, Evidence, Group, Member, Scored, Traits, Weights
-from xds.rules.linkage.screening import are_far_from_one, are_strangers, look_like_strangers
+from xds.rules.linkage.screening import Screen, look_like_strangers
 from xds.store.database import Connection
 from xds.store.patients import StoredLink
 from xds.store.patients_terms import RECORDS, TermCounts, term_of
@@ -117,7 +117,7 @@ class Linker:
         shared, strangers = self._sharing(keys, member.traits, member.person_key)
         shared.pop(member.person_key, None)
         around = self._around(shared)
-        found = self._likely(around, member.traits)
+        found = self._likely(around, member.traits, are_all=True)
         candidates, decision = self._decided(member, (member,), found) if found else ({}, Decision())
         depends_on = frozenset(keys).union((member.person_key,), strangers, *around.values())
         return Placement(member, decision, candidates, depends_on, self._weights)
@@ -193,7 +193,8 @@ class Linker:
             own = self._patients.members((own_cluster,))[own_cluster]
             for key in own:
                 shared.pop(key, None)
-            found = self._likely(self._around(shared), traits) if len(own) <= _MOST_MEMBERS else {}
+            around = self._around(shared) if len(own) <= _MOST_MEMBERS else {}
+            found = self._likely(around, traits, are_all=len(own) == 1)
         members = self.members(own) if found else {}
         if found and members[person_key].traits:
             self._join(members[person_key], [members[key] for key in own], found)
@@ -221,17 +222,21 @@ class Linker:
         nearest = [key for key, _ in shared.most_common(_MOST_CANDIDATES)] if shared else ()
         return self._patients.traits_around(nearest)
 
-    def _likely(self, around: Candidates, traits: Sequence[Traits]) -> Candidates:
-        """The clusters without those of strangers alone, and without those that nobody joins."""
-        return {
-            cluster: records
-            for cluster, records in around.items()
-            if len(records) <= _MOST_MEMBERS
-            and not all(self._is_out_of_question(traits, item) for packed in records.values() for item in packed)
-        }
+    def _likely(self, around: Candidates, traits: Sequence[Traits], *, are_all: bool) -> Candidates:
+        """The clusters without those of whom nobody need look at anyone, and without those that nobody joins.
 
-    def _is_out_of_question(self, traits: Sequence[Traits], packed: bytes) -> bool:
-        return are_strangers(traits, packed) or are_far_from_one(traits, packed, self._weights, self._frequencies)
+        `are_all`: the record is alone, and these are all of its traits.
+        """
+        if not around:
+            return around
+        screen = Screen(self._weights, self._frequencies)
+        found = {}
+        for cluster, records in around.items():
+            if len(records) <= _MOST_MEMBERS:
+                group = [Traits.unpack(item) for packed in records.values() for item in packed]
+                if not screen.rules_out(traits, group, are_all=are_all):
+                    found[cluster] = records
+        return found
 
     def _join(self, member: Member, own: Group, found: Candidates) -> None:
         """Decide about candidates of a record that is known, and carry that out."""

@@ -36,8 +36,8 @@ _BITS_PER_DOUBLING = 5.0
 _EVEN = 0.0
 _MOST_RARITY_BITS = 6.0
 _FURTHER_CONTACT = 0.3
-_NO_BIRTH_DATE = -4.0
-_WOMAN: tuple[set[str], ...] = ({"F"}, {"F", ""})
+NO_BIRTH_DATE = -4.0
+WOMAN: tuple[set[str], ...] = ({"F"}, {"F", ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def review_threshold(weights: Weights, prior_bits: float) -> float:
     return max(weights.review, min(weights.review + _BITS_PER_DOUBLING * doublings, _EVEN))
 
 
-def _family_level(one: str, other: str) -> int:
+def family_level(one: str, other: str) -> int:
     a, b = joined(one), joined(other)
     if a == b:
         return Family.EXACT
@@ -129,7 +129,7 @@ def _family_level(one: str, other: str) -> int:
     return Family.DIFFERENT
 
 
-def _rarity(kind: str, value: str, weights: Weights, frequencies: Frequencies) -> float:
+def rarity(kind: str, value: str, weights: Weights, frequencies: Frequencies) -> float:
     """How many bits a rare value adds, or a frequent one takes away. A unique value counts as borne thrice."""
     share = (frequencies.frequency(kind, value) + _RARE) / (frequencies.records + _SMALL_REGISTER)
     bits = math.log2(weights.chance[kind] / share)
@@ -143,10 +143,10 @@ def _shared(one: str, other: str) -> str:
 
 def _shared_rarity(words: str, weights: Weights, frequencies: Frequencies) -> float:
     """The rarity of the rarest word of a name of which more is not common: DIALLO EP BAH is not more rare than DIALLO."""
-    return max(_rarity("family", word, weights, frequencies) for word in words.split(" "))
+    return max(rarity("family", word, weights, frequencies) for word in words.split(" "))
 
 
-def _date_level(one: Traits, other: Traits) -> int:
+def date_level(one: Traits, other: Traits) -> int:
     a, b = one.birth_date, other.birth_date
     if a == b:
         if len(a) < 8:
@@ -165,7 +165,7 @@ def _date_level(one: Traits, other: Traits) -> int:
     return BirthDate.SAME_YEAR if same_year else BirthDate.DIFFERENT
 
 
-def _place_level(one: Place, other: Place) -> tuple[int, str]:
+def place_level(one: Place, other: Place) -> tuple[int, str]:
     """How many of house number, street, town and postal code agree (5: all that both state, three at least), and the town."""
     known = agreeing = exact = 0
     for index in (0, 1, 2, 3):
@@ -211,7 +211,7 @@ def _name_levels(one: Traits, other: Traits, weights: Weights, bearers: Bearers)
     family_value = given_value = ""
     for a in one.families:
         for b in other.families:
-            level = _family_level(a, b)
+            level = family_level(a, b)
             if level > family:
                 family, family_value = level, _shared(a, b) if level == Family.PART else joined(a)
     for a in one.givens:
@@ -221,9 +221,9 @@ def _name_levels(one: Traits, other: Traits, weights: Weights, bearers: Bearers)
                 given, given_value = level, a.split(" ", 1)[0]
     if family == Family.SLIP and _are_borne(one, other, bearers.frequencies):
         family = Family.ALIKE
-    if family <= Family.ALIKE and 0 <= given <= Given.ALIKE and _are_swapped(one, other):
+    if family <= Family.ALIKE and 0 <= given <= Given.ALIKE and are_swapped(one, other):
         return Family.SWAPPED, "", Given.SWAPPED, ""
-    if family == Family.DIFFERENT and {one.sex, other.sex} in _WOMAN and int(one.birth_date[:4] or 0) < weights.children_since:
+    if family == Family.DIFFERENT and {one.sex, other.sex} in WOMAN and int(one.birth_date[:4] or 0) < weights.children_since:
         family = Family.DIFFERENT_WOMAN
         if 0 <= given <= Given.ALIKE and (value := _crossed(one, other, bearers.frequencies)):
             return family, "", Given.EXACT, value
@@ -237,7 +237,7 @@ def _are_borne(one: Traits, other: Traits, frequencies: Frequencies) -> bool:
     )
 
 
-def _are_swapped(one: Traits, other: Traits) -> bool:
+def are_swapped(one: Traits, other: Traits) -> bool:
     crossed = ((a, d) for a in one.families for d in other.givens)
     back = [(b, c) for b in one.givens for c in other.families]
     return any(_near(given_words(a), d) for a, d in crossed) and any(_near(b, given_words(c)) for b, c in back)
@@ -325,11 +325,11 @@ def compare(
     if given >= 0:
         levels["given"] = given
     if one.birth_date and other.birth_date:
-        levels["birth_date"] = _date_level(one, other)
+        levels["birth_date"] = date_level(one, other)
     if one.sex and other.sex:
         levels["sex"] = int(one.sex == other.sex)
     if one.addresses and other.addresses:
-        place, town = max(_place_level(a, b) for a in one.addresses for b in other.addresses)
+        place, town = max(place_level(a, b) for a in one.addresses for b in other.addresses)
         if place >= 0:
             levels["address"] = place
     if one.telephones and other.telephones:
@@ -337,7 +337,7 @@ def compare(
     if one.emails and other.emails:
         levels["email"] = int(not set(one.emails).isdisjoint(other.emails))
     if one.mother and other.mother:
-        mother = _family_level(one.mother, other.mother)
+        mother = family_level(one.mother, other.mother)
         levels["mother"] = 2 if mother == Family.EXACT else 1 if mother >= Family.SOUND else 0
     qualified = False
     if one.nationals and other.nationals:
@@ -347,15 +347,15 @@ def compare(
     bits = {trait: weights.bits[trait][level] for trait, level in levels.items()}
     if "birth_date" not in levels:
         # A father and a son of one name live at one address more often than that a date is missing.
-        bits["no_birth_date"] = _NO_BIRTH_DATE
+        bits["no_birth_date"] = NO_BIRTH_DATE
     if family == Family.EXACT:
-        bits["family_rarity"] = _rarity("family", family_value, weights, frequencies)
+        bits["family_rarity"] = rarity("family", family_value, weights, frequencies)
     elif family == Family.PART:
         bits["family_rarity"] = _shared_rarity(family_value, weights, frequencies)
     if given in (Given.EXACT, Given.PART):
-        bits["given_rarity"] = _rarity("given", given_value, weights, frequencies)
+        bits["given_rarity"] = rarity("given", given_value, weights, frequencies)
     if town and levels["address"] in (1, 2, 3):
-        bits["address"] = max(0.0, bits["address"] + min(0.0, _rarity("place", town, weights, frequencies)))
+        bits["address"] = max(0.0, bits["address"] + min(0.0, rarity("place", town, weights, frequencies)))
     _limit_contacts(bits)
     bits["prior"] = prior(weights, frequencies)
     veto = _veto(one, other, levels, qualified)
@@ -364,60 +364,6 @@ def compare(
         veto = Veto.UNNAMED
     rule = "veto" if veto else "qualified identifier" if qualified and levels["national"] == 2 else "weights"
     return Evidence(levels, bits, sum(bits.values()), veto, rule)
-
-
-def most_odds(one: Traits, other: Traits, weights: Weights, frequencies: Frequencies) -> float:
-    """No less than the total of `compare`, found with less work; infinite where that needs all of it.
-
-    It tells those who were born on one day and called by one name from those who may be one person.
-    """
-    if one.nationals and other.nationals:
-        return math.inf
-    family = max((_family_level(a, b) for a in one.families for b in other.families), default=-1)
-    if family > Family.ALIKE:
-        return math.inf
-    bits = weights.bits
-    total = prior(weights, frequencies)
-    if family == Family.DIFFERENT and {one.sex, other.sex} in _WOMAN:
-        total += max(bits["family"][: Family.ALIKE])
-    elif family >= 0:
-        total += bits["family"][family]
-    if one.givens and other.givens:
-        total += _most_of_given(one, other, weights, frequencies)
-    if one.birth_date and other.birth_date:
-        total += bits["birth_date"][_date_level(one, other)]
-    else:
-        total += _NO_BIRTH_DATE
-    if one.sex and other.sex:
-        total += bits["sex"][one.sex == other.sex]
-    if one.addresses and other.addresses:
-        place = max(_place_level(a, b)[0] for a in one.addresses for b in other.addresses)
-        # How frequent a town is takes away from what is above nothing.
-        total += max(bits["address"][place], 0.0 if place else -math.inf) if place >= 0 else 0.0
-    for trait, mine, others in (("telephone", one.telephones, other.telephones), ("email", one.emails, other.emails)):
-        if mine and others:
-            total += bits[trait][not set(mine).isdisjoint(others)]
-    if one.mother and other.mother:
-        total += max(bits["mother"])
-    return total
-
-
-def _most_of_given(one: Traits, other: Traits, weights: Weights, frequencies: Frequencies) -> float:
-    """No less than what given names weigh, beside family names that are not the same; infinite where fields may be exchanged."""
-    bits = weights.bits["given"]
-    firsts, others = ({name.split(" ", 1)[0] for name in item.givens} for item in (one, other))
-    if not set(one.givens).isdisjoint(other.givens):
-        return bits[Given.EXACT] + max(_rarity("given", name, weights, frequencies) for name in firsts)
-    if any("?" in name for name in (*firsts, *others)) or any(joined(a) == joined(b) for a in one.givens for b in other.givens):
-        return math.inf
-    if (
-        not set(one.givens).isdisjoint(other.families)
-        or not set(other.givens).isdisjoint(one.families)
-        or _are_swapped(one, other)
-    ):
-        return math.inf
-    parts = [bits[Given.PART] + _rarity("given", name, weights, frequencies) for name in firsts & others]
-    return max(*bits[: Given.PART], *parts)
 
 
 def confirms(image: Traits, stated: Traits) -> bool:

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from xds.rules.linkage.comparison import Evidence, Veto, compare, review_threshold
+from xds.rules.linkage.given_comparison import borne
 from xds.rules.linkage.traits import Traits
 from xds.rules.linkage.weights import LEVELS, BirthDate, Family, Frequencies, Given, Weights
 
@@ -212,14 +213,7 @@ def _is_for_review(record: Member, group: Group) -> bool:
 
 def _borne(*groups: Group) -> dict[str, int]:
     """How often each given name occurs in the records of these persons."""
-    found: dict[str, int] = {}
-    for group in groups:
-        for member in group:
-            for traits in member.traits:
-                for name in traits.givens:
-                    first = name.split(" ", 1)[0]
-                    found[first] = found.get(first, 0) + 1
-    return found
+    return borne(traits for group in groups for member in group for traits in member.traits)
 
 
 def _forbids(evidence: Evidence, one: Member, other: Member, *groups: Group) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from xds.rules.linkage.folding import joined
 from xds.rules.linkage.given_names import are_related, are_variants, composes, is_listed, is_nearly_listed
 from xds.rules.linkage.phonetics import french_code, sound_alike, sound_the_same
 from xds.rules.linkage.slips import ALIKE, is_slip, similarity
+from xds.rules.linkage.traits import Traits
 from xds.rules.linkage.weights import Frequencies, Given
 
 #: A name that so many other records bear is established: another one beside it is no slip of the pen.
@@ -51,6 +52,16 @@ class Bearers:
     def is_frequent(self, name: str) -> bool:
         """True for a name that parents like so much that brothers and sisters of its bearers have it as a further one."""
         return composes(name) or self.frequencies.frequency("given", name) > _FREQUENT_SHARE * (self.frequencies.records + _FEW)
+
+
+def borne(records: Iterable[Traits]) -> dict[str, int]:
+    """How often each given name occurs in these records."""
+    found: dict[str, int] = {}
+    for traits in records:
+        for name in traits.givens:
+            first = name.split(" ", 1)[0]
+            found[first] = found.get(first, 0) + 1
+    return found
 
 
 def _are_initials(one: str, other: str) -> bool:

@@ -8,13 +8,15 @@ birth and a given name in common and nothing else, in a register so large that i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
-from xds.rules.linkage.comparison import most_odds, prior, review_threshold
+from xds.rules.linkage.bound import most_odds
+from xds.rules.linkage.comparison import compare, prior, review_threshold
 from xds.rules.linkage.folding import joined
-from xds.rules.linkage.given_comparison import Bearers, given_level
+from xds.rules.linkage.given_comparison import Bearers, borne, given_level
 from xds.rules.linkage.given_names import are_related, given_words
 from xds.rules.linkage.phonetics import english_code, french_code
 from xds.rules.linkage.slips import is_slip, similarity
@@ -31,12 +33,12 @@ _ROUNDING: Final = 1e-6
 _NONE: Final[frozenset[str]] = frozenset()
 
 
-def are_strangers(records: Sequence[Traits], packed: bytes) -> bool:
-    """True when each of these records and the one with these packed traits are certainly two people, whom nobody need look at.
+def are_strangers(records: Sequence[Traits], other: Traits) -> bool:
+    """True when each of these records and the other one are certainly two people, whom nobody need look at.
 
     What it says is never otherwise than what `compare` and `needs_review` say.
     """
-    return _is_strange(records, PackedNames.of(packed))
+    return _is_strange(records, PackedNames.of_traits(other))
 
 
 def look_like_strangers(records: Sequence[Traits], glimpse: bytes) -> bool:
@@ -61,14 +63,31 @@ def _are_two(one: Traits, other: PackedNames) -> bool:
     return not (_cross(one.givens, other.families) or _cross(other.givens, one.families))
 
 
-def are_far_from_one(records: Sequence[Traits], packed: bytes, weights: Weights, frequencies: Frequencies) -> bool:
-    """True when each of these records and the one with these packed traits agree in too little for anybody to look at them.
+class Screen:
+    """Who agrees with a record in too little for anybody to look at them, in a register as large as this one is now."""
 
-    What it says is never otherwise than what `compare` and `needs_review` say.
-    """
-    other = Traits.unpack(packed)
-    limit = review_threshold(weights, prior(weights, frequencies)) - _ROUNDING
-    return bool(records) and all(most_odds(item, other, weights, frequencies) < limit for item in records)
+    def __init__(self, weights: Weights, frequencies: Frequencies) -> None:
+        self._weights = weights
+        self._frequencies = frequencies
+        self._prior = prior(weights, frequencies)
+        self._limit = review_threshold(weights, self._prior) - _ROUNDING
+
+    def rules_out(self, records: Sequence[Traits], group: Sequence[Traits], *, are_all: bool) -> bool:
+        """True when each of these records and each of a group are two people, whom nobody need look at.
+
+        What it says is never otherwise than what `decide` says of a person with these records and the persons of the group.
+        `are_all`: nobody has more records than these, so that it is known how often they bear a name.
+        """
+        own = borne(group) if are_all else None
+        return bool(records) and all(
+            are_strangers(records, other) or all(self._are_far_from_one(item, other, own) for item in records) for other in group
+        )
+
+    def _are_far_from_one(self, one: Traits, other: Traits, own: Mapping[str, int] | None) -> bool:
+        most = most_odds(one, other, self._weights, self._frequencies, self._prior)
+        if most == math.inf and own is not None and not (one.nationals and other.nationals):
+            most = compare(one, other, self._weights, self._frequencies, own).total
+        return most < self._limit
 
 
 def differ(one: str, other: str, further: frozenset[str] = _NONE, other_further: frozenset[str] = _NONE) -> bool:

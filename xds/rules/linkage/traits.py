@@ -141,6 +141,12 @@ class PackedNames(NamedTuple):
     has_nationals: bool
 
     @staticmethod
+    def of_traits(traits: Traits) -> PackedNames:
+        """The same of traits that were unpacked."""
+        further = tuple(sorted(traits.further))
+        return PackedNames(traits.families, traits.givens, further, traits.sex, traits.emails, bool(traits.nationals))
+
+    @staticmethod
     def of(packed: bytes) -> PackedNames:
         """Errors: ValueError when the bytes are something else."""
         fields = packed.decode().split(_SEPARATOR)
