@@ -8,17 +8,28 @@ from typing import Annotated
 import typer
 
 from xds.cli import exchange, files
-from xds.cli.exchange import AsXml, DryRun, HttpTo, Timeout
+from xds.cli.exchange import AsXml, DryRun, Timeout
 from xds.cli.outcome import Refused, Usage
 from xds.cli.printing import AsJson
 from xds.cli.send_imaging import Syntaxes, fetch_web, retrieve_images
 from xds.model.imaging import Manifest, ReferencedInstance
 from xds.model.retrieval import DocumentRequest, ImagingDocumentRequest
+from xds.transactions import rad107_wado_rs
 from xds.wire.dicom import DicomError
 from xds.wire.kos import is_rejection, read_manifest
 from xds.wire.xdsi import write_imaging_retrieve_request
 
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="URL",
+        help="The server (its usual path is added), or the full address of the service. Default: this machine, and with `--web` "
+        "where the manifest points to.",
+    ),
+]
 
 
 def fetch(
@@ -26,7 +37,7 @@ def fetch(
     web: Annotated[bool, typer.Option("--web", help="By WADO-RS from the Retrieve URLs of the manifest, not by RAD-69.")] = False,
     transfer_syntax: Syntaxes = None,
     output: exchange.OutputDirectory = Path(),
-    to: HttpTo = exchange.DEFAULT_HTTP,
+    to: To = None,
     as_json: AsJson = False,
     as_xml: AsXml = False,
     dry_run: DryRun = False,
@@ -39,12 +50,14 @@ def fetch(
     `xds fetch manifest.dcm -o images` asks the imaging document source of this machine (RAD-69)
 
     `xds fetch manifest.dcm -o images --web` goes where the manifest points to (WADO-RS)
+
+    `xds fetch manifest.dcm -o images --web --to https://pacs.example/dicomweb` asks that service, whatever the manifest says
     """
     read = _read(manifest)
     if is_rejection(read.title):
         raise Refused(f"the document is a rejection note ({read.title.display}); what it names must not be fetched")
     if web:
-        for url in _urls(read):
+        for url in _urls(read, to):
             if dry_run:
                 print(f"GET {url}\nAccept: {_ACCEPT}")
                 continue
@@ -55,7 +68,7 @@ def fetch(
     if dry_run:
         print(exchange.pretty(write_imaging_retrieve_request(requests, transfer_syntax or [])))
         return
-    retrieve_images(requests, transfer_syntax, to, output, exchange.form(as_json, as_xml), timeout)
+    retrieve_images(requests, transfer_syntax, to or exchange.DEFAULT_HTTP, output, exchange.form(as_json, as_xml), timeout)
 
 
 def _read(path: Path) -> Manifest:
@@ -75,12 +88,17 @@ def _request(item: ReferencedInstance) -> ImagingDocumentRequest:
     return ImagingDocumentRequest(item.study_instance_uid, item.series_instance_uid, document)
 
 
-def _urls(manifest: Manifest) -> list[str]:
-    """One URL for each series. The manifest states the base of the service, or the URL of the series itself."""
+def _urls(manifest: Manifest, to: str | None) -> list[str]:
+    """One URL for each series, below the service that `to` names or below what the manifest states.
+
+    The manifest states the base of the service, or the URL of the series itself.
+    """
+    asked = exchange.service(to, rad107_wado_rs.TRANSACTION) if to else None
     urls: dict[str, None] = {}
     for item in manifest.references:
-        if item.retrieve_url is None:
-            raise Usage("the manifest states no Retrieve URL; leave --web out to use RAD-69")
-        base = item.retrieve_url.partition("/studies/")[0].rstrip("/")
+        base = asked or item.retrieve_url
+        if base is None:
+            raise Usage("the manifest states no Retrieve URL; --to names the service, or leave --web out to use RAD-69")
+        base = base.partition("/studies/")[0].rstrip("/")
         urls[f"{base}/studies/{item.study_instance_uid}/series/{item.series_instance_uid}"] = None
     return list(urls)
