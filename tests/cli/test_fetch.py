@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from pydicom import dcmread
 
 from tests.cli.commands import Commands
 from xds.demo.content import STUDIES
@@ -18,14 +20,16 @@ PATIENT = ("--patient", "1^^^&1.2.3&ISO", "--source-patient", "2^^^&1.2.4&ISO", 
 
 
 class Service(ThreadingHTTPServer):
-    """A WADO-RS service that has nothing; it keeps what it was asked."""
+    """A WADO-RS service that has nothing; it keeps what it was asked, and with which headers."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
+        self.headers: list[Message] = []
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 service.paths.append(self.path)
+                service.headers.append(self.headers)
                 self.send_error(404)
 
             def log_message(self, *_arguments: object) -> None:
@@ -97,3 +101,13 @@ def test_a_manifest_without_address_needs_the_service_to_be_named(xds: Commands,
 
 def test_an_address_that_is_none_is_wrong_usage(xds: Commands, tmp_path: Path) -> None:
     assert xds("fetch", manifest(xds, tmp_path), "--web", "--to", "pacs.example").code == 2
+
+
+def test_the_manifest_is_named_in_every_request(xds: Commands, tmp_path: Path, service: Service) -> None:
+    """As a DRIMbox wants it: 400 without."""
+    path = manifest(xds, tmp_path, "--retrieve-url", service.address)
+    uid = str(dcmread(path).SOPInstanceUID)
+    assert xds("fetch", path, "--web", "-o", str(tmp_path)).code == 1
+    assert [headers["KOS-SOPInstanceUID"] for headers in service.headers] == [uid]
+    shown = xds("fetch", path, "--web", "--dry-run").out.splitlines()
+    assert shown.count(f"KOS-SOPInstanceUID: {uid}") == len(series())

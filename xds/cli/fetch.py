@@ -20,6 +20,8 @@ from xds.wire.kos import is_rejection, read_manifest
 from xds.wire.xdsi import write_imaging_retrieve_request
 
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+#: The manifest that led to the images: a French DRIMbox gives none without it, and to all others it is a header like any.
+_MANIFEST = "KOS-SOPInstanceUID"
 
 To = Annotated[
     str | None,
@@ -45,6 +47,8 @@ def fetch(
 ) -> None:
     """Get the images that a manifest announces.
 
+    With `--web` every request names the manifest in the header `KOS-SOPInstanceUID`, which a French DRIMbox wants.
+
     **Examples**
 
     `xds fetch manifest.dcm -o images` asks the imaging document source of this machine (RAD-69)
@@ -57,11 +61,12 @@ def fetch(
     if is_rejection(read.title):
         raise Refused(f"the document is a rejection note ({read.title.display}); what it names must not be fetched")
     if web:
+        headers = {"Accept": _ACCEPT, _MANIFEST: read.sop_instance_uid}
         for url in _urls(read, to):
             if dry_run:
-                print(f"GET {url}\nAccept: {_ACCEPT}")
+                print(f"GET {url}", *(f"{name}: {value}" for name, value in headers.items()), sep="\n")
                 continue
-            for path in fetch_web(url, _ACCEPT, output, timeout):
+            for path in fetch_web(url, headers, output, timeout):
                 print(path)
         return
     requests = [_request(item) for item in read.references]
