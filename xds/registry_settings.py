@@ -34,7 +34,7 @@ def document_registry(settings: Settings, database: Database, identity: DomainId
         require_known_patient=settings.registry.require_known_patient,
         max_results=settings.registry.max_results,
         local_rules=_local_rules(settings),
-        type_codes=settings.registry.type_codes,
+        type_codes=_accepts_type_codes(settings),
         link_change_content_type=_link_change_code(settings),
     )
 
@@ -45,9 +45,10 @@ def document_repository(
     """The repository, before the registry of this process or that of another system, and what manifests are registered with."""
     access = AllowAll()
     registered = RegisteredDocuments(database)
+    type_codes = _accepts_type_codes(settings)
     if settings.repository.registry_url:
         remote = RemoteRegistry(settings.repository.registry_url, timeout=settings.repository.registry_seconds)
-        repository = DocumentRepository(blobs, database, remote, None, identity, access, clock)
+        repository = DocumentRepository(blobs, database, remote, None, identity, access, clock, type_codes=type_codes)
         find, update, remove = remote.registered_manifest, remote.update, remote.remove
     else:
         on_demand = OnDemandDocuments(
@@ -58,10 +59,18 @@ def document_repository(
             clock,
             persist=settings.repository.persist_on_demand,
         )
-        repository = DocumentRepository(blobs, database, registry, registry, identity, access, clock, on_demand)
+        repository = DocumentRepository(
+            blobs, database, registry, registry, identity, access, clock, on_demand, type_codes=type_codes
+        )
         find, update, remove = registered.registered, registry.update, registry.remove
     withdrawal = Withdrawal(settings.imaging.withdrawal)
     return repository, RegistryAtHand(find, update, remove, repository.remove, identity.repository_unique_id, withdrawal)
+
+
+def _accepts_type_codes(settings: Settings) -> bool:
+    """Whether CX.5 and XON.7 are accepted: what this server publishes itself it must not refuse."""
+    own = settings.publication
+    return settings.registry.type_codes or bool(own.patient_id_type or own.source_patient_id_type)
 
 
 def _link_change_code(settings: Settings) -> Code:

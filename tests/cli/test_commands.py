@@ -228,19 +228,55 @@ def test_a_locale_that_lacks_signs_shows_their_codes() -> None:
     assert rb"H\xf4pital des Deux-Rives" in done.stdout
 
 
-def test_an_output_that_is_full() -> None:
+@pytest.mark.parametrize("options", [(), ("-u",)])
+def test_an_output_that_is_full(options: tuple[str, ...]) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-u", "-m", "xds", "transactions"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, *options, "-m", "xds", "transactions"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert (done.returncode, done.stderr) == (1, "xds: No space left on device\n")
 
 
-def test_a_reader_that_goes_away(tmp_path: Path) -> None:
-    line = f"{sys.executable} -m xds config | head -n 1"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, cwd=tmp_path)
+def unread(*command: str) -> tuple[int, str]:
+    """Exit code and standard error of a command whose output nobody reads."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run([sys.executable, *command], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writer)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("command", [("config",), ("transactions",), ("transactions", "--json"), ("--help",), ("send", "--help")])
+@pytest.mark.parametrize("options", [(), ("-u",)])
+def test_a_reader_that_goes_away_ends_the_command_without_a_word(options: tuple[str, ...], command: tuple[str, ...]) -> None:
+    assert unread(*options, "-m", "xds", *command) == (141, "")
+
+
+def test_a_reader_that_goes_away_later() -> None:
+    """After the first line, while there is more than the pipe holds."""
+    script = "import sys\nfrom xds.cli import output\noutput.prepare()\nwhile True:\n    print('line ' * 20)\n"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        assert command.stdout.readline().startswith(b"line")
+        command.stdout.close()
+        assert command.stderr.read() == b""
+    assert command.returncode == 141
+
+
+def test_what_a_command_says_of_its_failure_is_said_to_nobody_who_reads_as_well() -> None:
+    code, said = unread("-m", "xds", "docs", "nothing")
+    assert code == 2
+    assert "configuration" in said
+
+
+def test_output_that_is_read_is_whole() -> None:
+    done = subprocess.run([sys.executable, "-m", "xds", "config"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("domain.assigning_authority")
+    assert done.stdout.endswith("\n")
 
 
 def test_a_file_that_is_no_database(xds: Commands, tmp_path: Path) -> None:

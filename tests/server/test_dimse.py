@@ -102,7 +102,7 @@ def test_the_arrival_is_audited_with_the_calling_ae_title(archive: Archive, port
     with archive.database.read() as connection:
         ((_, event),) = audit.find(connection)
     assert event.event_id.code == "110104"
-    assert event.participants[0].alternative_user_id == "MODALITY1"
+    assert [item.alternative_user_id for item in event.participants] == ["AETITLES=MODALITY1", "AETITLES=XDS"]
     assert event.objects[0].id == "1CT1^^^&1.2.3.500&ISO"
     assert event.objects[1].id == dataset.StudyInstanceUID
 

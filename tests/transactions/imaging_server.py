@@ -36,13 +36,19 @@ class ImagingServer:
     url: str
 
 
+def _page(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """What answers at all other addresses."""
+    start_response("404 Not Found", [("Content-Type", "text/html")])
+    return [b"<p>no such page</p>"]
+
+
 @contextmanager
 def serving(directory: Path) -> Iterator[ImagingServer]:
     """Serve an empty archive on a free port."""
     with open_archive(directory) as archive:
         domain = cast(Domain, SimpleNamespace(identity=IDENTITY, imaging_document_source=archive.source))
         limits = Limits(threads=8, uploads=4)
-        app = HttpApplication(domain, MODULES, stage=archive.blobs.stage, limits=limits)
+        app = HttpApplication(domain, MODULES, stage=archive.blobs.stage, limits=limits, fallback=_page)
         server = HttpServer(app, "127.0.0.1", 0, limits=limits)
         port = server.start()
         try:

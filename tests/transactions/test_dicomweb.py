@@ -167,6 +167,36 @@ def test_what_is_not_there(server: ImagingServer, path: str) -> None:
     assert get(server, path, ANY).status_code == 404
 
 
+def test_a_path_that_is_none_is_not_answered_by_a_page(server: ImagingServer) -> None:
+    answer = get(server, "/patients", ANY)
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (404, "text/plain")
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/dicomweb/studies", "GET, HEAD, OPTIONS, POST"),
+        (f"/dicomweb/studies/{STUDY}", "GET, HEAD, OPTIONS, POST"),
+        (f"/dicomweb/studies/{STUDY}/series", "GET, HEAD, OPTIONS"),
+        (f"/dicomweb/studies/{STUDY}/series/{SERIES}/instances/{CT}/frames/1/rendered", "GET, HEAD, OPTIONS"),
+        ("/dicomweb/instances", "GET, HEAD, OPTIONS"),
+        ("/wado", "GET, HEAD, OPTIONS"),
+    ],
+)
+def test_a_path_tells_its_methods(server: ImagingServer, path: str, methods: str) -> None:
+    """RFC 9110 9.3.7; nothing is said to pages of other origins (CORS)."""
+    answer = httpx.options(f"{server.url}{path}", headers={"Origin": "http://elsewhere.example"}, timeout=60)
+    assert (answer.status_code, answer.content, answer.headers["allow"]) == (204, b"", methods)
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    refused = httpx.delete(f"{server.url}{path}", timeout=60)
+    assert (refused.status_code, refused.headers["allow"]) == (405, methods.replace(", OPTIONS", ""))
+
+
+def test_a_path_that_is_none_has_no_methods(server: ImagingServer) -> None:
+    for path in ("", "/patients", f"/studies/{STUDY}/images"):
+        assert httpx.options(f"{server.url}/dicomweb{path}", timeout=60).status_code == 404
+
+
 def test_what_the_caller_may_not_see(server: ImagingServer) -> None:
     with hidden(server, ""):
         assert get(server, f"/studies/{STUDY}", ANY).status_code == 404
@@ -225,7 +255,8 @@ def test_none_stored(server: ImagingServer, changes: dict[str, str], path: str, 
 
 
 def test_requests_that_are_no_store(server: ImagingServer) -> None:
-    assert store(server, path="/series").status_code == 404
+    assert store(server, path="/series").status_code == 405
+    assert store(server, path="/patients").status_code == 404
     assert store(server, **{"Content-Type": "multipart/form-data; boundary=frontier"}).status_code == 415
     assert store(server, **{"Content-Type": "application/dicom+json"}).status_code == 415
     assert store(server).status_code == 400

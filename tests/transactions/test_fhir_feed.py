@@ -316,6 +316,10 @@ def test_other_interactions(service: FhirService) -> None:
     }
     for path, methods in allowed.items():
         assert client.patch(f"/{path}", json={}).headers["allow"] == methods
+        told = client.options(f"/{path}", headers={"Accept": "text/html"})
+        assert (told.status_code, told.content, told.headers["allow"]) == (204, b"", f"{methods}, OPTIONS")
+    for path in ("", "/Observation", "/Patient/1/2", "/metadata/1"):
+        assert client.options(path).status_code == 404
     for path in ("Patient/$match", "Patient/_search?family=Lef"):
         answer = client.get(f"/{path}")
         assert (answer.status_code, answer.headers["allow"]) == (405, "POST")

@@ -31,6 +31,11 @@ def partner(caller: Caller, role: Code, *, also_known_as: str | None = None) -> 
     return (system, AuditParticipant(caller.user, is_requestor=True)) if caller.user else (system,)
 
 
+def ae_titles(*titles: str) -> str:
+    """AlternativeUserID of a DICOM application: the AE titles that took part. Spec: DICOM PS3.15 A.5.2.2."""
+    return "AETITLES=" + ";".join(titles)
+
+
 def service(identity: DomainIdentity, name: str, role: Code) -> AuditParticipant:
     """A service of this system, the one below `/services/` of that name, which was asked by the partner."""
     return AuditParticipant(f"{identity.public_url}/services/{name}", role, alternative_user_id=str(os.getpid()))

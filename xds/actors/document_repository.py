@@ -63,10 +63,13 @@ class DocumentRepository:
         access: AccessRule,
         clock: Clock,
         on_demand: OnDemandDocuments | None = None,
+        *,
+        type_codes: bool = False,
     ) -> None:
         """`registry_facts` is None when the registry is elsewhere: access is then decided by the metadata as submitted.
 
         `on_demand` makes the documents of on-demand entries; without it there are none.
+        `type_codes` as `DocumentRegistry` has it.
         """
         self._blobs = blobs
         self._database = database
@@ -78,6 +81,7 @@ class DocumentRepository:
             self._registration = RegistrationAlong(register)
         self._identity = identity
         self._clock = clock
+        self._type_codes = type_codes
         self._retrieval = DocumentRetrieval(
             blobs, database, registry_facts, identity, access, clock, on_demand, self._provide_one
         )
@@ -161,7 +165,8 @@ class DocumentRepository:
     def _findings(self, submission: Submission, provided: Mapping[str, ProvidedDocument]) -> list[RegistryError]:
         entries = submission.document_entries
         findings = [
-            error.with_code(_REPOSITORY_CODES.get(error.code, error.code)) for error in rules.check(submission, registering=False)
+            error.with_code(_REPOSITORY_CODES.get(error.code, error.code))
+            for error in rules.check(submission, registering=False, type_codes=self._type_codes)
         ]
         findings += (
             RegistryError(ErrorCode.MISSING_DOCUMENT, f"DocumentEntry {entry.id}: the message has no document for it")

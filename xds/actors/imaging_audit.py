@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from xds.actors.audit_parts import DESTINATION, SOURCE, partner, patient, submission_set
+from xds.actors.audit_parts import DESTINATION, SOURCE, ae_titles, partner, patient, submission_set
 from xds.model.audit import (
     BEGIN_TRANSFERRING,
     EXPORT,
@@ -59,7 +59,7 @@ def instance_stored(
     outcome: EventOutcome = EventOutcome.SUCCESS,
 ) -> AuditEvent:
     """An instance arrived. `patient_id` is the CX as the source names the patient; empty when it names none."""
-    participants = (*partner(caller, SOURCE, also_known_as=caller.node), _ourselves(identity, DESTINATION, requestor=False))
+    participants = (*_peer(caller, SOURCE, event_type), _ourselves(identity, DESTINATION))
     study = _study(study_instance_uid, {sop_class_uid: 1})
     return AuditEvent(
         INSTANCES_TRANSFERRED, EventAction.CREATE, outcome, event_type, when, participants, (*patient(patient_id), study)
@@ -77,7 +77,7 @@ def instances_sent(
     description: str | None = None,
 ) -> AuditEvent:
     """Instances of one patient went out, or were refused. `studies`: Study Instance UID -> SOP Class UID -> how many."""
-    participants = (_ourselves(identity, SOURCE, requestor=False), *partner(caller, DESTINATION, also_known_as=caller.node))
+    participants = (_ourselves(identity, SOURCE), *_peer(caller, DESTINATION, event_type))
     location = ("Repository Unique Id", identity.imaging_source_unique_id)
     objects = tuple(_study(uid, classes, location) for uid, classes in studies.items())
     return AuditEvent(
@@ -103,9 +103,9 @@ def transfer_begun(
 ) -> AuditEvent:
     """Instances of one patient are about to go out to a receiver, for who asked. Spec: PS3.15 A.5.3.3."""
     participants = (
-        _ourselves(identity, SOURCE, requestor=False),
-        replace(partner(receiver, DESTINATION, also_known_as=receiver.node)[0], is_requestor=requestor == receiver.node),
-        *(() if requestor == receiver.node else (AuditParticipant(requestor, None, True),)),
+        _ourselves(identity, SOURCE),
+        replace(_peer(receiver, DESTINATION, event_type)[0], is_requestor=requestor == receiver.node),
+        *(() if requestor == receiver.node else (_application(requestor),)),
     )
     objects = tuple(_study(uid, classes) for uid, classes in studies.items())
     return AuditEvent(
@@ -124,7 +124,7 @@ def queried(
 ) -> AuditEvent:
     """Somebody searched: the query as it was asked, and whose studies were found. Spec: PS3.15 A.5.3.10; RAD TF-2 4.129.5."""
     asked = AuditObject(event_type.code, "2", "24", event_type, query=query, details=(("QueryEncoding", "UTF-8"),))
-    participants = (*partner(caller, SOURCE, also_known_as=caller.node), _ourselves(identity, DESTINATION, requestor=False))
+    participants = (*_peer(caller, SOURCE, event_type), _ourselves(identity, DESTINATION))
     patients = (found for patient_id in patient_ids for found in patient(patient_id))
     return AuditEvent(QUERY, EventAction.EXECUTE, EventOutcome.SUCCESS, event_type, when, participants, (*patients, asked))
 
@@ -140,7 +140,7 @@ def manifest_provided(
     """A manifest was given to the Document Repository. Spec: ITI TF-2 3.41.5.1.1."""
     requestor = caller.user or caller.node or caller.address
     participants = (
-        _ourselves(identity, SOURCE, requestor=True),
+        _submitter(identity),
         AuditParticipant(f"{identity.public_url}/services/repository", DESTINATION),
         AuditParticipant(requestor, None, True),
     )
@@ -161,13 +161,13 @@ def report_received(identity: DomainIdentity, caller: Caller, when: datetime, pa
 def _message_received(
     event: Code, transaction: Code, identity: DomainIdentity, caller: Caller, when: datetime, patient_id: str
 ) -> AuditEvent:
-    participants = (*partner(caller, SOURCE), _ourselves(identity, DESTINATION, requestor=False))
+    participants = (*partner(caller, SOURCE), _ourselves(identity, DESTINATION))
     return AuditEvent(event, EventAction.UPDATE, EventOutcome.SUCCESS, transaction, when, participants, patient(patient_id))
 
 
 def instances_removed(identity: DomainIdentity, caller: Caller, when: datetime, study_instance_uid: str) -> AuditEvent:
     """Instances of a study were forgotten here. Spec: PS3.15 A.5.3.8 (DICOM Study Deleted)."""
-    participants = (*partner(caller, SOURCE), _ourselves(identity, DESTINATION, requestor=False))
+    participants = (*partner(caller, SOURCE), _ourselves(identity, DESTINATION))
     study = _study(study_instance_uid, {})
     return AuditEvent(STUDY_DELETED, EventAction.DELETE, EventOutcome.SUCCESS, REMOVED, when, participants, (study,))
 
@@ -177,7 +177,7 @@ def manifest_withdrawn(
 ) -> AuditEvent:
     """A manifest was taken back at the Document Registry. Spec: ITI TF-2 3.57.5.1.1."""
     participants = (
-        _ourselves(identity, SOURCE, requestor=True),
+        _submitter(identity),
         AuditParticipant(f"{identity.public_url}/services/registry", DESTINATION),
         AuditParticipant(caller.user or caller.node or caller.address, None, True),
     )
@@ -185,9 +185,28 @@ def manifest_withdrawn(
     return AuditEvent(PATIENT_RECORD, EventAction.UPDATE, outcome, WITHDRAWN, when, participants, (*patient(patient_id), entry))
 
 
-def _ourselves(identity: DomainIdentity, role: Code, *, requestor: bool) -> AuditParticipant:
-    name = f"{identity.public_url}/services/imaging-source"
-    return AuditParticipant(name, role, requestor, alternative_user_id=f"AETITLE={identity.ae_title};{os.getpid()}")
+def _peer(caller: Caller, role: Code, event_type: Code) -> tuple[AuditParticipant, ...]:
+    """Who exchanged images with us: over an association one is known by an AE title, elsewhere by a certificate."""
+    is_association = event_type in (STORED, C_FIND, C_MOVE)
+    return partner(caller, role, also_known_as=ae_titles(caller.node) if caller.node and is_association else caller.node)
+
+
+def _application(requestor: str) -> AuditParticipant:
+    """The DICOM application that asked for a transfer to another one."""
+    return AuditParticipant(requestor, None, True, alternative_user_id=ae_titles(requestor) if requestor else None)
+
+
+def _ourselves(identity: DomainIdentity, role: Code) -> AuditParticipant:
+    return AuditParticipant(_address(identity), role, alternative_user_id=ae_titles(identity.ae_title))
+
+
+def _submitter(identity: DomainIdentity) -> AuditParticipant:
+    """Us as the source of a submission, known by the process. Spec: ITI TF-2 3.41.5.1.1, 3.57.5.1.1."""
+    return AuditParticipant(_address(identity), SOURCE, True, alternative_user_id=str(os.getpid()))
+
+
+def _address(identity: DomainIdentity) -> str:
+    return f"{identity.public_url}/services/imaging-source"
 
 
 def _study(study_instance_uid: str, classes: Mapping[str, int], *details: tuple[str, str]) -> AuditObject:

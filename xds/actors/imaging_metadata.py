@@ -289,8 +289,8 @@ def submission_of(
     facts = DocumentFacts(
         id="Document",
         unique_id=manifest.unique_id,
-        patient_id=_typed(manifest.patient_id, defaults.patient_id_type),
-        source_patient_id=_typed(source_patient.to_cx(), defaults.source_patient_id_type),
+        patient_id=typed(manifest.patient_id, defaults.patient_id_type),
+        source_patient_id=typed(source_patient.to_cx(), defaults.source_patient_id_type),
         mime_type=MIME_TYPE,
         title=_title(study, defaults)[:LONGEST_TITLE],
         creation_time=to_dtm(manifest.created.astimezone(UTC)),
@@ -329,7 +329,8 @@ def submission_of(
     return Submission.of(package, entry, *links)
 
 
-def _typed(cx: str, kind: str) -> str:
+def typed(cx: str, kind: str) -> str:
+    """An identifier as CX with the kind that it is of (CX.5); an empty kind adds nothing."""
     return f"{cx}^{kind}" if kind else cx
 
 

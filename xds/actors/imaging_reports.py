@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from xds.actors import imaging_audit
-from xds.actors.imaging_metadata import PublicationDefaults, event_codes, numbered_reference, study_reference
+from xds.actors.imaging_metadata import PublicationDefaults, event_codes, numbered_reference, study_reference, typed
 from xds.actors.imaging_patients import SourcePatients
 from xds.actors.imaging_publication import Partners
 from xds.actors.imaging_registrations import withdrawal_of
@@ -237,8 +237,8 @@ class ReportPublisher:
         return DocumentFacts(
             id="Document",
             unique_id=version.unique_id,
-            patient_id=patient.to_cx(),
-            source_patient_id=source.to_cx(),
+            patient_id=typed(patient.to_cx(), defaults.patient_id_type),
+            source_patient_id=typed(source.to_cx(), defaults.source_patient_id_type),
             mime_type="application/pdf" if facts.format is ReportFormat.PDF else "text/xml",
             title=(facts.title or code.display or defaults.report_title)[:LONGEST_TITLE],
             creation_time=facts.created or created,

@@ -1,6 +1,5 @@
 """The `xds` command."""
 
-import io
 import sys
 
 #: Exit code of a command that Ctrl-C ended, as shells have it: 128 and the number of the signal.
@@ -9,11 +8,12 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Entry point."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # In a locale that lacks a sign, its code is shown: a name or a manual page must not end in a traceback.
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        from xds.cli.commands import run  # here, so that the package does not import its own modules while they import it
+        # Here, so that the package does not import its own modules while they import it.
+        from xds.cli import output
+        from xds.cli.commands import run
+
+        output.prepare()
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -22,7 +23,8 @@ _app = typer.Typer(
     "`xds serve --demo` starts everything with a small region of synthetic patients.\n\n"
     "`xds transactions` shows what the server answers; `xds send --help` how to try each of them.\n\n"
     "`xds docs` opens the manual.\n\n"
-    "**Exit codes**: 0 done, 1 the partner or the check said no, 2 wrong usage, 3 nobody answered.",
+    "**Exit codes**: 0 done, 1 the partner or the check said no, 2 wrong usage, 3 nobody answered, "
+    "141 the reader of the output went away.",
 )
 
 
@@ -64,5 +66,10 @@ root = with_commands(get_command(_app), _COMMANDS)
 
 def run() -> None:
     """Runs the command and turns its outcome into the exit code."""
-    with answering():
-        root()
+    try:
+        with answering():
+            root()
+    finally:
+        # What a full disk or a reader who went away makes of the rest is an outcome like any, and no traceback.
+        with answering():
+            sys.stdout.flush()

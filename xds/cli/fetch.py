@@ -8,17 +8,30 @@ from typing import Annotated
 import typer
 
 from xds.cli import exchange, files
-from xds.cli.exchange import AsXml, DryRun, HttpTo, Timeout
+from xds.cli.exchange import AsXml, DryRun, Timeout
 from xds.cli.outcome import Refused, Usage
 from xds.cli.printing import AsJson
 from xds.cli.send_imaging import Syntaxes, fetch_web, retrieve_images
 from xds.model.imaging import Manifest, ReferencedInstance
 from xds.model.retrieval import DocumentRequest, ImagingDocumentRequest
+from xds.transactions import rad107_wado_rs
 from xds.wire.dicom import DicomError
 from xds.wire.kos import is_rejection, read_manifest
 from xds.wire.xdsi import write_imaging_retrieve_request
 
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+#: The manifest that led to the images: a French DRIMbox gives none without it, and to all others it is a header like any.
+_MANIFEST = "KOS-SOPInstanceUID"
+
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="URL",
+        help="The server (its usual path is added), or the full address of the service. Default: this machine, and with `--web` "
+        "where the manifest points to.",
+    ),
+]
 
 
 def fetch(
@@ -26,7 +39,7 @@ def fetch(
     web: Annotated[bool, typer.Option("--web", help="By WADO-RS from the Retrieve URLs of the manifest, not by RAD-69.")] = False,
     transfer_syntax: Syntaxes = None,
     output: exchange.OutputDirectory = Path(),
-    to: HttpTo = exchange.DEFAULT_HTTP,
+    to: To = None,
     as_json: AsJson = False,
     as_xml: AsXml = False,
     dry_run: DryRun = False,
@@ -34,28 +47,33 @@ def fetch(
 ) -> None:
     """Get the images that a manifest announces.
 
+    With `--web` every request names the manifest in the header `KOS-SOPInstanceUID`, which a French DRIMbox wants.
+
     **Examples**
 
     `xds fetch manifest.dcm -o images` asks the imaging document source of this machine (RAD-69)
 
     `xds fetch manifest.dcm -o images --web` goes where the manifest points to (WADO-RS)
+
+    `xds fetch manifest.dcm -o images --web --to https://pacs.example/dicomweb` asks that service, whatever the manifest says
     """
     read = _read(manifest)
     if is_rejection(read.title):
         raise Refused(f"the document is a rejection note ({read.title.display}); what it names must not be fetched")
     if web:
-        for url in _urls(read):
+        headers = {"Accept": _ACCEPT, _MANIFEST: read.sop_instance_uid}
+        for url in _urls(read, to):
             if dry_run:
-                print(f"GET {url}\nAccept: {_ACCEPT}")
+                print(f"GET {url}", *(f"{name}: {value}" for name, value in headers.items()), sep="\n")
                 continue
-            for path in fetch_web(url, _ACCEPT, output, timeout):
+            for path in fetch_web(url, headers, output, timeout):
                 print(path)
         return
     requests = [_request(item) for item in read.references]
     if dry_run:
         print(exchange.pretty(write_imaging_retrieve_request(requests, transfer_syntax or [])))
         return
-    retrieve_images(requests, transfer_syntax, to, output, exchange.form(as_json, as_xml), timeout)
+    retrieve_images(requests, transfer_syntax, to or exchange.DEFAULT_HTTP, output, exchange.form(as_json, as_xml), timeout)
 
 
 def _read(path: Path) -> Manifest:
@@ -75,12 +93,17 @@ def _request(item: ReferencedInstance) -> ImagingDocumentRequest:
     return ImagingDocumentRequest(item.study_instance_uid, item.series_instance_uid, document)
 
 
-def _urls(manifest: Manifest) -> list[str]:
-    """One URL for each series. The manifest states the base of the service, or the URL of the series itself."""
+def _urls(manifest: Manifest, to: str | None) -> list[str]:
+    """One URL for each series, below the service that `to` names or below what the manifest states.
+
+    The manifest states the base of the service, or the URL of the series itself.
+    """
+    asked = exchange.service(to, rad107_wado_rs.TRANSACTION) if to else None
     urls: dict[str, None] = {}
     for item in manifest.references:
-        if item.retrieve_url is None:
-            raise Usage("the manifest states no Retrieve URL; leave --web out to use RAD-69")
-        base = item.retrieve_url.partition("/studies/")[0].rstrip("/")
+        base = asked or item.retrieve_url
+        if base is None:
+            raise Usage("the manifest states no Retrieve URL; --to names the service, or leave --web out to use RAD-69")
+        base = base.partition("/studies/")[0].rstrip("/")
         urls[f"{base}/studies/{item.study_instance_uid}/series/{item.series_instance_uid}"] = None
     return list(urls)

@@ -13,7 +13,8 @@ from xds.cli.later import Later
 _HEAD = """# Commands
 
 What `xds COMMAND --help` says, on one page. Exit codes: 0 done, 1 the partner or the check said no, 2 wrong usage, 3 nobody
-answered. Into a pipe or a file, tables go without headings, with a tab between columns.
+answered, 141 the reader of the output went away, as shells have it of programs that SIGPIPE ends. Into a pipe or a file, tables
+go without headings, with a tab between columns.
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlencode
@@ -190,13 +190,13 @@ def rad107(
     if dry_run:
         print(f"GET {endpoint}{path}\nAccept: {accept}")
         return
-    for written in fetch_web(f"{endpoint}{path}", accept, output, timeout):
+    for written in fetch_web(f"{endpoint}{path}", {"Accept": accept}, output, timeout):
         print(written)
 
 
-def fetch_web(url: str, accept: str, output: Path, timeout: float) -> Iterator[Path]:
+def fetch_web(url: str, headers: Mapping[str, str], output: Path, timeout: float) -> Iterator[Path]:
     """Get the instances of a WADO-RS resource into files named by their SOP Instance UIDs. Errors: Refused, NoAnswer."""
-    with web.get(url, {"Accept": accept}, timeout) as response:
+    with web.get(url, headers, timeout) as response:
         kind = read_media_type(response.getheader("Content-Type", ""))
         if kind.name != "multipart/related":
             raise Refused(f"the answer is {kind.name or 'of no type'}, not multipart/related")

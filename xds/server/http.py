@@ -26,6 +26,7 @@ from xds.server.asynchronous import AsynchronousExchange
 from xds.server.http_answers import (
     Answer,
     Sending,
+    allowed,
     busy,
     content_type_header,
     first_segment,
@@ -77,9 +78,13 @@ class _Route:
     methods: frozenset[str]
     module: HttpTransaction
 
+    def is_above(self, path: str) -> bool:
+        """True when that path is the prefix, or below it."""
+        return path == self.prefix or path.startswith(self.prefix + "/")
+
     def fits(self, path: str) -> bool:
         """True when that path is this transaction's."""
-        if path != self.prefix and not path.startswith(self.prefix + "/"):
+        if not self.is_above(path):
             return False
         return not self.pattern or re.fullmatch(self.pattern, path[len(self.prefix) :]) is not None
 
@@ -190,7 +195,7 @@ class HttpApplication:
         if path in self._soap.paths:
             return self._service(environ, visit, path)
         if path == "*":
-            return Answer(status_line(204), [("Allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS")], (), path)
+            return allowed(path, "GET, HEAD, POST, PUT, DELETE, OPTIONS")
         if path == "/health/live":
             return plain(200, "alive", path)
         if path == "/health/ready":
@@ -202,7 +207,10 @@ class HttpApplication:
             if environ["REQUEST_METHOD"] in route.methods:
                 return self._transaction(environ, visit, route)
         if routes:
-            return not_allowed(routes[0].prefix, ", ".join(sorted({method for route in routes for method in route.methods})))
+            methods = {method for route in routes for method in route.methods}
+            if environ["REQUEST_METHOD"] == "OPTIONS":
+                return allowed(routes[0].prefix, ", ".join(sorted({*methods, "OPTIONS"})))
+            return not_allowed(routes[0].prefix, ", ".join(sorted(methods)))
         return self._other(environ, visit)
 
     def _open_body(self, environ: Environ, visit: _Visit, limit: int) -> RequestBody | None:
@@ -291,7 +299,7 @@ class HttpApplication:
 
     def _other(self, environ: Environ, visit: _Visit) -> Answer:
         route = first_segment(environ["PATH_INFO"])
-        if self._fallback is None:
+        if self._fallback is None or any(each.is_above(environ["PATH_INFO"]) for each in self._routes):
             return plain(404, "there is nothing at this address", route)
         body = self._open_body(environ, visit, self._limits.of_path(environ["PATH_INFO"]))
         if body is None:

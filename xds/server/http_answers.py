@@ -100,6 +100,11 @@ def plain(status: int, text: str, route: str) -> Answer:
     return whole(status, _TEXT, f"{text}\n".encode(), route)
 
 
+def allowed(route: str, methods: str) -> Answer:
+    """For OPTIONS: the methods that a path knows. Spec: RFC 9110 9.3.7."""
+    return Answer(status_line(204), [("Allow", methods)], (), route)
+
+
 def not_allowed(route: str, allowed: str, why: str = "the method is not allowed here") -> Answer:
     """For a method that a path does not know; `allowed` are those that it knows."""
     answer = plain(405, why, route)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from xds.settings.values import AeTitle, CodeOrEmpty, CodeText, Oid, Port, Section, Url
+from xds.settings.values import AeTitle, CodeOrEmpty, CodeText, Oid, Port, Section, TypeCodeOrEmpty, Url
 
 
 class PublicationSettings(Section):
@@ -29,10 +29,14 @@ class PublicationSettings(Section):
     institution: str = Field(
         default="", description="authorInstitution (XON) and Institution Name of manifests; empty: what the images name."
     )
-    patient_id_type: str = Field(
-        default="", description="CX.5 of patientId, which the French DMP wants (`NH`); empty: none, as the standard has it."
+    patient_id_type: TypeCodeOrEmpty = Field(
+        default="",
+        description="CX.5 of patientId, which the French DMP wants (`NH`); empty: none, as the standard has it. "
+        "Repository and registry of this server then accept such codes from everybody, as with `registry.type_codes`.",
     )
-    source_patient_id_type: str = Field(default="", description="CX.5 of sourcePatientId (`PI`); empty: none.")
+    source_patient_id_type: TypeCodeOrEmpty = Field(
+        default="", description="CX.5 of sourcePatientId (`PI`), likewise; empty: none."
+    )
 
 
 class ImagingSettings(Section):

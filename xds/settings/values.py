@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -42,6 +43,12 @@ def _code(text: str) -> str:
     return text
 
 
+def _type_code_or_empty(text: str) -> str:
+    if text and re.fullmatch("[A-Z]{1,10}", text) is None:
+        raise ValueError("must be a type code of HL7 table 0203 (CX.5) in at most ten capital letters, such as NH or PI")
+    return text
+
+
 def _code_or_empty(text: str) -> str:
     return _code(text) if text else text
 
@@ -56,6 +63,8 @@ Url = Annotated[str, AfterValidator(_url_or_empty)]
 #: `code^display name^coding scheme`.
 CodeText = Annotated[str, AfterValidator(_code)]
 CodeOrEmpty = Annotated[str, AfterValidator(_code_or_empty)]
+#: CX.5, the kind of a patient's identifier.
+TypeCodeOrEmpty = Annotated[str, AfterValidator(_type_code_or_empty)]
 
 
 class Section(BaseModel):

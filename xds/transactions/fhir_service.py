@@ -6,6 +6,7 @@ Spec: FHIR R4 3.1.0; ITI TF-2 Appendix Z.
 from __future__ import annotations
 
 import http.client
+import re
 import ssl
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -44,11 +45,20 @@ _METHODS: Final = {
     "Patient/$match": "POST",
 }
 
+_INSTANCE: Final = re.compile(r"Patient/[A-Za-z0-9.-]{1,64}")
+
 
 def not_offered(method: str, path: str) -> FhirError:
     """That a method is none of those of a path below the base: 405, with those that are."""
     allowed = {"Allow": _METHODS.get(path.strip("/"), "GET, HEAD")}
     return FhirError(405, [Issue("not-supported", f"{method} is not offered here")], allowed)
+
+
+def options(path: str) -> HttpReply | None:
+    """The answer to OPTIONS at a path below the base; None when there is no such path. Spec: RFC 9110 9.3.7."""
+    path = path.strip("/")
+    methods = _METHODS.get(path, "GET, HEAD" if _INSTANCE.fullmatch(path) else None)
+    return HttpReply(204, (("Allow", f"{methods}, OPTIONS"),), ()) if methods else None
 
 
 def systems_of(domain: Domain) -> IdentifierSystems:

@@ -57,19 +57,20 @@ from xds.wire.dicomweb import (
 from xds.wire.http import HttpReply, HttpRequest
 from xds.wire.zip_stream import Entry, write_zip
 
+_UID: Final = r"[0-9.]{1,64}"
+_PATH: Final = re.compile(
+    rf"/studies/(?P<study>{_UID})(/series/(?P<series>{_UID})(/instances/(?P<instance>{_UID})(/frames/(?P<frames>[0-9,]+))?)?)?"
+    r"(/(?P<kind>metadata|rendered|thumbnail)|/bulkdata/(?P<bulk>[0-9A-Fa-f/]+))?/?"
+)
+
 TRANSACTION = Transaction(
     id="RAD-107",
     name="WADO-RS Retrieve",
     responder="Imaging Document Source",
     wire=Wire.HTTP,
     path="/dicomweb",
+    pattern=_PATH.pattern,
     methods=("GET", "HEAD"),
-)
-
-_UID: Final = r"[0-9.]{1,64}"
-_PATH: Final = re.compile(
-    rf"/studies/(?P<study>{_UID})(/series/(?P<series>{_UID})(/instances/(?P<instance>{_UID})(/frames/(?P<frames>[0-9,]+))?)?)?"
-    r"(/(?P<kind>metadata|rendered|thumbnail)|/bulkdata/(?P<bulk>[0-9A-Fa-f/]+))?/?"
 )
 
 

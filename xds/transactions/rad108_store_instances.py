@@ -57,6 +57,7 @@ TRANSACTION = Transaction(
     responder="Imaging Document Source",
     wire=Wire.HTTP,
     path="/dicomweb",
+    pattern=r"/studies(/[0-9.]{1,64})?/?",
     methods=("POST",),
 )
 
