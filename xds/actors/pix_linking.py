@@ -9,14 +9,15 @@ Spec: ITI TF-2 3.9 leaves the algorithm to the PIX Manager.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 from xds.actors.pix_clusters import Clusters
 from xds.model.identity_review import AUTOMATIC, DecisionAction, LinkEvidence, LinkReason, ReviewKind
 from xds.rules import linkage
-from xds.rules.linkage import Decision, Evidence, Group, Member, Scored, Traits, Weights
+from xds.rules.linkage import Decision, Evidence, Glimpse, Group, Member, Scored, Traits, Weights
 from xds.rules.linkage.screening import Screen, look_like_strangers
 from xds.store.database import Connection
 from xds.store.patients import StoredLink
@@ -92,6 +93,14 @@ def reason_of(evidence: Evidence) -> LinkReason:
     return LinkReason.NATIONAL_IDENTIFIER if evidence.rule == "qualified identifier" else LinkReason.DEMOGRAPHICS
 
 
+def _under(
+    found: Mapping[int, Collection[int]], traits: Iterable[Traits], kind: Callable[[Traits], Iterable[int]]
+) -> set[int] | None:
+    """The records that share a key of this kind; None where not all who share one were looked up."""
+    under = [found.get(key, ()) for item in traits for key in kind(item)]
+    return {key for records in under for key in records} if all(len(records) < MOST_PER_KEY for records in under) else None
+
+
 class Linker:
     """The rules at work in one transaction."""
 
@@ -100,6 +109,10 @@ class Linker:
         self._patients = clusters.patients
         self._weights = weights
         self._frequencies = StoredFrequencies(clusters.patients.connection, counts)
+
+    @cached_property
+    def _screen(self) -> Screen:
+        return Screen(self._weights, self._frequencies)
 
     def place(self, keys: Collection[int], traits: Traits, domains: frozenset[int]) -> Placement:
         """Decide where a record belongs that is not stored yet, among all who share a selective key with it."""
@@ -204,18 +217,26 @@ class Linker:
     def _sharing(self, keys: Collection[int], traits: Sequence[Traits], person_key: int) -> tuple[Counter[int], set[int]]:
         """The records that share a selective key with this one, which need not be stored under it yet.
 
-        Those who are strangers at a glimpse stand apart: that takes a tenth of the time that fetching them does.
+        Those whom a glimpse rules out stand apart: that takes a tenth of the time that fetching them does.
         """
         shared: Counter[int] = Counter()
         seen: dict[int, bytes] = {}
-        for records in self._patients.candidates(keys, MOST_PER_KEY).values():
+        found = self._patients.candidates(keys, MOST_PER_KEY)
+        for records in found.values():
             if len(records) + (person_key != _NEW and person_key not in records) < MOST_PER_KEY:
                 shared.update(records.keys())
                 seen.update((key, glimpse) for key, glimpse in records.items() if glimpse is not None)
-        strangers = {key for key, glimpse in seen.items() if look_like_strangers(traits, glimpse)}
-        for key in strangers:
+        glimpses = {key: Glimpse.unpack(item) for key, item in seen.items()}
+        ruled_out = {key for key, glimpse in glimpses.items() if look_like_strangers(traits, glimpse)}
+        if self._screen.is_of_many and len(ruled_out) < len(glimpses):
+            near, numbers = (_under(found, traits, kind) for kind in (linkage.home_keys, linkage.number_keys))
+            for key in glimpses.keys() - ruled_out:
+                is_near, has_number = (each is None or key in each for each in (near, numbers))
+                if self._screen.looks_far(traits, glimpses[key], is_near=is_near, has_number=has_number):
+                    ruled_out.add(key)
+        for key in ruled_out:
             del shared[key]
-        return shared, strangers
+        return shared, ruled_out
 
     def _around(self, shared: Counter[int]) -> Candidates:
         """The clusters of the records that share the most keys."""
@@ -227,14 +248,11 @@ class Linker:
 
         `are_all`: the record is alone, and these are all of its traits.
         """
-        if not around:
-            return around
-        screen = Screen(self._weights, self._frequencies)
         found = {}
         for cluster, records in around.items():
             if len(records) <= _MOST_MEMBERS:
                 group = [Traits.unpack(item) for packed in records.values() for item in packed]
-                if not screen.rules_out(traits, group, are_all=are_all):
+                if not self._screen.rules_out(traits, group, are_all=are_all):
                     found[cluster] = records
         return found
 

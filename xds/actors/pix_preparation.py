@@ -109,12 +109,11 @@ def prepare_demographics(demographics: Demographics) -> PreparedDemographics:
 
 def keys_of(statements: Mapping[bytes, Traits]) -> dict[int, bytes | None]:
     """The keys of a record of which this is stated (traits by their packed form), each with what is seen of it there."""
-    keys = dict.fromkeys(key for traits in statements.values() for key in linkage.blocking_keys(traits))
-    glimpse = linkage.glimpse_of(sorted(statements))
-    if glimpse is None:
-        return keys
-    crowded = {key for traits in statements.values() for key in linkage.crowded_keys(traits)}
-    return {key: glimpse if key in crowded else None for key in keys}
+    crowded: dict[int, bool] = {}
+    for traits in statements.values():
+        crowded |= linkage.marked_keys(traits)
+    glimpse = linkage.glimpse_of(statements[packed] for packed in sorted(statements))
+    return {key: glimpse if is_crowded else None for key, is_crowded in crowded.items()}
 
 
 def restated(known: Demographics, prepared: PreparedFeed) -> PreparedDemographics:

@@ -10,16 +10,20 @@ from importlib.resources import files
 from xds.rules.linkage import (
     DEFAULT_WEIGHTS,
     Given,
+    Glimpse,
     Member,
     National,
     NationalStatus,
     Place,
     Register,
     Traits,
+    blocking_keys,
     compare,
     compare_members,
     decide,
     glimpse_of,
+    home_keys,
+    number_keys,
     prior,
 )
 from xds.rules.linkage.bound import most_odds
@@ -67,6 +71,24 @@ def somebody(chance: random.Random) -> Traits:
     )
 
 
+HOMES = (Place("1", "LILAS", "PARIS", "75001"), Place("7", "ROSES", "PARIS", "75001"), Place("1", "TULIPES", "LYON", "69003"))
+
+
+def at_home(chance: random.Random, person: Traits) -> Traits:
+    """Somebody who lives anywhere."""
+    number = chance.choice(("123456789", "234567891"))
+    return replace(
+        person,
+        addresses=(chance.choice(HOMES),) if chance.random() < 0.8 else (),
+        telephones=(number,) if chance.random() < 0.5 else (),
+        emails=(),
+    )
+
+
+def replaced(home: Place, postal_code: str, city: str) -> Place:
+    return home._replace(postal_code=postal_code, city=city)
+
+
 class TestScreening:
     def test_strangers_are_never_linked_and_never_looked_at(self) -> None:
         chance = random.Random(5)
@@ -75,8 +97,8 @@ class TestScreening:
         for _ in range(6_000):
             own = [somebody(chance) for _ in range(chance.choice((1, 1, 2)))]
             other = somebody(chance)
-            glimpse = glimpse_of([other.pack()])
-            assert glimpse is None or look_like_strangers(own, glimpse) == are_strangers(own, other)
+            glimpse = glimpse_of([other])
+            assert glimpse is None or look_like_strangers(own, Glimpse.unpack(glimpse)) == are_strangers(own, other)
             if are_strangers(own, other):
                 strangers += 1
                 assert glimpse is not None
@@ -140,17 +162,56 @@ class TestScreening:
 
     def test_a_glimpse_shows_all_that_is_stated_of_a_record_or_nothing(self) -> None:
         other, like = replace(MALE, givens=("MATHIEU",)), replace(MALE, givens=("LUK",))
-        both = glimpse_of([other.pack(), replace(other, families=("DURAND",)).pack()])
+        both = glimpse_of([other, replace(other, families=("DURAND",))])
         assert both is not None
-        assert look_like_strangers([MALE], both)
-        mixed = glimpse_of([other.pack(), like.pack()])
+        assert look_like_strangers([MALE], Glimpse.unpack(both))
+        mixed = glimpse_of([other, like])
         assert mixed is not None
-        assert not look_like_strangers([MALE], mixed)
-        assert not look_like_strangers([], both)
+        assert not look_like_strangers([MALE], Glimpse.unpack(mixed))
+        assert not look_like_strangers([], Glimpse.unpack(both))
         assert glimpse_of([]) is None
-        assert glimpse_of([other.pack(), replace(other, sex="").pack()]) is None
-        assert glimpse_of([replace(other, givens=()).pack()]) is None
-        assert glimpse_of([replace(other, families=("X" * 300,)).pack()]) is None
+        assert glimpse_of([other, replace(other, sex="")]) is None
+        assert glimpse_of([replace(other, givens=())]) is None
+        assert glimpse_of([replace(other, families=("X" * 300,))]) is None
+
+    def test_who_is_far_from_one_at_a_glimpse_is_never_linked_and_never_looked_at(self) -> None:
+        chance = random.Random(17)
+        passed_over = shared = 0
+        for _ in range(12_000):
+            size = chance.choice((1_000_000, 20_000_000))
+            register = Register(size, {("given", name.split(" ")[0]): chance.choice((3, size // 200)) for name in GIVENS})
+            screen = Screen(DEFAULT_WEIGHTS, register)
+            assert screen.is_of_many
+            own = [at_home(chance, somebody(chance)) for _ in range(chance.choice((1, 1, 1, 2)))]
+            other = at_home(chance, somebody(chance))
+            if chance.random() < 0.7:
+                one = own[0]
+                other = replace(other, givens=one.givens, birth_date=one.birth_date, is_default_date=one.is_default_date)
+            glimpse = glimpse_of([other])
+            keys = set(blocking_keys(other))
+            is_near, has_number = (any(not keys.isdisjoint(kind(item)) for item in own) for kind in (home_keys, number_keys))
+            if glimpse and screen.looks_far(own, Glimpse.unpack(glimpse), is_near=is_near, has_number=has_number):
+                passed_over += 1
+                shared += any(not keys.isdisjoint(blocking_keys(item)) for item in own)
+                decision = decide(Member(1, tuple(own)), [(Member(2, (other,)),)], DEFAULT_WEIGHTS, register)
+                assert (decision.link, decision.review) == ((), ()), (own, other)
+        assert passed_over > 700
+        assert shared > 200
+
+    def test_an_address_or_a_number_in_common_keeps_who_has_another_name(self) -> None:
+        screen = Screen(DEFAULT_WEIGHTS, Register(10_000_000, {("given", "LUC"): 50_000}))
+        home = Place("1", "LILAS", "PARIS", "75001")
+        own = replace(MALE, addresses=(home,), telephones=("123456789",))
+        other = replace(own, families=("DUBREUIL",), addresses=(replaced(home, "13001", "MARSEILLE"),), telephones=("987654321",))
+        seen = Glimpse.unpack(glimpse_of([other]) or b"")
+        assert screen.looks_far([own], seen, is_near=False, has_number=False)
+        assert not screen.looks_far([own], seen, is_near=True, has_number=False)
+        assert not screen.looks_far([own], seen, is_near=False, has_number=True)
+        assert not screen.looks_far([own], Glimpse.unpack(glimpse_of([own]) or b""), is_near=False, has_number=False)
+        assert not screen.looks_far([], seen, is_near=False, has_number=False)
+        several = replace(own, addresses=(home, replaced(home, "69001", "LYON")))
+        assert not screen.looks_far([several], seen, is_near=False, has_number=False)
+        assert not Screen(DEFAULT_WEIGHTS, Register(100_000)).is_of_many
 
     def test_a_quick_look_at_given_names_says_what_comparing_them_says(self) -> None:
         chance = random.Random(7)

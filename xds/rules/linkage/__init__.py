@@ -9,7 +9,7 @@ Spec: ITI TF-2 3.9 leaves the algorithm to the PIX Manager.
 
 from __future__ import annotations
 
-from xds.rules.linkage.blocking import blocking_keys, crowded_keys
+from xds.rules.linkage.blocking import blocking_keys, home_keys, marked_keys, number_keys
 from xds.rules.linkage.comparison import Evidence, Veto, compare, confirms, frequency_values, prior
 from xds.rules.linkage.decision import (
     Decision,
@@ -35,7 +35,7 @@ from xds.rules.linkage.national import (
 )
 from xds.rules.linkage.phonetics import phonetic_codes
 from xds.rules.linkage.training import train
-from xds.rules.linkage.traits import Place, Traits, glimpse_of, nationals_of, search_text, traits
+from xds.rules.linkage.traits import Glimpse, Place, Traits, glimpse_of, nationals_of, search_text, traits
 from xds.rules.linkage.weights import DEFAULT_WEIGHTS, BirthDate, Family, Frequencies, Given, Register, Weights
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "Family",
     "Frequencies",
     "Given",
+    "Glimpse",
     "Group",
     "Member",
     "National",
@@ -63,18 +64,20 @@ __all__ = [
     "compare_members",
     "compare_with",
     "confirms",
-    "crowded_keys",
     "decide",
     "fold",
     "fold_words",
     "frequency_values",
     "glimpse_of",
     "has_valid_key",
+    "home_keys",
     "ins_key",
     "is_national",
     "links_alone",
+    "marked_keys",
     "nationals_of",
     "needs_review",
+    "number_keys",
     "phonetic_codes",
     "prior",
     "search_text",

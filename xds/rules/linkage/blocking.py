@@ -21,6 +21,10 @@ _STREET_LETTERS = 5
 _TOWN_LETTERS = 4
 #: The first digits of a postal code tell a region.
 _AREA_DIGITS = 2
+#: Kinds of keys that nearly none but strangers share: a day and a name, a day and a region, a house, a street and a name.
+_CROWDED = frozenset("dphs")
+#: ... and those that tell where somebody lives.
+_OF_HOMES = frozenset("phs")
 #: A record that does not tell the sex meets those of both.
 _SEXES = {"F": "F", "M": "M"}
 
@@ -41,9 +45,9 @@ def given_codes(traits: Traits) -> tuple[str, ...]:
     return tuple(dict.fromkeys(french_code(canonical(word)) for word in words))[:_MAX_CODES]
 
 
-def crowded_keys(traits: Traits) -> frozenset[int]:
-    """Of the keys of a record those that nearly none but strangers share, ever more of them as a register grows."""
-    return frozenset(_hashed(text) for item in traits.addresses[:2] for text in (*_days(traits, item), *_doors(traits, item)))
+def tells_street(place: Place) -> bool:
+    """True for an address that tells street and region."""
+    return bool(place.street and _area(place))
 
 
 def _area(place: Place) -> str:
@@ -68,8 +72,8 @@ def _doors(traits: Traits, place: Place) -> list[str]:
     return [f"h|{town}|{place.number}|{traits.birth_date[2:4]}"] if town and place.number else []
 
 
-def blocking_keys(traits: Traits) -> tuple[int, ...]:
-    """The keys of a record, signed 64-bit numbers without repetition, the same in every process and version."""
+def _texts(traits: Traits) -> list[str]:
+    """What the keys are made of, those that tell most first. The first letter is the kind."""
     families, givens = family_codes(traits), given_codes(traits)
     codes = tuple(dict.fromkeys((*families, *givens)))
     pairs = tuple(dict.fromkeys("|".join(sorted((one, other))) for one in families for other in givens))
@@ -91,4 +95,30 @@ def blocking_keys(traits: Traits) -> tuple[int, ...]:
             found += [f"s|{joined(item.street)[:_STREET_LETTERS]}|{area}|{code}" for code in codes]
         found += _doors(traits, item)
     found += [f"t|{number}|{code}" for number in traits.telephones[:2] for code in givens or families]
-    return tuple(dict.fromkeys(_hashed(text) for text in found[:MAX_KEYS]))
+    return found[:MAX_KEYS]
+
+
+def marked_keys(traits: Traits) -> dict[int, bool]:
+    """The keys of a record: signed 64-bit numbers, the same in every process and version.
+
+    Each with whether nearly none but strangers share it, ever more of them as a register grows.
+    """
+    return {_hashed(text): text[0] in _CROWDED for text in _texts(traits)}
+
+
+def blocking_keys(traits: Traits) -> tuple[int, ...]:
+    """The keys of a record, without repetition."""
+    return tuple(marked_keys(traits))
+
+
+def home_keys(traits: Traits) -> list[int]:
+    """Of the keys of a record those that tell where it lives: the region, the street, the number of the house.
+
+    Beside them stand the day of birth, the year or a name.
+    """
+    return [_hashed(text) for text in _texts(traits) if text[0] in _OF_HOMES]
+
+
+def number_keys(traits: Traits) -> list[int]:
+    """Of the keys of a record those that are shared by all who have its telephone number, and a name of one sound."""
+    return [_hashed(text) for text in _texts(traits) if text[0] == "t"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from xds.rules.linkage.comparison import (
     NO_BIRTH_DATE,
@@ -14,8 +15,11 @@ from xds.rules.linkage.comparison import (
     rarity,
 )
 from xds.rules.linkage.folding import joined
+from xds.rules.linkage.given_comparison import Bearers, given_level
 from xds.rules.linkage.traits import Traits
-from xds.rules.linkage.weights import Family, Frequencies, Given, Weights
+from xds.rules.linkage.weights import Family, Frequencies, Given, Register, Weights
+
+_NO_BEARERS: Final = Bearers(Register())
 
 
 def most_odds(one: Traits, other: Traits, weights: Weights, frequencies: Frequencies, prior_bits: float) -> float:
@@ -70,4 +74,6 @@ def _most_of_given(one: Traits, other: Traits, weights: Weights, frequencies: Fr
     ):
         return math.inf
     parts = [bits[Given.PART] + rarity("given", name, weights, frequencies) for name in firsts & others]
-    return max(*bits[: Given.PART], *parts)
+    # Names that others bear too are less alike, never more.
+    levels = (given_level(a, b, one.further, other.further, _NO_BEARERS) for a in one.givens for b in other.givens)
+    return max(*(bits[level] for level in levels if level < Given.PART), *parts, bits[Given.DIFFERENT_KNOWN])

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
+from xds.rules.linkage.blocking import given_codes, tells_street
 from xds.rules.linkage.bound import most_odds
 from xds.rules.linkage.comparison import compare, prior, review_threshold
 from xds.rules.linkage.folding import joined
@@ -20,7 +21,7 @@ from xds.rules.linkage.given_comparison import Bearers, borne, given_level
 from xds.rules.linkage.given_names import are_related, given_words
 from xds.rules.linkage.phonetics import english_code, french_code
 from xds.rules.linkage.slips import is_slip, similarity
-from xds.rules.linkage.traits import PackedNames, Traits
+from xds.rules.linkage.traits import Glimpse, Traits
 from xds.rules.linkage.weights import Frequencies, Given, Register, Weights
 
 #: How often names occur tells names that differ from one another, not whether they do.
@@ -28,6 +29,10 @@ _NO_BEARERS: Final = Bearers(Register())
 #: Words that are less alike than this are no slips of each other; shorter ones may be initials.
 _FAR: Final = 0.65
 _SHORTEST: Final = 4
+#: The level of addresses from which on more agrees than one of their parts.
+_SEVERAL_PARTS: Final = 2
+#: ... and that from which on the street is among them, or looks so.
+_SAME_STREET: Final = 4
 #: What another order of a sum may make of it.
 _ROUNDING: Final = 1e-6
 _NONE: Final[frozenset[str]] = frozenset()
@@ -38,19 +43,19 @@ def are_strangers(records: Sequence[Traits], other: Traits) -> bool:
 
     What it says is never otherwise than what `compare` and `needs_review` say.
     """
-    return _is_strange(records, PackedNames.of_traits(other))
+    return _is_strange(records, Glimpse.of(other))
 
 
-def look_like_strangers(records: Sequence[Traits], glimpse: bytes) -> bool:
-    """The same of a record of which this much is seen (`glimpse_of`), before it is fetched."""
-    return all(_is_strange(records, names) for names in PackedNames.of_glimpse(glimpse))
+def look_like_strangers(records: Sequence[Traits], seen: Iterable[Glimpse]) -> bool:
+    """The same of a record of which this much is seen, before it is fetched."""
+    return all(_is_strange(records, item) for item in seen)
 
 
-def _is_strange(records: Sequence[Traits], other: PackedNames) -> bool:
+def _is_strange(records: Sequence[Traits], other: Glimpse) -> bool:
     return bool(records) and all(_are_two(item, other) for item in records)
 
 
-def _are_two(one: Traits, other: PackedNames) -> bool:
+def _are_two(one: Traits, other: Glimpse) -> bool:
     if not (one.sex and other.sex and one.givens and other.givens) or (one.nationals and other.has_nationals):
         return False
     if one.emails and other.emails and not set(one.emails).isdisjoint(other.emails):
@@ -72,6 +77,11 @@ class Screen:
         self._prior = prior(weights, frequencies)
         self._limit = review_threshold(weights, self._prior) - _ROUNDING
 
+    @property
+    def is_of_many(self) -> bool:
+        """True for a register so large that those who agree in little are strangers mostly."""
+        return self._limit > self._weights.review
+
     def rules_out(self, records: Sequence[Traits], group: Sequence[Traits], *, are_all: bool) -> bool:
         """True when each of these records and each of a group are two people, whom nobody need look at.
 
@@ -82,6 +92,39 @@ class Screen:
         return bool(records) and all(
             are_strangers(records, other) or all(self._are_far_from_one(item, other, own) for item in records) for other in group
         )
+
+    def looks_far(self, records: Sequence[Traits], seen: Iterable[Glimpse], *, is_near: bool, has_number: bool) -> bool:
+        """The same of a record of which this much is seen, before it is fetched.
+
+        `is_near`, `has_number`: it shares one of `home_keys`, one of `number_keys`. Who shares none has another number and
+        lives in another street; in another region, if both were born on one day. There, streets and houses agree by chance.
+        """
+        others = [(glimpse.traits(), glimpse.has_nationals) for glimpse in seen]
+        return bool(records) and all(
+            not (one.nationals and has_nationals)
+            and most_odds(one, other, self._weights, self._frequencies, self._prior)
+            + self._most_of_unseen(one, other, is_near=is_near, has_number=has_number)
+            < self._limit
+            for other, has_nationals in others
+            for one in records
+        )
+
+    def _most_of_unseen(self, one: Traits, other: Traits, *, is_near: bool, has_number: bool) -> float:
+        """What traits may add at most that no glimpse shows."""
+        bits = self._weights.bits
+        # Records with several names have more keys than are kept; keys stand beside names of one sound.
+        has_keys = max(map(len, (one.families, one.givens, other.families, other.givens, one.addresses, one.telephones))) == 1
+        would_share = has_keys and not set(given_codes(one)).isdisjoint(given_codes(other))
+        total = max(bits["mother"]) if one.mother else 0.0
+        if one.addresses:
+            most = None
+            if would_share and not is_near and tells_street(one.addresses[0]):
+                are_of_one_day = len(one.birth_date) == 8 and one.birth_date == other.birth_date and one.sex == other.sex
+                most = _SEVERAL_PARTS if are_of_one_day else _SAME_STREET
+            total += max(bits["address"][:most])
+        if one.telephones and (has_number or not would_share):
+            total += max(bits["telephone"])
+        return total
 
     def _are_far_from_one(self, one: Traits, other: Traits, own: Mapping[str, int] | None) -> bool:
         most = most_odds(one, other, self._weights, self._frequencies, self._prior)
@@ -130,8 +173,10 @@ def _differ(one: str, other: str, further: frozenset[str], other_further: frozen
 def _cross(givens: Iterable[str], families: Iterable[str]) -> bool:
     """True when a given name may stand in the field of the other's family name."""
     for given in givens:
+        is_plain = _is_plain(given)
         for family in families:
-            if not _are_far_apart(given, family) and _is_near(given, given_words(family)):
+            are_far_apart = is_plain and _is_plain(family) and similarity(given, family) < _FAR
+            if not are_far_apart and _is_near(given, given_words(family)):
                 return True
     return False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -130,54 +130,77 @@ def _items(text: str) -> tuple[str, ...]:
     return tuple(text.split(_ITEM)) if text else ()
 
 
-class PackedNames(NamedTuple):
-    """Of packed traits what one look needs."""
+class Glimpse(NamedTuple):
+    """What one look at a record needs of its traits. `further` are the words of further given names."""
 
     families: tuple[str, ...]
     givens: tuple[str, ...]
     further: tuple[str, ...]
+    birth_date: str
     sex: str
     emails: tuple[str, ...]
     has_nationals: bool
 
     @staticmethod
-    def of_traits(traits: Traits) -> PackedNames:
-        """The same of traits that were unpacked."""
-        further = tuple(sorted(traits.further))
-        return PackedNames(traits.families, traits.givens, further, traits.sex, traits.emails, bool(traits.nationals))
+    def of(traits: Traits) -> Glimpse:
+        """What of these traits one look needs."""
+        return Glimpse(
+            traits.families,
+            traits.givens,
+            tuple(sorted(traits.further)),
+            traits.birth_date,
+            traits.sex,
+            traits.emails,
+            bool(traits.nationals),
+        )
 
     @staticmethod
-    def of(packed: bytes) -> PackedNames:
-        """Errors: ValueError when the bytes are something else."""
-        fields = packed.decode().split(_SEPARATOR)
-        if fields[0] != _PACKED_VERSION or len(fields) != 15:
-            raise ValueError("these bytes are no packed traits of a version that is known")
-        return _packed_names(fields[1], fields[2], fields[3], fields[7], fields[12], fields[14])
+    def unpack(packed: bytes) -> list[Glimpse]:
+        """What `glimpse_of` packed."""
+        found = []
+        for item in packed.decode().split(_RECORD):
+            families, givens, further, birth_date, sex, emails, nationals = item.split(_SEPARATOR)
+            found.append(
+                Glimpse(
+                    tuple(families.split(_ITEM)) if families else (),
+                    tuple(givens.split(_ITEM)) if givens else (),
+                    tuple(further.split(_ITEM)) if further else (),
+                    birth_date,
+                    sex,
+                    tuple(emails.split(_ITEM)) if emails else (),
+                    bool(nationals),
+                )
+            )
+        return found
 
-    @staticmethod
-    def of_glimpse(glimpse: bytes) -> list[PackedNames]:
-        """What `glimpse_of` made of packed traits."""
-        return [_packed_names(*item.split(_SEPARATOR)) for item in glimpse.decode().split(_RECORD)]
-
-    def glimpse(self) -> str:
-        """What `of_glimpse` reads."""
+    def pack(self) -> str:
+        """What `unpack` reads."""
         lists = (_ITEM.join(item) for item in (self.families, self.givens, self.further))
-        return _SEPARATOR.join((*lists, self.sex, _ITEM.join(self.emails), "1" if self.has_nationals else ""))
+        return _SEPARATOR.join((*lists, self.birth_date, self.sex, _ITEM.join(self.emails), "1" if self.has_nationals else ""))
+
+    def traits(self) -> Traits:
+        """The traits that were seen, without what was not."""
+        date = self.birth_date
+        return Traits(
+            families=self.families,
+            givens=self.givens,
+            further=frozenset(self.further),
+            birth_date=date,
+            is_default_date=date.endswith("0101") and len(date) == 8,
+            sex=self.sex,
+            emails=self.emails,
+        )
 
 
-def _packed_names(families: str, givens: str, further: str, sex: str, emails: str, nationals: str) -> PackedNames:
-    return PackedNames(_items(families), _items(givens), _items(further), sex, _items(emails), bool(nationals))
+def glimpse_of(records: Iterable[Traits]) -> bytes | None:
+    """What one look needs of these traits, all of which are stated of one record, in a form to be stored beside its keys.
 
-
-def glimpse_of(records: Sequence[bytes]) -> bytes | None:
-    """What one look needs of these packed traits, all of which are stated of one record, in a form to be stored beside its keys.
-
-    None where a look would say nothing, or would have much to read. Errors: ValueError when the bytes are something else.
+    None where a look would say nothing, or would have much to read.
     """
-    names = [PackedNames.of(item) for item in records]
-    if not all(item.sex and item.givens for item in names):
+    seen = [Glimpse.of(item) for item in records]
+    if not all(item.sex and item.givens for item in seen):
         return None
-    found = _RECORD.join(item.glimpse() for item in names).encode()
+    found = _RECORD.join(item.pack() for item in seen).encode()
     return found if 0 < len(found) <= _LONGEST_GLIMPSE else None
 
 
