@@ -226,7 +226,7 @@ class Linker:
             if len(records) + (person_key != _NEW and person_key not in records) < MOST_PER_KEY:
                 shared.update(records.keys())
                 seen.update((key, glimpse) for key, glimpse in records.items() if glimpse is not None)
-        glimpses = {key: Glimpse.unpack(item) for key, item in seen.items()}
+        glimpses = {key: told for key, item in seen.items() if (told := Glimpse.unpack(item)) is not None}
         ruled_out = {key for key, glimpse in glimpses.items() if look_like_strangers(traits, glimpse)}
         if self._screen.is_of_many and len(ruled_out) < len(glimpses):
             near, numbers = (_under(found, traits, kind) for kind in (linkage.home_keys, linkage.number_keys))

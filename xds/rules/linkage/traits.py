@@ -40,6 +40,7 @@ _RECORD, _SEPARATOR, _ITEM, _PART = "\x1c", "\x1e", "\x1f", "\x1d"
 #: Octets of a glimpse at most.
 _LONGEST_GLIMPSE = 128
 _PACKED_VERSION = "1"
+_GLIMPSE_VERSION = "2"
 
 
 class Place(NamedTuple):
@@ -155,10 +156,13 @@ class Glimpse(NamedTuple):
         )
 
     @staticmethod
-    def unpack(packed: bytes) -> list[Glimpse]:
-        """What `glimpse_of` packed."""
+    def unpack(packed: bytes) -> list[Glimpse] | None:
+        """What `glimpse_of` packed; None for what another version of the software did."""
+        version, *records = packed.decode().split(_RECORD)
+        if version != _GLIMPSE_VERSION:
+            return None
         found = []
-        for item in packed.decode().split(_RECORD):
+        for item in records:
             families, givens, further, birth_date, sex, emails, nationals = item.split(_SEPARATOR)
             found.append(
                 Glimpse(
@@ -200,8 +204,8 @@ def glimpse_of(records: Iterable[Traits]) -> bytes | None:
     seen = [Glimpse.of(item) for item in records]
     if not all(item.sex and item.givens for item in seen):
         return None
-    found = _RECORD.join(item.pack() for item in seen).encode()
-    return found if 0 < len(found) <= _LONGEST_GLIMPSE else None
+    found = _RECORD.join((_GLIMPSE_VERSION, *(item.pack() for item in seen))).encode()
+    return found if seen and len(found) <= _LONGEST_GLIMPSE else None
 
 
 @lru_cache(1 << 14)
