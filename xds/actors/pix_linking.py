@@ -228,9 +228,10 @@ class Linker:
                 seen.update((key, glimpse) for key, glimpse in records.items() if glimpse is not None)
         glimpses = {key: told for key, item in seen.items() if (told := Glimpse.unpack(item)) is not None}
         ruled_out = {key for key, glimpse in glimpses.items() if look_like_strangers(traits, glimpse)}
-        if self._screen.is_of_many and len(ruled_out) < len(glimpses):
+        left = glimpses.keys() - ruled_out - {person_key}
+        if left and self._screen.is_of_many:
             near, numbers = (_under(found, traits, kind) for kind in (linkage.home_keys, linkage.number_keys))
-            for key in glimpses.keys() - ruled_out:
+            for key in left:
                 is_near, has_number = (each is None or key in each for each in (near, numbers))
                 if self._screen.looks_far(traits, glimpses[key], is_near=is_near, has_number=has_number):
                     ruled_out.add(key)
