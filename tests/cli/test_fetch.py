@@ -111,3 +111,18 @@ def test_the_manifest_is_named_in_every_request(xds: Commands, tmp_path: Path, s
     assert [headers["KOS-SOPInstanceUID"] for headers in service.headers] == [uid]
     shown = xds("fetch", path, "--web", "--dry-run").out.splitlines()
     assert shown.count(f"KOS-SOPInstanceUID: {uid}") == len(series())
+
+
+def test_transfer_syntaxes_are_asked_for(xds: Commands, tmp_path: Path) -> None:
+    path = manifest(xds, tmp_path, "--retrieve-url", "https://elsewhere.example/rs")
+    some = ("--transfer-syntax", "1.2.840.10008.1.2.1", "--transfer-syntax", "1.2.840.10008.1.2.4.80")
+    shown = xds("fetch", path, "--web", "--dry-run", *some).out.splitlines()
+    kind = 'multipart/related; type="application/dicom"; transfer-syntax='
+    assert f"Accept: {kind}1.2.840.10008.1.2.1, {kind}1.2.840.10008.1.2.4.80" in shown
+
+
+def test_there_is_no_message_of_wado_rs_to_be_shown(xds: Commands, tmp_path: Path) -> None:
+    refused = xds("fetch", manifest(xds, tmp_path), "--web", "--xml")
+    assert refused.code == 2
+    assert "--xml" in refused.err
+    assert xds("fetch", manifest(xds, tmp_path), "--json", "--xml").code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from xds.wire.dicom import DicomError
 from xds.wire.kos import is_rejection, read_manifest
 from xds.wire.xdsi import write_imaging_retrieve_request
 
-_ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+_ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax={}'
 #: The manifest that led to the images: a French DRIMbox gives none without it, and to all others it is a header like any.
 _MANIFEST = "KOS-SOPInstanceUID"
 
@@ -57,23 +58,41 @@ def fetch(
 
     `xds fetch manifest.dcm -o images --web --to https://pacs.example/dicomweb` asks that service, whatever the manifest says
     """
+    wanted = exchange.form(as_json, as_xml)
+    if web and as_xml:
+        raise Usage("--xml shows the message of RAD-69; WADO-RS (--web) has none")
     read = _read(manifest)
     if is_rejection(read.title):
         raise Refused(f"the document is a rejection note ({read.title.display}); what it names must not be fetched")
     if web:
-        headers = {"Accept": _ACCEPT, _MANIFEST: read.sop_instance_uid}
-        for url in _urls(read, to):
-            if dry_run:
-                print(f"GET {url}", *(f"{name}: {value}" for name, value in headers.items()), sep="\n")
-                continue
-            for path in fetch_web(url, headers, output, timeout):
-                print(path)
+        _fetch_web(read, to, transfer_syntax or ["*"], output, wanted, timeout, dry_run=dry_run)
         return
     requests = [_request(item) for item in read.references]
     if dry_run:
         print(exchange.pretty(write_imaging_retrieve_request(requests, transfer_syntax or [])))
         return
-    retrieve_images(requests, transfer_syntax, to or exchange.DEFAULT_HTTP, output, exchange.form(as_json, as_xml), timeout)
+    retrieve_images(requests, transfer_syntax, to or exchange.DEFAULT_HTTP, output, wanted, timeout)
+
+
+def _fetch_web(
+    manifest: Manifest, to: str | None, syntaxes: list[str], output: Path, wanted: exchange.Form, timeout: float, *, dry_run: bool
+) -> None:
+    accept = ", ".join(_ACCEPT.format(syntax) for syntax in syntaxes)
+    headers = {"Accept": accept, _MANIFEST: manifest.sop_instance_uid}
+    urls = _urls(manifest, to)
+    if dry_run:
+        for url in urls:
+            print(f"GET {url}", *(f"{name}: {value}" for name, value in headers.items()), sep="\n")
+        return
+    documents = []
+    for url in urls:
+        for path in fetch_web(url, headers, output, timeout):
+            documents.append({"unique_id": path.stem, "size": str(path.stat().st_size), "file": str(path)})
+            if wanted is exchange.Form.TABLE:
+                # Each as it arrives.
+                print(path)
+    if wanted is exchange.Form.JSON:
+        print(json.dumps({"documents": documents}, ensure_ascii=False, indent=2))
 
 
 def _read(path: Path) -> Manifest:
