@@ -340,7 +340,34 @@ def test_an_answer_waits_for_the_disk_and_the_next_work_does_not(database: Datab
         assert [answer.result() for answer in answers] == ["one", "two"]
 
 
-def test_a_disk_that_fails_is_trusted_no_more(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_others_go_on_while_an_answer_waits_for_the_disk(
+    database: Database, other: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_begun, is_forced, sync = threading.Event(), threading.Event(), os.fdatasync
+
+    def slow(file: int) -> None:
+        monkeypatch.setattr(os, "fdatasync", sync)
+        is_begun.set()
+        assert is_forced.wait(60)
+        sync(file)
+
+    monkeypatch.setattr(os, "fdatasync", slow)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(database.write, put("ours"))
+        assert is_begun.wait(60)
+        assert other.write(put("theirs")) == "theirs"
+        assert names(other) == ["ours", "theirs"]
+        assert not answer.done()
+        is_forced.set()
+        assert answer.result(60) == "ours"
+
+
+@pytest.mark.parametrize("neighbour", [None, "other"])
+def test_a_disk_that_fails_is_trusted_no_more(
+    database: Database, monkeypatch: pytest.MonkeyPatch, neighbour: str | None, request: pytest.FixtureRequest
+) -> None:
+    if neighbour is not None:
+        request.getfixturevalue(neighbour)
     database.write(put("before"))
 
     def fail(_file: int) -> None:
@@ -380,3 +407,17 @@ def test_the_log_begins_anew_beside_a_busy_writer(path: Path, monkeypatch: pytes
         assert len(names(database)) == number + 2
     finally:
         database.close()
+
+
+def test_of_several_processes_one_does_a_checkpoint_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_log, "CHECKPOINT_SECONDS", 600)
+    stamp = str(path)
+    path.touch()
+    assert not sqlite_log.is_due(stamp)
+    for seconds in (-sqlite_log.CHECKPOINT_SECONDS, 3600):
+        moment = path.stat().st_mtime + seconds
+        os.utime(stamp, (moment, moment))
+        # A clock that was set back must not keep everybody from it.
+        assert sqlite_log.is_due(stamp)
+    path.unlink()
+    assert sqlite_log.is_due(stamp)

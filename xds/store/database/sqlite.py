@@ -3,7 +3,7 @@
 Readers see a snapshot and never wait. Writes go through one thread, because SQLite's own waiting for the write lock starves
 callers: it takes whatever stands in the queue, runs each piece of work inside a savepoint, and commits all of them at once. A
 piece of work that fails is rolled back alone. They are answered when the log is on the disk (`sqlite_log`), while the writer goes
-on with the next.
+on with the next, or the writers of other processes do.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from xds.store.database import turns
 from xds.store.database.interface import Database, DatabaseClosedError, DatabaseFullError, DatabaseUrlError, Result, Work
 from xds.store.database.joint import Joint, Loan
-from xds.store.database.sqlite_log import CHECKPOINT_PAGES, Checkpoints, WriteAheadLog
+from xds.store.database.sqlite_log import CHECKPOINT_PAGES, Checkpoints, Durable, WriteAheadLog
 from xds.store.database.sqlite_turns import Others, Turn
 from xds.store.migrations import migrate
 
@@ -159,9 +159,10 @@ class SqliteDatabase(Database):
         self._closed = False
         self._writing = self._engine.connect().execution_options(writing=True)
         self._others = Others(_driver(self._writing))
-        self._turn = Turn(f"{make_url(url).database}-turn")
-        self._log = WriteAheadLog(str(make_url(url).database))
-        self._checkpoints = Checkpoints(str(make_url(url).database))
+        path = str(make_url(url).database)
+        self._turn = Turn(f"{path}-turn")
+        self._log = WriteAheadLog(path)
+        self._checkpoints = Checkpoints(path, stamp=f"{path}-turn")
         self._writer = threading.Thread(target=self._write_until_closed, name="database-writer", daemon=True)
         self._writer.start()
 
@@ -249,8 +250,13 @@ class SqliteDatabase(Database):
             # What comes while others have their turn is looked at, too, and goes along.
             with self._turn.taken(self._look_ahead):
                 self._others.notice()
-                self._commit(self._queue.take())
+                answer = self._commit(self._queue.take())
+                if answer is not None and not self._others.are_writing:
+                    self._log.when_durable(answer)
                 self._checkpoints.after_commit(_driver(self._writing))
+            if answer is not None and self._others.are_writing:
+                # They have the processor meanwhile; to wake a thread for it costs more than it takes.
+                answer(self._log.force())
 
     def _look_ahead(self) -> bool:
         """Run what may be run before the turn, in a snapshot on the writer's own connection, whose pages are at hand.
@@ -288,7 +294,11 @@ class SqliteDatabase(Database):
             item.beforehand = None
             return False
 
-    def _commit(self, batch: list[_Item]) -> None:
+    def _commit(self, batch: list[_Item]) -> Durable | None:
+        """Commit them; what is returned tells each what became of it, to be called when that is durable, or unknown.
+
+        None when nothing was committed, which everybody has been told.
+        """
         outcomes: list[tuple[_Item, Any, BaseException | None]] = []
         try:
             with self._writing.begin(), turns.taken(first=True):
@@ -297,13 +307,13 @@ class SqliteDatabase(Database):
             # Carried to everybody who took part, for whom nothing happened; this thread must go on in any case.
             for item in batch:
                 self._answer(item, None, _as_told(error))
-            return
+            return None
 
         def answer(undurable: BaseException | None) -> None:
             for item, result, failure in outcomes:
                 self._answer(item, result, failure or undurable)
 
-        self._log.when_durable(answer)
+        return answer
 
     def _attempt(self, work: Work[Any]) -> tuple[Any, BaseException | None]:
         driver = _driver(self._writing)

@@ -1,9 +1,10 @@
 """The write-ahead log of the embedded database: forced to the disk, and emptied, beside the writer.
 
 SQLite would do that inside each COMMIT, while it keeps the only lock for writing: nobody writes until the disk has answered. Here
-a COMMIT hands its pages to the kernel alone, the next transaction begins at once, and a thread of this module forces whatever was
-committed until then with one call, after which all of it is acknowledged. The order of the log makes this safe: whoever is
-durable, everything that was committed before is durable too, by whichever process.
+a COMMIT hands its pages to the kernel alone, the next transaction begins at once, and whatever was committed until then is forced
+with one call, after which all of it is acknowledged: by a thread of this module, or by the writer itself where other processes go
+on with the next. The order of the log makes this safe: whoever is durable, everything that was committed before is durable too,
+by whichever process.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -52,6 +55,19 @@ class WriteAheadLog:
             self._committed.append(action)
             self._changed.notify()
 
+    def force(self) -> BaseException | None:
+        """Make all that is committed by now durable, and wait for it. Gives back why that is unknown, if it is."""
+        try:
+            self.check()
+            os.fdatasync(self._opened())
+        except DatabaseUnavailableError as error:
+            return error
+        except OSError as error:
+            self._failed = True
+            _log.critical("database.log.failed", error=error.strerror)
+            return _unknown()
+        return None
+
     def check(self) -> None:
         """Errors: DatabaseUnavailableError once the disk has failed, until the server is started again.
 
@@ -71,7 +87,7 @@ class WriteAheadLog:
 
     def _sync_until_closed(self) -> None:
         while actions := self._take():
-            failure = self._sync()
+            failure = self.force()
             for action in actions:
                 action(failure)
 
@@ -81,20 +97,12 @@ class WriteAheadLog:
             actions, self._committed = self._committed, []
             return actions
 
-    def _sync(self) -> BaseException | None:
-        try:
-            self.check()
+    def _opened(self) -> int:
+        with self._changed:
             if self._file is None:
                 # It exists since the first commit, and stays the same file until the last connection is closed.
                 self._file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-            os.fdatasync(self._file)
-        except DatabaseUnavailableError as error:
-            return error
-        except OSError as error:
-            self._failed = True
-            _log.critical("database.log.failed", error=error.strerror)
-            return _unknown()
-        return None
+            return self._file
 
 
 def _unknown() -> DatabaseUnavailableError:
@@ -104,11 +112,15 @@ def _unknown() -> DatabaseUnavailableError:
 class Checkpoints:
     """Moves committed pages from the log to the database file, in a thread of its own, so that no COMMIT has to.
 
+    Of several processes one does it at a time, as long as it has reason to; the log is one for all.
+
     A log can begin anew only when all of it was moved, which never happens beside a writer without pauses: when nearly all is
     done, the writer moves the rest between two of its transactions.
     """
 
-    def __init__(self, database: str) -> None:
+    def __init__(self, database: str, stamp: str) -> None:
+        """`stamp`: see `is_due`."""
+        self._stamp = stamp
         self._connection = sqlite3.connect(database, check_same_thread=False, isolation_level=None)
         self._changed_rows = 0
         self._seen_rows = 0
@@ -134,12 +146,24 @@ class Checkpoints:
 
     def _move_until_closed(self) -> None:
         while not self._closing.wait(CHECKPOINT_SECONDS):
-            if self._changed_rows - self._seen_rows < CHECKPOINT_ROWS:
+            if self._changed_rows - self._seen_rows < CHECKPOINT_ROWS or not is_due(self._stamp):
                 continue
             self._seen_rows = self._changed_rows
             if _move(self._connection) >= RESTART_PAGES:
                 # Once more, so that the writer finds no more than what was committed in a moment.
                 self._is_nearly_done = _move(self._connection) > 0
+
+
+def is_due(stamp: str) -> bool:
+    """True when no process has done a checkpoint for the usual time; the next time is the caller's then.
+
+    `stamp` is a file that all of them have: the time of its last change is that of the last checkpoint.
+    """
+    with suppress(OSError):
+        if 0 <= time.time() - os.stat(stamp).st_mtime < CHECKPOINT_SECONDS:
+            return False
+        os.utime(stamp)
+    return True
 
 
 def _move(connection: sqlite3.Connection) -> int:
