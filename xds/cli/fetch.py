@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from xds.cli import exchange, files
 from xds.cli.exchange import AsXml, DryRun, Timeout
 from xds.cli.outcome import Refused, Usage
 from xds.cli.printing import AsJson
-from xds.cli.send_imaging import Syntaxes, fetch_web, retrieve_images
+from xds.cli.send_imaging import Syntaxes, accepting, fetch_web, retrieve_images
 from xds.model.imaging import Manifest, ReferencedInstance
 from xds.model.retrieval import DocumentRequest, ImagingDocumentRequest
 from xds.transactions import rad107_wado_rs
@@ -20,7 +19,6 @@ from xds.wire.dicom import DicomError
 from xds.wire.kos import is_rejection, read_manifest
 from xds.wire.xdsi import write_imaging_retrieve_request
 
-_ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax={}'
 #: The manifest that led to the images: a French DRIMbox gives none without it, and to all others it is a header like any.
 _MANIFEST = "KOS-SOPInstanceUID"
 
@@ -77,8 +75,7 @@ def fetch(
 def _fetch_web(
     manifest: Manifest, to: str | None, syntaxes: list[str], output: Path, wanted: exchange.Form, timeout: float, *, dry_run: bool
 ) -> None:
-    accept = ", ".join(_ACCEPT.format(syntax) for syntax in syntaxes)
-    headers = {"Accept": accept, _MANIFEST: manifest.sop_instance_uid}
+    headers = {"Accept": accepting(syntaxes), _MANIFEST: manifest.sop_instance_uid}
     urls = _urls(manifest, to)
     if dry_run:
         for url in urls:
@@ -86,13 +83,13 @@ def _fetch_web(
         return
     documents = []
     for url in urls:
-        for path in fetch_web(url, headers, output, timeout):
-            documents.append({"unique_id": path.stem, "size": str(path.stat().st_size), "file": str(path)})
+        for uid, path in fetch_web(url, headers, output, timeout):
+            documents.append({"unique_id": uid, "size": str(path.stat().st_size), "file": str(path)})
             if wanted is exchange.Form.TABLE:
                 # Each as it arrives.
                 print(path)
     if wanted is exchange.Form.JSON:
-        print(json.dumps({"documents": documents}, ensure_ascii=False, indent=2))
+        exchange.show(exchange.Answer((), (), {"documents": documents}, str), wanted)
 
 
 def _read(path: Path) -> Manifest:

@@ -186,16 +186,24 @@ def rad107(
         raise Usage("an --instance is one of a --series")
     endpoint = exchange.service(to, rad107_transaction.TRANSACTION)
     path = "".join(f"/{level}/{uid}" for level, uid in (("studies", study), ("series", series), ("instances", instance)) if uid)
-    accept = f'multipart/related; type="{_DICOM}"; transfer-syntax={transfer_syntax}'
+    accept = accepting([transfer_syntax])
     if dry_run:
         print(f"GET {endpoint}{path}\nAccept: {accept}")
         return
-    for written in fetch_web(f"{endpoint}{path}", {"Accept": accept}, output, timeout):
+    for _, written in fetch_web(f"{endpoint}{path}", {"Accept": accept}, output, timeout):
         print(written)
 
 
-def fetch_web(url: str, headers: Mapping[str, str], output: Path, timeout: float) -> Iterator[Path]:
-    """Get the instances of a WADO-RS resource into files named by their SOP Instance UIDs. Errors: Refused, NoAnswer."""
+def accepting(transfer_syntaxes: Iterable[str]) -> str:
+    """The Accept of WADO-RS for instances in one of these; `*` is as they are kept. Spec: DICOM PS3.18 8.7.3.5."""
+    return ", ".join(f'multipart/related; type="{_DICOM}"; transfer-syntax={uid}' for uid in transfer_syntaxes)
+
+
+def fetch_web(url: str, headers: Mapping[str, str], output: Path, timeout: float) -> Iterator[tuple[str, Path]]:
+    """Get the instances of a WADO-RS resource into files: the SOP Instance UID of each, and where it is.
+
+    Errors: Refused, NoAnswer.
+    """
     with web.get(url, headers, timeout) as response:
         kind = read_media_type(response.getheader("Content-Type", ""))
         if kind.name != "multipart/related":
@@ -203,11 +211,12 @@ def fetch_web(url: str, headers: Mapping[str, str], output: Path, timeout: float
         yield from _parts(response, kind.parameters.get("boundary", ""), output)
 
 
-def _parts(response: http.client.HTTPResponse, boundary: str, output: Path) -> Iterator[Path]:
+def _parts(response: http.client.HTTPResponse, boundary: str, output: Path) -> Iterator[tuple[str, Path]]:
     try:
         for fields, staging in read_multipart(response, boundary, TemporaryStaging):
             try:
-                yield files.write(output, _sop_instance_uid(staging.open()), fields.get("content-type", ""), staging.open())
+                uid = _sop_instance_uid(staging.open())
+                yield uid, files.write(output, uid, fields.get("content-type", ""), staging.open())
             finally:
                 staging.discard()
     except MultipartError as error:
