@@ -413,11 +413,11 @@ def test_of_several_processes_one_does_a_checkpoint_at_a_time(path: Path, monkey
     monkeypatch.setattr(sqlite_log, "CHECKPOINT_SECONDS", 600)
     stamp = str(path)
     path.touch()
-    assert not sqlite_log.is_due(stamp)
+    assert not sqlite_log.claim_checkpoint(stamp)
     for seconds in (-sqlite_log.CHECKPOINT_SECONDS, 3600):
         moment = path.stat().st_mtime + seconds
         os.utime(stamp, (moment, moment))
         # A clock that was set back must not keep everybody from it.
-        assert sqlite_log.is_due(stamp)
+        assert sqlite_log.claim_checkpoint(stamp)
     path.unlink()
-    assert sqlite_log.is_due(stamp)
+    assert sqlite_log.claim_checkpoint(stamp)

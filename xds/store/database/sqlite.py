@@ -160,9 +160,10 @@ class SqliteDatabase(Database):
         self._writing = self._engine.connect().execution_options(writing=True)
         self._others = Others(_driver(self._writing))
         path = str(make_url(url).database)
-        self._turn = Turn(f"{path}-turn")
+        turn = f"{path}-turn"
+        self._turn = Turn(turn)
         self._log = WriteAheadLog(path)
-        self._checkpoints = Checkpoints(path, stamp=f"{path}-turn")
+        self._checkpoints = Checkpoints(path, stamp=turn)
         self._writer = threading.Thread(target=self._write_until_closed, name="database-writer", daemon=True)
         self._writer.start()
 

@@ -119,7 +119,7 @@ class Checkpoints:
     """
 
     def __init__(self, database: str, stamp: str) -> None:
-        """`stamp`: see `is_due`."""
+        """`stamp`: see `claim_checkpoint`."""
         self._stamp = stamp
         self._connection = sqlite3.connect(database, check_same_thread=False, isolation_level=None)
         self._changed_rows = 0
@@ -146,7 +146,7 @@ class Checkpoints:
 
     def _move_until_closed(self) -> None:
         while not self._closing.wait(CHECKPOINT_SECONDS):
-            if self._changed_rows - self._seen_rows < CHECKPOINT_ROWS or not is_due(self._stamp):
+            if self._changed_rows - self._seen_rows < CHECKPOINT_ROWS or not claim_checkpoint(self._stamp):
                 continue
             self._seen_rows = self._changed_rows
             if _move(self._connection) >= RESTART_PAGES:
@@ -154,8 +154,8 @@ class Checkpoints:
                 self._is_nearly_done = _move(self._connection) > 0
 
 
-def is_due(stamp: str) -> bool:
-    """True when no process has done a checkpoint for the usual time; the next time is the caller's then.
+def claim_checkpoint(stamp: str) -> bool:
+    """Take the next checkpoint for this process. False when another process has done one less than the usual time ago.
 
     `stamp` is a file that all of them have: the time of its last change is that of the last checkpoint.
     """
