@@ -26,6 +26,7 @@ from xds.model.identifiers import PatientIdentifier
 from xds.model.patient import Address, Demographics, FeedKind, IdentityFeed, PersonName
 from xds.rules.linkage import DEFAULT_WEIGHTS, Traits
 from xds.store import patients_changes
+from xds.store.patients_match_keys import entry_of
 
 _TABLES = (
     *("person", "identity", "patient", "stated_demographics", "match_key", "person_link", "link_review", "link_decision"),
@@ -226,9 +227,9 @@ def test_whatever_happens_between_look_and_turn_the_register_is_the_same(
 
 
 def keys(register: Register) -> set[tuple[object, ...]]:
-    """What is stored: key, record, and what is seen of it at a glimpse."""
+    """What is stored: key and record, and what is seen of it at a glimpse."""
     with register.region.database.read() as connection:
-        return {tuple(row) for row in connection.execute(text("SELECT key, person_key, glimpse FROM match_key"))}
+        return {tuple(row) for row in connection.execute(text("SELECT entry, glimpse FROM match_key"))}
 
 
 def keys_of_what_is_stated(register: Register) -> set[tuple[object, ...]]:
@@ -236,7 +237,7 @@ def keys_of_what_is_stated(register: Register) -> set[tuple[object, ...]]:
     with register.region.database.read() as connection:
         for person, packed in connection.execute(text("SELECT person_key, traits FROM stated_demographics")):
             stated.setdefault(person, {})[packed] = Traits.unpack(packed)
-    return {(key, person, glimpse) for person, some in stated.items() for key, glimpse in keys_of(some).items()}
+    return {(entry_of(key, person), glimpse) for person, some in stated.items() for key, glimpse in keys_of(some).items()}
 
 
 def new(number: int, hospital: int = 0, demographics: Demographics = MARIE) -> IdentityFeed:

@@ -14,8 +14,14 @@ from tests.wire.test_hl7v2_identity import DEMOGRAPHICS
 from xds.actors.pix_clusters import connected
 from xds.model.identifiers import AssigningAuthority
 from xds.model.patient import Demographics
+from xds.rules.linkage.blocking import KEY_BITS
 from xds.store.database import Database
 from xds.store.patients import Identity, Patients, Statement, StoredLink, read_demographics, write_demographics
+from xds.store.patients_match_keys import PERSON_BITS, entry_of
+
+#: The least and the greatest of keys, and the last record that has room beside them.
+LOWEST, HIGHEST = -(2 ** (KEY_BITS - 1)), 2 ** (KEY_BITS - 1) - 1
+LAST = 2**PERSON_BITS - 1
 
 pytestmark = pytest.mark.usefixtures("back_end")
 
@@ -130,16 +136,23 @@ def test_a_hot_key_is_not_read_to_its_end(database: Database) -> None:
     def work(connection: object) -> dict[int, dict[int, bytes | None]]:
         patients = Patients(connection)
         for person in range(10):
-            patients.add_keys(person, {1: b"seen" if person % 2 else None, -(2**63) + person: None})
+            patients.add_keys(person, {1: b"seen" if person % 2 else None, LOWEST + person: None, HIGHEST: None})
         patients.remove_keys(0, [1])
-        found = patients.candidates([1, -(2**63), 5], 4)
+        patients.add_keys(LAST, {HIGHEST: None, 2: None})
+        assert patients.candidates([HIGHEST, 2], 20) == {HIGHEST: dict.fromkeys((*range(10), LAST)), 2: {LAST: None}}
+        found = patients.candidates([1, LOWEST, 5], 4)
         patients.show(3, {1: b"other"})
         assert patients.candidates([1], 20)[1] == {number: b"seen" if number % 2 else None for number in range(1, 10)} | {
             3: b"other"
         }
         return found
 
-    assert database.write(work) == {1: {1: b"seen", 2: None, 3: b"seen", 4: None}, -(2**63): {0: None}}
+    assert database.write(work) == {1: {1: b"seen", 2: None, 3: b"seen", 4: None}, LOWEST: {0: None}}
+
+
+def test_a_record_without_room_beside_its_keys_is_refused() -> None:
+    with pytest.raises(OverflowError, match="record 1073741824 of the register"):
+        entry_of(1, LAST + 1)
 
 
 def test_clusters_come_with_the_traits_of_all_their_records(database: Database) -> None:

@@ -3,16 +3,26 @@
 Two records of one person share at least one key unless nearly everything in them differs. Keys do not tell family from given
 names, so that exchanged fields meet. A key that very many records share (an institution's address) says nothing: the store leaves
 out keys with more records than its limit.
+
+Keys of one record that have something in common (the day of birth, a pair of names, a street) are neighbours as numbers: a store
+that keeps them sorted finds and writes them together, on half as many pages.
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import NamedTuple
+from zlib import crc32
 
 from xds.rules.linkage.folding import core_words, joined
 from xds.rules.linkage.given_names import canonical
 from xds.rules.linkage.phonetics import french_code
 from xds.rules.linkage.traits import Place, Traits
+
+#: How many bits a key has, as a signed number, and how many of them tell what it has in common with its neighbours.
+KEY_BITS = 34
+_COMMON_BITS = 20
+_OWN_BITS = KEY_BITS - _COMMON_BITS
 
 #: No record has more keys than this; those that tell most come first.
 MAX_KEYS = 24
@@ -29,8 +39,17 @@ _OF_HOMES = frozenset("phs")
 _SEXES = {"F": "F", "M": "M"}
 
 
-def _hashed(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+class _Meant(NamedTuple):
+    """What a key is made of. The first letter is the kind."""
+
+    text: str
+    common: str
+
+    @property
+    def key(self) -> int:
+        own = int.from_bytes(blake2b(self.text.encode(), digest_size=4).digest(), "big") >> (32 - _OWN_BITS)
+        common = crc32(self.common.encode()) >> (32 - _COMMON_BITS)
+        return (common << _OWN_BITS | own) - (1 << KEY_BITS - 1)
 
 
 def family_codes(traits: Traits) -> tuple[str, ...]:
@@ -58,52 +77,54 @@ def _town(place: Place) -> str:
     return joined(place.city)[:_TOWN_LETTERS]
 
 
-def _days(traits: Traits, place: Place) -> list[str]:
+def _days(traits: Traits, place: Place) -> list[_Meant]:
     """Everybody of one sex who was born on that day and lives in that region."""
-    area = _area(place)
-    if not area or len(traits.birth_date) != 8:
+    area, date = _area(place), traits.birth_date
+    if not area or len(date) != 8:
         return []
-    return [f"p|{area}|{traits.birth_date}|{sex}" for sex in _SEXES.get(traits.sex, "FM")]
+    return [_Meant(f"p|{area}|{date}|{sex}", date) for sex in _SEXES.get(traits.sex, "FM")]
 
 
-def _doors(traits: Traits, place: Place) -> list[str]:
+def _doors(traits: Traits, place: Place) -> list[_Meant]:
     """Everybody of one age who lives at that number: all who live there would be too many in a large town."""
     town = _town(place)
-    return [f"h|{town}|{place.number}|{traits.birth_date[2:4]}"] if town and place.number else []
+    text = f"h|{town}|{place.number}|{traits.birth_date[2:4]}"
+    return [_Meant(text, text)] if town and place.number else []
 
 
-def _texts(traits: Traits) -> list[str]:
-    """What the keys are made of, those that tell most first. The first letter is the kind."""
+def _meant(traits: Traits) -> list[_Meant]:
+    """What the keys are made of, those that tell most first."""
     families, givens = family_codes(traits), given_codes(traits)
     codes = tuple(dict.fromkeys((*families, *givens)))
     pairs = tuple(dict.fromkeys("|".join(sorted((one, other))) for one in families for other in givens))
     date = traits.birth_date
     year = date[:4]
-    found = [f"n|{item.authority}|{item.value}" for item in traits.nationals]
-    found += [f"e|{item}" for item in traits.emails[:2]]
+    found = [_Meant(f"n|{item.authority}|{item.value}", item.value) for item in traits.nationals]
+    found += [_Meant(f"e|{item}", item) for item in traits.emails[:2]]
     if len(date) == 8 and not traits.is_default_date:
-        found += [f"d|{date}|{code}" for code in codes]
-        found += [f"m|{pair}|{date[4:]}" for pair in pairs]
+        found += [_Meant(f"d|{date}|{code}", date) for code in codes]
+        found += [_Meant(f"m|{pair}|{date[4:]}", pair) for pair in pairs]
     if year:
-        found += [f"y|{pair}|{year}" for pair in pairs]
+        found += [_Meant(f"y|{pair}|{year}", pair) for pair in pairs]
     for item in traits.addresses[:2]:
         town, area = _town(item), _area(item)
         found += _days(traits, item)
         if town or item.postal_code:
-            found += [f"c|{town or item.postal_code}|{pair}" for pair in pairs]
+            found += [_Meant(f"c|{town or item.postal_code}|{pair}", pair) for pair in pairs]
         if item.street:
-            found += [f"s|{joined(item.street)[:_STREET_LETTERS]}|{area}|{code}" for code in codes]
+            street = f"{joined(item.street)[:_STREET_LETTERS]}|{area}"
+            found += [_Meant(f"s|{street}|{code}", street) for code in codes]
         found += _doors(traits, item)
-    found += [f"t|{number}|{code}" for number in traits.telephones[:2] for code in givens or families]
+    found += [_Meant(f"t|{number}|{code}", number) for number in traits.telephones[:2] for code in givens or families]
     return found[:MAX_KEYS]
 
 
 def marked_keys(traits: Traits) -> dict[int, bool]:
-    """The keys of a record: signed 64-bit numbers, the same in every process and version.
+    """The keys of a record: signed numbers of `KEY_BITS`, the same in every process and version.
 
     Each with whether nearly none but strangers share it, ever more of them as a register grows.
     """
-    return {_hashed(text): text[0] in _CROWDED for text in _texts(traits)}
+    return {item.key: item.text[0] in _CROWDED for item in _meant(traits)}
 
 
 def blocking_keys(traits: Traits) -> tuple[int, ...]:
@@ -116,9 +137,9 @@ def home_keys(traits: Traits) -> list[int]:
 
     Beside them stand the day of birth, the year or a name.
     """
-    return [_hashed(text) for text in _texts(traits) if text[0] in _OF_HOMES]
+    return [item.key for item in _meant(traits) if item.text[0] in _OF_HOMES]
 
 
 def number_keys(traits: Traits) -> list[int]:
     """Of the keys of a record those that are shared by all who have its telephone number, and a name of one sound."""
-    return [_hashed(text) for text in _texts(traits) if text[0] == "t"]
+    return [item.key for item in _meant(traits) if item.text[0] == "t"]

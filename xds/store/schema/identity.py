@@ -65,14 +65,12 @@ stated_demographics = Table(
 )
 
 #: Keys under which records that may be the same person find each other. `glimpse`: what tells strangers apart before the record
-#: is fetched, beside keys that many share.
+#: is fetched, beside keys that many share. `entry`: the key and below it the record, `patients_match_keys.entry_of`.
 match_key = Table(
     "match_key",
     metadata,
-    Column("key", BigInteger, primary_key=True, autoincrement=False),
-    Column("person_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry", Key, primary_key=True, autoincrement=False),
     Column("glimpse", LargeBinary),
-    sqlite_with_rowid=False,
 )
 
 #: `reason` tells who found it: the rules, a source, or a person (`same`, and its opposite `apart`).

@@ -407,11 +407,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "match_key",
-        sa.Column("key", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("person_key", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("entry", KEY, autoincrement=False, nullable=False),
         sa.Column("glimpse", sa.LargeBinary(), nullable=True),
-        sa.PrimaryKeyConstraint("key", "person_key", name=op.f("match_key_pkey")),
-        sqlite_with_rowid=False,
+        sa.PrimaryKeyConstraint("entry", name=op.f("match_key_pkey")),
     )
     op.create_table(
         "name_sound",
