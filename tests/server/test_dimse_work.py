@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from xds.actors.imaging_retrieval import Selection
+from xds.actors.imaging_selection import Selection
 from xds.model.imaging import Instance, Study, StudyPatient
 from xds.server.dimse_work import Item, Work
 from xds.store.database import DatabaseUnavailableError

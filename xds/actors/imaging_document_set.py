@@ -13,7 +13,8 @@ import structlog
 from xds.actors import imaging_audit
 from xds.actors.imaging_metadata import MIME_TYPE
 from xds.actors.imaging_renditions import Obtained
-from xds.actors.imaging_retrieval import ImageRetrieval, Selection
+from xds.actors.imaging_retrieval import ImageRetrieval
+from xds.actors.imaging_selection import Selection
 from xds.model.caller import Caller
 from xds.model.domain_identity import DomainIdentity
 from xds.model.errors import ErrorCode, RegistryError, RegistryResponse, Status

@@ -23,6 +23,7 @@ from xds.actors.imaging_patients import SourcePatients
 from xds.actors.imaging_pull import PullThrough
 from xds.actors.imaging_pull_orders import Ahead, Begun
 from xds.actors.imaging_renditions import Obtained, Renditions, StoredFrames
+from xds.actors.imaging_selection import Selection, by_patient
 from xds.model.audit import AuditEvent, EventOutcome
 from xds.model.caller import Action, Caller, Resource
 from xds.model.domain_identity import DomainIdentity
@@ -46,34 +47,6 @@ _log = structlog.get_logger()
 Give = Callable[[Sequence[str]], Obtained | None]
 #: Whether a study is published in the record of another patient than this one; notes it.
 IsDisputed = Callable[[StoredStudy, PatientIdentifier | None], bool]
-
-
-class Selection:
-    """Instances that a caller may have: a study, reduced to what was asked for, and whose it is (CX; empty: nobody known)."""
-
-    def __init__(self, study: Study | Callable[[], Study], patient_id: str, ahead: Ahead | None = None) -> None:
-        """A study that is not read yet is read when it is looked at; meanwhile it is fetched `ahead`."""
-        self._study = study
-        self.patient_id = patient_id
-        self.ahead = ahead
-
-    @property
-    def study(self) -> Study:
-        """The study with what was asked for of it."""
-        if not isinstance(self._study, Study):
-            self._study = self._study()
-        return self._study
-
-    @property
-    def is_held_outside(self) -> bool:
-        """True when a source outside holds some of it."""
-        return self.ahead is not None or any(place_of(instance.blob) is not None for _, instance in self.instances())
-
-    def instances(self) -> Iterator[tuple[str, Instance]]:
-        """Series Instance UID and instance, in order."""
-        for series in self.study.series:
-            for instance in series.instances:
-                yield series.series_instance_uid, instance
 
 
 class ImageRetrieval:
@@ -375,7 +348,7 @@ class ImageRetrieval:
     def begin(self, selected: Iterable[tuple[Selection, Instance]], receiver: Caller, event_type: Code, requestor: str) -> None:
         """To be called before instances are pushed to a receiver: audits for each patient. `requestor` is who asked for it."""
         now = self._clock()
-        for patient_id, studies in _by_patient(selected).items():
+        for patient_id, studies in by_patient(selected).items():
             self._audit_later(
                 imaging_audit.transfer_begun(self._identity, receiver, event_type, now, studies, patient_id, requestor)
             )
@@ -384,7 +357,7 @@ class ImageRetrieval:
         """To be called once after the last octet (True), or when the reader went away: releases, and audits for each patient."""
         for _, obtained in sent:
             obtained.release()
-        patients = _by_patient((selection, obtained.instance) for selection, obtained in sent)
+        patients = by_patient((selection, obtained.instance) for selection, obtained in sent)
         outcome = EventOutcome.SUCCESS if complete else EventOutcome.MINOR_FAILURE
         description = None if complete else "the consumer went away before the last octet"
         now = self._clock()
@@ -416,12 +389,3 @@ def _as_it_comes(ahead: Ahead, begun: Begun, sop_class: str, transfer_syntaxes: 
 def _instance(begun: Begun, sop_class: str) -> Instance:
     place = begun.arrival.place
     return Instance(place.instance, sop_class, begun.transfer_syntax_uid, 0, place.key, location=place.location)
-
-
-def _by_patient(items: Iterable[tuple[Selection, Instance]]) -> dict[str, dict[str, dict[str, int]]]:
-    """Patient (CX) -> Study Instance UID -> SOP Class UID -> how many."""
-    patients: dict[str, dict[str, dict[str, int]]] = {}
-    for selection, instance in items:
-        classes = patients.setdefault(selection.patient_id, {}).setdefault(selection.study.study_instance_uid, {})
-        classes[instance.sop_class_uid] = classes.get(instance.sop_class_uid, 0) + 1
-    return patients

@@ -21,7 +21,8 @@ import structlog
 from xds.actors import imaging_audit
 from xds.actors.imaging_document_source import ImagingDocumentSource
 from xds.actors.imaging_renditions import Obtained
-from xds.actors.imaging_retrieval import Give, Selection
+from xds.actors.imaging_retrieval import Give
+from xds.actors.imaging_selection import Selection
 from xds.model.caller import Caller
 from xds.model.foreign_images import PullError
 from xds.model.imaging import Instance

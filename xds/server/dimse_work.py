@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from xds.actors.imaging_pull_orders import Ahead
 from xds.actors.imaging_renditions import Obtained
-from xds.actors.imaging_retrieval import Selection
+from xds.actors.imaging_selection import Selection
 from xds.model.imaging import Instance
 from xds.pacs.sender import STORED
 from xds.store.database import DatabaseUnavailableError

@@ -22,7 +22,8 @@ from typing import Final
 from xds.actors.domain import Domain
 from xds.actors.imaging_audit import WADO_URI
 from xds.actors.imaging_renditions import Obtained
-from xds.actors.imaging_retrieval import ImageRetrieval, Selection
+from xds.actors.imaging_retrieval import ImageRetrieval
+from xds.actors.imaging_selection import Selection
 from xds.model.caller import Caller
 from xds.model.foreign_images import PullError
 from xds.model.rendering import Rendering

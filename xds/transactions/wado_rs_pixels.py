@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 from xds.actors.imaging_audit import WADO_RS
 from xds.actors.imaging_renditions import Obtained, StoredFrames
-from xds.actors.imaging_retrieval import ImageRetrieval, Selection
+from xds.actors.imaging_retrieval import ImageRetrieval
+from xds.actors.imaging_selection import Selection
 from xds.model.caller import Caller
 from xds.model.imaging import Instance
 from xds.model.rendering import Rendering
