@@ -216,7 +216,7 @@ _SORTED: Final = {
     "name_sound": "code, kind, word",
 }
 #: Rows that all come in their order fill every page, and each that comes later splits one. Those of a register that has grown are
-#: two thirds full, and so are these when the rest comes after most.
+#: nine tenths full, and so are these when the rest comes after most.
 _SHARES: Final = ("rowid % 10 < 7", "rowid % 10 >= 7")
 
 
