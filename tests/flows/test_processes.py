@@ -73,6 +73,19 @@ def counted(server: RunningServer) -> float:
     return float(found[1]) if found else 0.0
 
 
+def places(process: int) -> set[str]:
+    """The processors that the threads of a process may use. Spec: proc(5), Cpus_allowed_list of status."""
+    tasks = Path(f"/proc/{process}/task").glob("*/status")
+    return {line.split()[1] for task in tasks for line in task.read_text().splitlines() if line.startswith("Cpus_allowed_list:")}
+
+
+def test_feeds_keep_to_the_processor_of_their_process_where_each_has_one(server: RunningServer) -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    for process, own in zip(children(server), allowed, strict=False):
+        alone = places(process) & set(map(str, allowed))
+        assert alone == ({str(own)} if len(allowed) == 2 else set())
+
+
 def test_all_of_them_write_and_their_metrics_are_one(server: RunningServer) -> None:
     before = counted(server)
     with ThreadPoolExecutor(8) as threads:

@@ -29,7 +29,7 @@ from xds.ports import Clock
 from xds.server.listener import Listener, listen
 from xds.server.metrics import Served, unnoted
 from xds.server.mllp_dispatcher import Dispatcher, trigger_of
-from xds.store.database import turns
+from xds.store.database import placement, turns
 from xds.wire import hl7v2
 from xds.wire.hl7v2 import Condition, Fault, Message, Segment, UnreadableError
 from xds.wire.hl7v2_answers import Acknowledgement, new_control_id, write_ack
@@ -210,6 +210,7 @@ class MllpServer:
         thread.start()
 
     def _serve(self, connection: socket.socket, address: str, listener: Listener) -> None:
+        placement.keep()
         try:
             with closing(connection):
                 connection.settimeout(self._idle_seconds)

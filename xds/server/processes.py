@@ -21,6 +21,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from xds.server import failures
+from xds.store.database import placement
 
 #: Seconds before a child is replaced: the first time, doubled for each successor that dies young, and at most.
 FIRST_WAIT: Final = 0.1
@@ -174,6 +175,7 @@ class Processes:
             for other in self._running():
                 os.close(other.pipe or 0)
             os.close(self._alive)
+            placement.choose(child.number, len(self._children))
             _run_child(lambda: self._make(child.number, self._told), said, self._parent_is_alive)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
         os.close(said)

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from xds.store.database import turns
+from xds.store.database import placement, turns
 from xds.store.database.interface import Database, DatabaseClosedError, DatabaseFullError, DatabaseUrlError, Result, Work
 from xds.store.database.joint import Joint, Loan
 from xds.store.database.sqlite_log import CHECKPOINT_PAGES, Checkpoints, Durable, WriteAheadLog
@@ -246,6 +246,7 @@ class SqliteDatabase(Database):
         return Loan(lambda work, future: self._queue.put(_Item(work, future)))
 
     def _write_until_closed(self) -> None:
+        placement.keep()
         while self._queue.wait():
             self._look_ahead()
             # What comes while others have their turn is looked at, too, and goes along.

@@ -19,6 +19,7 @@ from typing import Final
 
 import structlog
 
+from xds.store.database import placement
 from xds.store.database.interface import DatabaseUnavailableError
 
 _log = structlog.get_logger()
@@ -86,6 +87,7 @@ class WriteAheadLog:
             os.close(self._file)
 
     def _sync_until_closed(self) -> None:
+        placement.keep()
         while actions := self._take():
             failure = self.force()
             for action in actions:
