@@ -93,7 +93,7 @@ class PullThrough:
                 if location not in self._sources or place in self._orders or self._cache.holds_any(place.group):
                     continue
                 kinds = tuple(dict.fromkeys(sop_class for sop_class, _ in numbers))
-                classes = SeriesClasses(kinds, partial(instances, place))
+                classes = SeriesClasses(kinds, partial(instances, place), partial(self._instance_of, place))
                 whole = sum(numbers.values()) > 1
                 order = Order(place, classes, self._cache, self._digests, whole_series=whole, patient=patient, is_ahead=True)
                 self._orders[place] = [order]
@@ -111,15 +111,22 @@ class PullThrough:
 
         def instances(place: SeriesPlace) -> Mapping[str, str]:
             if not held:
-                try:
-                    with self._database.read() as connection:
-                        held.append(imaging_sources.held_outside(connection, study, series))
-                except DatabaseUnavailableError as problem:
-                    # It is no fault of the source, in whose midst this is asked.
-                    raise PullError(PullProblem.BUSY, "the database does not answer now") from problem
+                held.append(self._held(study, series))
             return held[0].get((place.location, place.series), {})
 
         return instances
+
+    def _instance_of(self, place: SeriesPlace, sop_instance_uid: str) -> Mapping[str, str]:
+        """The same of one instance of a series, which nothing else is read for."""
+        return self._held(place.study, place.series, sop_instance_uid).get((place.location, place.series), {})
+
+    def _held(self, study: str, series: str | None, instance: str | None = None) -> Mapping[tuple[str, str], Mapping[str, str]]:
+        try:
+            with self._database.read() as connection:
+                return imaging_sources.held_outside(connection, study, series, instance)
+        except DatabaseUnavailableError as problem:
+            # It is no fault of the source, in whose midst this is asked.
+            raise PullError(PullProblem.BUSY, "the database does not answer now") from problem
 
     def begin(self, places: Sequence[Place], ahead: Ahead | None = None, *, whole: bool = False) -> list[Arrival]:
         """Have instances fetched that are neither here nor on their way; one arrival for each, in the same order.

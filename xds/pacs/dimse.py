@@ -179,8 +179,6 @@ class DimseArchive:
             self._associations.lease(_TO_MOVE) as lease,
         ):
             lease.send(requests[0])
-            # As for C-GET.
-            len(wanted)
             # The answers to C-MOVE come here while the objects arrive there.
             thread = threading.Thread(target=_follow, args=(lease, requests, delivery), name=f"move-{self.name}", daemon=True)
             thread.start()
@@ -225,10 +223,7 @@ def _got(lease: Lease, question: bytes, wanted: Mapping[str, str]) -> Generator[
     """Ask by C-GET, take what comes, and give the status in the end."""
 
     send = partial(_sent, Command.C_GET, STUDY_ROOT_GET, question)
-    lease.send(send)
-    # Which instances there are may have to be read first: that is done while the source is looking for them.
-    len(wanted)
-    request, answer = lease.answer(send)
+    request, answer = lease.ask(send)
     association = lease.association
     for received in chain((answer,), iter(association.receive, None)):
         message = received.message

@@ -29,7 +29,7 @@ class Partner:
     associations: int = 4
     requests: int = 8
     kept_associations: int = 1
-    kept_seconds: float = 10.0
+    kept_seconds: float = 30.0
 
 
 class Places:

@@ -128,7 +128,7 @@ class PacsSettings(Section):
         le=64,
         description="How many of them each server process keeps open for the next image when nobody uses them; 0: none.",
     )
-    kept_seconds: float = Field(default=10.0, ge=0, le=3600, description="How long they stay open.")
+    kept_seconds: float = Field(default=30.0, ge=0, le=3600, description="How long they stay open.")
     requests: int = Field(default=8, ge=1, le=256, description="HTTP requests to it at once.")
     calling_ae_title: str = Field(
         default="", max_length=16, description="Our title in associations with it; empty: `server.ae_title`."
