@@ -85,6 +85,34 @@ def test_a_failing_piece_of_work_leaves_nothing_and_harms_no_other(database: Dat
     assert names(database) == ["kept0", "kept2", "kept4", "kept6"]
 
 
+@pytest.mark.parametrize("failing", ["first", "second", "third", "first second", "second third", "first second third"])
+def test_whichever_fails_of_one_commit_the_others_are_stored(database: Database, failing: str) -> None:
+    def spoil(connection: Connection) -> None:
+        put("lost")(connection)
+        raise LookupError("mine")
+
+    entered, may_end = threading.Event(), threading.Event()
+
+    def hold(_connection: Connection) -> None:
+        entered.set()
+        assert may_end.wait(10)
+
+    held = database.begin_write(hold)
+    # What comes while the writer is busy is one commit.
+    assert entered.wait(10)
+    every = ("first", "second", "third")
+    answers = {name: database.begin_write(spoil if name in failing.split() else put(name)) for name in every}
+    may_end.set()
+    held.result(10)
+    for name, answer in answers.items():
+        if name in failing.split():
+            with pytest.raises(LookupError, match="mine"):
+                answer.result(10)
+        else:
+            assert answer.result(10) == name
+    assert names(database) == sorted(set(every) - set(failing.split()))
+
+
 def test_errors_of_the_database_reach_the_caller(database: Database) -> None:
     database.write(put("a"))
     with pytest.raises(IntegrityError):

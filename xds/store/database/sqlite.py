@@ -1,8 +1,8 @@
 """The embedded database: many readers, one writer that commits for several callers at once.
 
 Readers see a snapshot and never wait. Writes go through one thread, because SQLite's own waiting for the write lock starves
-callers: it takes whatever stands in the queue, runs each piece of work inside a savepoint, and commits all of them at once. A
-piece of work that fails is rolled back alone. They are answered when the log is on the disk (`sqlite_log`), while the writer goes
+callers: it takes whatever stands in the queue, runs one piece of work after another, and commits all of them at once. A piece of
+work that fails is rolled back alone. They are answered when the log is on the disk (`sqlite_log`), while the writer goes
 on with the next, or the writers of other processes do.
 """
 
@@ -304,7 +304,7 @@ class SqliteDatabase(Database):
         outcomes: list[tuple[_Item, Any, BaseException | None]] = []
         try:
             with self._writing.begin(), turns.taken(first=True):
-                outcomes.extend((item, *self._attempt(item.work)) for item in batch)
+                outcomes.extend((item, *self._attempt(item.work, is_first=item is batch[0])) for item in batch)
         except BaseException as error:
             # Carried to everybody who took part, for whom nothing happened; this thread must go on in any case.
             for item in batch:
@@ -317,9 +317,14 @@ class SqliteDatabase(Database):
 
         return answer
 
-    def _attempt(self, work: Work[Any]) -> tuple[Any, BaseException | None]:
+    def _attempt(self, work: Work[Any], *, is_first: bool) -> tuple[Any, BaseException | None]:
+        """Run a piece of work. One that fails is undone alone; `is_first`: nothing precedes it in the transaction.
+
+        Inside a savepoint SQLite keeps a copy of every page that is changed.
+        """
         driver = _driver(self._writing)
-        driver.execute("SAVEPOINT work")
+        if not is_first:
+            driver.execute("SAVEPOINT work")
         # Whatever the work raises belongs to its caller, who waits in another thread: it is carried there, not handled here.
         try:
             result = work(self._writing)
@@ -327,10 +332,15 @@ class SqliteDatabase(Database):
             if not driver.in_transaction:
                 # A full disk or a failing one undoes the whole transaction, with the work of the others in it.
                 raise
-            driver.execute("ROLLBACK TO work")
-            driver.execute("RELEASE work")
+            if is_first:
+                driver.execute("ROLLBACK")
+                driver.execute("BEGIN IMMEDIATE")
+            else:
+                driver.execute("ROLLBACK TO work")
+                driver.execute("RELEASE work")
             return None, _as_told(error)
-        driver.execute("RELEASE work")
+        if not is_first:
+            driver.execute("RELEASE work")
         return result, None
 
     @staticmethod
