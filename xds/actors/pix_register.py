@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -30,9 +30,11 @@ from xds.store.database import Connection, Database
 from xds.store.patients import Patients
 from xds.store.patients_terms import TermCounts
 
-#: How many counted terms may wait, and how long in seconds, before they are stored.
-_WAITING_TERMS: Final = 1024
-_WAITING_SECONDS: Final = 2.0
+#: How many counted terms gather, and how long in seconds, before they are stored: frequent names are counted again and again.
+_GATHERED_TERMS: Final = 8192
+_GATHERING_SECONDS: Final = 10.0
+#: How long feeds go on between two portions of them, in seconds.
+_PAUSE_SECONDS: Final = 0.02
 #: How often weights and counts are read again: other processes train and count, too. In seconds.
 _REFRESH_SECONDS: Final = 60.0
 #: How many words are kept in memory.
@@ -88,7 +90,7 @@ class Register:
         #: Words by which names are searched, that the register has for certain.
         self.words: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
-        self._stored_at = time.monotonic()
+        self._released_at = self._stored_at = time.monotonic()
         self._refreshed_at = -_REFRESH_SECONDS
 
     def refresh(self) -> None:
@@ -153,18 +155,30 @@ class Register:
             if len(self.words) > _KEPT_WORDS:
                 self.words = set()
             self.words |= effects.words
-        if not (effects.counted or effects.uncounted):
-            return
-        waiting = self.counts.count(effects.counted)
+        gathered = self.counts.count(effects.counted)
         if effects.uncounted:
-            waiting = self.counts.count(effects.uncounted, -1)
-        if waiting >= _WAITING_TERMS or time.monotonic() - self._stored_at > _WAITING_SECONDS:
-            self.store_counts()
+            gathered = self.counts.count(effects.uncounted, -1)
+        self._store_some_counts(gathered)
+
+    def _store_some_counts(self, gathered: int) -> None:
+        """Have a portion of what was counted stored, if it is time for one."""
+        now = time.monotonic()
+        with self._lock:
+            if gathered >= _GATHERED_TERMS or now - self._released_at > _GATHERING_SECONDS:
+                self._released_at = now
+                self.counts.release()
+            if now - self._stored_at < _PAUSE_SECONDS:
+                return
+            self._stored_at = now
+            portion = self.counts.portion()
+        self._store(portion)
 
     def store_counts(self) -> None:
-        """Have stored what was counted."""
-        with self._lock:
-            self._stored_at = time.monotonic()
-            portions = self.counts.take()
-        for portion in portions:
+        """Have stored all that was counted."""
+        self.counts.release()
+        while portion := self.counts.portion():
+            self._store(portion)
+
+    def _store(self, portion: Mapping[int, int]) -> None:
+        if portion:
             self._database.write_later(partial(patients_terms.add_terms, numbers=portion))

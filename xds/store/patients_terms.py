@@ -1,17 +1,19 @@
 """Weights of linkage, and how often each name occurs.
 
 Names are counted incrementally, but not in the transaction of each feed: everybody would wait for the row of the most frequent
-name. Each process gathers what it counted and adds it in portions; what a crash loses of the last seconds changes no decision.
+name. Each process gathers what it counted and adds it in small portions, because the rows of a portion lie on as many pages, and
+feeds wait while they are written; what a crash loses of the last seconds changes no decision.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import islice
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, select, text, update
@@ -23,7 +25,7 @@ from xds.store.statements import Prepared
 #: The term under which all records are counted.
 RECORDS: Final = "records"
 #: How many terms are added in one piece of work, which other work waits for.
-PORTION: Final = 256
+PORTION: Final = 64
 #: How many frequencies are kept in memory; when there are more, all are read again.
 _KEPT: Final = 400_000
 
@@ -49,12 +51,16 @@ def add_terms(connection: Connection, numbers: Mapping[int, int]) -> None:
 
 
 class TermCounts:
-    """The frequencies as this process sees them: those stored, and what it counted since. One object serves all threads."""
+    """The frequencies as this process sees them: those stored, and what it counted since. One object serves all threads.
+
+    What was counted gathers until it is released, and is then taken in portions.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stored: dict[int, int] = {}
         self._counted: Counter[int] = Counter()
+        self._released: dict[int, int] = {}
 
     def frequency(self, connection: Connection, term: int) -> int:
         """How often a term occurs."""
@@ -65,24 +71,33 @@ class TermCounts:
             if len(self._stored) >= _KEPT:
                 self._stored.clear()
             self._stored[term] = stored
-        return stored + self._counted.get(term, 0)
+        return stored + self._counted.get(term, 0) + self._released.get(term, 0)
 
     def count(self, terms: Iterable[int], number: int = 1) -> int:
-        """Count terms once more (`number` -1: once less). Tells how many wait to be stored."""
+        """Count terms once more (`number` -1: once less). Tells how many have gathered."""
         with self._lock:
             for term in terms:
                 self._counted[term] += number
             return len(self._counted)
 
-    def take(self) -> Sequence[Mapping[int, int]]:
-        """What was counted and is to be stored now, in portions."""
+    def release(self) -> None:
+        """Let what has gathered be taken."""
         with self._lock:
-            items = [(term, number) for term, number in self._counted.items() if number]
+            for term, number in self._counted.items():
+                if total := self._released.get(term, 0) + number:
+                    self._released[term] = total
+                else:
+                    self._released.pop(term, None)
             self._counted = Counter()
-            for term, number in items:
+
+    def portion(self) -> Mapping[int, int]:
+        """Take some of what was released, to be stored now; empty when all of it was taken."""
+        with self._lock:
+            taken = {term: self._released.pop(term) for term in list(islice(self._released, PORTION))}
+            for term, number in taken.items():
                 if term in self._stored:
                     self._stored[term] += number
-        return [dict(items[at : at + PORTION]) for at in range(0, len(items), PORTION)]
+        return taken
 
     def forget(self) -> None:
         """Read the frequencies again when they are asked for: other processes count, too."""
