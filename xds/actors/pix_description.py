@@ -144,7 +144,7 @@ class DescribingTransaction:
         if changed and placement:
             self._linker.carry_out(person, placement)
         elif changed or is_otherwise_known:
-            self._linker.relink(person, ((changed.traits,), changed.keys) if changed and not others else None)
+            self._linker.relink(person, ((changed.traits,), changed.kinds) if changed and not others else None)
         if changed or is_otherwise_known:
             self.effects.changed.append(person)
         if added or is_otherwise_known or (changed and feed.kind is FeedKind.ADD):
@@ -214,7 +214,7 @@ class DescribingTransaction:
         person_key = patients.ask_person_key()
         assigned = self._clusters.ask_assigned() if needs_one else None
         words = demographics_index.ask_words(patients.connection, described.words)
-        placement = self._foreseen(prepared) or self._linker.place(stated.keys, stated.traits, domains)
+        placement = self._foreseen(prepared) or self._linker.place(stated.kinds, stated.traits, domains)
         person = patients.add_person(self._clusters.now, person_key())
         self._clusters.touch((person,))
         identities = [self._identity(person, key, item) for key, item in own] + self._nationals(person, stated, entries)

@@ -9,7 +9,7 @@ Spec: ITI TF-2 3.9 leaves the algorithm to the PIX Manager.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
@@ -30,8 +30,10 @@ _MOST_CANDIDATES: Final = 64
 #: Rules join nobody to a group that has more records than this: nobody has so many, so what they share is a placeholder, too.
 _MOST_MEMBERS: Final = 50
 
+#: Keys of a record, each with its kind.
+Keys = Mapping[int, str]
 #: The traits that sources state of one record, and its keys.
-Stated = tuple[Sequence[Traits], Collection[int]]
+Stated = tuple[Sequence[Traits], Keys]
 #: Clusters of records that may be the same person, each with the packed traits of its records.
 Candidates = Mapping[int, Mapping[int, Sequence[bytes]]]
 
@@ -93,11 +95,9 @@ def reason_of(evidence: Evidence) -> LinkReason:
     return LinkReason.NATIONAL_IDENTIFIER if evidence.rule == "qualified identifier" else LinkReason.DEMOGRAPHICS
 
 
-def _under(
-    found: Mapping[int, Collection[int]], traits: Iterable[Traits], kind: Callable[[Traits], Iterable[int]]
-) -> set[int] | None:
-    """The records that share a key of this kind; None where not all who share one were looked up."""
-    under = [found.get(key, ()) for item in traits for key in kind(item)]
+def _under(found: Mapping[int, Collection[int]], keys: Iterable[int]) -> set[int] | None:
+    """The records that stand under one of these keys; None where not all of them were looked up."""
+    under = [found.get(key, ()) for key in keys]
     return {key for records in under for key in records} if all(len(records) < MOST_PER_KEY for records in under) else None
 
 
@@ -114,11 +114,11 @@ class Linker:
     def _screen(self) -> Screen:
         return Screen(self._weights, self._frequencies)
 
-    def place(self, keys: Collection[int], traits: Traits, domains: frozenset[int]) -> Placement:
+    def place(self, keys: Keys, traits: Traits, domains: frozenset[int]) -> Placement:
         """Decide where a record belongs that is not stored yet, among all who share a selective key with it."""
         return self._placed(Member(_NEW, (traits,), domains, domains & {self._clusters.affinity_key}), keys)
 
-    def place_again(self, person_key: int, keys: Collection[int], traits: Traits, packed: bytes) -> Placement | None:
+    def place_again(self, person_key: int, keys: Keys, traits: Traits, packed: bytes) -> Placement | None:
         """Decide where a record belongs that is known, once these are its keys and traits. None when it is not alone."""
         cluster = self._patients.cluster_of((person_key,))[person_key]
         if self._patients.members((cluster,))[cluster] != (person_key,) or self._patients.links((person_key,)):
@@ -126,7 +126,7 @@ class Linker:
         member = self.members((person_key,), {person_key: (packed,)})[person_key]
         return self._placed(member, keys) if member.traits else None
 
-    def _placed(self, member: Member, keys: Collection[int]) -> Placement:
+    def _placed(self, member: Member, keys: Keys) -> Placement:
         shared, strangers = self._sharing(keys, member.traits, member.person_key)
         shared.pop(member.person_key, None)
         around = self._around(shared)
@@ -193,7 +193,7 @@ class Linker:
     def _stated(self, person_key: int) -> Stated:
         statements = self._patients.statements((person_key,)).get(person_key, ())
         traits = [Traits.unpack(item.traits) for item in statements]
-        return traits, list(dict.fromkeys(key for item in traits for key in linkage.blocking_keys(item)))
+        return traits, {key: kind for item in traits for key, kind in linkage.blocking_keys(item).items()}
 
     def _seek(self, person_key: int, stated: Stated | None = None) -> None:
         traits, keys = stated or self._stated(person_key)
@@ -214,7 +214,7 @@ class Linker:
         else:
             self._dismiss(person_key, (), ())
 
-    def _sharing(self, keys: Collection[int], traits: Sequence[Traits], person_key: int) -> tuple[Counter[int], set[int]]:
+    def _sharing(self, keys: Keys, traits: Sequence[Traits], person_key: int) -> tuple[Counter[int], set[int]]:
         """The records that share a selective key with this one, which need not be stored under it yet.
 
         Those whom a glimpse rules out stand apart: that takes a tenth of the time that fetching them does.
@@ -224,15 +224,17 @@ class Linker:
         found = self._patients.candidates(keys, MOST_PER_KEY)
         for records in found.values():
             if len(records) + (person_key != _NEW and person_key not in records) < MOST_PER_KEY:
-                shared.update(records.keys())
-                seen.update((key, glimpse) for key, glimpse in records.items() if glimpse is not None)
+                for key, glimpse in records.items():
+                    shared[key] += 1
+                    if glimpse is not None:
+                        seen[key] = glimpse
         glimpses = {key: told for key, item in seen.items() if (told := Glimpse.unpack(item)) is not None}
         ruled_out = {key for key, glimpse in glimpses.items() if look_like_strangers(traits, glimpse)}
         left = glimpses.keys() - ruled_out - {person_key}
         if left and self._screen.is_of_many:
-            near, numbers = (_under(found, traits, kind) for kind in (linkage.home_keys, linkage.number_keys))
+            near, numbers = _under(found, linkage.home_keys(keys)), _under(found, linkage.number_keys(keys))
             for key in left:
-                is_near, has_number = (each is None or key in each for each in (near, numbers))
+                is_near, has_number = near is None or key in near, numbers is None or key in numbers
                 if self._screen.looks_far(traits, glimpses[key], is_near=is_near, has_number=has_number):
                     ruled_out.add(key)
         for key in ruled_out:

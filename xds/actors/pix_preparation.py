@@ -27,7 +27,8 @@ _FIELDS: Final = tuple((item.name, getattr(NOBODY, item.name)) for item in field
 class PreparedDemographics:
     """Demographics in every form in which they are stored. `terms` are those that are counted.
 
-    `keys` are those under which the record is found, each with what is seen of it there at a glimpse.
+    `kinds` are the keys under which the record is found, each with its kind; `keys` the same with what is seen of it there at a
+    glimpse.
     """
 
     demographics: Demographics
@@ -35,6 +36,7 @@ class PreparedDemographics:
     search: str
     traits: Traits
     packed: bytes
+    kinds: Mapping[int, str]
     keys: Mapping[int, bytes | None]
     entries: IndexEntries
     terms: tuple[int, ...]
@@ -95,13 +97,15 @@ def prepare_demographics(demographics: Demographics) -> PreparedDemographics:
     """Everything that follows from demographics alone."""
     traits = linkage.traits(demographics)
     packed = traits.pack()
+    kinds = linkage.blocking_keys(traits)
     return PreparedDemographics(
         demographics,
         write_demographics(demographics),
         linkage.search_text(demographics),
         traits,
         packed,
-        keys_of({packed: traits}),
+        kinds,
+        _with_glimpse(kinds, (traits,)),
         demographics_index.entries((demographics,)),
         terms_of(traits),
     )
@@ -109,11 +113,15 @@ def prepare_demographics(demographics: Demographics) -> PreparedDemographics:
 
 def keys_of(statements: Mapping[bytes, Traits]) -> dict[int, bytes | None]:
     """The keys of a record of which this is stated (traits by their packed form), each with what is seen of it there."""
-    crowded: dict[int, bool] = {}
+    kinds: dict[int, str] = {}
     for traits in statements.values():
-        crowded |= linkage.marked_keys(traits)
-    glimpse = linkage.glimpse_of(statements[packed] for packed in sorted(statements))
-    return {key: glimpse if is_crowded else None for key, is_crowded in crowded.items()}
+        kinds |= linkage.blocking_keys(traits)
+    return _with_glimpse(kinds, [statements[packed] for packed in sorted(statements)])
+
+
+def _with_glimpse(kinds: Mapping[int, str], records: Iterable[Traits]) -> dict[int, bytes | None]:
+    glimpse = linkage.glimpse_of(records)
+    return {key: glimpse if linkage.is_crowded(kind) else None for key, kind in kinds.items()}
 
 
 def restated(known: Demographics, prepared: PreparedFeed) -> PreparedDemographics:

@@ -83,13 +83,13 @@ def _foreseen(reading: Change, prepared: PreparedFeed, since: int) -> Foreseen:
     identities = [Identity(*row) for rows in bearers.values() for row in rows]
     if not identities:
         domains = frozenset(key for key, _ in bearers)
-        return Foreseen(since, bearers, reading.linker.place(stated.keys, stated.traits, domains))
+        return Foreseen(since, bearers, reading.linker.place(stated.kinds, stated.traits, domains))
     if len(identities) == len(bearers) == 1 and identities[0].subsumed_by is None and identities[0].national_state is None:
         person = identities[0].person_key
         mine = patients.statements((person,)).get(person, ())
         if len(mine) == 1 and mine[0].source == prepared.feed.source and mine[0].demographics != stated.text:
             after = restated(mine[0].stated().demographics, prepared)
             if after.packed != mine[0].traits:
-                placement = reading.linker.place_again(person, after.keys, after.traits, after.packed)
+                placement = reading.linker.place_again(person, after.kinds, after.traits, after.packed)
                 return Foreseen(since, bearers, placement, after)
     return Foreseen(since, bearers)

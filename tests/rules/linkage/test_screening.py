@@ -198,7 +198,9 @@ class TestScreening:
                 other = replace(other, givens=one.givens, birth_date=one.birth_date, is_default_date=one.is_default_date)
             glimpse = glimpse_of([other])
             keys = set(blocking_keys(other))
-            is_near, has_number = (any(not keys.isdisjoint(kind(item)) for item in own) for kind in (home_keys, number_keys))
+            is_near, has_number = (
+                any(not keys.isdisjoint(kind(blocking_keys(item))) for item in own) for kind in (home_keys, number_keys)
+            )
             if glimpse and screen.looks_far(own, seen_of(other), is_near=is_near, has_number=has_number):
                 passed_over += 1
                 shared += any(not keys.isdisjoint(blocking_keys(item)) for item in own)

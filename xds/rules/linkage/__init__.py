@@ -9,7 +9,7 @@ Spec: ITI TF-2 3.9 leaves the algorithm to the PIX Manager.
 
 from __future__ import annotations
 
-from xds.rules.linkage.blocking import blocking_keys, home_keys, marked_keys, number_keys
+from xds.rules.linkage.blocking import blocking_keys, home_keys, is_crowded, number_keys
 from xds.rules.linkage.comparison import Evidence, Veto, compare, confirms, frequency_values, prior
 from xds.rules.linkage.decision import (
     Decision,
@@ -72,9 +72,9 @@ __all__ = [
     "has_valid_key",
     "home_keys",
     "ins_key",
+    "is_crowded",
     "is_national",
     "links_alone",
-    "marked_keys",
     "nationals_of",
     "needs_review",
     "number_keys",

@@ -10,8 +10,8 @@ that keeps them sorted finds and writes them together, on half as many pages.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
-from typing import NamedTuple
 from zlib import crc32
 
 from xds.rules.linkage.folding import core_words, joined
@@ -39,17 +39,13 @@ _OF_HOMES = frozenset("phs")
 _SEXES = {"F": "F", "M": "M"}
 
 
-class _Meant(NamedTuple):
-    """What a key is made of. The first letter is the kind."""
+#: What a key is made of, its kind being the first letter; and what of that it has in common with its neighbours.
+_Meant = tuple[str, str]
 
-    text: str
-    common: str
 
-    @property
-    def key(self) -> int:
-        own = int.from_bytes(blake2b(self.text.encode(), digest_size=4).digest(), "big") >> (32 - _OWN_BITS)
-        common = crc32(self.common.encode()) >> (32 - _COMMON_BITS)
-        return (common << _OWN_BITS | own) - (1 << KEY_BITS - 1)
+def _key(text: str, common: str) -> int:
+    own = int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big") >> (32 - _OWN_BITS)
+    return (crc32(common.encode()) >> (32 - _COMMON_BITS) << _OWN_BITS | own) - (1 << KEY_BITS - 1)
 
 
 def family_codes(traits: Traits) -> tuple[str, ...]:
@@ -82,14 +78,14 @@ def _days(traits: Traits, place: Place) -> list[_Meant]:
     area, date = _area(place), traits.birth_date
     if not area or len(date) != 8:
         return []
-    return [_Meant(f"p|{area}|{date}|{sex}", date) for sex in _SEXES.get(traits.sex, "FM")]
+    return [(f"p|{area}|{date}|{sex}", date) for sex in _SEXES.get(traits.sex, "FM")]
 
 
 def _doors(traits: Traits, place: Place) -> list[_Meant]:
     """Everybody of one age who lives at that number: all who live there would be too many in a large town."""
     town = _town(place)
     text = f"h|{town}|{place.number}|{traits.birth_date[2:4]}"
-    return [_Meant(text, text)] if town and place.number else []
+    return [(text, text)] if town and place.number else []
 
 
 def _meant(traits: Traits) -> list[_Meant]:
@@ -99,47 +95,44 @@ def _meant(traits: Traits) -> list[_Meant]:
     pairs = tuple(dict.fromkeys("|".join(sorted((one, other))) for one in families for other in givens))
     date = traits.birth_date
     year = date[:4]
-    found = [_Meant(f"n|{item.authority}|{item.value}", item.value) for item in traits.nationals]
-    found += [_Meant(f"e|{item}", item) for item in traits.emails[:2]]
+    found = [(f"n|{item.authority}|{item.value}", item.value) for item in traits.nationals]
+    found += [(f"e|{item}", item) for item in traits.emails[:2]]
     if len(date) == 8 and not traits.is_default_date:
-        found += [_Meant(f"d|{date}|{code}", date) for code in codes]
-        found += [_Meant(f"m|{pair}|{date[4:]}", pair) for pair in pairs]
+        found += [(f"d|{date}|{code}", date) for code in codes]
+        found += [(f"m|{pair}|{date[4:]}", pair) for pair in pairs]
     if year:
-        found += [_Meant(f"y|{pair}|{year}", pair) for pair in pairs]
+        found += [(f"y|{pair}|{year}", pair) for pair in pairs]
     for item in traits.addresses[:2]:
         town, area = _town(item), _area(item)
         found += _days(traits, item)
         if town or item.postal_code:
-            found += [_Meant(f"c|{town or item.postal_code}|{pair}", pair) for pair in pairs]
+            found += [(f"c|{town or item.postal_code}|{pair}", pair) for pair in pairs]
         if item.street:
             street = f"{joined(item.street)[:_STREET_LETTERS]}|{area}"
-            found += [_Meant(f"s|{street}|{code}", street) for code in codes]
+            found += [(f"s|{street}|{code}", street) for code in codes]
         found += _doors(traits, item)
-    found += [_Meant(f"t|{number}|{code}", number) for number in traits.telephones[:2] for code in givens or families]
+    found += [(f"t|{number}|{code}", number) for number in traits.telephones[:2] for code in givens or families]
     return found[:MAX_KEYS]
 
 
-def marked_keys(traits: Traits) -> dict[int, bool]:
-    """The keys of a record: signed numbers of `KEY_BITS`, the same in every process and version.
-
-    Each with whether nearly none but strangers share it, ever more of them as a register grows.
-    """
-    return {item.key: item.text[0] in _CROWDED for item in _meant(traits)}
+def blocking_keys(traits: Traits) -> dict[int, str]:
+    """The keys of a record, each with its kind: signed numbers of `KEY_BITS`, the same in every process and version."""
+    return {_key(text, common): text[0] for text, common in _meant(traits)}
 
 
-def blocking_keys(traits: Traits) -> tuple[int, ...]:
-    """The keys of a record, without repetition."""
-    return tuple(marked_keys(traits))
+def is_crowded(kind: str) -> bool:
+    """True for a kind of keys that nearly none but strangers share, ever more of them as a register grows."""
+    return kind in _CROWDED
 
 
-def home_keys(traits: Traits) -> list[int]:
+def home_keys(keys: Mapping[int, str]) -> list[int]:
     """Of the keys of a record those that tell where it lives: the region, the street, the number of the house.
 
     Beside them stand the day of birth, the year or a name.
     """
-    return [item.key for item in _meant(traits) if item.text[0] in _OF_HOMES]
+    return [key for key, kind in keys.items() if kind in _OF_HOMES]
 
 
-def number_keys(traits: Traits) -> list[int]:
+def number_keys(keys: Mapping[int, str]) -> list[int]:
     """Of the keys of a record those that are shared by all who have its telephone number, and a name of one sound."""
-    return [item.key for item in _meant(traits) if item.text[0] == "t"]
+    return [key for key, kind in keys.items() if kind == "t"]
