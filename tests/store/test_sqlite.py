@@ -437,15 +437,24 @@ def test_the_log_begins_anew_beside_a_busy_writer(path: Path, monkeypatch: pytes
         database.close()
 
 
-def test_of_several_processes_one_does_a_checkpoint_at_a_time(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_log, "CHECKPOINT_SECONDS", 600)
+def test_the_longer_a_checkpoint_takes_the_sooner_the_next_one_comes() -> None:
+    assert sqlite_log.next_pause(0.5, 0.03) == 0.5
+    assert sqlite_log.next_pause(0.6, 0.04) == pytest.approx(0.45)
+    # One that the disk kept for long does not decide alone, and one that had nothing to do neither.
+    assert sqlite_log.next_pause(0.6, 3.0) == pytest.approx(0.3)
+    assert sqlite_log.next_pause(0.3, 0.0) == pytest.approx(0.6)
+    assert sqlite_log.next_pause(0.25, 3.0) == 0.2
+    assert sqlite_log.next_pause(0.9, 0.0) == 1.0
+
+
+def test_of_several_processes_one_does_a_checkpoint_at_a_time(path: Path) -> None:
     stamp = str(path)
     path.touch()
-    assert not sqlite_log.claim_checkpoint(stamp)
-    for seconds in (-sqlite_log.CHECKPOINT_SECONDS, 3600):
+    assert not sqlite_log.claim_checkpoint(stamp, 600)
+    for seconds in (-600, 3600):
         moment = path.stat().st_mtime + seconds
         os.utime(stamp, (moment, moment))
         # A clock that was set back must not keep everybody from it.
-        assert sqlite_log.claim_checkpoint(stamp)
+        assert sqlite_log.claim_checkpoint(stamp, 600)
     path.unlink()
-    assert sqlite_log.claim_checkpoint(stamp)
+    assert sqlite_log.claim_checkpoint(stamp, 600)

@@ -28,9 +28,13 @@ _log = structlog.get_logger()
 Durable = Callable[[BaseException | None], None]
 _SUFFIX: Final = "-wal"
 
-#: A checkpoint is due when so many rows were changed, and that is looked at so often: each one holds up the disk for 20 to 50 ms.
+#: A checkpoint is due when so many rows were changed, and that is looked at so often at least.
 CHECKPOINT_ROWS: Final = 1000
 CHECKPOINT_SECONDS: Final = 1.0
+#: It holds up every commit, so it is to take about so long (in seconds): the more pages it has to move, the sooner the next one
+#: comes, but no sooner than after the shortest pause.
+_CHECKPOINT_GOAL: Final = 0.03
+_SHORTEST_PAUSE: Final = 0.2
 #: Pages in the log after which it is to begin anew, and after which a COMMIT does not wait for the thread to see to that.
 RESTART_PAGES: Final = 65536
 CHECKPOINT_PAGES: Final = 2 * RESTART_PAGES
@@ -127,6 +131,7 @@ class Checkpoints:
         self._changed_rows = 0
         self._seen_rows = 0
         self._is_nearly_done = False
+        self._pause = CHECKPOINT_SECONDS
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._move_until_closed, name="database-checkpoints", daemon=True)
         self._thread.start()
@@ -147,22 +152,35 @@ class Checkpoints:
         self._connection.close()
 
     def _move_until_closed(self) -> None:
-        while not self._closing.wait(CHECKPOINT_SECONDS):
-            if self._changed_rows - self._seen_rows < CHECKPOINT_ROWS or not claim_checkpoint(self._stamp):
+        while not self._closing.wait(self._pause):
+            if self._changed_rows - self._seen_rows < CHECKPOINT_ROWS or not claim_checkpoint(self._stamp, self._pause):
                 continue
             self._seen_rows = self._changed_rows
-            if _move(self._connection) >= RESTART_PAGES:
+            began = time.monotonic()
+            pages = _move(self._connection)
+            self._pause = next_pause(self._pause, time.monotonic() - began)
+            if pages >= RESTART_PAGES:
                 # Once more, so that the writer finds no more than what was committed in a moment.
                 self._is_nearly_done = _move(self._connection) > 0
 
 
-def claim_checkpoint(stamp: str) -> bool:
-    """Take the next checkpoint for this process. False when another process has done one less than the usual time ago.
+def next_pause(pause: float, took: float) -> float:
+    """How long to wait for the next checkpoint, after one that came after that pause and took so long; all in seconds.
 
-    `stamp` is a file that all of them have: the time of its last change is that of the last checkpoint.
+    At one million people feeds often change the same pages, and fewer checkpoints have less to move. At ten million every feed
+    changes pages of its own, and fewer ones only take longer.
+    """
+    wanted = pause * min(max(_CHECKPOINT_GOAL / max(took, 1e-6), 0.5), 2.0)
+    return min(max(wanted, _SHORTEST_PAUSE), CHECKPOINT_SECONDS)
+
+
+def claim_checkpoint(stamp: str, pause: float) -> bool:
+    """Take the next checkpoint for this process. False when another process has done one less than that pause ago.
+
+    `stamp` is a file that all of them have: the time of its last change is that of the last checkpoint. `pause` is in seconds.
     """
     with suppress(OSError):
-        if 0 <= time.time() - os.stat(stamp).st_mtime < CHECKPOINT_SECONDS:
+        if 0 <= time.time() - os.stat(stamp).st_mtime < pause:
             return False
         os.utime(stamp)
     return True
