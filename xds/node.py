@@ -36,6 +36,9 @@ COURIERS = 4
 #: The longest wait before a PIX Consumer that was away is tried again: when it is back it must not be in the dark for long.
 SUBSCRIBER_WAITS = timedelta(minutes=5)
 
+#: How long the ready line waits for the database to be in memory.
+WARMING_SECONDS = 20.0
+
 #: Largest request bodies by path, in octets: documents and images are large, queries are not.
 BODY_LIMITS = {
     "/services/registry": 64 << 20,
@@ -85,6 +88,11 @@ class Node:
                 self._compose(_http_address(server.host, self._listen(server.http_port, shared=False)))
             unless_started.pop_all()
         return self._endpoints
+
+    def warm_up(self) -> None:
+        """Bring the database into memory; requests are answered meanwhile. Returns after a while also when it takes longer."""
+        if self._app is not None:
+            self._app.database.warm_up(WARMING_SECONDS)
 
     def stop(self) -> None:
         """Stop listening, finish the requests in flight and the job in hand, close the stores."""

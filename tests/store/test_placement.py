@@ -1,4 +1,7 @@
-"""Threads that keep to the processor of their process, where each process has one, and interrupt none of the others there."""
+"""Threads that keep to the processor of their process, where each process has one, and interrupt none of the others there.
+
+And those that leave it to all others.
+"""
 
 from __future__ import annotations
 
@@ -49,3 +52,8 @@ def test_otherwise_threads_go_wherever_there_is_room(processes: int) -> None:
 def test_a_processor_that_was_taken_away_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placement._own, "processor", 4095)
     assert places(placement.keep) == (ALLOWED, os.SCHED_OTHER)
+
+
+def test_who_gives_way_does_so_alone() -> None:
+    assert places(placement.give_way) == (ALLOWED, os.SCHED_IDLE)
+    assert places(lambda: None) == (ALLOWED, os.SCHED_OTHER)

@@ -437,6 +437,36 @@ def test_the_log_begins_anew_beside_a_busy_writer(path: Path, monkeypatch: pytes
         database.close()
 
 
+@pytest.mark.parametrize(("patience", "expected"), [(600.0, os.SCHED_IDLE), (-1.0, os.SCHED_OTHER)])
+def test_a_checkpoint_gives_way_unless_one_has_waited_too_long(
+    path: Path, monkeypatch: pytest.MonkeyPatch, patience: float, expected: int
+) -> None:
+    monkeypatch.setattr(sqlite_log, "CHECKPOINT_ROWS", 1)
+    monkeypatch.setattr(sqlite_log, "CHECKPOINT_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite_log, "_SHORTEST_PAUSE", 0.01)
+    monkeypatch.setattr(sqlite_log, "_PATIENCE", patience)
+    seen: list[int] = []
+    move = sqlite_log._move
+
+    def watched(connection: sqlite3.Connection) -> int:
+        seen.append(os.sched_getscheduler(0))
+        return move(connection)
+
+    monkeypatch.setattr(sqlite_log, "_move", watched)
+    database = open_database(f"sqlite:///{path}")
+    try:
+        database.create_schema()
+        for number in count():
+            database.write(put(f"{number}"))
+            if len(seen) > 3:
+                break
+            assert number < 20000, "there are no checkpoints"
+    finally:
+        database.close()
+    assert seen[0] == os.SCHED_IDLE
+    assert set(seen[1:]) == {expected}
+
+
 def test_the_longer_a_checkpoint_takes_the_sooner_the_next_one_comes() -> None:
     assert sqlite_log.next_pause(0.5, 0.03) == 0.5
     assert sqlite_log.next_pause(0.6, 0.04) == pytest.approx(0.45)

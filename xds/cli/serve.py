@@ -52,7 +52,8 @@ def serve(
 ) -> None:
     """Start the affinity domain: registry, repository, image archive, PIX manager.
 
-    When everything listens (and the demo region is loaded), one line of JSON on standard output tells where. Logs go to
+    When everything listens (and the demo region is loaded), one line of JSON on standard output tells where; of a large database
+    it comes up to 20 s later, when that is in memory. Logs go to
     standard error, one JSON object a line. SIGTERM or Ctrl-C finishes the requests in flight.
 
     **Examples**
@@ -81,7 +82,7 @@ def _run(settings: Settings, *, guide: bool) -> None:
 
     log = structlog.get_logger()
     signalled = signals()
-    serving = _Serving(settings, lambda: Node(settings), is_first=True)
+    serving = _Serving(settings, lambda: Node(settings), is_first=True, is_last=True)
     try:
         serving.start()
     except StartError as error:
@@ -128,7 +129,8 @@ def _run_in_processes(settings: Settings, *, guide: bool) -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             among = Among(port, mllp, dicom, number, told)
             known = _with_ports(settings, told)
-            return _Serving(known, lambda: Node(known, among), is_first=number == 0 and not told)
+            is_last = number == server.processes - 1
+            return _Serving(known, lambda: Node(known, among), is_first=number == 0 and not told, is_last=is_last)
 
         processes = Processes(server.processes, make, signalled, ended=mark_process_dead)
         # What was loaded until here is the same in all of them: the collector must not touch, and so copy, it.
@@ -150,11 +152,15 @@ def _run_in_processes(settings: Settings, *, guide: bool) -> None:
 
 
 class _Serving:
-    """A node, and the demo region where the first node of all has to load it."""
+    """A node, and the demo region where the first node of all has to load it.
 
-    def __init__(self, settings: Settings, make: Callable[[], Node], *, is_first: bool) -> None:
+    The last one brings the database into memory: all of them serve meanwhile.
+    """
+
+    def __init__(self, settings: Settings, make: Callable[[], Node], *, is_first: bool, is_last: bool) -> None:
         self._make = make
         self._loads_demo = is_first and settings.server.demo
+        self._warms_up = is_last
         self._node: Node | None = None
         self._endpoints: dict[str, object] = {}
 
@@ -180,9 +186,11 @@ class _Serving:
         _spare_collector()
 
     def complete(self) -> dict[str, object]:
-        """Load the demo region, if that is asked for; gives the endpoints."""
+        """Load the demo region, if that is asked for, and warm up; gives the endpoints."""
         if self._loads_demo:
             self._endpoints["demo"] = _load_demo(self._endpoints)
+        if self._warms_up and self._node is not None:
+            self._node.warm_up()
         return self._endpoints
 
     def stop(self) -> None:

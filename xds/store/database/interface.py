@@ -99,6 +99,12 @@ class Database(ABC):
     def flush(self) -> None:
         """Wait until what was to be written later, and all that a snapshot has shown, is durable."""
 
+    def warm_up(self, patience: float) -> None:  # noqa: B027 - a server of databases sees to its own memory
+        """Bring the database into memory, in the background, where that is a matter of this process.
+
+        Wait for it, but for no more than `patience` seconds.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Finish what was submitted, then release the database. Idempotent."""

@@ -43,3 +43,10 @@ def keep() -> None:
         with suppress(OSError):
             os.sched_setaffinity(0, {_own.processor})
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def give_way() -> None:
+    """Leave the processor to whoever wants it. For the thread that calls it, which stays so until it ends."""
+    if hasattr(os, "SCHED_IDLE"):
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

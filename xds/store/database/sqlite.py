@@ -27,6 +27,7 @@ from xds.store.database.interface import Database, DatabaseClosedError, Database
 from xds.store.database.joint import Joint, Loan
 from xds.store.database.sqlite_log import CHECKPOINT_PAGES, Checkpoints, Durable, WriteAheadLog
 from xds.store.database.sqlite_turns import Others, Turn
+from xds.store.database.warming import Warming
 from xds.store.migrations import migrate
 
 #: How many pieces of work one COMMIT carries at most, and how many may wait before callers are held back.
@@ -164,6 +165,8 @@ class SqliteDatabase(Database):
         self._turn = Turn(turn)
         self._log = WriteAheadLog(path)
         self._checkpoints = Checkpoints(path, stamp=turn)
+        self._path = path
+        self._warming: Warming | None = None
         self._writer = threading.Thread(target=self._write_until_closed, name="database-writer", daemon=True)
         self._writer.start()
 
@@ -227,6 +230,10 @@ class SqliteDatabase(Database):
         """Wait until what was to be written later, and all that a snapshot has shown, is durable."""
         self.write(lambda _connection: None)
 
+    def warm_up(self, patience: float) -> None:
+        self._warming = self._warming or Warming(self._path)
+        self._warming.wait(patience)
+
     def close(self) -> None:
         """Finish what was submitted, then release the file. Idempotent."""
         if self._closed:
@@ -241,6 +248,8 @@ class SqliteDatabase(Database):
         while self._idle:
             self._idle.pop().close()
         self._engine.dispose()
+        if self._warming is not None:
+            self._warming.close()
 
     def _open_joint(self) -> Joint:
         return Loan(lambda work, future: self._queue.put(_Item(work, future)))
