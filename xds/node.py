@@ -37,7 +37,7 @@ COURIERS = 4
 SUBSCRIBER_WAITS = timedelta(minutes=5)
 
 #: How long the ready line waits for the database to be in memory.
-WARMING_SECONDS = 20.0
+WARMING_SECONDS = 30.0
 
 #: Largest request bodies by path, in octets: documents and images are large, queries are not.
 BODY_LIMITS = {

@@ -53,7 +53,7 @@ def serve(
     """Start the affinity domain: registry, repository, image archive, PIX manager.
 
     When everything listens (and the demo region is loaded), one line of JSON on standard output tells where; of a large database
-    it comes up to 20 s later, when that is in memory. Logs go to
+    it comes up to 30 s later, when that is in memory. Logs go to
     standard error, one JSON object a line. SIGTERM or Ctrl-C finishes the requests in flight.
 
     **Examples**
