@@ -29,13 +29,16 @@ class Staging(Protocol):
         """SHA-1 of the octets so far, lower-case hex: the `hash` attribute of XDS metadata."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append. Errors: OSError when the disk is full."""
+        """Append. Errors: OSError when the disk is full, which `commit` alone may tell."""
 
     def open(self) -> Iterator[bytes]:
         """The octets written so far, in chunks of at most 1 MiB."""
 
     def commit(self) -> str:
-        """Make the blob durable (file and directory fsynced) under its content hash and return its key. Idempotent."""
+        """Make the blob durable (file and directory fsynced) under its content hash and return its key. Idempotent.
+
+        Errors: OSError when the disk refuses or is full.
+        """
 
     def discard(self) -> None:
         """Forget it, unless it was committed. Idempotent."""

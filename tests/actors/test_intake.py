@@ -20,6 +20,7 @@ from xds.actors.intake import Intake
 from xds.actors.provided_document import ProvidedDocument
 from xds.model.errors import ErrorCode
 from xds.ports import Staging
+from xds.store.blobs.direct import ROOM
 
 
 @contextmanager
@@ -37,17 +38,32 @@ def files_of_at_most(octets: int) -> Iterator[None]:
 
 def test_a_document_that_does_not_fit_is_taken_to_its_end_and_refused(tmp_path: Path) -> None:
     with world(tmp_path) as here:
-        entry = bare_entry(size="3000000")
+        size = 2 * ROOM
+        entry = bare_entry(size=str(size))
         staging = here.repository.stage()
-        with files_of_at_most(1_500_000):
-            for _ in range(3):
-                staging.write(bytes(1_000_000))
-        assert staging.size == 3_000_000
+        with files_of_at_most(ROOM):
+            for _ in range(8):
+                staging.write(bytes(size // 8))
+        assert staging.size == size
         response = here.repository.provide(submission([entry]), {entry.id: ProvidedDocument(staging)}, CALLER)
         assert [error.code for error in response.errors] == [ErrorCode.REPOSITORY_OUT_OF_RESOURCES]
         assert here.repository.retrieve(ask(entry.unique_id or ""), CALLER).documents == ()
         assert list((tmp_path / "blobs" / "staging").iterdir()) == []
         staging.discard()
+
+
+def test_a_document_whose_store_tells_so_at_its_commit(tmp_path: Path) -> None:
+    with world(tmp_path) as here:
+        entries = [bare_entry(id="fits"), bare_entry(id="does not", size=str(ROOM))]
+        provided = here.staged_all({"fits": b"small", "does not": bytes(ROOM)})
+        with files_of_at_most(ROOM - 4096):
+            response = here.repository.provide(submission(entries), provided, CALLER)
+        assert [error.code for error in response.errors] == [ErrorCode.REPOSITORY_OUT_OF_RESOURCES]
+        assert here.registered_objects() == 0
+        assert here.repository.retrieve(ask(*(entry.unique_id or "" for entry in entries)), CALLER).documents == ()
+        for document in provided.values():
+            document.staging.discard()
+        assert list((tmp_path / "blobs" / "staging").iterdir()) == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "OutOfResources"), (errno.EACCES, "Error")])

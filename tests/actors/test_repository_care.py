@@ -95,7 +95,7 @@ class Care:
             self.server.client().delete_object(Bucket=self.bucket, Key=f"some/prefix/objects/{key}")
 
     def path(self, key: str) -> Path:
-        return self.directory / "objects" / key[:3] / key
+        return self.directory / "objects" / key[:2] / key
 
     def scrub(self) -> tuple[Scrubbed, list[Finding]]:
         scrubbed = Scrubbed()

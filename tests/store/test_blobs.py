@@ -7,6 +7,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -19,7 +20,8 @@ import pytest
 
 from tests.store.servers import ObjectServer
 from xds.ports import BlobStore, Staging
-from xds.store.blobs import open_blob_store
+from xds.store.blobs import direct, open_blob_store
+from xds.store.blobs.direct import ROOM, WORTH_IT, Rooms
 from xds.store.blobs.local import LocalBlobStore
 
 LARGE = bytes(range(256)) * 12_345  # 3.16 MB: several chunks and an odd rest
@@ -248,35 +250,42 @@ def test_stale_uploads_are_swept_at_start_and_live_ones_are_not(tmp_path: Path) 
     assert everything(again, live.commit()) == b"still arriving"
 
 
-def test_a_disk_that_refuses_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [1000, 100_000, ROOM])
+def test_a_disk_that_refuses_leaves_nothing(tmp_path: Path, size: int) -> None:
+    """What is small is written when it is whole, by `commit` or `begin_commit`; what is large while it arrives."""
     program = """
 import errno, resource, signal, sys
 from pathlib import Path
 from xds.store.blobs.local import LocalBlobStore
+size = int(sys.argv[2])
+limit = size + size // 2
 store = LocalBlobStore(Path(sys.argv[1]))
-staging = store.stage()
-staging.write(b"a" * 1000)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
-try:
-    staging.write(b"b" * 1000)
-except OSError as problem:
-    assert problem.errno == errno.EFBIG, problem
-else:
-    sys.exit("the write went through")
-try:
-    staging.commit()
-except ValueError:
-    pass
-else:
-    sys.exit("half a blob was committed")
-staging.discard()
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+for end in ("commit", "begin_commit", "write"):
+    staging = store.stage()
+    staging.write(b"a" * size)
+    try:
+        staging.write(b"b" * size)
+        getattr(staging, end)(*([b"c" * 5_000_000] if end == "write" else []))
+    except OSError as problem:
+        assert problem.errno == errno.EFBIG, problem
+    else:
+        sys.exit("it went through")
+    try:
+        staging.commit()
+    except ValueError:
+        pass
+    else:
+        sys.exit("half a blob was committed")
+    staging.discard()
 small = store.stage()
-small.write(b"c" * 1500)
+small.write(b"c" * limit)
 print(small.commit())
 """
     directory = tmp_path / "blobs"
-    done = subprocess.run([sys.executable, "-c", program, str(directory)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", program, str(directory), str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert list((directory / "staging").iterdir()) == []
     assert list(LocalBlobStore(directory).keys()) == [done.stdout.strip()]
@@ -319,7 +328,7 @@ def test_content_then_name_then_directories_become_durable(
     monkeypatch.setattr(os, "fsync", recorded_fsync)
     monkeypatch.setattr(os, "link", recorded_link)
     key = put(local, b"durable")
-    directory = f"objects/{key[:3]}"
+    directory = f"objects/{key[:2]}"
     named = [("link", f"{directory}/{key}"), ("fsync", directory)]
     assert steps == [("fsync", "staging"), ("fsync", "objects"), *named]
     steps.clear()
@@ -407,3 +416,113 @@ def test_a_disk_that_refuses_to_begin_is_told_and_a_system_that_does_not_know_ho
             staging.begin_commit()
         with pytest.raises(ValueError, match="closed"):
             staging.commit()
+
+
+BORDERS = [0, 1, 4095, 4096, WORTH_IT - 1, WORTH_IT, WORTH_IT + 1, 526_331, ROOM - 1, ROOM, ROOM + 1, 2 * ROOM + 4095]
+
+
+@pytest.mark.parametrize("way", ["at once", "in pieces", "begun before", "read meanwhile"])
+@pytest.mark.parametrize("size", BORDERS)
+def test_every_size_is_kept_whole(local: LocalBlobStore, size: int, way: str) -> None:
+    data = random.Random(size).randbytes(size)
+    # What another blob left in memory must not show.
+    put(local, b"\xff" * min(size + 5000, ROOM))
+    staging = local.stage()
+    piece = max(size, 1) if way == "at once" else 99_991
+    for start in range(0, size, piece):
+        staging.write(data[start : start + piece])
+        if way == "read meanwhile" and start % 3 == 0:
+            assert b"".join(staging.open()) == data[: staging.size]
+    if way == "begun before":
+        staging.begin_commit()
+        assert b"".join(staging.open()) == data
+    assert everything(local, staging.commit()) == data
+
+
+def test_what_is_read_of_a_blob_that_arrives_is_no_other_one(local: LocalBlobStore) -> None:
+    first = local.stage()
+    first.write(b"a" * 300_000)
+    reading = first.open()
+    first.discard()
+    put(local, b"b" * 300_000)
+    assert b"".join(reading) == b"a" * 300_000
+    with pytest.raises(KeyError):
+        first.open()
+
+
+@pytest.mark.parametrize(("size", "expected"), [(WORTH_IT - 1, 0), (WORTH_IT, 1), (ROOM, 1), (ROOM + 1, 0)])
+def test_what_is_neither_small_nor_large_is_written_past_the_cache(
+    local: LocalBlobStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int, expected: int
+) -> None:
+    with (tmp_path / "probe").open("wb") as probe:
+        try:
+            fcntl.fcntl(probe, fcntl.F_SETFL, os.O_DIRECT)
+        except OSError:
+            pytest.skip("this file system has no O_DIRECT")
+    direct_writes: list[int] = []
+    write = os.write
+
+    def recorded(descriptor: int, octets: memoryview) -> int:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+            direct_writes.append(len(octets))
+        return write(descriptor, octets)
+
+    monkeypatch.setattr(os, "write", recorded)
+    put(local, bytes(size))
+    assert direct_writes == [size // 4096 * 4096] * expected
+
+
+@pytest.mark.parametrize("written", [0, 8192, 8192 + 512])
+def test_a_file_system_that_wants_no_such_writes_gets_others(
+    local: LocalBlobStore, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    """It says so at the first one or at a later one, or stops where the next could not begin."""
+    data = random.Random(written).randbytes(200_001)
+    calls: list[int] = []
+    write = os.write
+
+    def reluctant(descriptor: int, octets: memoryview) -> int:
+        if not fcntl.fcntl(descriptor, fcntl.F_GETFL) & direct._DIRECT:
+            return write(descriptor, octets)
+        calls.append(len(octets))
+        if len(calls) > 1 or not written:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags & ~direct._DIRECT)
+        done = write(descriptor, octets[:written])
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
+        return done
+
+    monkeypatch.setattr(os, "write", reluctant)
+    key = put(local, data)
+    monkeypatch.undo()
+    assert everything(local, key) == data
+    assert len(calls) == (2 if written == 8192 else 1)
+
+
+def test_memory_for_arriving_blobs_is_used_again_and_bounded() -> None:
+    rooms = Rooms()
+    taken = list(iter(rooms.take, None))
+    assert len({id(room) for room in taken}) == len(taken) == 16
+    for room in taken[:8]:
+        rooms.give(room)
+    again = list(iter(rooms.take, None))
+    assert {id(room) for room in again} == {id(room) for room in taken[:8]}
+    # What is forgotten instead of given back makes place for another.
+    del again, taken[4:], room
+    assert len(list(iter(rooms.take, None))) == 12
+
+
+def test_many_blobs_arrive_at_a_time(local: LocalBlobStore) -> None:
+    """More than there is room for in memory, and some that have not begun, as on connections that are idle."""
+    idle = [local.stage() for _ in range(20)]
+    contents = [random.Random(number).randbytes(70_000 + number) for number in range(20)]
+    arriving = [local.stage() for _ in contents]
+    for part in (slice(0, 30_000), slice(30_000, None)):
+        for staging, content in zip(arriving, contents, strict=True):
+            staging.write(content[part])
+    assert sum(path.stat().st_size > 0 for path in (local._staging).iterdir()) == 4
+    assert [b"".join(staging.open()) for staging in arriving] == contents
+    assert [everything(local, staging.commit()) for staging in arriving] == contents
+    for staging in idle:
+        staging.discard()

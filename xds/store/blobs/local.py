@@ -1,4 +1,4 @@
-"""Blobs as files of one directory: `objects/abc/<sha256>` for what is committed, `staging/` for what is still arriving.
+"""Blobs as files of one directory: `objects/ab/<sha256>` for what is committed, `staging/` for what is still arriving.
 
 What is durable when: a staged file is fsynced before it gets its name below `objects`, and the directories that hold the name
 are fsynced before `commit` returns. So a name never stands for half a blob, and a returned key survives a power cut.
@@ -11,6 +11,7 @@ import errno
 import fcntl
 import hashlib
 import io
+import mmap
 import os
 import re
 from collections.abc import Iterator
@@ -19,13 +20,15 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from xds.store.blobs.direct import ROOM, WORTH_IT, Rooms, write_all, write_past_cache
+
 #: Octets of one chunk that is read. Larger ones cost a page fault for every page, smaller ones more system calls.
 CHUNK = 256 * 1024
 
-#: Digits of a key that name its directory: 4096 of them are soon there, and stay searchable with 100 million blobs.
-_PREFIX = 3
+#: Digits of a key that name its directory: 256 of them are soon there, and a million files in each would still be found at once.
+_PREFIX = 2
 #: After so many directories that were made one by one, the others are made together.
-_MANY_DIRECTORIES = 32
+_MANY_DIRECTORIES = 8
 #: Octets that are worth another thread, and after which the disk may begin.
 _LARGE_WRITE = 128 << 10
 _FLUSH_EVERY = 32 << 20
@@ -50,10 +53,11 @@ class LocalBlobStore:
         """
         self._objects = directory / "objects"
         self._staging = directory / "staging"
-        self._durable = bytearray(0x1000)
+        self._durable = bytearray(16**_PREFIX)
         self._made = 0
         #: Does beside a large upload what needs neither this thread nor the interpreter's lock.
         self.aside = ThreadPoolExecutor(_ASIDE, thread_name_prefix="blobs")
+        self.rooms = Rooms()
         if not writing:
             return
         for path in (self._objects, self._staging):
@@ -182,7 +186,11 @@ class LocalBlobStore:
 
 
 class LocalStaging:
-    """A `xds.ports.Staging`: a file that is locked while it is being written, so that a sweep can tell it from a stale one."""
+    """A `xds.ports.Staging`: a file that is locked while it is being written, so that a sweep can tell it from a stale one.
+
+    The beginning is gathered in memory, where there is room; what has an end there is written at once, anything longer as it
+    arrives from then on.
+    """
 
     def __init__(self, store: LocalBlobStore, directory: Path, *, sha1: bool = True) -> None:
         self._store = store
@@ -192,6 +200,8 @@ class LocalStaging:
         self._key: str | None = None
         self._flushed = 0
         self._flushing: Future[None] | None = None
+        #: What is not in the file yet: all of the blob so far, or nothing.
+        self._room: mmap.mmap | None = None
         while True:
             self._path = f"{directory}/{os.urandom(16).hex()}"
             self._file = io.FileIO(self._path, "xb")
@@ -244,9 +254,28 @@ class LocalStaging:
             self._flush()
 
     def _append(self, octets: memoryview) -> None:
-        done = 0
-        while done < len(octets):
-            done += self._file.write(octets[done:])
+        descriptor = self._file.fileno()
+        if self._room is None and not self._size:
+            # Not before: a connection may have begun the next blob and stay idle.
+            self._room = self._store.rooms.take()
+        if self._room is not None:
+            end = self._size + len(octets)
+            if end <= ROOM:
+                self._room[self._size : end] = octets
+                return
+            self._empty_room(is_whole=False)
+        write_all(descriptor, octets)
+
+    def _empty_room(self, *, is_whole: bool) -> None:
+        """Write what was gathered; `is_whole`: nothing follows. Errors: OSError when the disk is full."""
+        room, self._room = self._room, None
+        if room is None:
+            return
+        try:
+            write = write_past_cache if is_whole and self._size >= WORTH_IT else write_all
+            write(self._file.fileno(), memoryview(room)[: self._size])
+        finally:
+            self._store.rooms.give(room)
 
     def _flush(self) -> None:
         """Let the disk begin with what was written, so that less is left to wait for in the end. Errors: as `commit`."""
@@ -266,12 +295,14 @@ class LocalStaging:
                 raise
 
     def begin_commit(self) -> None:
-        """Have the disk begin with the octets so far, and return at once: less is left for `commit` to wait for.
+        """Have the disk begin with the octets so far, after which none should follow: less is left for `commit` to wait for.
 
         Errors: OSError when the disk refuses; ValueError after `commit` or `discard`.
         """
+        descriptor = self._file.fileno()
         try:
-            _begin_to_write(self._file.fileno())
+            self._empty_room(is_whole=True)
+            _begin_to_write(descriptor)
         except OSError:
             self.discard()
             raise
@@ -280,6 +311,10 @@ class LocalStaging:
         """The octets written so far, in chunks of at most 1 MiB. Errors: KeyError when the blob was discarded."""
         if self._key is not None:
             return self._store.open(self._key)
+        if self._room is not None:
+            # A copy, because the room may soon be another's.
+            gathered = self._room[: self._size]
+            return (gathered[start : start + CHUNK] for start in range(0, self._size, CHUNK))
         try:
             return Chunks(io.FileIO(self._path, "rb"), 0, self._size)
         except FileNotFoundError:
@@ -292,8 +327,10 @@ class LocalStaging:
         """
         if self._key is None:
             self._await_flush()
+            descriptor = self._file.fileno()
             try:
-                os.fsync(self._file.fileno())
+                self._empty_room(is_whole=True)
+                os.fsync(descriptor)
             except OSError:
                 self.discard()
                 raise
@@ -310,6 +347,9 @@ class LocalStaging:
                 # Its number must not become another file's meanwhile.
                 wait((self._flushing,))
                 self._flushing = None
+            if self._room is not None:
+                self._store.rooms.give(self._room)
+                self._room = None
             _remove(self._path)
             self._file.close()
 
