@@ -18,7 +18,7 @@ Clock = Callable[[], datetime]
 
 
 class Staging(Protocol):
-    """A blob while it arrives: not yet visible, hashed on the way, gone unless committed."""
+    """A blob while it arrives: not yet visible, hashed without being read again, gone unless committed."""
 
     @property
     def size(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import hashlib
@@ -252,7 +251,7 @@ def test_stale_uploads_are_swept_at_start_and_live_ones_are_not(tmp_path: Path) 
 
 @pytest.mark.parametrize("size", [1000, 100_000, ROOM])
 def test_a_disk_that_refuses_leaves_nothing(tmp_path: Path, size: int) -> None:
-    """What is small is written when it is whole, by `commit` or `begin_commit`; what is large while it arrives."""
+    """What is small is written when it is whole, and what `begin_commit` began `commit` tells; what is large while it arrives."""
     program = """
 import errno, resource, signal, sys
 from pathlib import Path
@@ -268,6 +267,7 @@ for end in ("commit", "begin_commit", "write"):
     try:
         staging.write(b"b" * size)
         getattr(staging, end)(*([b"c" * 5_000_000] if end == "write" else []))
+        staging.commit()
     except OSError as problem:
         assert problem.errno == errno.EFBIG, problem
     else:
@@ -386,36 +386,56 @@ def test_a_disk_that_fails_meanwhile_is_told(local: LocalBlobStore, monkeypatch:
     assert list(local.keys()) == []
 
 
-def test_the_disk_begins_before_the_commit(local: LocalBlobStore) -> None:
+@pytest.mark.parametrize("size", [0, 1000, 100_000, ROOM + 1])
+def test_the_disk_begins_before_the_commit(local: LocalBlobStore, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """What is asked of the blob meanwhile needs no disk; nothing is added to it any more."""
+    data = random.Random(size).randbytes(size)
+    may_finish, fsync = threading.Event(), os.fsync
+
+    def slow(descriptor: int) -> None:
+        assert may_finish.wait(60)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
     staging = local.stage()
-    staging.write(LARGE)
+    staging.write(data)
     staging.begin_commit()
-    staging.write(b"and more")
-    key = staging.commit()
-    assert everything(local, key) == LARGE + b"and more"
+    staging.begin_commit()
+    assert (staging.key, staging.sha1) == (hashlib.sha256(data).hexdigest(), hashlib.sha1(data).hexdigest())
+    if size <= ROOM:
+        assert b"".join(staging.open()) == data
+    with pytest.raises(ValueError, match="closed"):
+        staging.write(b"and more")
+    may_finish.set()
+    assert everything(local, staging.commit()) == data
     with pytest.raises(ValueError, match="closed"):
         staging.begin_commit()
+    with pytest.raises(ValueError, match="closed"):
+        staging.write(b"and more")
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EPERM, errno.ENOSYS])
-def test_a_disk_that_refuses_to_begin_is_told_and_a_system_that_does_not_know_how_is_not(
-    local: LocalBlobStore, monkeypatch: pytest.MonkeyPatch, number: int
+@pytest.mark.parametrize("end", ["commit", "discard"])
+@pytest.mark.parametrize("size", [1000, 100_000, ROOM + 1])
+def test_a_disk_that_fails_after_it_began_is_told(
+    local: LocalBlobStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int, end: str
 ) -> None:
-    def refuse(*_arguments: object) -> int:
-        ctypes.set_errno(number)
-        return -1
+    def failing(descriptor: int) -> None:
+        raise OSError(errno.EIO, "the disk fails")
 
-    monkeypatch.setattr("xds.store.blobs.local._sync_file_range", refuse)
+    monkeypatch.setattr(os, "fsync", failing)
     staging = local.stage()
-    staging.write(LARGE)
-    if number in (errno.EPERM, errno.ENOSYS):
-        staging.begin_commit()
-        assert everything(local, staging.commit()) == LARGE
+    staging.write(bytes(size))
+    staging.begin_commit()
+    if end == "discard":
+        staging.discard()
     else:
-        with pytest.raises(OSError, match=os.strerror(number)):
-            staging.begin_commit()
-        with pytest.raises(ValueError, match="closed"):
+        with pytest.raises(OSError, match="the disk fails"):
             staging.commit()
+    for anew in (staging.commit, staging.begin_commit, lambda: staging.write(b"more")):
+        with pytest.raises(ValueError, match="closed"):
+            anew()
+    assert list(local.keys()) == []
+    assert list((tmp_path / "blobs" / "staging").iterdir()) == []
 
 
 BORDERS = [0, 1, 4095, 4096, WORTH_IT - 1, WORTH_IT, WORTH_IT + 1, 526_331, ROOM - 1, ROOM, ROOM + 1, 2 * ROOM + 4095]

@@ -6,8 +6,6 @@ are fsynced before `commit` returns. So a name never stands for half a blob, and
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import fcntl
 import hashlib
 import io
@@ -32,13 +30,8 @@ _MANY_DIRECTORIES = 8
 #: Octets that are worth another thread, and after which the disk may begin.
 _LARGE_WRITE = 128 << 10
 _FLUSH_EVERY = 32 << 20
-_ASIDE = 8
-
-#: Has the kernel begin to write a file out, without waiting for it; None where the system has no such call.
-_sync_file_range = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range", None)
-_SYNC_FILE_RANGE_WRITE = 2
-#: What it says in a container that does not allow the call.
-_NOT_ALLOWED = frozenset({errno.ENOSYS, errno.EPERM})
+#: So many blobs at a time are made durable by one process, and large ones hashed.
+_ASIDE = 16
 
 _KEY = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -55,7 +48,7 @@ class LocalBlobStore:
         self._staging = directory / "staging"
         self._durable = bytearray(16**_PREFIX)
         self._made = 0
-        #: Does beside a large upload what needs neither this thread nor the interpreter's lock.
+        #: Does beside an upload what needs neither this thread nor the interpreter's lock.
         self.aside = ThreadPoolExecutor(_ASIDE, thread_name_prefix="blobs")
         self.rooms = Rooms()
         if not writing:
@@ -188,17 +181,18 @@ class LocalBlobStore:
 class LocalStaging:
     """A `xds.ports.Staging`: a file that is locked while it is being written, so that a sweep can tell it from a stale one.
 
-    The beginning is gathered in memory, where there is room; what has an end there is written at once, anything longer as it
-    arrives from then on.
+    The beginning is gathered in memory, where there is room; what has an end there is hashed while it is written, anything
+    longer is hashed and written as it arrives from then on.
     """
 
     def __init__(self, store: LocalBlobStore, directory: Path, *, sha1: bool = True) -> None:
         self._store = store
         self._sha1 = hashlib.sha1(usedforsecurity=False) if sha1 else None
         self._sha256 = hashlib.sha256()
-        self._size = 0
+        self._size = self._hashed = self._flushed = 0
+        self._is_whole = False
         self._key: str | None = None
-        self._flushed = 0
+        #: What the disk does meanwhile.
         self._flushing: Future[None] | None = None
         #: What is not in the file yet: all of the blob so far, or nothing.
         self._room: mmap.mmap | None = None
@@ -224,58 +218,69 @@ class LocalStaging:
             for chunk in self.open():
                 late.update(chunk)
             return late.hexdigest()
+        self._hash_gathered()
         return self._sha1.hexdigest()
 
     @property
     def key(self) -> str:
         """What `commit` returns for the octets so far."""
+        self._hash_gathered()
         return self._sha256.hexdigest()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append. Errors: OSError when the disk is full; ValueError after `commit` or `discard`."""
+        """Append. Errors: OSError when the disk is full; ValueError after `begin_commit`, `commit` or `discard`."""
+        if self._is_whole:
+            raise ValueError("the blob is closed: nothing can be added to it")
         with memoryview(data) as octets:
-            hashing = None
-            if self._sha1 is not None and len(octets) >= _LARGE_WRITE:
-                hashing = self._store.aside.submit(self._sha1.update, octets)
-            try:
+            end = self._size + len(octets)
+            room = self._room_for(end)
+            if room is None:
                 self._append(octets)
-                self._sha256.update(octets)
-            except OSError:
-                # What reached the file is no longer what was hashed.
-                self.discard()
-                raise
-            finally:
-                if hashing is not None:
-                    hashing.result()
-            if hashing is None and self._sha1 is not None:
-                self._sha1.update(octets)
-            self._size += len(octets)
+            else:
+                room[self._size : end] = octets
+            self._size = end
         if self._size - self._flushed >= _FLUSH_EVERY:
             self._flush()
 
-    def _append(self, octets: memoryview) -> None:
-        descriptor = self._file.fileno()
+    def _room_for(self, size: int) -> mmap.mmap | None:
         if self._room is None and not self._size:
             # Not before: a connection may have begun the next blob and stay idle.
             self._room = self._store.rooms.take()
-        if self._room is not None:
-            end = self._size + len(octets)
-            if end <= ROOM:
-                self._room[self._size : end] = octets
-                return
-            self._empty_room(is_whole=False)
-        write_all(descriptor, octets)
+        return self._room if size <= ROOM else None
 
-    def _empty_room(self, *, is_whole: bool) -> None:
-        """Write what was gathered; `is_whole`: nothing follows. Errors: OSError when the disk is full."""
-        room, self._room = self._room, None
-        if room is None:
-            return
+    def _append(self, octets: memoryview) -> None:
         try:
-            write = write_past_cache if is_whole and self._size >= WORTH_IT else write_all
-            write(self._file.fileno(), memoryview(room)[: self._size])
-        finally:
+            if self._room is not None:
+                self._hash_gathered()
+                write_all(self._file.fileno(), memoryview(self._room)[: self._size])
+                self._give_room()
+            write_all(self._file.fileno(), octets)
+        except OSError:
+            # What reached the file is no longer what was hashed.
+            self.discard()
+            raise
+        self._hash(octets)
+
+    def _give_room(self) -> None:
+        room, self._room = self._room, None
+        if room is not None:
             self._store.rooms.give(room)
+
+    def _hash_gathered(self) -> None:
+        if self._room is not None and self._hashed < self._size:
+            self._hash(memoryview(self._room)[self._hashed : self._size])
+
+    def _hash(self, octets: memoryview) -> None:
+        hashing = None
+        if self._sha1 is not None:
+            if len(octets) >= _LARGE_WRITE:
+                hashing = self._store.aside.submit(self._sha1.update, octets)
+            else:
+                self._sha1.update(octets)
+        self._sha256.update(octets)
+        self._hashed += len(octets)
+        if hashing is not None:
+            hashing.result()
 
     def _flush(self) -> None:
         """Let the disk begin with what was written, so that less is left to wait for in the end. Errors: as `commit`."""
@@ -295,17 +300,22 @@ class LocalStaging:
                 raise
 
     def begin_commit(self) -> None:
-        """Have the disk begin with the octets so far, after which none should follow: less is left for `commit` to wait for.
+        """Have the disk finish the blob, to which nothing is added any more, while the caller does something else. Idempotent.
 
-        Errors: OSError when the disk refuses; ValueError after `commit` or `discard`.
+        Errors: OSError when the disk failed before; ValueError after `commit` or `discard`.
         """
         descriptor = self._file.fileno()
-        try:
-            self._empty_room(is_whole=True)
-            _begin_to_write(descriptor)
-        except OSError:
-            self.discard()
-            raise
+        if not self._is_whole:
+            self._await_flush()
+            self._is_whole = True
+            self._flushing = self._store.aside.submit(self._finish, descriptor)
+            self._hash_gathered()
+
+    def _finish(self, descriptor: int) -> None:
+        if self._room is not None:
+            write = write_past_cache if self._size >= WORTH_IT else write_all
+            write(descriptor, memoryview(self._room)[: self._size])
+        os.fsync(descriptor)
 
     def open(self) -> Iterator[bytes]:
         """The octets written so far, in chunks of at most 1 MiB. Errors: KeyError when the blob was discarded."""
@@ -326,14 +336,9 @@ class LocalStaging:
         Errors: OSError when the disk refuses; ValueError after `discard`.
         """
         if self._key is None:
+            self.begin_commit()
             self._await_flush()
-            descriptor = self._file.fileno()
-            try:
-                self._empty_room(is_whole=True)
-                os.fsync(descriptor)
-            except OSError:
-                self.discard()
-                raise
+            self._give_room()
             key = self._sha256.hexdigest()
             self._store.publish(self._path, key, self._size)
             self._key = key
@@ -347,9 +352,8 @@ class LocalStaging:
                 # Its number must not become another file's meanwhile.
                 wait((self._flushing,))
                 self._flushing = None
-            if self._room is not None:
-                self._store.rooms.give(self._room)
-                self._room = None
+            self._give_room()
+            self._is_whole = True
             _remove(self._path)
             self._file.close()
 
@@ -381,14 +385,6 @@ class Chunks(Iterator[bytes]):
 
     def __del__(self) -> None:
         self._file.close()
-
-
-def _begin_to_write(descriptor: int) -> None:
-    whole = ctypes.c_int64(0)
-    if _sync_file_range is not None and _sync_file_range(descriptor, whole, whole, _SYNC_FILE_RANGE_WRITE):
-        number = ctypes.get_errno()
-        if number not in _NOT_ALLOWED:
-            raise OSError(number, os.strerror(number))
 
 
 def _remove(name: str) -> None:
