@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from xds.actors.pix_notifications import NOTIFY_SUBSCRIBER
 from xds.app import App, build, utc_now
+from xds.open_file import OpenFile
 from xds.pacs.receiver import MoveReceiver
 from xds.pacs_settings import SOURCE_JOBS
 from xds.portal import create_portal, identity_blueprint
@@ -223,7 +224,7 @@ class Node:
         self._running.append(listener)
         return port
 
-    def _wsgi(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    def _wsgi(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes | OpenFile]:
         if self._serve is None:
             start_response("503 Service Unavailable", [("Retry-After", "1"), ("Content-Length", "0")])
             return [b""]

@@ -14,7 +14,7 @@ from tests.server.connection.wire import Wire
 from xds.server.launcher import HttpServer
 
 #: What depends on the server, on the connection, or is an object of its own.
-OTHERS = {"wsgi.input", "wsgi.errors", "REMOTE_PORT", "SERVER_PORT", "SERVER_NAME", "SERVER_SOFTWARE"}
+OTHERS = {"wsgi.input", "wsgi.errors", "REMOTE_PORT", "SERVER_PORT", "SERVER_NAME", "SERVER_SOFTWARE", "xds.sends_files"}
 FIELDS = b"Host: x\r\nContent-Type: text/plain;  charset=UTF-8\r\nX-Two-Words:\t a b \r\nAccept:\r\n"
 
 

@@ -38,6 +38,7 @@ from xds.actors.domain import Domain
 from xds.model.audit import EXPORT, AuditEvent, AuditParticipant, EventAction, EventOutcome
 from xds.model.caller import Caller
 from xds.model.metadata import Code
+from xds.open_file import OpenFile, read
 from xds.ports import BlobStore, Clock
 from xds.server.answering import SoapTransaction, answer_of
 from xds.server.asynchronous_messages import (
@@ -262,10 +263,10 @@ class AsynchronousExchange:
         limit = None if request.is_mtom else self._inline_limit
         return answer_of(module, message, self._domain, request.caller, inline_limit=limit, passing=_PASSING)
 
-    def _held(self, job: Job, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    def _held(self, job: Job, chunks: Iterator[bytes | OpenFile]) -> Iterator[bytes]:
         """The chunks, while this worker keeps others from the job. Errors: LostError."""
         until = time.monotonic() + _RENEW_EVERY
-        for chunk in chunks:
+        for chunk in read(chunks):
             yield chunk
             if time.monotonic() > until:
                 lease = self._database.write(lambda connection: jobs.renewed(connection, job, self._clock()))

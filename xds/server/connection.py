@@ -26,6 +26,8 @@ from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.wsgi import Gateway_10
 
 from xds.actors.imaging_waiting import telling
+from xds.open_file import OpenFile
+from xds.server.http_answers import SENDS_FILES
 from xds.server.octets import BUFFER, MAX_FIELDS, Body, Pace, SocketReader, SocketWriter
 from xds.server.request_line import RequestError, read_request_line
 
@@ -209,6 +211,14 @@ class Request(HTTPRequest):
             self.has_begun = True
             self.conn.wfile.flush()
 
+    def write_file(self, file: OpenFile) -> None:
+        """Send a file as a part of the answer."""
+        if self.chunked_write:
+            self.conn.wfile.write(b"%x\r\n" % len(file))
+        self.conn.wfile.send_file(file)
+        if self.chunked_write:
+            self.conn.wfile.write(b"\r\n")
+
     def simple_response(self, status: Any, msg: Any = "") -> None:
         """A short answer of the server itself, the last on its connection."""
         text = str(msg).encode("latin-1", "replace")
@@ -291,6 +301,7 @@ class Gateway(Gateway_10):
             "wsgi.run_once": False,
             "wsgi.url_scheme": request.scheme.decode("latin-1"),
             "wsgi.version": self.version,
+            SENDS_FILES: True,
         }
         for name, value in request.inheaders.items():
             environ[_variable(name)] = value.decode("latin-1")
@@ -313,7 +324,10 @@ class Gateway(Gateway_10):
                 for chunk in answer:
                     if self._broken is not None:
                         raise self._broken
-                    if chunk:
+                    if isinstance(chunk, OpenFile):
+                        self.req.ensure_headers_sent()
+                        self.req.write_file(chunk)
+                    elif chunk:
                         self.write(chunk)
             self.req.ensure_headers_sent()
         finally:

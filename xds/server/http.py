@@ -19,11 +19,13 @@ import structlog
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
+from xds.open_file import OpenFile
 from xds.ports import Staging
 from xds.server import contracts, failures
 from xds.server.answering import SoapTransaction
 from xds.server.asynchronous import AsynchronousExchange
 from xds.server.http_answers import (
+    SENDS_FILES,
     Answer,
     Sending,
     allowed,
@@ -49,6 +51,8 @@ _log = structlog.get_logger()
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 WsgiApp = Callable[[Environ, StartResponse], Iterable[bytes]]
+#: What our own server runs: a WSGI application that may answer with files, too.
+ServerApp = Callable[[Environ, StartResponse], Iterable[bytes | OpenFile]]
 
 _XML = "text/xml; charset=UTF-8"
 
@@ -146,7 +150,7 @@ class HttpApplication:
             raise ValueError(f"two transactions have the path {prefix}")
         self._routes.append(_Route(prefix, pattern, methods, module))
 
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Sending:
         """Serve one request (PEP 3333)."""
         self._metrics.began()
         visit = _Visit()
@@ -164,7 +168,8 @@ class HttpApplication:
             )
             answer.outcome = "failure"
         start_response(answer.status, answer.headers)
-        return Sending(answer, partial(self._ended, answer, visit), is_head=environ["REQUEST_METHOD"] == "HEAD")
+        is_head, sends_files = environ["REQUEST_METHOD"] == "HEAD", SENDS_FILES in environ
+        return Sending(answer, partial(self._ended, answer, visit), is_head=is_head, sends_files=sends_files)
 
     def _ended(self, answer: Answer, visit: _Visit, sent: int, complete: bool) -> None:
         """Count and log an answer whose last octet was handed over, or whose reader went away."""

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 
+from xds.open_file import OpenFile, read, unread
+
+#: In the environ of a server that takes an `OpenFile` for a chunk.
+SENDS_FILES = "xds.sends_files"
+
 _TEXT = "text/plain; charset=UTF-8"
 
 
@@ -20,7 +25,7 @@ class Answer:
 
     status: str
     headers: list[tuple[str, str]]
-    chunks: Iterable[bytes]
+    chunks: Iterable[bytes | OpenFile]
     route: str
     transaction: str = ""
     outcome: str = "ok"
@@ -28,21 +33,21 @@ class Answer:
 
 
 class Sending:
-    """The answer's chunks as PEP 3333 wants them. `close` tells everyone who waits, exactly once."""
+    """The answer's chunks as PEP 3333 wants them, and files for a server that takes them. `close` tells all who wait, once."""
 
-    def __init__(self, answer: Answer, ended: Callable[[int, bool], None], *, is_head: bool) -> None:
+    def __init__(self, answer: Answer, ended: Callable[[int, bool], None], *, is_head: bool, sends_files: bool) -> None:
         """`ended` is told how many octets were handed over, and whether those were all."""
         self._answer = answer
         self._ended = ended
-        self._chunks = iter(() if is_head else answer.chunks)
+        self._chunks = iter(() if is_head else unread(answer.chunks) if sends_files else read(answer.chunks))
         self._sent = 0
         self._is_complete = False
         self._is_closed = False
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[bytes | OpenFile]:
         return self
 
-    def __next__(self) -> bytes:
+    def __next__(self) -> bytes | OpenFile:
         try:
             chunk = next(self._chunks)
         except StopIteration:

@@ -11,7 +11,7 @@ import structlog
 from cheroot.wsgi import Server
 
 from xds.server.connection import Connection, Gateway, LateHandshake
-from xds.server.http import WsgiApp
+from xds.server.http import ServerApp
 from xds.server.limits import Limits
 from xds.server.memory import share_arenas
 from xds.server.threads import LastIdleFirst
@@ -100,7 +100,7 @@ class HttpServer:
 
     def __init__(
         self,
-        app: WsgiApp,
+        app: ServerApp,
         host: str,
         port: int,
         *,

@@ -5,14 +5,18 @@ Spec: RFC 9112 sections 6.3, 7.1.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import select
+import socket
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
+from xds.open_file import OpenFile
 from xds.server.limits import Limits
 
 #: Octets that are read from a socket with one call.
@@ -27,6 +31,10 @@ MAX_FIELDS: Final = 100
 _MAX_LINE: Final = 4 << 10
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+#: The packet is not full yet: what was gathered stands before a file.
+_MORE_FOLLOWS: Final = getattr(socket, "MSG_MORE", 0)
+#: What it says of a file that cannot be sent unread.
+_NO_SENDFILE: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 #: What a socket says that would have to wait.
 _NOT_YET: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -159,6 +167,10 @@ class SocketReader:
         self.closed = True
 
 
+class _NoSendfileError(Exception):
+    """The octets have to be read."""
+
+
 class SocketWriter:
     """What goes to a client: gathered, so that a header and a small answer are one packet and one call of the system.
 
@@ -180,16 +192,48 @@ class SocketWriter:
         if self._size >= _GATHERED or len(self._held) >= _PIECES:
             self.flush()
 
+    def send_file(self, file: OpenFile) -> None:
+        """Send what is left of a file, unread where the system can. Errors: OSError, TimeoutError among them."""
+        if self._can_gather:
+            self._flush(_MORE_FOLLOWS)
+            with suppress(_NoSendfileError):
+                self._hand_over(file, len(file))
+                return
+        for chunk in file:
+            self.write(chunk)
+
+    def _hand_over(self, file: OpenFile, left: int) -> None:
+        """Errors: _NoSendfileError when the file, or the system, has to be read instead."""
+        while left:
+            try:
+                sent = os.sendfile(self._socket.fileno(), file.fileno(), file.offset, left)
+            except BlockingIOError as reason:
+                _wait(self._socket, reason, select.POLLOUT, self._pace.patience)
+                continue
+            except OSError as error:
+                if error.errno in _NO_SENDFILE:
+                    raise _NoSendfileError from None
+                raise
+            if not sent:
+                raise OSError(errno.EIO, "a file became shorter while it was sent")
+            left -= sent
+            file.skip(sent)
+            self.bytes_written += sent
+            self._pace.moved(sent)
+
     def flush(self) -> None:
         """Send everything that was written. Errors: OSError, TimeoutError among them."""
+        self._flush(0)
+
+    def _flush(self, flags: int) -> None:
         held, size = self._held, self._size
         if not held:
             return
         self._held, self._size = [], 0
         sent = 0
-        if self._can_gather and len(held) > 1:
+        if self._can_gather and (len(held) > 1 or flags):
             with suppress(BlockingIOError):
-                sent = self._socket.sendmsg(held)
+                sent = self._socket.sendmsg(held, (), flags)
                 self._pace.moved(sent)
         if sent < size:
             self._send_rest(held[0] if len(held) == 1 else b"".join(held), sent)

@@ -10,6 +10,7 @@ from lxml import etree
 
 from xds.actors.domain import Domain
 from xds.model.caller import Caller
+from xds.open_file import OpenFile
 from xds.server.answering import SoapTransaction, answer_of, own_failure
 from xds.server.asynchronous import AsynchronousExchange
 from xds.store.database import turns
@@ -30,7 +31,7 @@ class SoapAnswer:
     status: int
     content_type: str
     length: int
-    chunks: Iterator[bytes]
+    chunks: Iterator[bytes | OpenFile]
     finished: Callable[[bool], None]
     transaction: Transaction | None
     outcome: str

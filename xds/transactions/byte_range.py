@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
+from xds.open_file import OpenFile, read
 from xds.wire.http import HttpReply, HttpRequest
 
 _RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
@@ -54,8 +55,8 @@ def _range(headers: Mapping[str, str], length: int) -> tuple[int, int] | None:
     return int(first), min(int(last), length - 1) if last else length - 1
 
 
-def _cut(body: Iterable[bytes], skipped: int, size: int) -> Iterator[bytes]:
-    for chunk in body:
+def _cut(body: Iterable[bytes | OpenFile], skipped: int, size: int) -> Iterator[bytes]:
+    for chunk in read(body):
         if skipped >= len(chunk):
             skipped -= len(chunk)
             continue

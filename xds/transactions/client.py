@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from lxml import etree
 
+from xds.open_file import OpenFile, read
 from xds.ports import Staging
 from xds.transactions.transaction import Transaction
 from xds.wire import mtom
@@ -265,10 +266,15 @@ def _connection(endpoint: str, timeout: float, context: ssl.SSLContext | None) -
 
 
 def _exchange(
-    connection: http.client.HTTPConnection, path: str, chunks: Iterator[bytes], headers: Mapping[str, str], *, chunked: bool
+    connection: http.client.HTTPConnection,
+    path: str,
+    chunks: Iterator[bytes | OpenFile],
+    headers: Mapping[str, str],
+    *,
+    chunked: bool,
 ) -> http.client.HTTPResponse:
     try:
-        connection.request("POST", path, body=chunks, headers=dict(headers), encode_chunked=chunked)
+        connection.request("POST", path, body=read(chunks), headers=dict(headers), encode_chunked=chunked)
     except (BrokenPipeError, ConnectionResetError):
         if connection.sock is None:
             raise

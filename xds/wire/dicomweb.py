@@ -16,8 +16,10 @@ from itertools import islice
 from secrets import token_hex
 from typing import Final, Protocol
 
+from xds.open_file import OpenFile, unread
 from xds.ports import Staging
 from xds.wire.dicom import EXPLICIT_LITTLE
+from xds.wire.pieces import exactly
 
 DICOM: Final = "application/dicom"
 DICOM_JSON: Final = "application/dicom+json"
@@ -187,11 +189,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Multipart:
-    """A multipart message to send, of exactly `length` octets; None when one of its parts has no size yet."""
+    """A multipart message to send, of exactly `length` octets; None when one of its parts has no size yet.
+
+    Parts that are files are chunks as they are.
+    """
 
     content_type: str
     length: int | None
-    chunks: Iterator[bytes]
+    chunks: Iterator[bytes | OpenFile]
 
 
 def write_multipart(parts: Sequence[Part], part_type: str = DICOM) -> Multipart:
@@ -214,10 +219,10 @@ def stream_parts(parts: Iterable[Part], part_type: str = DICOM) -> Multipart:
     """The same of parts that become known one after the other."""
     boundary = token_hex(16)
 
-    def chunks() -> Iterator[bytes]:
+    def chunks() -> Iterator[bytes | OpenFile]:
         for part in parts:
             yield _head(boundary, part)
-            yield from part.chunks()
+            yield from _content(part)
             yield b"\r\n"
         yield f"--{boundary}--\r\n".encode()
 
@@ -233,12 +238,17 @@ def _head(boundary: str, part: Part) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def _framed(heads: Iterable[bytes], parts: Iterable[Part], end: bytes) -> Iterator[bytes]:
+def _framed(heads: Iterable[bytes], parts: Iterable[Part], end: bytes) -> Iterator[bytes | OpenFile]:
     for head, part in zip(heads, parts, strict=True):
         yield head
-        yield from part.chunks()
+        yield from _content(part)
         yield b"\r\n"
     yield end
+
+
+def _content(part: Part) -> Iterable[bytes | OpenFile]:
+    """Errors: ValueError, when it is not as long as it was said to be."""
+    return unread(part.chunks()) if part.size is None else exactly(part.chunks(), part.size)
 
 
 # Multipart in

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from xds.open_file import OpenFile
+
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
@@ -30,6 +32,6 @@ class HttpReply:
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
-    body: Iterable[bytes] = ()
+    body: Iterable[bytes | OpenFile] = ()
     length: int | None = None
     finished: Callable[[bool], None] | None = None

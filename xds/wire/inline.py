@@ -9,8 +9,9 @@ import re
 from binascii import b2a_base64
 from collections.abc import Iterator, Sequence
 
-from xds.wire.mtom import Outgoing, content_id_of, exactly, together
-from xds.wire.pieces import Pieces
+from xds.open_file import read
+from xds.wire.mtom import Outgoing, content_id_of, together
+from xds.wire.pieces import Pieces, exactly
 from xds.wire.soap import SentPart
 
 #: Content-Type of a SOAP 1.2 message without parts.
@@ -44,7 +45,7 @@ def write_inline(envelope: Pieces, parts: Sequence[SentPart]) -> Outgoing:
 
 def _base64(part: SentPart) -> Iterator[bytes]:
     rest = b""
-    for chunk in exactly(part):
+    for chunk in read(exactly(part.chunks(), part.size)):
         data = rest + chunk
         whole = len(data) - len(data) % 3
         yield b2a_base64(data[:whole], newline=False)

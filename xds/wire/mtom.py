@@ -21,10 +21,11 @@ from itertools import chain
 from typing import Protocol
 from urllib.parse import unquote
 
+from xds.open_file import OpenFile
 from xds.ports import Staging
 from xds.wire.mtom_parts import Bounded, Root, Sink, decoding
 from xds.wire.mtom_parts import MtomError as MtomError
-from xds.wire.pieces import Pieces, length_of
+from xds.wire.pieces import Pieces, exactly, length_of
 from xds.wire.soap import ReceivedPart, SentPart
 
 #: Answers below this many octets travel as one object: many small writes cost more than copying.
@@ -90,7 +91,7 @@ class Outgoing:
 
     content_type: str
     length: int
-    chunks: Iterator[bytes]
+    chunks: Iterator[bytes | OpenFile]
 
 
 def parse_content_type(value: str) -> ContentType:
@@ -343,33 +344,15 @@ def _part_header(boundary: str, content_type: str, content_id: str) -> bytes:
     ).encode("ascii")
 
 
-def _framed(opening: Iterable[bytes], parts: Sequence[tuple[bytes, SentPart]], closing: bytes) -> Iterator[bytes]:
+def _framed(opening: Iterable[bytes], parts: Sequence[tuple[bytes, SentPart]], closing: bytes) -> Iterator[bytes | OpenFile]:
     yield from opening
     for header, part in parts:
         yield header
-        yield from exactly(part)
+        yield from exactly(part.chunks(), part.size)
     yield closing
 
 
-def exactly(part: SentPart) -> Iterator[bytes]:
-    """The chunks of a part. Errors: ValueError when they are not `size` octets together."""
-    left = part.size
-    chunks = part.chunks()
-    try:
-        for chunk in chunks:
-            left -= len(chunk)
-            if left < 0:
-                break
-            yield chunk
-    finally:
-        close = getattr(chunks, "close", None)
-        if close is not None:
-            close()
-    if left:
-        raise ValueError(f"a part of {part.size} octets gave {'more' if left < 0 else 'fewer'}")
-
-
-def together(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:
+def together(pieces: Iterable[bytes | OpenFile], length: int) -> Iterator[bytes | OpenFile]:
     """The same octets in few objects: small ones are joined, until the end when `length` is below 1 MiB, otherwise up to 256 KiB.
 
     What is large already is not copied.
@@ -378,15 +361,18 @@ def together(pieces: Iterable[bytes], length: int) -> Iterator[bytes]:
     pending: list[bytes] = []
     size = 0
     for piece in pieces:
-        is_large = len(piece) >= LARGE
-        if not is_large:
-            pending.append(piece)
-            size += len(piece)
-        if pending and (is_large or size >= wait):
+        if isinstance(piece, OpenFile) or len(piece) >= LARGE:
+            if pending:
+                yield b"".join(pending)
+                pending.clear()
+                size = 0
+            yield piece
+            continue
+        pending.append(piece)
+        size += len(piece)
+        if size >= wait:
             yield b"".join(pending)
             pending.clear()
             size = 0
-        if is_large:
-            yield piece
     if pending:
         yield b"".join(pending)

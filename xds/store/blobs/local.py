@@ -18,10 +18,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from xds.open_file import CHUNK, OpenFile
 from xds.store.blobs.direct import ROOM, WORTH_IT, Rooms, write_all, write_past_cache
-
-#: Octets of one chunk that is read. Larger ones cost a page fault for every page, smaller ones more system calls.
-CHUNK = 256 * 1024
 
 #: Digits of a key that name its directory: 256 of them are soon there, and a million files in each would still be found at once.
 _PREFIX = 2
@@ -72,7 +70,7 @@ class LocalBlobStore:
             file = io.FileIO(self._name(key), "rb")
         except FileNotFoundError:
             raise KeyError(key) from None
-        return Chunks(file, offset, length)
+        return OpenFile(file, offset, length)
 
     def file(self, key: str) -> Path | None:
         """Where the blob lies. Errors: KeyError when there is no such blob."""
@@ -326,7 +324,7 @@ class LocalStaging:
             gathered = self._room[: self._size]
             return (gathered[start : start + CHUNK] for start in range(0, self._size, CHUNK))
         try:
-            return Chunks(io.FileIO(self._path, "rb"), 0, self._size)
+            return OpenFile(io.FileIO(self._path, "rb"), 0, self._size)
         except FileNotFoundError:
             raise KeyError(os.path.basename(self._path)) from None
 
@@ -356,35 +354,6 @@ class LocalStaging:
             self._is_whole = True
             _remove(self._path)
             self._file.close()
-
-
-class Chunks(Iterator[bytes]):
-    """Chunks of an open file, which is closed after the last one, by `close`, or with the last reference to this."""
-
-    def __init__(self, file: io.FileIO, offset: int, length: int | None) -> None:
-        self._file = file
-        self._offset = offset
-        self._left = length
-
-    def __next__(self) -> bytes:
-        if self._file.closed:
-            raise StopIteration
-        wanted = CHUNK if self._left is None else min(CHUNK, self._left)
-        data = os.pread(self._file.fileno(), wanted, self._offset) if wanted else b""
-        if not data:
-            self.close()
-            raise StopIteration
-        self._offset += len(data)
-        if self._left is not None:
-            self._left -= len(data)
-        return data
-
-    def close(self) -> None:
-        """Release the file. Idempotent."""
-        self._file.close()
-
-    def __del__(self) -> None:
-        self._file.close()
 
 
 def _remove(name: str) -> None:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from xds.store.blobs.local import Chunks
+from xds.open_file import OpenFile
 
 #: What is larger goes to disk, in octets.
 IN_MEMORY = 1 << 20
@@ -46,7 +46,7 @@ class Spool:
         if self._file is None:
             data = self._memory.getvalue()
             return iter((data,) if data else ())
-        return Chunks(io.FileIO(os.dup(self._file.fileno()), "rb"), 0, self.size)
+        return OpenFile(io.FileIO(os.dup(self._file.fileno()), "rb"), 0, self.size)
 
     def close(self) -> None:
         """Give up the octets. Idempotent."""
