@@ -307,7 +307,6 @@ class LocalStaging:
             self._await_flush()
             self._is_whole = True
             self._flushing = self._store.aside.submit(self._finish, descriptor)
-            self._hash_gathered()
 
     def _finish(self, descriptor: int) -> None:
         if self._room is not None:
@@ -335,6 +334,7 @@ class LocalStaging:
         """
         if self._key is None:
             self.begin_commit()
+            self._hash_gathered()
             self._await_flush()
             self._give_room()
             key = self._sha256.hexdigest()
